@@ -1,0 +1,137 @@
+"""The nouns that flow through speechssl: waveform, features, units, embedding.
+
+Each is immutable and checks itself when made, so an illegal one cannot exist. ``origin`` says where frames come from
+(``"wavlm-large/6"``: encoder and layer, plus the input normalisation where it is not the encoder's own default;
+``"wavlm-large/6/km500"``: with a codebook); two origins never mix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from speechssl.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Waveform:
+    """One channel of sound.
+
+    Args:
+        samples: (T,) float32, nominally in [-1, 1], T >= 1, finite.
+        sample_rate: samples per second, Hz.
+    Raises:
+        InputError: another shape or type, no samples, NaN or infinite samples, or a sample rate that is not positive.
+    """
+
+    samples: Tensor
+    sample_rate: int
+
+    def __post_init__(self) -> None:
+        _check_tensor("waveform", self.samples, ndim=1, dtype="torch.float32")
+        if self.sample_rate <= 0:
+            raise InputError(f"sample rate is {self.sample_rate} Hz; it must be positive")
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return self.samples.shape[0] / self.sample_rate
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Features:
+    """A sequence of feature vectors.
+
+    Args:
+        frames: (N, D) floating point, N >= 1, D >= 1, finite.
+        frame_rate: frames per second, Hz.
+        origin: what made them, e.g. ``"wavlm-large/6"``.
+    """
+
+    frames: Tensor
+    frame_rate: float
+    origin: str
+
+    def __post_init__(self) -> None:
+        _check_tensor("features", self.frames, ndim=2)
+        _check_rate_and_origin(self.frame_rate, self.origin)
+
+    def __len__(self) -> int:
+        return int(self.frames.shape[0])
+
+    @property
+    def dim(self) -> int:
+        """Numbers per frame, D."""
+        return int(self.frames.shape[1])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Units:
+    """A run-length coded sequence of discrete units.
+
+    Args:
+        ids: (M,) int64, >= 0.
+        durations: (M,) int64 run lengths in frames, >= 1; their sum is the number of frames.
+        frame_rate: frames per second, Hz.
+        origin: encoder, layer and codebook, e.g. ``"wavlm-large/6/km500"``.
+    """
+
+    ids: Tensor
+    durations: Tensor
+    frame_rate: float
+    origin: str
+
+    def __post_init__(self) -> None:
+        for name, tensor, lowest in (("unit ids", self.ids, 0), ("unit durations", self.durations, 1)):
+            if tensor.ndim != 1 or str(tensor.dtype) != "torch.int64" or tensor.numel() == 0:
+                raise InputError(f"{name} have shape {tuple(tensor.shape)} and type {tensor.dtype}; (M,) int64, M >= 1, needed")
+            if int(tensor.min()) < lowest:
+                raise InputError(f"{name} go down to {int(tensor.min())}; at least {lowest} needed")
+        if self.ids.shape != self.durations.shape:
+            raise InputError(f"{len(self.ids)} unit ids but {len(self.durations)} durations; one duration a unit needed")
+        _check_rate_and_origin(self.frame_rate, self.origin)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Embedding:
+    """One vector for a whole utterance: (E,) floating point of unit L2 norm (to 1e-3), and the model that made it."""
+
+    vector: Tensor
+    origin: str
+
+    def __post_init__(self) -> None:
+        _check_tensor("embedding", self.vector, ndim=1)
+        norm = float(self.vector.double().norm())
+        if abs(norm - 1.0) > 1e-3:
+            raise InputError(f"embedding has L2 norm {norm:.4f}; 1 needed")
+        if not self.origin:
+            raise InputError("embedding has no origin; name the model that made it")
+
+
+def check_same_origin(first: str, second: str, *, what: str) -> None:
+    """Refuse to mix two origins.
+
+    Raises:
+        InputError: the origins differ; the message holds both and ``what`` was tried.
+    """
+    if first != second:
+        raise InputError(f"cannot {what}: one side is {first!r}, the other {second!r}; make both with the same model and layer")
+
+
+def _check_tensor(name: str, tensor: Tensor, *, ndim: int, dtype: str | None = None) -> None:
+    if tensor.ndim != ndim or tensor.numel() == 0:
+        raise InputError(f"{name} has shape {tuple(tensor.shape)}; {ndim} dimension(s), none of them empty, needed")
+    if not tensor.is_floating_point() or (dtype is not None and str(tensor.dtype) != dtype):
+        raise InputError(f"{name} has type {tensor.dtype}; {dtype or 'floating point'} needed")
+    if not bool(tensor.isfinite().all()):
+        raise InputError(f"{name} holds NaN or infinite values")
+
+
+def _check_rate_and_origin(frame_rate: float, origin: str) -> None:
+    if not frame_rate > 0:
+        raise InputError(f"frame rate is {frame_rate} Hz; it must be positive")
+    if not origin:
+        raise InputError("no origin; name the encoder and layer that made the frames")
