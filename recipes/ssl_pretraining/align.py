@@ -24,6 +24,7 @@ import numpy as np
 PHONES = (
     "SIL AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()
 )
+UNKNOWN_STATE = 255
 STATES_PER_PHONE = 3  # the topology of pocketsphinx's en-us model
 
 # IPA as gruut writes it (stress marks removed) to the 39 phones of CMUdict
@@ -35,6 +36,25 @@ _IPA = {
     "ʒ": "ZH", "ɾ": "T", "ᵻ": "IH", "ɐ": "AH", "o": "OW", "e": "EY", "a": "AA", "x": "K", "iː": "IY", "uː": "UW",
     "ɑː": "AA", "ɔː": "AO", "ɜː": "ER", "əl": "L", "n̩": "N", "l̩": "L",
 }  # fmt: skip
+
+
+def state_tracks(path: Path, index: list[dict[str, Any]]) -> np.ndarray:
+    """States (F,) uint8 of every cached frame, phone * 3 + state, 255 where unknown; marks the aligned index rows.
+
+    Args:
+        path: alignments written by this script.
+        index: rows with ``path``, ``start`` and ``frames`` in frames of 10 ms; gets ``aligned``.
+    """
+    alignments = {item["path"]: item["segments"] for item in map(json.loads, path.open())}
+    states = np.full(sum(row["frames"] for row in index), UNKNOWN_STATE, np.uint8)
+    for row in index:
+        row["aligned"] = row["path"] in alignments
+        for phone, start, *durations in alignments.get(row["path"], ()):
+            for state, duration in enumerate(durations):
+                end = min(start + duration, row["frames"])
+                states[row["start"] + start : row["start"] + end] = PHONES.index(phone) * STATES_PER_PHONE + state
+                start += duration
+    return states
 
 
 def words_of(text: str) -> list[str]:
@@ -52,7 +72,9 @@ class Aligner:
     def __init__(self) -> None:
         from pocketsphinx import Decoder
 
-        self._decoder = Decoder(lm=None, loglevel="FATAL")
+        # the best path through the lattice can give a phone one frame, which no three-state model can pass;
+        # cmn=batch makes an alignment independent of what was aligned before
+        self._decoder = Decoder(lm=None, loglevel="FATAL", bestpath=False, cmn="batch", beam=1e-80, wbeam=1e-80, pbeam=1e-80)
 
     def _pronounce(self, word: str) -> str:
         import gruut

@@ -1,0 +1,115 @@
+"""Cluster frames into the units a masked-prediction run learns: MFCC at first, then a block of an earlier run.
+
+Writes ``UNITS.npy``, (F,) int16 for every cached 10 ms frame (50 Hz units repeated), and prints how well the units know
+the phones (purity, phone-normalised mutual information), which is the measure to choose the block by.
+
+    python recipes/ssl_pretraining/cluster.py cache alignments.jsonl --output units0.npy --k 200
+    python recipes/ssl_pretraining/cluster.py cache alignments.jsonl --run runs/hubert1 --layers 3,4,5,6 --output units1.npy
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from align import STATES_PER_PHONE
+from batches import phone_tracks, read_index
+from evaluate import layers_of, mfcc
+from export import averaged_network
+from network import speed_up
+
+FIT_FRAMES = 150_000  # 50 minutes of frames; k-means of a few hundred centroids gains nothing from more
+
+
+def phone_information(units: np.ndarray, phones: np.ndarray) -> dict[str, float]:
+    """Phone purity of units and PNMI, I(phone; unit) / H(phone) (Hsu et al. 2021, section IV-C)."""
+    joint = np.zeros((units.max() + 1, phones.max() + 1))
+    np.add.at(joint, (units, phones), 1)
+    joint /= joint.sum()
+    unit, phone = joint.sum(1, keepdims=True), joint.sum(0, keepdims=True)
+    known = joint > 0
+    information = (joint[known] * np.log(joint[known] / (unit @ phone)[known])).sum()
+    entropy = -(phone[phone > 0] * np.log(phone[phone > 0])).sum()
+    return {"purity": round(float(joint.max(1).sum()), 4), "pnmi": round(float(information / entropy), 4)}
+
+
+def main() -> None:
+    from sklearn.cluster import MiniBatchKMeans
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("alignments", type=Path)
+    parser.add_argument("--run", type=Path, default=None, help="earlier run; without it, MFCC")
+    parser.add_argument("--layers", default="", help="blocks to try, with commas; the best by PNMI is used")
+    parser.add_argument("--k", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    index = [row for row in read_index(args.cache) if not row["corpus"].startswith("noise")]
+    mel = np.load(args.cache / "mel.npy", mmap_mode="r")
+    states = phone_tracks(args.cache, args.alignments)["states"]
+    features = _features(args.run, [int(layer) for layer in args.layers.split(",") if layer])
+    rng = np.random.default_rng(args.seed)
+    sample = [index[i] for i in rng.permutation(len(index))]
+    fitted = {}
+    frames, phones = _collect(sample, mel, states, features)
+    for name, x in frames.items():
+        kmeans = MiniBatchKMeans(args.k, batch_size=4096, n_init=1, max_iter=30, random_state=args.seed).fit(x)
+        units, known = kmeans.predict(x), phones >= 0
+        fitted[name] = (phone_information(units[known], phones[known]), kmeans)
+        print(json.dumps({"features": name, **fitted[name][0]}), flush=True)
+    best = max(fitted, key=lambda name: fitted[name][0]["pnmi"])
+    kmeans = fitted[best][1]
+    units = np.full(len(mel), -1, np.int16)
+    for row in index:
+        span = slice(row["start"], row["start"] + row["frames"])
+        ids = np.repeat(kmeans.predict(features(np.asarray(mel[span], np.float32))[best]), 2)
+        units[span][: len(ids)] = ids
+        units[span][len(ids) :] = ids[-1] if len(ids) else -1
+    np.save(args.output, units)
+    print(json.dumps({"chosen": best, "dead": int(args.k - len(np.unique(units[units >= 0])))}))
+
+
+def _features(run: Path | None, layers: list[int]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    if run is None:
+        return lambda mel: {"mfcc": mfcc(mel).astype(np.float32)}
+    network = speed_up(averaged_network(run))
+
+    def of_layers(mel: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = layers_of(network, mel)
+        return {str(layer): outputs[layer - 1] for layer in layers or range(1, len(outputs) + 1)}
+
+    return of_layers
+
+
+def _collect(
+    rows: list[dict[str, Any]], mel: np.ndarray, states: np.ndarray, features: Callable[[np.ndarray], dict[str, np.ndarray]]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Frames of a random sample of utterances by feature name, with their phones (-1 unknown)."""
+    kept: dict[str, list[np.ndarray]] = {}
+    phones: list[np.ndarray] = []
+    total = 0
+    for row in rows:
+        span = slice(row["start"], row["start"] + row["frames"])
+        outputs = features(np.asarray(mel[span], np.float32))
+        for name, x in outputs.items():
+            kept.setdefault(name, []).append(x)
+        length = len(next(iter(outputs.values())))
+        track = states[span][1::2][:length]
+        phones.append(np.where(track < 0, -1, track // STATES_PER_PHONE))
+        total += length
+        if total >= FIT_FRAMES:
+            break
+    return {name: np.concatenate(parts) for name, parts in kept.items()}, np.concatenate(phones)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The networks the recipe trains, and a faster way through them for training.
+
+``make_network`` builds transformers' Wav2Vec2BertModel. ``speed_up`` replaces the way two of its parts are computed, not
+what they compute (``tests/test_recipes_ssl_pretraining.py`` holds the equality): the relative-key bias, by a product with
+the few distinct distances and a shift in place of an (L, L, head) table, and the convolutions of width one, as linear maps.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SIZES: dict[str, dict[str, int]] = {
+    "toy": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64},
+    "tiny": {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 640},
+    "small": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 6, "intermediate_size": 768},
+}
+KERNEL = 15  # frames of 20 ms the depthwise convolution looks back
+
+
+def make_network(size: str, *, dropout: float = 0.0) -> nn.Module:
+    """Wav2Vec2BertModel on log-mel input, (B, T, 160) at 50 Hz; ``tiny`` has 6.8 M parameters."""
+    from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
+
+    config = Wav2Vec2BertConfig(
+        **SIZES[size],
+        feature_projection_input_dim=160,
+        conv_depthwise_kernel_size=KERNEL,
+        position_embeddings_type="relative_key",
+        left_max_position_embeddings=48,
+        right_max_position_embeddings=48,
+        hidden_dropout=dropout,
+        attention_dropout=dropout,
+        activation_dropout=dropout,
+        feat_proj_dropout=0.0,
+        conformer_conv_dropout=dropout,
+        layerdrop=0.0,
+        apply_spec_augment=False,
+        mask_time_prob=0.0,
+        add_adapter=False,
+        use_intermediate_ffn_before_adapter=False,
+        attn_implementation="eager",
+    )
+    return Wav2Vec2BertModel(config)
+
+
+def speed_up(network: nn.Module) -> nn.Module:
+    """Replace the slow computations of a Wav2Vec2BertModel by equal faster ones; returns the same network."""
+    for layer in network.encoder.layers:  # type: ignore[union-attr]
+        layer.self_attn.forward = types.MethodType(_attention, layer.self_attn)
+        layer.conv_module.forward = types.MethodType(_convolution, layer.conv_module)
+    return network
+
+
+def _attention(self: Any, hidden_states: Tensor, attention_mask: Tensor | None = None, **_: Any) -> tuple[Tensor, None]:
+    batch, length, width = hidden_states.shape
+    query, key, value = (
+        linear(hidden_states).view(batch, length, self.num_heads, self.head_size).transpose(1, 2)
+        for linear in (self.linear_q, self.linear_k, self.linear_v)
+    )  # (B, H, L, d) each
+    bias = _relative_bias(query, self.distance_embedding.weight, self.left_max_position_embeddings) * self.scaling
+    if attention_mask is not None:
+        bias = bias + attention_mask
+    mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype), scale=self.scaling)
+    return self.linear_out(mixed.transpose(1, 2).reshape(batch, length, width)), None
+
+
+def _relative_bias(query: Tensor, table: Tensor, left: int) -> Tensor:
+    """Products of queries (B, H, L, d) with the embedding of the clamped distance to every key, (B, H, L, L)."""
+    batch, heads, length, _ = query.shape
+    near = query @ table.to(query.dtype).T  # (B, H, L, left + 1 + right)
+    right = table.shape[0] - 1 - left
+    reach = length - 1
+    parts = [near[..., :1].expand(-1, -1, -1, max(0, reach - left)), near, near[..., -1:].expand(-1, -1, -1, max(0, reach - right))]
+    full = torch.cat(parts, -1)
+    skip = max(0, left - reach)
+    full = full[..., skip : skip + 2 * reach + 1]  # distances -(L-1) .. L-1
+    if length == 1:
+        return full
+    # column r of row l is distance r - l: read the rows as one line and cut it anew one shorter
+    line = full.reshape(batch, heads, -1)[..., reach : reach + length * 2 * reach]
+    return line.view(batch, heads, length, 2 * reach)[..., :length]
+
+
+def _convolution(self: Any, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    hidden_states = self.layer_norm(hidden_states)
+    if attention_mask is not None:
+        hidden_states = hidden_states.masked_fill(~attention_mask.bool().unsqueeze(-1), 0.0)
+    hidden_states = functional.glu(functional.linear(hidden_states, self.pointwise_conv1.weight.squeeze(-1)), -1)
+    padded = functional.pad(hidden_states.transpose(1, 2), (self.depthwise_conv.kernel_size[0] - 1, 0))
+    hidden_states = self.depthwise_layer_norm(self.depthwise_conv(padded).transpose(1, 2))
+    hidden_states = functional.linear(self.activation(hidden_states), self.pointwise_conv2.weight.squeeze(-1))
+    return self.dropout(hidden_states)
