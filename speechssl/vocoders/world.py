@@ -1,0 +1,219 @@
+"""WORLD as an encoder of values and a vocoder without training: spectral envelope and aperiodicity; F0 from the source.
+
+Time: WORLD frame j lies at sample 80 (j + 1) of 16 kHz audio, and value frame i of 20 ms stacks the four WORLD frames
+4i ... 4i + 3, at samples 320 i + 80, 160, 240 and 320: centred on sample 320 i + 200, as frame i of HuBERT, WavLM and
+their kind (a window of 400 samples every 320). The sound of N frames is the 320 (N - 1) + 400 samples those windows
+cover: a conversion is as long as its source to within one frame, and sample n of it belongs to sample n of the source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from speechssl import audio
+from speechssl.errors import InputError
+from speechssl.signals import Features, Waveform, check_same_origin
+from speechssl.vocoders import pulses
+
+Array = NDArray[Any]
+
+SAMPLE_RATE = 16_000  # Hz
+HOP_LENGTH = 320  # 20 ms: the hop of the SSL encoders
+WINDOW_LENGTH = 400  # 25 ms: their receptive field
+STEP = 80  # 5 ms: the step of WORLD
+STACK = HOP_LENGTH // STEP
+ORDER = 40  # numbers of the envelope; see recipes and tests for what 24 and 60 give
+BANDS = 1  # of aperiodicity at 16 kHz: one at 3 kHz
+ENVELOPE_FLOOR = 1e-12  # power; digital silence has a level, so that means of frames mean something
+CHUNK = 2000  # WORLD frames analysed at once: 10 s, some 50 MB
+CONTEXT = 4096  # samples around a chunk; the longest window of the analysis spans four periods of 47 Hz
+
+
+def origin(order: int = ORDER) -> str:
+    """Name of the values: ``"world/16k-40"``."""
+    return f"world/{SAMPLE_RATE // 1000}k-{order}"
+
+
+@dataclass(frozen=True)
+class WorldAnalysis:
+    """Waveform to WORLD values: an ``Encoder`` whose frames can be vocoded without training.
+
+    Args:
+        order: numbers of the envelope's mel-cepstrum, 2 ... 100.
+    """
+
+    order: int = ORDER
+
+    def __post_init__(self) -> None:
+        _check_order(self.order)
+
+    @property
+    def origin(self) -> str:
+        """See ``origin``."""
+        return origin(self.order)
+
+    @property
+    def sample_rate(self) -> int:
+        """16,000 Hz."""
+        return SAMPLE_RATE
+
+    @property
+    def frame_rate(self) -> float:
+        """50 Hz."""
+        return SAMPLE_RATE / HOP_LENGTH
+
+    @property
+    def dim(self) -> int:
+        """Four WORLD frames of ``order`` cepstra and the aperiodicity."""
+        return STACK * (self.order + BANDS)
+
+    def num_frames(self, num_samples: int) -> int:
+        """1 + (T - 400) // 320, as the SSL encoders; 0 below 400 samples."""
+        return 1 + (num_samples - WINDOW_LENGTH) // HOP_LENGTH if num_samples >= WINDOW_LENGTH else 0
+
+    def encode(self, waveform: Waveform, *, f0: Tensor | None = None) -> Features:
+        """Values (N, dim): per WORLD frame ``order`` cepstra, then the aperiodicity in dB (0 where unvoiced).
+
+        Args:
+            waveform: any length from 400 samples at 16 kHz; analysed in chunks, in flat memory.
+            f0: (F,) Hz every 5 ms, if it has been computed; else ``audio.f0``.
+        Raises:
+            InputError: shorter than one frame.
+        """
+        heard = audio.resample(waveform, SAMPLE_RATE)
+        count = self.num_frames(len(heard.samples))
+        if count < 1:
+            raise InputError(
+                f"the audio has {len(heard.samples)} samples at 16 kHz; {WINDOW_LENGTH} (25 ms) or more needed"
+            )
+        contour = (audio.f0(heard) if f0 is None else f0).double().numpy()
+        values = self._analyse(heard.samples.double().numpy(), _fitted(contour, count))
+        return Features(torch.from_numpy(values).reshape(count, self.dim), self.frame_rate, self.origin)
+
+    def _analyse(self, samples: Array, f0: Array, *, chunk: int = CHUNK) -> Array:
+        """(M, order + 1) float32 of WORLD frames 0 ... M - 1; ``f0`` (M,) is theirs."""
+        values = np.empty((len(f0), self.order + BANDS), dtype=np.float32)
+        for start in range(0, len(f0), chunk):
+            stop = min(start + chunk, len(f0))
+            begin = max(0, STEP * (start + 1) - CONTEXT)
+            piece = samples[begin : STEP * stop + CONTEXT]
+            times = (STEP * np.arange(start + 1, stop + 1) - begin) / SAMPLE_RATE
+            values[start:stop] = _coded(piece, f0[start:stop], times, self.order)
+        return values
+
+
+@dataclass(frozen=True)
+class WorldVocoder:
+    """WORLD values and an F0 contour to sound.
+
+    Args:
+        order: of the values.
+        sharpening: formants are sharpened by this fraction at unchanged power, 0 ... 1; the mean of several frames is
+            flatter than any of them. 0 leaves the envelope as it is.
+    """
+
+    order: int = ORDER
+    sharpening: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_order(self.order)
+        if not 0 <= self.sharpening <= 1:
+            raise InputError(f"sharpening is {self.sharpening}; between 0 (off) and 1 needed")
+
+    @property
+    def origin(self) -> str:
+        """Of the values it takes."""
+        return origin(self.order)
+
+    @property
+    def sample_rate(self) -> int:
+        """16,000 Hz."""
+        return SAMPLE_RATE
+
+    @property
+    def frame_rate(self) -> float:
+        """50 Hz."""
+        return SAMPLE_RATE / HOP_LENGTH
+
+    @property
+    def needs_f0(self) -> bool:
+        """Yes."""
+        return True
+
+    def num_samples(self, num_frames: int) -> int:
+        """Samples that so many frames cover."""
+        return HOP_LENGTH * (num_frames - 1) + WINDOW_LENGTH
+
+    def vocode(self, features: Features, *, f0: Tensor | None = None) -> Waveform:
+        """The sound of N frames: 320 (N - 1) + 400 samples, in time with the source of ``f0``.
+
+        Args:
+            features: values (N, dim).
+            f0: (F,) Hz every 5 ms from sample 0 on, 0 where unvoiced, as ``audio.f0`` of the source; decides what is
+                voiced.
+        Raises:
+            InputError: values of another origin, no F0, or an F0 contour of another length than the features.
+        """
+        check_same_origin(features.origin, self.origin, what="vocode these features with WORLD")
+        if f0 is None:
+            raise InputError("WORLD needs the F0 contour beside the features: pass f0, one value every 5 ms")
+        values = features.frames.reshape(-1, self.order + BANDS).float().cpu().numpy()
+        contour = _fitted(f0.double().cpu().numpy(), len(features))
+        cepstra = sharpened(values[:, : self.order], self.sharpening) if self.sharpening else values[:, : self.order]
+        count = self.num_samples(len(features))
+        samples = pulses.synthesize(cepstra, values[:, self.order :], contour, count, SAMPLE_RATE, first=STEP)
+        return Waveform(torch.from_numpy(samples), SAMPLE_RATE)
+
+
+def sharpened(cepstra: Array, strength: float, *, chunk: int = CHUNK) -> Array:
+    """Formants raised and valleys deepened by ``strength`` in the log domain, frame by frame, at unchanged power.
+
+    Args:
+        cepstra: (M, C) as ``pyworld.code_spectral_envelope``.
+        strength: 0.2 makes peaks of 10 dB 12 dB high. Level and tilt (the first two numbers) stay.
+        chunk: frames worked on at once.
+    """
+    matrix = pulses.envelope_matrix(cepstra.shape[1], SAMPLE_RATE).astype(np.float32)
+    result = cepstra.astype(np.float32)
+    result[:, 2:] *= 1 + strength
+    for start in range(0, len(cepstra), chunk):
+        part = slice(start, start + chunk)
+        gained = np.exp(result[part] @ matrix).sum(axis=1) / np.exp(cepstra[part] @ matrix).sum(axis=1)
+        # the first row is constant over frequency: it is the level
+        result[part, 0] -= np.log(gained) / matrix[0, 0]
+    return result
+
+
+def _coded(samples: Array, f0: Array, times: Array, order: int) -> Array:
+    """(M, order + 1) of the frames at ``times`` seconds of a piece of sound."""
+    world = pulses.pyworld()
+    envelope = world.cheaptrick(samples, f0, times, SAMPLE_RATE, fft_size=pulses.FFT_SIZE)
+    cepstra = world.code_spectral_envelope(np.maximum(envelope, ENVELOPE_FLOOR), SAMPLE_RATE, order)
+    aperiodicity = world.d4c(samples, f0, times, SAMPLE_RATE, fft_size=pulses.FFT_SIZE)
+    return np.concatenate([cepstra, world.code_aperiodicity(aperiodicity, SAMPLE_RATE)], axis=1)
+
+
+def _fitted(f0: Array, num_frames: int) -> Array:
+    """The (4 N,) values at the WORLD frames of N value frames; a contour of ``audio.f0`` has a value at sample 0 too.
+
+    Raises:
+        InputError: the contour is more than two value frames shorter or longer than the features.
+    """
+    wanted = STACK * num_frames
+    if abs(len(f0) - wanted) > 2 * STACK:
+        raise InputError(
+            f"F0 has {len(f0)} values ({len(f0) * STEP / SAMPLE_RATE:.2f} s), the features {num_frames} frames "
+            f"({num_frames * HOP_LENGTH / SAMPLE_RATE:.2f} s); F0 of the same audio, every 5 ms, needed"
+        )
+    return f0[np.minimum(np.arange(1, wanted + 1), len(f0) - 1)]
+
+
+def _check_order(order: int) -> None:
+    if not 2 <= order <= 100:
+        raise InputError(f"WORLD order is {order}; 2 to 100 needed")
