@@ -1,0 +1,333 @@
+"""Exact cosine nearest neighbours in bounded memory: blocked matrix products find candidates, float64 decides.
+
+Distances and their order are defined once, in float64, by ``cosine_distances``: the distance of a query and a key is a
+pure function of the two vectors, so exact copies tie exactly, and ties go to the lower index. The products that look
+at every key are float32, or bfloat16 where the processor multiplies it natively, with a bound on how far they can be
+off (``error_bound``); a key that could still be among the k nearest under that bound is measured in float64, and no
+other. So the result is exact, whatever the products round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from speechssl.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Floats: TypeAlias = NDArray[np.float64]
+    Integers: TypeAlias = NDArray[np.int64]
+
+BLOCK_KEYS = 1024  # keys per product: a block of 1024 float32 numbers each and its products stay in the L3 cache
+BLOCK_QUERIES = 2048  # queries per pass over the keys: enough that reading the keys costs little beside the products
+BLOCK_PAIRS = 2048  # pairs measured in float64 at a time, 32 MB of 1024 numbers each
+GROUP = 16  # keys whose best product is looked at before they are looked at one by one
+MOST_WAITING = 1 << 20  # candidates kept before they are measured, 24 MB
+CROWDED = 1 / 64  # above this share of candidates bfloat16 cannot tell keys apart, and float32 takes over
+
+SINGLE, HALF = 2.0**-24, 2.0**-8  # unit roundoff of float32 and bfloat16
+LOWEST_NORM, HIGHEST_NORM = 1e-15, 1e15  # between these a sum of squares neither vanishes nor overflows in float32
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The nearest keys of every query, nearest first, equal distances by index.
+
+    Args:
+        indices: (N, k) int64 rows of the keys.
+        distances: (N, k) float64 cosine distances, 0 to 2.
+    """
+
+    indices: Tensor
+    distances: Tensor
+
+    def __len__(self) -> int:
+        return int(self.indices.shape[0])
+
+    @property
+    def k(self) -> int:
+        """Neighbours per query."""
+        return int(self.indices.shape[1])
+
+    def first(self, k: int) -> Neighbours:
+        """The k nearest of these."""
+        return Neighbours(self.indices[:, :k], self.distances[:, :k])
+
+
+def nearest(queries: Tensor, keys: Tensor | NDArray[Any], *, k: int, products: str = "auto") -> Neighbours:
+    """The k nearest keys of every query by cosine distance, exactly.
+
+    Args:
+        queries: (N, D) floating point, N >= 1, no frame of norm 0.
+        keys: (M, D) floating point tensor or array, float16 or float32; may be a memory map: it is read block by block
+            and never copied whole. M >= k, no frame of norm 0.
+        k: neighbours per query, >= 1.
+        products: ``"float32"``, ``"bfloat16"`` or ``"auto"``: what finds the candidates; the result is the same.
+    Raises:
+        InputError: k below 1 or above M, other shapes, or frames of norm 0 or not finite.
+    """
+    _check(queries, keys, k)
+    if products == "auto":
+        products = "bfloat16" if has_fast_bfloat16() else "float32"
+    return _join([_Search(part, keys, k, products == "bfloat16").run() for part in _query_blocks(queries, k)])
+
+
+def cosine_distances(first: Floats, second: Floats) -> Floats:
+    """1 - cos between rows of two (C, D) float64 arrays, the definition every result here is measured by.
+
+    Each row is summed by itself in NumPy's fixed pairwise order, so the value depends on the two vectors only, and is
+    exactly 0 for a vector and itself.
+    """
+    import numpy as np
+
+    dots = (first * second).sum(axis=1)
+    squares = (first * first).sum(axis=1) * (second * second).sum(axis=1)
+    distances: Floats = 1.0 - np.minimum(dots / np.sqrt(squares), 1.0)
+    return distances
+
+
+def error_bound(dim: int, products: str, *, loss: Tensor | float = HALF) -> Any:
+    """How far a product of ``nearest`` can be from the cosine, for vectors of ``dim`` numbers.
+
+    With u the unit roundoff of float32 and g = dim u / (1 - dim u), a sum of dim products in any order is off by at
+    most g |q| |k| (Higham 2002, section 3.1), and q, k are of norm 1 here up to g / 2 + 3 u, from their own sum of
+    squares, root and division. Together 1.5 g + 8 u, to first order; 2 g + 16 u covers the rest. bfloat16 moves q by
+    ``loss`` and k by at most its unit roundoff v, so the product by v + loss more, to first order. It rounds the
+    product once more, by at most v times it, which is left to the caller.
+
+    Args:
+        dim: numbers per vector, D.
+        products: ``"float32"`` or ``"bfloat16"``.
+        loss: norms of what rounding to bfloat16 took from the queries, (N,) or one number.
+    """
+    g = dim * SINGLE / (1 - dim * SINGLE)
+    single = 2 * g + 16 * SINGLE
+    return single + 1.02 * (HALF + loss) if products == "bfloat16" else single
+
+
+@lru_cache(maxsize=1)
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 natively and adds the products up in float32, by trying."""
+    import torch
+
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    if supported is None or not supported():
+        return False
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(64, 4096, generator=generator).bfloat16()
+    b = torch.randn(96, 4096, generator=generator).bfloat16()
+    exact = a.double() @ b.double().T
+    room = HALF * exact.abs() + 4096 * SINGLE * (a.double().abs() @ b.double().abs().T)
+    return bool(((a @ b.T).double() - exact).abs().le(room).all())
+
+
+class _Search:
+    """One block of queries against all keys, in two steps: candidates by rounded products, then their distances."""
+
+    def __init__(self, queries: Tensor, keys: Tensor | NDArray[Any], k: int, use_half: bool) -> None:
+        import numpy as np
+        import torch
+
+        self._keys, self._k, self._half = keys, k, use_half
+        self._exact: Floats = queries.double().numpy()
+        norms = np.sqrt((self._exact * self._exact).sum(axis=1))
+        self._single = torch.from_numpy(self._exact / norms[:, None]).float()
+        self._rough = self._single.bfloat16()
+        dim = self._single.shape[1]
+        self._bound = error_bound(dim, "float32")
+        # what rounding the queries really cost, which is less than half of what it could
+        loss = torch.linalg.vector_norm(self._single.double() - self._rough.double(), dim=1)
+        self._rough_bound = error_bound(dim, "bfloat16", loss=loss)
+        # of rounded products, negative because near is low, and of distances
+        self._rounded, self._best = _Best(len(queries), k), _Best(len(queries), k)
+        self._waiting: list[tuple[Integers, Integers, Floats]] = []
+
+    def run(self) -> Neighbours:
+        import torch
+
+        width = max(BLOCK_KEYS, self._k)
+        buffer = torch.empty(min(width, len(self._keys)), self._single.shape[1])
+        for start in range(0, len(self._keys), width):
+            block = buffer[: min(width, len(self._keys) - start)]
+            _fill_unit(block, self._keys, start)
+            row, column, product = self._candidates(block)
+            self._keep(row.numpy(), column.numpy() + start, product.double().numpy())
+        self._settle()
+        return Neighbours(torch.from_numpy(self._best.indices), torch.from_numpy(self._best.distances))
+
+    def _floor(self) -> Tensor:
+        """(N,) float64: the cosine of the k-th nearest key is at least this."""
+        import numpy as np
+        import torch
+
+        return torch.from_numpy(np.maximum(-self._rounded.last - self._bound, 1.0 - self._best.last - self._bound))
+
+    def _candidates(self, block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key of the block and rounded product (C,) of all pairs that may be among the k nearest."""
+        if self._half and self._rounded.is_full:
+            found = self._candidates_of_half(block)
+            if found is not None:
+                return found
+            self._half = False
+        products = self._single @ block.T
+        if self._rounded.is_full:
+            lowest = self._floor() - self._bound
+        else:
+            lowest = products.topk(self._k, dim=1).values[:, -1].double() - 2 * self._bound
+        return _at_least(products, lowest)
+
+    def _candidates_of_half(self, block: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """The same by bfloat16, whose candidates float32 then thins out; None if it leaves too many."""
+        import torch
+
+        floor = self._floor()
+        # the rounding of the product itself is relative to it, and so to the floor for those that matter
+        lowest = floor - self._rough_bound - HALF * floor.abs()
+        row, column, _ = _at_least(self._rough @ block.bfloat16().T, lowest)
+        if len(row) > CROWDED * len(self._single) * len(block):
+            return None
+        product = torch.empty(len(row))
+        for part in _parts(len(row), BLOCK_PAIRS):
+            product[part] = (self._single[row[part]] * block[column[part]]).sum(dim=1)
+        kept = product >= (floor - self._bound)[row]
+        return row[kept], column[kept], product[kept]
+
+    def _keep(self, row: Integers, index: Integers, product: Floats) -> None:
+        self._rounded.add(row, index, -product)
+        self._waiting.append((row, index, product))
+        if sum(len(part[0]) for part in self._waiting) > MOST_WAITING:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Measure the candidates that still matter."""
+        import numpy as np
+
+        row, index, product = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting = []
+        left = product >= (self._floor().numpy() - self._bound)[row]
+        order = np.lexsort((index[left], row[left]))
+        row, index = row[left][order], index[left][order]
+        for part in _parts(len(row), BLOCK_PAIRS):
+            keys: Floats = _rows(self._keys, index[part]).double().cpu().numpy()
+            self._best.add(row[part], index[part], cosine_distances(self._exact[row[part]], keys))
+
+
+class _Best:
+    """The k entries of lowest (distance, index) of each of N rows, of all added; a row's indices only go up."""
+
+    def __init__(self, num_rows: int, k: int) -> None:
+        import numpy as np
+
+        self.distances: Floats = np.full((num_rows, k), np.inf)
+        self.indices: Integers = np.full((num_rows, k), np.iinfo(np.int64).max)
+
+    @property
+    def last(self) -> Floats:
+        """(N,) the k-th distance of each row; infinite before there are k."""
+        return self.distances[:, -1]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every row has k entries."""
+        return bool(self.last.max() < float("inf"))
+
+    def add(self, row: Integers, index: Integers, distance: Floats) -> None:
+        """Let entries (C,) compete."""
+        import numpy as np
+
+        # one at the k-th distance comes later than the one there, and loses
+        nearer = distance < self.last[row]
+        row, index, distance = row[nearer], index[nearer], distance[nearer]
+        touched = np.unique(row)
+        k = self.indices.shape[1]
+        row = np.concatenate([np.repeat(touched, k), row])
+        index = np.concatenate([self.indices[touched].ravel(), index])
+        distance = np.concatenate([self.distances[touched].ravel(), distance])
+        order = np.lexsort((index, distance, row))
+        # each touched row has at least k entries, side by side after sorting; its first k stay
+        kept = order[np.searchsorted(row[order], touched)[:, None] + np.arange(k)]
+        self.indices[touched], self.distances[touched] = index[kept], distance[kept]
+
+
+def _at_least(products: Tensor, lowest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Row, column and value (C,) of the products (N, B) that reach their row's ``lowest`` (N,) float64."""
+    rows, width = products.shape
+    # not rounded up over a product that reaches it
+    limits = (lowest - 2 * SINGLE).float()
+    groups = width // GROUP if width % GROUP == 0 else width
+    grouped = products.view(rows, -1, groups)
+    # few groups hold a candidate, and the best of each is quick to find: member m of group g is column m * groups + g
+    row, group = (grouped.amax(dim=1).float() >= limits[:, None]).nonzero(as_tuple=True)
+    values = grouped[row, :, group].float()
+    hit, member = (values >= limits[row][:, None]).nonzero(as_tuple=True)
+    return row[hit], member * groups + group[hit], values[hit, member]
+
+
+def _fill_unit(block: Tensor, keys: Tensor | NDArray[Any], start: int) -> None:
+    """Write the keys from ``start`` on into the block (B, D), float32, each scaled to norm 1."""
+    import torch
+
+    block.copy_(_rows(keys, slice(start, start + len(block))))
+    norms = torch.linalg.vector_norm(block, dim=1)
+    _check_norms(norms, "frame of the voice", start)
+    block.mul_(norms.reciprocal()[:, None])
+
+
+def _rows(keys: Tensor | NDArray[Any], part: slice | Integers) -> Tensor:
+    import numpy as np
+    import torch
+
+    if isinstance(keys, torch.Tensor):
+        return keys[part if isinstance(part, slice) else torch.from_numpy(part)]
+    # a copy, because a memory map may be read-only, which tensors cannot be
+    return torch.from_numpy(np.array(keys[part]))
+
+
+def _query_blocks(queries: Tensor, k: int) -> Iterator[Tensor]:
+    """Parts of the queries small enough that their products with a block of max(1024, k) keys stay small."""
+    size = max(1, BLOCK_KEYS * BLOCK_QUERIES // max(BLOCK_KEYS, k))
+    return (queries[part].detach().cpu() for part in _parts(len(queries), size))
+
+
+def _parts(length: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+
+
+def _join(parts: list[Neighbours]) -> Neighbours:
+    import torch
+
+    return Neighbours(torch.cat([part.indices for part in parts]), torch.cat([part.distances for part in parts]))
+
+
+def _check(queries: Tensor, keys: Tensor | NDArray[Any], k: int) -> None:
+    import torch
+
+    if queries.ndim != 2 or keys.ndim != 2 or queries.shape[1] != keys.shape[1] or 0 in queries.shape:
+        raise InputError(
+            f"queries {tuple(queries.shape)} and frames of the voice {tuple(keys.shape)} do not fit; "
+            "(N, D) and (M, D) with the same D needed, as one encoder makes them"
+        )
+    if not queries.is_floating_point() or not str(keys.dtype).removeprefix("torch.").startswith(("float", "bfloat")):
+        raise InputError(f"queries are {queries.dtype}, frames of the voice {keys.dtype}; floating point needed")
+    if not 1 <= k <= keys.shape[0]:
+        raise InputError(
+            f"k is {k}, but the voice has {keys.shape[0]} frames; k from 1 to {keys.shape[0]} needed: "
+            "lower k or add reference recordings"
+        )
+    _check_norms(torch.linalg.vector_norm(queries.detach().float(), dim=1), "source frame", 0)
+
+
+def _check_norms(norms: Tensor, what: str, start: int) -> None:
+    wrong = ~((norms >= LOWEST_NORM) & (norms <= HIGHEST_NORM))
+    if bool(wrong.any()):
+        first = int(wrong.nonzero()[0])
+        raise InputError(
+            f"{what} {start + first} has norm {float(norms[first]):.3g}, so it has no direction to compare by; "
+            "all zeros, NaN or infinite values come from a damaged file or model: make the features again"
+        )
