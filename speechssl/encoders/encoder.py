@@ -1,0 +1,162 @@
+"""The encoder every family becomes: a front end over the whole utterance, a transformer over a fixed grid of windows.
+
+The features are a pure function of (samples, network, layer). Alone or in a list of sixteen, in any order, held in
+memory or streamed from disk: the same blocks and windows are laid by position alone and run one at a time, so the same
+machine and number of threads give the same bits. Up to ``GRID.window`` frames (30 s) are one window, and equal what
+transformers computes for the whole file up to rounding. Longer audio never costs more memory than one window does,
+and loses next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from speechssl.encoders.blocks import Trunk
+from speechssl.encoders.frontends import Blocks, FrontEnd
+from speechssl.encoders.windows import Grid, cut_frames
+from speechssl.errors import InputError
+from speechssl.signals import Features, Waveform
+
+SAMPLE_RATE = 16_000  # Hz; every published model of these families
+
+GRID = Grid(window=1500, context=250)
+
+# what is read from a file at a time; no result depends on it
+READ_SECONDS = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class SSLEncoder:
+    """One layer of a self-supervised network. Made by ``speechssl.encoders.load``.
+
+    Args:
+        origin: network, layer and, if it is not the network's own, the input normalisation: ``"wavlm-large/6"``,
+            ``"wavlm-large/6/raw"``.
+        dim: numbers per frame.
+        layer: blocks run; the features are the hidden state after block ``layer``, before any final norm, which is
+            ``hidden_states[layer]`` in transformers.
+        num_layers: blocks the whole network has.
+        front_end: samples to frames.
+        trunk: frames of one window to features.
+        grid: how long audio is cut.
+    """
+
+    origin: str
+    dim: int
+    layer: int
+    num_layers: int
+    front_end: FrontEnd
+    trunk: Trunk
+    grid: Grid = GRID
+
+    @property
+    def sample_rate(self) -> int:
+        """16,000 Hz."""
+        return SAMPLE_RATE
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second: 50 at 16 kHz and 320 samples a frame."""
+        return SAMPLE_RATE / self.front_end.hop_length
+
+    def num_frames(self, num_samples: int) -> int:
+        """Exact number of frames for so many samples at 16 kHz; 0 below the 400 samples under the first frame."""
+        return self.front_end.num_frames(num_samples)
+
+    def encode(self, waveform: Waveform) -> Features:
+        """Features (N, dim) float32 on the CPU, N == num_frames(samples at 16 kHz).
+
+        Raises:
+            InputError: shorter than one frame, 25 ms.
+        """
+        samples = self._at_own_rate(waveform).samples
+        return self.encode_stream(lambda: [samples])
+
+    def encode_batch(self, waveforms: Sequence[Waveform]) -> list[Features]:
+        """Features of each waveform, in order; bit for bit what ``encode`` gives for each alone."""
+        return [self.encode(waveform) for waveform in waveforms]
+
+    def encode_file(self, path: str | Path) -> Features:
+        """Features of an audio file, read and resampled block by block; the waveform is never held whole.
+
+        Raises:
+            InputError: the file cannot be read, or is shorter than one frame.
+        """
+        from speechssl import audio
+
+        return self.encode_stream(lambda: audio.stream(path, SAMPLE_RATE, READ_SECONDS))
+
+    def encode_stream(self, blocks: Blocks) -> Features:
+        """Features of a waveform that comes in blocks.
+
+        Args:
+            blocks: called once per pass (up to three times), gives an iterator over the (n,) float32 blocks at 16 kHz.
+        Raises:
+            InputError: shorter than one frame, NaN or infinite samples.
+        """
+        return Features(torch.cat(list(self.stream(blocks))), self.frame_rate, self.origin)
+
+    @torch.no_grad()
+    def stream(self, blocks: Blocks) -> Iterator[Tensor]:
+        """(n, dim) consecutive pieces of the features, at most one window each: hours of audio in flat memory.
+
+        Args:
+            blocks: as for ``encode_stream``.
+        Raises:
+            InputError: as for ``encode_stream``.
+        """
+        counted = _Counted(blocks)
+        for window in cut_frames(self.front_end.frames(counted), self.grid):
+            # the count is complete once the last window is there
+            padded = self._num_padded(counted.num_samples) if window.is_last else 0
+            with _exact_convolutions():
+                output = self.trunk(window.frames, num_valid=len(window.frames) - padded)
+            # a copy, so that a kept piece does not keep its whole window
+            yield output[window.keep].cpu().clone()
+        if self.num_frames(counted.num_samples) < 1:
+            raise InputError(_too_short(counted.num_samples))
+
+    def _num_padded(self, num_samples: int) -> int:
+        return self.num_frames(num_samples) - self.front_end.num_valid(num_samples)
+
+    def _at_own_rate(self, waveform: Waveform) -> Waveform:
+        if waveform.sample_rate == SAMPLE_RATE:
+            return waveform
+        from speechssl import audio
+
+        return audio.resample(waveform, SAMPLE_RATE)
+
+
+class _Counted:
+    """Blocks that count the samples of the pass under way."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self.num_samples = 0
+
+    def __call__(self) -> Iterator[Tensor]:
+        self.num_samples = 0
+        for block in self._blocks():
+            self.num_samples += block.shape[0]
+            yield block
+
+
+def _exact_convolutions() -> AbstractContextManager[None]:
+    """On NVIDIA GPUs: always the same algorithm, and no products in 10 bits, PyTorch's default for convolutions."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return flags
+
+
+def _too_short(num_samples: int) -> str:
+    return (
+        f"the audio has {num_samples} samples at {SAMPLE_RATE} Hz ({num_samples / SAMPLE_RATE:.4f} s); "
+        "at least 400 (0.025 s) needed for one frame: give a longer recording"
+    )

@@ -1,0 +1,232 @@
+"""Weights of any source, under transformers' key names, to an encoder of the first ``layer`` blocks.
+
+Every importer gives ``Weights``; here the keys are checked against the architecture, one by one, and only what the
+layer needs is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from speechssl.encoders.blocks import ConformerTrunk, TransformerTrunk
+from speechssl.encoders.encoder import SSLEncoder
+from speechssl.encoders.frontends import ConvFrontEnd, LogMelFrontEnd
+from speechssl.encoders.precision import lower_weights
+from speechssl.errors import CheckpointError, InputError
+
+# transformers' model_type, and what it puts before the keys of the network when a head sits on top
+FAMILIES = {
+    "wavlm": "wavlm.",
+    "hubert": "hubert.",
+    "wav2vec2": "wav2vec2.",
+    "wav2vec2-bert": "wav2vec2_bert.",
+    "data2vec-audio": "data2vec_audio.",
+    "unispeech-sat": "unispeech_sat.",
+}
+
+# what published checkpoints carry beside the network: heads of pre-training and fine-tuning
+HEADS = (
+    "lm_head.", "quantizer.", "project_hid.", "project_q.", "final_proj.", "speaker_proj.", "layer_norm_for_extract.",
+    "classifier.", "projector.", "layer_weights", "tdnn.", "objective.", "label_embs_concat", "label_embeddings_concat",
+)  # fmt: skip
+
+TRANSFORMERS_EPSILON = 1e-7  # Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A network as an importer found it.
+
+    Args:
+        name: what the origin of its features begins with.
+        source: file, folder or address for messages.
+        config: transformers' configuration values, ``model_type`` included.
+        tensors: by transformers' key names.
+        normalise: epsilon of its own input normalisation, None for none (and for log-mel input).
+        layer: the layer its publisher recommends, if any.
+        origin: of the recommended layer, where the file itself states it.
+    """
+
+    name: str
+    source: str
+    config: dict[str, Any]
+    tensors: Mapping[str, Tensor]
+    normalise: float | None
+    layer: int | None = None
+    origin: str | None = None
+
+
+def build(
+    weights: Weights, *, layer: int | None, device: torch.device, dtype: torch.dtype, normalise: bool | None = None
+) -> SSLEncoder:
+    """The encoder of one layer.
+
+    Args:
+        weights: from an importer.
+        layer: 0 (input of the first block) to the number of blocks; None for the recommended one.
+        device: where it runs.
+        dtype: of weights and matrix products.
+        normalise: whether the waveform is normalised; None for the network's own way.
+    Raises:
+        InputError: no such layer, no recommended layer, or ``normalise`` with log-mel input.
+        CheckpointError: an architecture that is not known here, missing, unexpected or wrongly shaped tensors.
+    """
+    config = read_config(weights)
+    layer = _choose_layer(weights, layer, config.num_hidden_layers)
+    tensors = _checked(weights, config)
+    network = _truncated(config, layer)
+    _load(network, tensors, weights.source)
+    lower_weights(network, dtype)
+    network.to(device)
+    logmel = config.model_type == "wav2vec2-bert"
+    epsilon, suffix = _normalisation(weights, normalise, logmel=logmel)
+    as_stated = layer == weights.layer and weights.origin is not None and not suffix
+    return SSLEncoder(
+        origin=str(weights.origin) if as_stated else f"{weights.name}/{layer}{suffix}",
+        dim=config.hidden_size,
+        layer=layer,
+        num_layers=config.num_hidden_layers,
+        front_end=(
+            LogMelFrontEnd(network.feature_projection)
+            if logmel
+            else ConvFrontEnd(network.feature_extractor, network.feature_projection, normalise=epsilon)
+        ),
+        trunk=(
+            ConformerTrunk(network.encoder)
+            if logmel
+            else TransformerTrunk(network.encoder, stable=getattr(config, "do_stable_layer_norm", False))
+        ),
+    )
+
+
+def read_config(weights: Weights) -> Any:
+    """transformers' configuration object.
+
+    Raises:
+        CheckpointError: a family or variant that is not known here.
+    """
+    from transformers import AutoConfig
+
+    family = weights.config.get("model_type")
+    if family not in FAMILIES:
+        raise CheckpointError(
+            f"{weights.source} is a model of type {family!r}; one of {', '.join(FAMILIES)} needed for an encoder"
+        )
+    try:
+        config = AutoConfig.for_model(**weights.config)
+    # transformers checks values in ways of its own
+    except Exception as error:
+        raise CheckpointError(f"the configuration of {weights.source} cannot be used: {error}") from error
+    positions = getattr(config, "position_embeddings_type", "relative_key")
+    if positions not in ("relative_key", None):
+        raise CheckpointError(
+            f"{weights.source} has position embeddings {positions!r}; only 'relative_key' is supported"
+        )
+    if getattr(config, "adapter_attn_dim", None) is not None:
+        raise CheckpointError(f"{weights.source} has language adapters in its blocks; merge or remove them first")
+    return config
+
+
+def _choose_layer(weights: Weights, layer: int | None, num_layers: int) -> int:
+    chosen = weights.layer if layer is None else layer
+    if chosen is None:
+        raise InputError(f"{weights.name} has no recommended layer; say which, from 0 to {num_layers}")
+    if not 0 <= chosen <= num_layers:
+        raise InputError(f"{weights.name} has no layer {chosen}; 0 to {num_layers} needed")
+    return chosen
+
+
+def _normalisation(weights: Weights, normalise: bool | None, *, logmel: bool) -> tuple[float | None, str]:
+    """Epsilon of the input normalisation, and what it adds to the origin where it is not the network's own."""
+    if logmel and normalise is not None:
+        raise InputError(f"{weights.name} takes log-mel energies; normalising the waveform is not a choice with it")
+    if normalise is None or normalise == (weights.normalise is not None):
+        return weights.normalise, ""
+    return (TRANSFORMERS_EPSILON, "/normalised") if normalise else (None, "/raw")
+
+
+def _network(config: Any) -> Any:
+    """transformers' network without memory behind its weights, its weight norms resolved."""
+    from transformers import AutoModel
+
+    build: Any = AutoModel.from_config
+    with torch.device("meta"):
+        network = build(config)
+    for module in network.modules():
+        if parametrize.is_parametrized(module):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    return network.eval()
+
+
+def _truncated(config: Any, layer: int) -> Any:
+    """The network up to one block, without what a hidden state does not pass through."""
+    import copy
+
+    config = copy.deepcopy(config)
+    config.num_hidden_layers, config.add_adapter = layer, False
+    network = _network(config)
+    if getattr(config, "do_stable_layer_norm", False):
+        # the final norm
+        network.encoder.layer_norm = nn.Identity()
+    for unused in ("masked_spec_embed", "intermediate_ffn", "adapter"):
+        if getattr(network, unused, None) is not None:
+            setattr(network, unused, None)
+    return network
+
+
+def _checked(weights: Weights, config: Any) -> dict[str, Tensor]:
+    """The tensors under the bare network's names, after refusing what the whole architecture does not have."""
+    prefix = FAMILIES[config.model_type]
+    bare = {name.removeprefix(prefix): tensor for name, tensor in weights.tensors.items()}
+    tensors = _fuse_weight_norm({name: tensor for name, tensor in bare.items() if not name.startswith(HEADS)})
+    expected = {*_network(config).state_dict(), "masked_spec_embed"}
+    if unexpected := sorted(set(tensors) - expected):
+        raise CheckpointError(
+            f"{weights.source} holds {len(unexpected)} tensors that a {config.model_type} of its configuration does "
+            f"not have: {_some(unexpected)}; give the weights that belong to the configuration"
+        )
+    return tensors
+
+
+def _load(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    wanted = network.state_dict()
+    if missing := [name for name in wanted if name not in tensors]:
+        raise CheckpointError(
+            f"{source} lacks {len(missing)} of the {len(wanted)} tensors needed: {_some(missing)}; "
+            "it is incomplete or of another architecture: get it again from its publisher"
+        )
+    for name, tensor in wanted.items():
+        if tensors[name].shape != tensor.shape:
+            got, needed = tuple(tensors[name].shape), tuple(tensor.shape)
+            raise CheckpointError(
+                f"{source}: {name} has shape {got}, {needed} needed; its configuration is of another model"
+            )
+    # copies: the file may be mapped, in half precision, or go away
+    state = {name: tensors[name].to(torch.float32, copy=True) for name in wanted}
+    network.load_state_dict(state, assign=True)
+    network.requires_grad_(False)
+
+
+def _fuse_weight_norm(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weight-normed kernels as plain ones: g * v / |v|, the norm taken over all but the kernel's last axis."""
+    fused = dict(tensors)
+    for magnitude, direction in ((".weight_g", ".weight_v"), (f"{_PARAMETRIZED}0", f"{_PARAMETRIZED}1")):
+        for name in [name for name in tensors if name.endswith(magnitude)]:
+            stem = name.removesuffix(magnitude)
+            if stem + direction in fused:
+                v, g = fused.pop(stem + direction).float(), fused.pop(name).float()
+                fused[f"{stem}.weight"] = torch._weight_norm(v, g, 2)
+    return fused
+
+
+_PARAMETRIZED = ".parametrizations.weight.original"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
