@@ -1,0 +1,60 @@
+"""The room of vocoders: ``load`` makes any of them from a short name or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechssl.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from speechssl.interfaces import Vocoder
+
+__all__ = ["NAMES", "load"]
+
+NAMES = ("world", "knn-vc-prematched", "knn-vc")
+
+
+def load(
+    name_or_path: str | Path, *, origin: str | None = None, device: str = "auto", sha256: str | None = None
+) -> Vocoder:
+    """A vocoder.
+
+    Args:
+        name_or_path: one of ``NAMES`` (the kNN-VC ones are fetched once, 66 MB), one of our ``.safetensors``, or a
+            ``.pt`` in kNN-VC's layout.
+        origin: of the features a ``.pt`` was trained on, which such a file does not say; None for kNN-VC's own.
+        device: ``auto`` (CUDA, else Apple's GPU, else CPU), ``cpu``, ``cuda`` or ``mps``.
+        sha256: checksum to insist on for a fetched file, instead of the pinned one.
+    Raises:
+        InputError: an unknown name or device.
+        CheckpointError: a file that is missing, damaged, of another kind, or not to be had offline.
+    """
+    wanted, path = str(name_or_path), Path(name_or_path)
+    if wanted == "world":
+        from speechssl.vocoders.world import WorldVocoder
+
+        return WorldVocoder()
+    # torch takes seconds to import
+    from speechssl.vocoders import hifigan
+
+    if wanted in hifigan.PUBLISHED:
+        return hifigan.fetch_published(wanted, sha256=sha256, device=device)
+    if path.suffix == ".safetensors":
+        return _own(path, device)
+    if path.suffix in (".pt", ".pth"):
+        return hifigan.load_published(path, origin=origin or hifigan.KNN_VC_ORIGIN, device=device)
+    raise InputError(f"no vocoder {wanted!r}: give one of {', '.join(NAMES)}, or an existing .safetensors or .pt file")
+
+
+def _own(path: Path, device: str) -> Vocoder:
+    """One of our files, by the family its header names."""
+    from speechssl import checkpoints
+    from speechssl.vocoders import hifigan
+
+    header = checkpoints.peek(path)
+    if header["kind"] == "vocoder" and header.get("family") != "hifigan":
+        raise CheckpointError(
+            f"{path} is a vocoder of family {header.get('family')!r}; update speechssl, it reads hifigan"
+        )
+    return hifigan.load(path, device=device)
