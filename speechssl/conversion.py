@@ -1,0 +1,379 @@
+"""Convert a recording to another voice: encode, retrieve, combine, vocode."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from speechssl import converters, matching, pitch
+from speechssl.converters import Trace
+from speechssl.errors import InputError
+from speechssl.matching import MatchingSet, Recording, Reference
+from speechssl.pitch import PitchStatistics
+from speechssl.retrieval import Neighbours, nearest
+from speechssl.signals import Features, Waveform, check_same_origin
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from speechssl.interfaces import Encoder, Vocoder
+
+__all__ = ["Attribution", "Conversion", "MatchingSet", "Reference", "Source", "VoiceConverter"]
+
+Voices: TypeAlias = "MatchingSet | Sequence[tuple[MatchingSet, float]]"
+
+COLUMNS = ("frame", "second", "rank", "weight", "voice", "reference", "reference_second", "distance")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a conversion needs to know of the recording whose words are kept.
+
+    Args:
+        waveform: at the encoder's sample rate.
+        keys: (N, Dk).
+        values: (N, Dv) of its own voice, or None if no converter needs them.
+        f0: (F,) Hz every 5 ms, 0 where unvoiced.
+        more: a matching set of further recordings of the same speaker, for the ``shift`` converter.
+    """
+
+    waveform: Waveform
+    keys: Features
+    values: Features | None
+    f0: Tensor
+    more: MatchingSet | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """Which frames of a voice each output frame was made of.
+
+    Args:
+        voice: name of the voice.
+        references: names of its recordings.
+        files: (N, k) number of the reference.
+        seconds: (N, k) float64, where in it the frame begins.
+        distances: (N, k) float64 cosine distance of its key to the source frame's.
+        weights: (N, k) float64 share in the output frame; 0 where the nearest frames are only named, because the output
+            was made from statistics of the whole voice (``transport``).
+    """
+
+    voice: str
+    references: tuple[str, ...]
+    files: Tensor
+    seconds: Tensor
+    distances: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """A converted recording and how it came about.
+
+    Args:
+        waveform: what is heard.
+        features: what was vocoded (N, V).
+        converter: the one that was used.
+        reason: why.
+        attributions: one for each voice.
+        similarities: (N,) float64 cosine between each source frame and the nearest frame of any of the voices.
+    """
+
+    waveform: Waveform
+    features: Features
+    converter: str
+    reason: str
+    attributions: tuple[Attribution, ...]
+    similarities: Tensor
+
+    @property
+    def coverage(self) -> float:
+        """The mean of the similarities: how near the source's frames find neighbours; 1 if all are in the voice."""
+        return float(self.similarities.mean())
+
+    def write_attribution(self, path: str | Path) -> None:
+        """Write a CSV file with a row for each output frame, voice and reference frame in it.
+
+        Columns: frame, second (both of the output), rank (1 is nearest), weight, voice, reference, reference_second,
+        distance.
+
+        Raises:
+            CheckpointError: the place cannot be written to, or the disk is full; no file is left behind then.
+        """
+        from speechssl.checkpoints import atomic_path
+
+        with atomic_path(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            for frame in range(len(self.features)):
+                writer.writerows(self._rows(frame))
+
+    def _rows(self, frame: int) -> Iterator[tuple[object, ...]]:
+        second = f"{frame / self.features.frame_rate:.3f}"
+        for one in self.attributions:
+            columns = (one.weights, one.files, one.seconds, one.distances)
+            entries = zip(*(column[frame].tolist() for column in columns), strict=True)
+            for rank, (weight, file, place, distance) in enumerate(entries, start=1):
+                reference = one.references[file]
+                yield frame, second, rank, f"{weight:.6g}", one.voice, reference, f"{place:.3f}", f"{distance:.6f}"
+
+
+@dataclass(frozen=True, eq=False)
+class VoiceConverter:
+    """Encoder, values and vocoder that belong together.
+
+    Args:
+        encoder: makes the keys.
+        value_encoder: makes the values; the same object where the vocoder speaks the keys.
+        vocoder: of the values.
+    Raises:
+        InputError: the vocoder takes other values, or another frame rate.
+    """
+
+    encoder: Encoder
+    value_encoder: Encoder
+    vocoder: Vocoder
+
+    def __post_init__(self) -> None:
+        check_same_origin(self.value_encoder.origin, self.vocoder.origin, what="vocode these values")
+        rates = {self.encoder.frame_rate, self.value_encoder.frame_rate, self.vocoder.frame_rate}
+        if len(rates) != 1:
+            raise InputError(f"encoder, values and vocoder run at {sorted(rates)} frames per second; one rate needed")
+
+    def matching_set(
+        self, recordings: Sequence[Recording], *, name: str = "", keep_silence: bool = True
+    ) -> MatchingSet:
+        """The voice of some recordings of one speaker; see ``matching.build``."""
+        return matching.build(recordings, self.encoder, self.value_encoder, name=name, keep_silence=keep_silence)
+
+    def source(
+        self, recording: Recording, *, with_values: bool = True, more: Sequence[Recording] | MatchingSet = ()
+    ) -> Source:
+        """Encode a recording that is to be converted, perhaps to several voices.
+
+        Args:
+            recording: a file or a waveform.
+            with_values: whether its own values are wanted: for ``transport``, ``shift`` and interpolation below 1.
+            more: further recordings of the speaker, or the matching set of them, for ``shift``.
+        Raises:
+            InputError: it cannot be read, or is too short for a frame.
+        """
+        waveform = matching.heard(recording, self.encoder)
+        keys, contour = self.encoder.encode(waveform), matching.f0_of(waveform)
+        values = self._values(waveform, keys, contour) if with_values else None
+        others = more if isinstance(more, MatchingSet) else self.matching_set(more) if more else None
+        return Source(waveform, keys, values, contour, others)
+
+    def convert(
+        self,
+        source: Recording | Source,
+        voice: Voices,
+        *,
+        k: int = 4,
+        converter: str = "auto",
+        interpolation: float = 1.0,
+        pitch: str | float = "target",
+        loudness: str | float = "source",
+        join_weight: float = converters.JOIN_WEIGHT,
+    ) -> Conversion:
+        """Say what the source says in another voice.
+
+        Args:
+            source: a file, a waveform, or what ``source`` made of one.
+            voice: one voice, or several with weights, whose values (and pitch) are blended.
+            k: neighbours per frame; 4 in kNN-VC. ``shift`` takes 32 or more, ``continuous`` chooses among 16 or more.
+            converter: ``uniform``, ``distance``, ``continuous``, ``transport``, ``shift``, or ``auto``, which chooses
+                by the length of the reference.
+            interpolation: 1 is the voice, 0 the source, in between a blend of both, pitch included.
+            pitch: ``"target"`` moves F0 to the mean and spread of the voice, ``"source"`` leaves it, a number shifts it
+                by semitones. Only for vocoders that take F0.
+            loudness: ``"source"`` or LUFS. Never so loud that it would clip.
+            join_weight: of ``continuous``; see ``converters.best_path``.
+        Raises:
+            InputError: a voice of another encoder, k above its frames, an option out of range, an unreadable source.
+        """
+        voices, shares = self._voices(voice)
+        self._check_options(converter, interpolation, pitch, loudness)
+        known = source.values is not None if isinstance(source, Source) else True
+        name, reason = _chosen(converter, voices, known)
+        needed = name in converters.NEED_SOURCE_VALUES or interpolation < 1
+        given = source if isinstance(source, Source) else self.source(source, with_values=needed)
+        if needed and given.values is None:
+            raise InputError(f"the source was encoded without values, which {name!r} at {interpolation} needs")
+        parts = [convert_frames(given, one, name, k=k, join_weight=join_weight) for one in voices]
+        frames = converters.blend([part for part, _, _ in parts], shares)
+        if interpolation < 1 and given.values is not None:
+            frames = converters.interpolate(given.values.frames, frames, interpolation)
+        features = Features(frames, self.vocoder.frame_rate, self.vocoder.origin)
+        spoken = self.vocoder.vocode(features, f0=_moved(given.f0, voices, shares, pitch, interpolation, self.vocoder))
+        return Conversion(
+            waveform=_set_loudness(spoken, given.waveform, loudness),
+            features=features,
+            converter=name,
+            reason=reason,
+            attributions=tuple(
+                _attribution(one, trace, share) for one, (_, trace, _), share in zip(voices, parts, shares, strict=True)
+            ),
+            similarities=_highest([similarity for _, _, similarity in parts]),
+        )
+
+    def _values(self, waveform: Waveform, keys: Features, contour: Tensor) -> Features:
+        if self.value_encoder is self.encoder:
+            return keys
+        return matching.encode_values(waveform, self.value_encoder, keys, contour)
+
+    def _voices(self, voice: Voices) -> tuple[list[MatchingSet], list[float]]:
+        pairs = [(voice, 1.0)] if isinstance(voice, MatchingSet) else list(voice)
+        for one, _ in pairs:
+            called = f"convert to the voice {one.name!r}" if one.name else "convert to this voice"
+            check_same_origin(self.encoder.origin, one.key_origin, what=called)
+            check_same_origin(self.value_encoder.origin, one.value_origin, what=f"{called} by its values")
+        return [one for one, _ in pairs], converters.blend_shares([weight for _, weight in pairs])
+
+    def _check_options(self, converter: str, interpolation: float, mode: str | float, loudness: str | float) -> None:
+        if converter not in ("auto", *converters.NAMES):
+            raise InputError(f"converter is {converter!r}; one of auto, {', '.join(converters.NAMES)} needed")
+        if not 0 <= interpolation <= 1:
+            raise InputError(f"interpolation is {interpolation}; between 0 (the source) and 1 (the target) needed")
+        pitch.parse_mode(str(mode))
+        if mode != "target" and not self.vocoder.needs_f0:
+            raise InputError(
+                f"pitch is {mode!r}, but the vocoder of {self.vocoder.origin} takes no F0: pitch is in the features; "
+                "use 'target', or a model with the WORLD vocoder"
+            )
+        if loudness != "source" and not (isinstance(loudness, (int, float)) and math.isfinite(loudness)):
+            raise InputError(f"loudness is {loudness!r}; 'source' or a number of LUFS such as -23 needed")
+
+
+def convert_frames(
+    source: Source, voice: MatchingSet, converter: str, *, k: int = 4, join_weight: float = converters.JOIN_WEIGHT
+) -> tuple[Tensor, Trace, Tensor]:
+    """Retrieve and combine, without sound.
+
+    Args:
+        source: with values, for those converters that need them.
+        voice: of the same origins.
+        converter: a name in ``converters.NAMES``.
+        k: neighbours per frame.
+        join_weight: of ``continuous``.
+    Returns:
+        Frames (N, V) float32; what they are made of; and (N,) the cosine of each source frame and the nearest.
+    Raises:
+        InputError: k above the number of frames of the voice, or a source or voice too short for the converter.
+    """
+    wanted = {"continuous": max(k, converters.CANDIDATES), "shift": max(k, converters.SHIFT_K)}.get(converter, k)
+    # a small voice has fewer candidates, but never fewer than the k that was asked for
+    neighbours = nearest(source.keys.frames, voice.keys, k=max(k, min(wanted, len(voice))))
+    frames, trace = _combine(source, voice, converter, neighbours, join_weight)
+    return frames, trace, 1.0 - neighbours.distances[:, 0]
+
+
+def _combine(
+    source: Source, voice: MatchingSet, converter: str, neighbours: Neighbours, join_weight: float
+) -> tuple[Tensor, Trace]:
+    uniform = Trace(neighbours.indices, converters.uniform_weights(neighbours), neighbours.distances)
+    if converter == "transport":
+        own = _own_values(source, converter)
+        moved = converters.fit_transport(own, voice.values)(own)
+        return moved, Trace(neighbours.indices, uniform.weights * 0.0, neighbours.distances)
+    if converter == "shift":
+        return _shifted(source, voice, neighbours), uniform
+    trace = uniform
+    if converter == "distance":
+        trace = Trace(neighbours.indices, converters.distance_weights(neighbours), neighbours.distances)
+    elif converter == "continuous":
+        path = converters.best_path(voice.keys, neighbours, voice.follows(), join_weight=join_weight)[:, None]
+        distances = neighbours.distances.gather(1, path)
+        trace = Trace(neighbours.indices.gather(1, path), distances * 0.0 + 1.0, distances)
+    return converters.weighted_mean(voice.values, trace.indices, trace.weights), trace
+
+
+def _shifted(source: Source, voice: MatchingSet, neighbours: Neighbours) -> Tensor:
+    import torch
+
+    keys, values = source.keys.frames, _own_values(source, "shift")
+    own_keys, own_values = keys, values
+    if source.more is not None:
+        check_same_origin(source.keys.origin, source.more.key_origin, what="use further recordings of the source")
+        own_keys = torch.cat([keys, source.more.keys.to(keys.dtype)])
+        own_values = torch.cat([values, source.more.values.to(values.dtype)])
+    own = converters.own_neighbours(keys, own_keys, k=neighbours.k)
+    return converters.shift(
+        values, converters.Surroundings(own_values, own), converters.Surroundings(voice.values, neighbours)
+    )
+
+
+def _own_values(source: Source, converter: str) -> Tensor:
+    if source.values is None:
+        raise InputError(f"the {converter!r} converter needs the source's own values; encode it with them")
+    return source.values.frames
+
+
+def _chosen(converter: str, voices: Sequence[MatchingSet], has_source_values: bool) -> tuple[str, str]:
+    if converter != "auto":
+        return converter, "as asked"
+    shortest = min(voice.seconds for voice in voices)
+    return converters.choose(shortest, has_source_values=has_source_values)
+
+
+def _moved(
+    f0: Tensor,
+    voices: Sequence[MatchingSet],
+    shares: Sequence[float],
+    mode: str | float,
+    interpolation: float,
+    vocoder: Vocoder,
+) -> Tensor | None:
+    """F0 for the vocoder; with ``"target"``, towards the blend of the voices' log-F0 statistics."""
+    if not vocoder.needs_f0:
+        return None
+    own = pitch.statistics(f0)
+    voiced = [
+        (voice.pitch, share) for voice, share in zip(voices, shares, strict=True) if voice.pitch.voiced_seconds > 0
+    ]
+    target = _blended(voiced) if voiced else own
+    if interpolation < 1 and own.voiced_seconds > 0:
+        target = _blended([(target, interpolation), (own, 1 - interpolation)])
+    return pitch.transform(f0, own, target, mode)
+
+
+def _blended(parts: Sequence[tuple[PitchStatistics, float]]) -> PitchStatistics:
+    """Means and spreads averaged: the voice between voices, not the mixture of both."""
+    total = sum(share for _, share in parts) or 1.0
+    means, spreads, seconds = (
+        sum(getattr(part, name) * share for part, share in parts) / total for name in ("mean", "sd", "voiced_seconds")
+    )
+    return PitchStatistics(means, spreads, seconds)
+
+
+def _set_loudness(waveform: Waveform, source: Waveform, wanted: str | float) -> Waveform:
+    import torch
+
+    from speechssl import audio
+
+    level = audio.loudness(source) if wanted == "source" else float(wanted)
+    if not math.isfinite(level):
+        # silence in, silence out
+        return Waveform(torch.zeros_like(waveform.samples), waveform.sample_rate)
+    return audio.set_loudness(waveform, level)
+
+
+def _attribution(voice: MatchingSet, trace: Trace, share: float) -> Attribution:
+    return Attribution(
+        voice=voice.name,
+        references=tuple(reference.name for reference in voice.references),
+        files=voice.file_index[trace.indices],
+        seconds=voice.times(trace.indices),
+        distances=trace.distances,
+        weights=trace.weights * share,
+    )
+
+
+def _highest(similarities: Sequence[Tensor]) -> Tensor:
+    import torch
+
+    return torch.stack(list(similarities)).amax(dim=0)
