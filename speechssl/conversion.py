@@ -13,7 +13,7 @@ from speechssl import converters, matching, pitch
 from speechssl.converters import Trace
 from speechssl.errors import InputError
 from speechssl.matching import MatchingSet, Recording, Reference
-from speechssl.pitch import PitchStatistics
+from speechssl.pitch import PitchStatistics, parse_mode
 from speechssl.retrieval import Neighbours, nearest
 from speechssl.signals import Features, Waveform, check_same_origin
 
@@ -197,7 +197,8 @@ class VoiceConverter:
             InputError: a voice of another encoder, k above its frames, an option out of range, an unreadable source.
         """
         voices, shares = self._voices(voice)
-        self._check_options(converter, interpolation, pitch, loudness)
+        check_options(k=k, converter=converter, interpolation=interpolation, pitch=pitch, loudness=loudness)
+        self._check_pitch(pitch)
         known = source.values is not None if isinstance(source, Source) else True
         name, reason = _chosen(converter, voices, known)
         needed = name in converters.NEED_SOURCE_VALUES or interpolation < 1
@@ -234,19 +235,36 @@ class VoiceConverter:
             check_same_origin(self.value_encoder.origin, one.value_origin, what=f"{called} by its values")
         return [one for one, _ in pairs], converters.blend_shares([weight for _, weight in pairs])
 
-    def _check_options(self, converter: str, interpolation: float, mode: str | float, loudness: str | float) -> None:
-        if converter not in ("auto", *converters.NAMES):
-            raise InputError(f"converter is {converter!r}; one of auto, {', '.join(converters.NAMES)} needed")
-        if not 0 <= interpolation <= 1:
-            raise InputError(f"interpolation is {interpolation}; between 0 (the source) and 1 (the target) needed")
-        pitch.parse_mode(str(mode))
+    def _check_pitch(self, mode: str | float) -> None:
         if mode != "target" and not self.vocoder.needs_f0:
             raise InputError(
                 f"pitch is {mode!r}, but the vocoder of {self.vocoder.origin} takes no F0: pitch is in the features; "
                 "use 'target', or a model with the WORLD vocoder"
             )
-        if loudness != "source" and not (isinstance(loudness, (int, float)) and math.isfinite(loudness)):
-            raise InputError(f"loudness is {loudness!r}; 'source' or a number of LUFS such as -23 needed")
+
+
+def check_options(
+    *,
+    k: int = 4,
+    converter: str = "auto",
+    interpolation: float = 1.0,
+    pitch: str | float = "target",
+    loudness: str | float = "source",
+) -> None:
+    """Refuse options of ``VoiceConverter.convert`` that no voice could be converted with, before anything is loaded.
+
+    Raises:
+        InputError: one out of range; the message says which are possible.
+    """
+    if k < 1:
+        raise InputError(f"k is {k}; 1 neighbour or more needed")
+    if converter not in ("auto", *converters.NAMES):
+        raise InputError(f"converter is {converter!r}; one of auto, {', '.join(converters.NAMES)} needed")
+    if not 0 <= interpolation <= 1:
+        raise InputError(f"interpolation is {interpolation}; between 0 (the source) and 1 (the target) needed")
+    parse_mode(str(pitch))
+    if loudness != "source" and not (isinstance(loudness, (int, float)) and math.isfinite(loudness)):
+        raise InputError(f"loudness is {loudness!r}; 'source' or a number of LUFS such as -23 needed")
 
 
 def convert_frames(

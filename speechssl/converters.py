@@ -135,7 +135,7 @@ def blend_shares(weights: Sequence[float]) -> list[float]:
 
 
 def best_path(keys: Tensor, neighbours: Neighbours, follows: Tensor, *, join_weight: float = JOIN_WEIGHT) -> Tensor:
-    """The column (N,) of the candidate at each frame, chosen so that runs of the reference stay together: exact Viterbi.
+    """The column (N,) of the candidate to take at each frame so that runs of the reference stay together; Viterbi.
 
     Minimises the sum of the candidates' distances to the source and, between neighbouring frames t and t + 1 that take
     i and j, of ``join_weight`` times c(i, j). c is 0 if j is the frame after i in the same recording; else it is the
