@@ -1,0 +1,144 @@
+"""Names to objects: a bundle is the encoder, the values and the vocoder that belong together under one model name.
+
+``tiny`` ships with the package. ``wavlm-large`` is kNN-VC: WavLM-Large layer 6 as it comes, and the HiFi-GAN published
+for it. Every other encoder, by any name ``encoders.load`` takes, finds the frames while WORLD speaks them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechssl.errors import InputError
+
+if TYPE_CHECKING:
+    from speechssl.conversion import VoiceConverter
+
+PACKAGED = Path(__file__).parent / "models"
+TINY = PACKAGED / "tiny" / "encoder.safetensors"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a model name stands for.
+
+    Args:
+        name: as given to ``--model``.
+        encoder: for ``encoders.load``.
+        layer: of the encoder; None for the one its file or its paper names.
+        normalise: of the encoder's input; None for its own way.
+        vocoder: ``"world"`` or a name of ``speechssl.vocoders``.
+        licence: of the weights, as their publishers say; empty if unknown.
+        megabytes: that are downloaded the first time, about; 0 if all is here; None if unknown.
+        source: who publishes the weights.
+    """
+
+    name: str
+    encoder: str
+    layer: int | None = None
+    normalise: bool | None = None
+    vocoder: str = "world"
+    licence: str = ""
+    megabytes: int | None = None
+    source: str = ""
+
+
+_MICROSOFT = "CC BY-SA 3.0 (Microsoft UniSpeech)"
+
+# Sizes are those of the weights files on the hub. Whatever encoders.load takes works too; these are the ones we name.
+BUNDLES = {
+    bundle.name: bundle
+    for bundle in (
+        Bundle("tiny", "tiny", licence="MIT", megabytes=0, source="this package"),
+        Bundle(
+            "wavlm-large", "wavlm-large", 6, False, "knn-vc-prematched",
+            f"{_MICROSOFT}; vocoder MIT (kNN-VC)", 1330, "microsoft/wavlm-large; bshall/knn-vc v0.1",
+        ),
+        Bundle("wavlm-base-plus", "wavlm-base-plus", 6, licence=_MICROSOFT, megabytes=378, source="microsoft/wavlm-base-plus"),
+        Bundle("hubert-base", "hubert-base", 6, licence="Apache-2.0", megabytes=378, source="facebook/hubert-base-ls960"),
+        Bundle("mhubert-147", "mhubert-147", 6, licence="CC BY-NC-SA 4.0", megabytes=378, source="utter-project/mHuBERT-147"),
+        Bundle("w2v-bert-2.0", "w2v-bert-2.0", 10, licence="MIT", megabytes=2322, source="facebook/w2v-bert-2.0"),
+    )
+}  # fmt: skip
+
+
+def bundle(name: str) -> Bundle:
+    """The bundle of that name, or one made of WORLD and the encoder of that name."""
+    return BUNDLES.get(name) or Bundle(name, name)
+
+
+def load_bundle(
+    name: str | Path = "tiny", *, layer: int | None = None, device: str = "auto", precision: str = "float32"
+) -> VoiceConverter:
+    """Encoder, values and vocoder, ready to convert.
+
+    Args:
+        name: ``"tiny"``, one of ``BUNDLES``, or whatever ``encoders.load`` takes.
+        layer: of the encoder, where it is to differ; the published vocoder of ``wavlm-large`` fits layer 6 only, so
+            another layer is spoken by WORLD.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: ``float32`` or ``bfloat16``.
+    Raises:
+        InputError: an unknown name, layer, device or precision.
+        CheckpointError: weights that are missing, damaged or not to be had offline.
+    """
+    from speechssl import encoders
+    from speechssl.conversion import VoiceConverter
+
+    parts = bundle(str(name))
+    chosen = parts.layer if layer is None else layer
+    encoder = encoders.load(
+        parts.encoder, layer=chosen, device=device, precision=precision, normalise=parts.normalise
+    )
+    if parts.vocoder != "world" and chosen == parts.layer:
+        from speechssl import vocoders
+
+        return VoiceConverter(encoder, encoder, vocoders.load(parts.vocoder, device=device))
+    from speechssl.vocoders.world import WorldAnalysis, WorldVocoder
+
+    return VoiceConverter(encoder, WorldAnalysis(), WorldVocoder())
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording that ships with the package, for the demo and the tests.
+
+    Args:
+        path: Ogg Opus, 24 kHz, mono.
+        voice: ``ada``, ``beth``, ``cleo`` (female), ``dan``, ``eric`` or ``finn`` (male).
+        role: ``reference`` (about 30 s, another text for each voice) or ``sentence`` (6 s, the same for all).
+        text: what is said, English.
+        seconds: duration.
+    """
+
+    path: Path
+    voice: str
+    role: str
+    text: str
+    seconds: float
+
+
+@lru_cache(maxsize=1)
+def clips() -> tuple[Clip, ...]:
+    """The recordings that ship with the package, all synthetic (see NOTICE)."""
+    folder = PACKAGED / "clips"
+    facts = json.loads((folder / "clips.json").read_text(encoding="utf-8"))
+    return tuple(Clip(folder / c["file"], c["voice"], c["role"], c["text"], c["seconds"]) for c in facts["clips"])
+
+
+def clip(voice: str, role: str = "reference") -> Clip:
+    """One recording that ships with the package.
+
+    Raises:
+        InputError: no such voice or role.
+    """
+    for found in clips():
+        if (found.voice, found.role) == (voice, role):
+            return found
+    voices = ", ".join(sorted({c.voice for c in clips()}))
+    raise InputError(f"no clip of voice {voice!r} as {role!r}; voices: {voices}; roles: reference, sentence")

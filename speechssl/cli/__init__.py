@@ -1,0 +1,92 @@
+"""The command line: one subcommand, one library function. Nothing heavy is imported until a command runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from speechssl import __version__
+from speechssl.cli import convert, doctor, features
+from speechssl.cli.terminal import remark
+from speechssl.errors import SpeechSSLError
+
+app = typer.Typer(
+    name="speechssl",
+    help="Voice conversion on self-supervised speech features.",
+    epilog="Results on stdout, progress and remarks on stderr. Exit code 0: done, 2: wrong input, 130: interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("convert")(convert.convert)
+app.command("features")(features.features)
+app.command("doctor")(doctor.doctor)
+
+GREEDY = ("--reference", "-r")  # options that take every word up to the next option
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"speechssl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line: 0 done, 2 wrong input or a failure that was reported, 130 interrupted."""
+    try:
+        code = app(args=_spread(arguments), prog_name="speechssl", standalone_mode=False)
+    except SpeechSSLError as error:
+        return _fail(str(error))
+    except typer.TyperException as error:
+        return _fail(error.format_message())
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # whoever read our output has left, as `head` does
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+    except MemoryError:
+        return _fail("not enough memory; close other programs, or use a smaller model or --precision bfloat16")
+    if code == 130:
+        remark("interrupted; no partial file was left. A batch continues where it stopped when run again.")
+    return int(code or 0)
+
+
+def _fail(message: str) -> int:
+    remark("error: " + " ".join(message.split()))
+    return 2
+
+
+def _spread(arguments: list[str]) -> list[str]:
+    """``--reference a b`` as ``--reference a --reference b``."""
+    spread: list[str] = []
+    greedy, fresh = "", False
+    for position, word in enumerate(arguments):
+        if word == "--":
+            return spread + arguments[position:]
+        if word.startswith("-") and len(word) > 1:
+            greedy, fresh = (word if word in GREEDY else ""), True
+        elif greedy and not fresh:
+            spread.append(greedy)
+        else:
+            fresh = False
+        spread.append(word)
+    return spread

@@ -1,0 +1,160 @@
+"""``speechssl convert``: recordings in, the target's voice out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
+
+import typer
+
+from speechssl.cli import batch, terminal
+from speechssl.cli.options import Device, Json, Layer, Model, Output, Precision, References, Sources
+from speechssl.errors import InputError
+
+if TYPE_CHECKING:
+    from speechssl.cli.batch import Job
+    from speechssl.conversion import Conversion, VoiceConverter
+    from speechssl.matching import MatchingSet
+
+    Target: TypeAlias = list[tuple[MatchingSet, float]]
+
+
+def convert(
+    sources: Sources,
+    output: Output,
+    reference: References = None,
+    voice: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--voice",
+            "-v",
+            metavar="NAME|FILE[=WEIGHT]",
+            help="A stored voice; several with weights are blended.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Model = "tiny",
+    layer: Layer = None,
+    k: Annotated[int, typer.Option("--k", help="Nearest frames averaged; 4 in the kNN-VC paper.")] = 4,
+    converter: Annotated[
+        str, typer.Option("--converter", help="auto, uniform, distance, continuous, transport or shift.")
+    ] = "auto",
+    interpolation: Annotated[
+        float, typer.Option("--interpolation", help="1: all target, 0: all source.")
+    ] = 1.0,
+    pitch: Annotated[
+        str, typer.Option("--pitch", metavar="target|source|SEMITONES", help="F0, where the vocoder takes one (WORLD).")
+    ] = "target",
+    loudness: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--loudness", metavar="LUFS", help="Of the output; the source's if not given.", show_default=False),
+    ] = None,
+    attribution: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--attribution",
+            metavar="FILE.csv",
+            help="Which second of which reference every frame came from (a folder for several sources).",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Precision = "float32",
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Convert recordings to the voice of other recordings.
+
+    Examples: speechssl convert talk.wav --reference ada1.wav ada2.wav --output talk-as-ada.wav;
+    speechssl convert recordings/ --voice ada --output converted/ --json
+    """
+    from speechssl.bundles import load_bundle
+
+    jobs, folder = batch.plan(sources, output, ".wav")
+    tables = _attribution_files(jobs, attribution, folder)
+    _check_target(reference, voice)
+    options: dict[str, Any] = {
+        "k": k,
+        "converter": converter,
+        "interpolation": interpolation,
+        "pitch": pitch,
+        "loudness": "source" if loudness is None else loudness,
+    }
+    system = load_bundle(model, layer=layer, device=device, precision=precision)
+    target = _target(system, reference or [], voice or [])
+    settings = {"command": "convert", "precision": precision, **options, "voices": _identity(target)}
+
+    def work(job: Job) -> dict[str, Any]:
+        return _write(system.convert(job.source, target, **options), job, tables.get(job))
+
+    with terminal.progress("convert", len(jobs)) as advance:
+        outcome = batch.run(
+            jobs, work, ledger=batch.Ledger(folder, settings), is_batch=folder is not None, advance=advance
+        )
+    terminal.finish(outcome, json=json, describe=_describe)
+
+
+def _check_target(references: list[str] | None, voices: list[str] | None) -> None:
+    if bool(references) == bool(voices):
+        got = "both" if references else "neither"
+        raise InputError(f"{got} --reference and --voice given; one of them needed: whose voice is wanted?")
+
+
+def _target(system: VoiceConverter, references: list[str], stored: list[str]) -> Target:
+    """The voices and their weights."""
+    if references:
+        return [(system.matching_set(batch.audio_files(references)), 1.0)]
+    from speechssl import voices
+
+    pairs = [_weighted(text) for text in stored]
+    return [(voices.load(name), weight) for name, weight in pairs]
+
+
+def _weighted(text: str) -> tuple[str, float]:
+    """``ada=0.7`` as ``("ada", 0.7)``; without a weight 1."""
+    name, equals, weight = text.rpartition("=")
+    if not equals or Path(text).exists():
+        return text, 1.0
+    try:
+        return name, float(weight)
+    except ValueError:
+        raise InputError(f"the weight of the voice in {text!r} is no number; write NAME=0.7") from None
+
+
+def _identity(target: Target) -> list[Any]:
+    """What of the voices decides the result."""
+    return [
+        [one.key_origin, one.value_origin, [reference.sha256 for reference in one.references], len(one), weight]
+        for one, weight in target
+    ]
+
+
+def _attribution_files(jobs: list[Job], wanted: Path | None, folder: Path | None) -> dict[Job, Path]:
+    """The CSV file of each job: the file named, or one for each source in the folder named."""
+    if wanted is None:
+        return {}
+    if folder is None:
+        return {jobs[0]: wanted}
+    if wanted.suffix:
+        raise InputError(f"--attribution {wanted} is one file, but the output is a folder; name a folder")
+    return {job: wanted / job.output.relative_to(folder).with_suffix(".csv") for job in jobs}
+
+
+def _write(result: Conversion, job: Job, table: Path | None) -> dict[str, Any]:
+    """The recording last, so that where it is, everything is."""
+    from speechssl import audio
+
+    if table is not None:
+        result.write_attribution(table)
+    audio.write(job.output, result.waveform)
+    return {
+        "seconds": round(result.waveform.seconds, 3),
+        "sample_rate": result.waveform.sample_rate,
+        "converter": result.converter,
+        "reason": result.reason,
+        "coverage": round(result.coverage, 4),
+        **({} if table is None else {"attribution": str(table)}),
+    }
+
+
+def _describe(result: dict[str, Any]) -> str:
+    return f"{result['seconds']:.1f} s, {result['converter']} ({result['reason']})"

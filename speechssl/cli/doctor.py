@@ -1,0 +1,215 @@
+"""``speechssl doctor``: versions, devices, models here or to be fetched, and what is broken, with the cure."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from speechssl import __version__
+from speechssl.cli import terminal
+from speechssl.cli.options import Json
+
+# distribution -> module it is imported as
+NEEDED = {
+    "torch": "torch",
+    "torchaudio": "torchaudio",
+    "transformers": "transformers",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "scikit-learn": "sklearn",
+    "safetensors": "safetensors",
+    "soundfile": "soundfile",
+    "av": "av",
+    "soxr": "soxr",
+    "pyworld": "pyworld",
+    "pyloudnorm": "pyloudnorm",
+    "typer": "typer",
+    "rich": "rich",
+}
+LOW_SPACE = 2000  # MB free in the cache below which fetching a large model will fail
+
+
+def doctor(json: Json = False) -> None:
+    """Say what is installed, which models are here or would be fetched, and what is broken, with the cure."""
+    found = examine()
+    if json:
+        terminal.emit(found)
+    else:
+        _print(found)
+    if found["problems"]:
+        raise typer.Exit(2)
+
+
+def examine() -> dict[str, Any]:
+    """Everything the command prints, as plain JSON-able values."""
+    problems: list[dict[str, str]] = []
+    return {
+        "speechssl": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": _packages(problems),
+        "devices": _devices(problems),
+        "audio": _audio(problems),
+        "bundles": _bundles(problems),
+        "cache": _cache(problems),
+        "voices": _voices(problems),
+        "problems": problems,
+    }
+
+
+def _problem(problems: list[dict[str, str]], what: str, cure: str) -> None:
+    problems.append({"problem": what, "cure": cure})
+
+
+def _packages(problems: list[dict[str, str]]) -> dict[str, str | None]:
+    """Versions; each is imported, for an installed package may still not load."""
+    import importlib.metadata
+
+    versions: dict[str, str | None] = {}
+    for name, module in NEEDED.items():
+        try:
+            versions[name] = importlib.metadata.version(name)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                importlib.import_module(module)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+            _problem(problems, f"{name} is not installed", f"pip install {name}")
+        # a broken binary raises ImportError, OSError, RuntimeError ...
+        except Exception as error:
+            cure = f"pip install --force-reinstall {name}"
+            if "pkg_resources" in str(error):
+                cure = "pip install 'setuptools<82'"
+            _problem(problems, f"{name} {versions.get(name)} cannot be imported: {error}", cure)
+    _check_pair(versions, problems)
+    return versions
+
+
+def _check_pair(versions: dict[str, str | None], problems: list[dict[str, str]]) -> None:
+    torch, torchaudio = versions.get("torch"), versions.get("torchaudio")
+    if torch and torchaudio and torch.split(".")[:2] != torchaudio.split(".")[:2]:
+        wanted = ".".join(torch.split("+")[0].split(".")[:2])
+        _problem(
+            problems,
+            f"torchaudio {torchaudio} was built for another torch than {torch}",
+            f"pip install 'torchaudio=={wanted}.*'",
+        )
+
+
+def _devices(problems: list[dict[str, str]]) -> dict[str, Any]:
+    try:
+        import torch
+    except Exception:  # already reported with the packages
+        return {}
+    devices: dict[str, Any] = {"cpu": {"cores": os.cpu_count(), "threads": torch.get_num_threads()}}
+    if torch.cuda.is_available():
+        devices["cuda"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        devices["mps"] = True
+    return devices
+
+
+def _audio(problems: list[dict[str, str]]) -> dict[str, Any]:
+    try:
+        import soundfile
+    except Exception:  # already reported with the packages
+        return {}
+    formats = soundfile.available_formats()
+    can = {"mp3": "MP3" in formats, "opus": "OPUS" in soundfile.available_subtypes("OGG")}
+    for name, possible in can.items():
+        if not possible:
+            _problem(problems, f"this libsndfile has no {name}", "pip install --force-reinstall 'soundfile>=0.13'")
+    return {"libsndfile": soundfile.__libsndfile_version__, **can}
+
+
+def _bundles(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
+    from speechssl.bundles import BUNDLES
+
+    return [
+        {
+            "name": bundle.name,
+            "state": _state(bundle.name, problems),
+            "megabytes": bundle.megabytes,
+            "licence": bundle.licence,
+            "source": bundle.source,
+        }
+        for bundle in BUNDLES.values()
+    ]
+
+
+def _state(name: str, problems: list[dict[str, str]]) -> str:
+    """``present``, ``would be fetched`` or ``broken``."""
+    from speechssl.bundles import TINY, bundle
+    from speechssl.errors import CheckpointError
+
+    if name != "tiny":
+        return "present" if all(path.exists() for path in _files(bundle(name).source, name)) else "would be fetched"
+    try:
+        from speechssl import checkpoints
+
+        checkpoints.load(TINY, kind="encoder", verify=True)
+        return "present"
+    except (CheckpointError, ImportError) as error:
+        _problem(problems, f"the model tiny: {error}", "pip install --force-reinstall speechssl")
+        return "broken"
+
+
+def _files(source: str, name: str) -> list[Path]:
+    """Where the weights would be in the caches; a path that does not exist stands for what is missing."""
+    from huggingface_hub import try_to_load_from_cache
+
+    from speechssl import checkpoints
+
+    missing = Path("missing")
+    repository = source.split(";")[0]
+    cached = [try_to_load_from_cache(repository, file) for file in ("model.safetensors", "pytorch_model.bin")]
+    files = [next((Path(path) for path in cached if isinstance(path, str)), missing)]
+    if name == "wavlm-large":
+        from speechssl.vocoders.hifigan import PUBLISHED
+
+        files.append(checkpoints.cache_dir() / PUBLISHED["knn-vc-prematched"].filename)
+    return files
+
+
+def _cache(problems: list[dict[str, str]]) -> dict[str, Any]:
+    from speechssl.checkpoints import cache_dir
+
+    folder = cache_dir()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free // 10**6
+    if not os.access(there, os.W_OK):
+        _problem(problems, f"the cache {folder} cannot be written to", "set SPEECHSSL_CACHE to a folder of yours")
+    if free < LOW_SPACE:
+        _problem(problems, f"{free} MB free for the cache {folder}", "free some, or set SPEECHSSL_CACHE elsewhere")
+    return {"folder": str(folder), "megabytes_free": free, "offline": bool(os.environ.get("SPEECHSSL_OFFLINE"))}
+
+
+def _voices(problems: list[dict[str, str]]) -> dict[str, Any]:
+    return {}
+
+
+def _print(found: dict[str, Any]) -> None:
+    print(f"speechssl {found['speechssl']}, Python {found['python']}, {found['platform']}")
+    print("packages: " + ", ".join(f"{name} {version or 'MISSING'}" for name, version in found["packages"].items()))
+    print("devices: " + ", ".join(f"{name} {facts}" for name, facts in found["devices"].items()))
+    print(f"audio: {found['audio']}")
+    print(f"cache: {found['cache']['folder']} ({found['cache']['megabytes_free']} MB free)")
+    print()
+    rows = [(b["name"], b["state"], _size(b["megabytes"]), b["licence"], b["source"]) for b in found["bundles"]]
+    terminal.table(rows, ("model", "state", "download", "licence", "source"))
+    print()
+    for problem in found["problems"]:
+        print(f"BROKEN: {problem['problem']}\n  cure: {problem['cure']}")
+    if not found["problems"]:
+        print("nothing is broken")
+
+
+def _size(megabytes: int | None) -> str:
+    return "unknown" if megabytes is None else "none" if megabytes == 0 else f"{megabytes} MB"

@@ -1,0 +1,74 @@
+"""What several test modules share: the clips that ship with the package, and a small encoder with random weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# one thread: the machine that runs the tests does other things too, and small networks gain nothing from more
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# nothing is ever fetched by a test
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["SPEECHSSL_OFFLINE"] = "1"
+
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "feature_projection_input_dim": 160,
+    "conv_depthwise_kernel_size": 7,
+    "position_embeddings_type": "relative_key",
+    "left_max_position_embeddings": 16,
+    "right_max_position_embeddings": 8,
+    "add_adapter": False,
+}
+LOG_MEL = {
+    "type": "log-mel",
+    "feature_size": 80,
+    "num_mel_bins": 80,
+    "sampling_rate": 16000,
+    "stride": 2,
+    "padding_value": 0.0,
+}
+
+
+def write_encoder(path: Path, *, name: str = "small", seed: int = 0) -> Path:
+    """An encoder file of ours with random weights: 32 numbers a frame, two layers."""
+    import torch
+    from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
+
+    from speechssl import checkpoints
+
+    torch.manual_seed(seed)
+    config = Wav2Vec2BertConfig(**SMALL)
+    network = Wav2Vec2BertModel(config)
+    header = {
+        "kind": "encoder",
+        "family": "wav2vec2-bert",
+        "name": name,
+        "layer": 2,
+        "config": SMALL,
+        "input": LOG_MEL,
+        "origin": f"{name}/2",
+        "provenance": {"weights": "random"},
+        "licence": "MIT",
+    }
+    return checkpoints.save(path, network.state_dict(), header)
+
+
+@pytest.fixture(scope="session")
+def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small encoder's file; for ``--model``."""
+    return write_encoder(tmp_path_factory.mktemp("encoder") / "small.safetensors")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real speech beside the checkout; the test is skipped where there is none."""
+    folder = Path(os.environ.get("SPEECHSSL_SHARED", Path(__file__).parents[2] / "shared"))
+    if not folder.is_dir():
+        pytest.skip("no speech data beside the checkout")
+    return folder

@@ -1,0 +1,168 @@
+"""Planning of batches, what is skipped, what is reported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from speechssl.cli import batch
+from speechssl.cli.batch import Job, Ledger
+from speechssl.errors import InputError
+
+
+def _touch(path: Path, content: bytes = b"sound") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def _copy(job: Job) -> dict[str, Any]:
+    job.output.write_bytes(job.source.read_bytes() + b" converted")
+    return {"bytes": job.output.stat().st_size}
+
+
+def _run(jobs: list[Job], ledger: Ledger, work: Any = _copy) -> batch.Outcome:
+    return batch.run(jobs, work, ledger=ledger, is_batch=True, advance=lambda _: None)
+
+
+def test_a_single_file_goes_to_a_file(tmp_path: Path) -> None:
+    jobs, folder = batch.plan([tmp_path / "a.wav"], tmp_path / "out.flac", ".wav")
+    assert jobs == [Job(tmp_path / "a.wav", tmp_path / "out.flac")]
+    assert folder is None
+
+
+@pytest.mark.parametrize("ending", ["existing", "slash"])
+def test_a_single_file_goes_into_a_folder(tmp_path: Path, ending: str) -> None:
+    output = tmp_path / "out"
+    if ending == "existing":
+        output.mkdir()
+    jobs, folder = batch.plan([tmp_path / "a.mp3"], str(output) + ("/" if ending == "slash" else ""), ".wav")
+    assert jobs == [Job(tmp_path / "a.mp3", output / "a.wav")]
+    assert folder == output
+
+
+def test_a_folder_keeps_its_tree_and_leaves_out_what_is_no_audio(tmp_path: Path) -> None:
+    for name in ("in/b/x.flac", "in/a/x.OPUS", "in/notes.txt", "in/.hidden/y.wav"):
+        _touch(tmp_path / name)
+    jobs, folder = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+    assert [job.output.relative_to(tmp_path / "out").as_posix() for job in jobs] == ["a/x.wav", "b/x.wav"]
+    assert folder == tmp_path / "out"
+
+
+def test_a_pattern_is_expanded_in_order(tmp_path: Path) -> None:
+    for name in ("c.wav", "a.wav", "b.txt"):
+        _touch(tmp_path / name)
+    jobs, _ = batch.plan([str(tmp_path / "*.wav")], tmp_path / "out", ".wav")
+    assert [job.source.name for job in jobs] == ["a.wav", "c.wav"]
+
+
+def test_a_file_with_brackets_in_its_name_is_a_file(tmp_path: Path) -> None:
+    source = _touch(tmp_path / "take [1].wav")
+    assert batch.audio_files([source]) == [source]
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ([], "no source"),
+        (["*.nothing"], "matches no file"),
+        (["empty"], "holds no audio file"),
+        (["x/a.wav", "y/a.wav"], "would both be written"),
+        (["a.wav", "b.wav"], "is a source and would be overwritten"),
+    ],
+)
+def test_plans_that_cannot_be(tmp_path: Path, sources: list[str], message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=message):
+        batch.plan([str(tmp_path / source) for source in sources], tmp_path, ".wav")
+
+
+def test_a_source_is_never_its_own_output(tmp_path: Path) -> None:
+    source = _touch(tmp_path / "a.wav")
+    (tmp_path / "link.wav").symlink_to(source)
+    with pytest.raises(InputError, match="overwritten"):
+        batch.plan([source], tmp_path / "link.wav", ".wav")
+
+
+def test_a_second_run_does_nothing(tmp_path: Path) -> None:
+    _touch(tmp_path / "in/a.wav"), _touch(tmp_path / "in/b.wav")
+    jobs, folder = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+    assert len(_run(jobs, Ledger(folder, {"k": 4})).results) == 2
+    second = _run(jobs, Ledger(folder, {"k": 4}))
+    assert (len(second.results), len(second.skipped)) == (0, 2)
+
+
+@pytest.mark.parametrize("change", ["settings", "source", "output", "deleted"])
+def test_what_changed_is_made_again_and_nothing_else(tmp_path: Path, change: str) -> None:
+    _touch(tmp_path / "in/a.wav"), _touch(tmp_path / "in/b.wav")
+    jobs, folder = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+    _run(jobs, Ledger(folder, {"k": 4}))
+    if change == "source":
+        _touch(tmp_path / "in/a.wav", b"another sound")
+    elif change == "output":
+        (tmp_path / "out/a.wav").write_bytes(b"cut")
+    elif change == "deleted":
+        (tmp_path / "out/a.wav").unlink()
+    again = _run(jobs, Ledger(folder, {"k": 5 if change == "settings" else 4}))
+    assert [Path(result["output"]).name for result in again.results] == (
+        ["a.wav", "b.wav"] if change == "settings" else ["a.wav"]
+    )
+    assert (tmp_path / "out/a.wav").read_bytes().endswith(b" converted")
+
+
+def test_an_interrupted_run_continues(tmp_path: Path) -> None:
+    for name in "abc":
+        _touch(tmp_path / f"in/{name}.wav")
+    jobs, folder = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+
+    def interrupted(job: Job) -> dict[str, Any]:
+        if job.source.name == "b.wav":
+            raise KeyboardInterrupt
+        return _copy(job)
+
+    with pytest.raises(KeyboardInterrupt):
+        _run(jobs, Ledger(folder, {}), interrupted)
+    # a line that the interruption cut short
+    with (tmp_path / "out" / batch.LEDGER).open("a") as file:
+        file.write('{"output": "b.wav", "sett')
+    rest = _run(jobs, Ledger(folder, {}))
+    assert [Path(r["output"]).name for r in rest.results] == ["b.wav", "c.wav"]
+    assert [Path(r["output"]).name for r in rest.skipped] == ["a.wav"]
+    assert len(_run(jobs, Ledger(folder, {})).skipped) == 3
+
+
+def test_a_failure_does_not_stop_the_rest(tmp_path: Path) -> None:
+    for name in "abc":
+        _touch(tmp_path / f"in/{name}.wav")
+    jobs, folder = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+
+    def work(job: Job) -> dict[str, Any]:
+        if job.source.name == "a.wav":
+            raise InputError("a.wav is bad")
+        if job.source.name == "b.wav":
+            raise ZeroDivisionError("a defect")
+        return _copy(job)
+
+    outcome = _run(jobs, Ledger(folder, {}), work)
+    assert [failure["error"] for failure in outcome.failed] == ["a.wav is bad", "ZeroDivisionError: a defect"]
+    assert [Path(result["output"]).name for result in outcome.results] == ["c.wav"]
+    assert [Path(r["output"]).name for r in _run(jobs, Ledger(folder, {})).results] == ["a.wav", "b.wav"]
+
+
+def test_a_single_failure_is_raised(tmp_path: Path) -> None:
+    def work(job: Job) -> dict[str, Any]:
+        raise InputError("bad")
+
+    job = Job(tmp_path / "a.wav", tmp_path / "b.wav")
+    with pytest.raises(InputError, match="bad"):
+        batch.run([job], work, ledger=Ledger(None, {}), is_batch=False, advance=lambda _: None)
+
+
+def test_the_ledger_is_json_lines(tmp_path: Path) -> None:
+    source, output = _touch(tmp_path / "a.wav"), _touch(tmp_path / "out/sub/a.wav")
+    Ledger(tmp_path / "out", {"k": 4}).record(Job(source, output))
+    (entry,) = (tmp_path / "out" / batch.LEDGER).read_text().splitlines()
+    assert json.loads(entry)["output"] == "sub/a.wav"
