@@ -1,0 +1,225 @@
+"""Any audio file as checked blocks of one channel: by libsndfile, or by FFmpeg where libsndfile cannot.
+
+``speechssl.audio`` is what the rest of the package calls; here is what it stands on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from speechssl.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Samples: TypeAlias = NDArray[np.float32]
+
+BLOCK = 1 << 16  # samples read, filtered or written at a time: 4 s at 16 kHz
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz; a header that says otherwise is damaged
+STREAMED = 0x7FFFF000  # bytes; programs that write WAV to a pipe put a length from here up, not knowing it
+# demuxers FFmpeg may use: media only, none that follows paths or addresses written inside the file (playlists)
+DEMUXERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,amr,asf,avi,flv,mpegts,mpeg,mp3,ogg,wav,w64,flac,ape,wv,tta,caf,"
+    "aiff,ac3,eac3,dts"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What a file says of itself.
+
+    Args:
+        sample_rate: Hz.
+        channels: >= 1.
+        seconds: duration; from compressed containers an estimate, 0 if they do not say.
+        subtype: coding, e.g. ``"PCM_24"``, ``"OPUS"``, ``"aac"``.
+    """
+
+    sample_rate: int
+    channels: int
+    seconds: float
+    subtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open file: its facts, and its samples as blocks (n,) float32, each checked when it is asked for."""
+
+    info: AudioInfo
+    blocks: Iterator[Samples]
+
+
+def check_file(path: Path) -> None:
+    """Whether there is a file with something in it that may be read.
+
+    Raises:
+        InputError: there is not.
+    """
+    try:
+        # asked before opening, which waits on a pipe
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise InputError(f"{path} is a pipe or a device; an audio file needed: save it to one first")
+        with path.open("rb") as file:
+            if file.read(1):
+                return
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; an audio file needed: check the path") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; an audio file needed: name the files in it") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read {path}: {reason(error)}; check the path, or make it readable") from error
+    raise InputError(f"{path} is empty (0 bytes); an audio file needed: copy or record it again")
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Source]:
+    """The file as a source of checked mono blocks, closed at the end."""
+    import soundfile
+
+    check_file(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(soundfile.SoundFile(path))
+        # TypeError: soundfile takes .raw for samples without a header and asks for their rate
+        except (soundfile.LibsndfileError, TypeError):
+            source = _by_ffmpeg(path, stack)
+        else:
+            source = _by_libsndfile(path, file)
+        if not LOWEST_RATE <= source.info.sample_rate <= HIGHEST_RATE:
+            raise InputError(
+                f"{path} says its sample rate is {source.info.sample_rate} Hz; {LOWEST_RATE} to {HIGHEST_RATE} needed: "
+                "its header is damaged, convert it again"
+            )
+        yield Source(source.info, _checked(path, source))
+
+
+def _checked(path: Path, source: Source) -> Iterator[Samples]:
+    import numpy as np
+
+    done = 0
+    for block in source.blocks:
+        if not np.isfinite(block).all():
+            second = (done + int(np.argmin(np.isfinite(block)))) / source.info.sample_rate
+            raise InputError(
+                f"{path} holds NaN or infinite samples, the first at {second:.3f} s; finite ones needed: "
+                "export it again, or cut that place out"
+            )
+        done += len(block)
+        yield block
+    if not done:
+        raise InputError(f"{path} holds no samples; at least one needed: copy or record it again")
+
+
+def _check_whole(path: Path, got: int, promised: int, rate: int) -> None:
+    # some encoders count their own padding: a tenth of a second or a hundredth of the whole may be missing
+    if promised - got > max(0.1 * rate, 0.01 * promised):
+        raise InputError(
+            f"{path} is cut short: {got / rate:.2f} s found, {promised / rate:.2f} s promised by its header; "
+            "copy it again, or export what is left of it to a new file"
+        )
+
+
+def _mean(block: Samples) -> Samples:
+    """(T, C) to (T,)."""
+    import numpy as np
+
+    return block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
+
+
+def _by_libsndfile(path: Path, file: Any) -> Source:
+    import soundfile
+
+    rate, promised = file.samplerate, file.frames
+
+    def blocks() -> Iterator[Samples]:
+        # libsndfile trims the length of a WAV to what is there and only says so in its log
+        if found := re.search(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", file.extra_info):
+            said, held = int(found[1]), int(found[2])
+            if said < STREAMED:
+                _check_whole(path, promised, round(promised * said / max(held, 1)), rate)
+        got = 0
+        while True:
+            try:
+                block = file.read(BLOCK, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                raise InputError(_damaged(path, got / rate, error)) from error
+            if len(block) == 0:
+                break
+            got += len(block)
+            yield _mean(block)
+        _check_whole(path, got, promised, rate)
+
+    return Source(AudioInfo(rate, file.channels, promised / rate, file.subtype), blocks())
+
+
+def _by_ffmpeg(path: Path, stack: contextlib.ExitStack) -> Source:
+    try:
+        import av
+    except ImportError:
+        raise InputError(
+            f"{path} is no format libsndfile reads (WAV, FLAC, Ogg, MP3 ...); `pip install av` to read more of them"
+        ) from None
+    try:
+        # a file object, not a name: FFmpeg would take some names for addresses
+        file = stack.enter_context(path.open("rb"))
+        container = stack.enter_context(av.open(file, container_options={"format_whitelist": DEMUXERS}))
+        if not container.streams.audio:
+            raise InputError(f"{path} holds no audio track; a file with one needed")
+        track = container.streams.audio[0]
+        frames = container.decode(track)
+        first = next(frames, None)
+    except (av.FFmpegError, OSError, EOFError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path} is not audio that libsndfile or FFmpeg can read, or it is damaged ({reason(error)}); "
+            "WAV, FLAC, Ogg, MP3, M4A ... needed: check it in a player, convert it to WAV"
+        ) from error
+    if first is None:
+        raise InputError(f"{path} holds no samples; at least one needed: copy or record it again")
+    # the first frame knows the true rate; containers of HE-AAC give half of it
+    rate, seconds = first.sample_rate, float(track.duration * track.time_base) if track.duration else 0.0
+    about = AudioInfo(rate, first.layout.nb_channels, seconds, track.codec_context.name)
+    # MP4 knows the exact length, without the padding of the last packet; elsewhere it is an estimate
+    promised = round(seconds * rate) if "mp4" in container.format.name else 0
+    return Source(about, _decoded(path, first, frames, promised))
+
+
+def _decoded(path: Path, first: Any, frames: Iterator[Any], promised: int) -> Iterator[Samples]:
+    import av
+    import numpy as np
+
+    rate, got = first.sample_rate, 0
+    converter = av.AudioResampler(format="fltp", layout=first.layout, rate=rate)
+    try:
+        for frame in itertools.chain([first], frames, [None]):
+            for part in converter.resample(frame):
+                block = _mean(np.ascontiguousarray(part.to_ndarray().T, dtype=np.float32))
+                block = block[: promised - got] if promised else block
+                got += len(block)
+                if len(block):
+                    yield block
+    except (av.FFmpegError, OSError, EOFError) as error:
+        raise InputError(_damaged(path, got / rate, error)) from error
+    _check_whole(path, got, promised, rate)
+
+
+def _damaged(path: Path, second: float, error: Exception) -> str:
+    return (
+        f"{path} is damaged: nothing can be decoded after {second:.2f} s ({reason(error)}); "
+        "copy it again, or export what is left of it to a new file"
+    )
+
+
+def reason(error: Exception) -> str:
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return str(text).strip().rstrip(".")
