@@ -208,6 +208,8 @@ class _Search:
         """Measure the candidates that still matter."""
         import numpy as np
 
+        if not self._waiting:
+            return
         row, index, product = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
         self._waiting = []
         left = product >= (self._floor().numpy() - self._bound)[row]
