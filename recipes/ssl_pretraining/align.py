@@ -45,7 +45,7 @@ def state_tracks(path: Path, index: list[dict[str, Any]]) -> np.ndarray:
         path: alignments written by this script.
         index: rows with ``path``, ``start`` and ``frames`` in frames of 10 ms; gets ``aligned``.
     """
-    alignments = {item["path"]: item["segments"] for item in map(json.loads, path.open())}
+    alignments = {item["path"]: item["segments"] for item in map(json.loads, path.read_text().splitlines())}
     states = np.full(sum(row["frames"] for row in index), UNKNOWN_STATE, np.uint8)
     for row in index:
         row["aligned"] = row["path"] in alignments
@@ -158,11 +158,14 @@ def main() -> None:
     args = parser.parse_args()
     failed = args.output.with_suffix(".failed.jsonl")
     done = {
-        json.loads(line)["path"] for path in (args.output, failed) if path.exists() for line in path.open() if line.strip()
+        json.loads(line)["path"]
+        for path in (args.output, failed)
+        if path.exists()
+        for line in path.read_text().splitlines()
     }
     rows = [
         row
-        for row in csv.DictReader(args.manifest.open(newline=""))
+        for row in csv.DictReader(args.manifest.read_text().splitlines())
         if row.get("language") == args.language and row.get("text") and row["path"] not in done
     ][: args.limit]
     args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -92,7 +92,7 @@ def neighbour_accuracy(frames: Frames) -> dict[str, float]:
             if len(x) and others:
                 keys, phones = (np.concatenate(parts) for parts in zip(*others))
                 within.append((nearest_phones(x, keys, phones) == p[:, None]).mean())
-    return {"across": float(np.mean(across)), "within": float(np.mean(within))}
+    return {"across": float(np.mean(across)), "within": float(np.mean(within)) if within else float("nan")}
 
 
 def rank(frames: Frames) -> float:

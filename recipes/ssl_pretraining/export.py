@@ -41,11 +41,11 @@ def averaged_network(run: Path) -> torch.nn.Module:
 def header(run: Path, *, name: str, layer: int, licence: str) -> dict[str, Any]:
     """What the checkpoint says of itself."""
     config = json.loads((run / "config.json").read_text())
-    log = [json.loads(line) for line in (run / "log.jsonl").open()]
+    log = (run / "log.jsonl").read_text().splitlines()
     network = make_network(config["size"])
     kept = network.config.to_diff_dict()  # type: ignore[operator]
     kept.pop("transformers_version", None)
-    provenance = {"recipe": "recipes/ssl_pretraining", "config": config, "steps": log[-1]["step"] + 1}
+    provenance = {"recipe": "recipes/ssl_pretraining", "config": config, "steps": json.loads(log[-1])["step"] + 1}
     return {
         "kind": "encoder",
         "family": "wav2vec2-bert",

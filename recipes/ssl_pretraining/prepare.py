@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    rows = list(csv.DictReader(args.manifest.open(newline="")))
+    rows = list(csv.DictReader(args.manifest.read_text().splitlines()))
     if not rows:
         raise SystemExit(f"{args.manifest}: no utterances; a CSV with the columns path, corpus, speaker, split needed")
     from rich.progress import track

@@ -1,6 +1,13 @@
-"""Train an encoder: ``--objective phones`` (more to come beside it) on a log-mel cache.
+"""Train an encoder on a log-mel cache, with one of four objectives.
 
-    python recipes/ssl_pretraining/train.py cache alignments.jsonl --run runs/phones --steps 4000
+    python recipes/ssl_pretraining/train.py cache --objective phones --alignments alignments.jsonl --run runs/phones
+    python recipes/ssl_pretraining/train.py cache --objective hubert --units units0.npy --run runs/hubert1
+    python recipes/ssl_pretraining/train.py cache --objective dinosr --run runs/dinosr
+    python recipes/ssl_pretraining/train.py cache --objective distil --indexes indexes.npy --run runs/distil
+
+``--init RUN`` starts from the weights of another run (the supervised stage on top of a label-free encoder).
+A run that was stopped goes on from its last checkpoint when the same command is given again; ``--steps`` and
+``--decay`` may then differ, which lengthens the run or lets it end early. ``--toy`` trains a very small network briefly.
 """
 
 from __future__ import annotations
@@ -10,59 +17,132 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from batches import Augmentation, MelBatches, phone_tracks
-
 from align import PHONES, STATES_PER_PHONE
+from batches import NUM_BANDS, Augmentation, MelBatches, phone_tracks
 from network import SIZES, make_network, speed_up
+from safetensors.torch import load_file
+
+from speechssl.objectives.dinosr import DinoSR
+from speechssl.objectives.distil import CodebookDistillation
+from speechssl.objectives.hubert import MaskedUnits
 from speechssl.objectives.phones import PhoneStates
 from speechssl.training import Schedule, fit
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("alignments", type=Path)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--objective", choices=["phones"], default="phones")
-    parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--decay", type=float, default=0.3)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--batch-seconds", type=float, default=40.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--max-seconds", type=float, default=math.inf)
-    args = parser.parse_args()
+OBJECTIVES = ("phones", "hubert", "dinosr", "distil")
+INPUT_DIM = 2 * NUM_BANDS
+TOY = {"size": "toy", "steps": 6, "batch_seconds": 6.0}
+
+
+def make_objective(args: argparse.Namespace) -> tuple[torch.nn.Module, dict[str, np.ndarray]]:
+    """The objective around a fresh network, and its targets for every cached frame."""
+    network = make_network(args.size)
+    dim = int(network.config.hidden_size)  # type: ignore[union-attr, arg-type]
+    blocks = int(network.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+    if args.objective == "phones":
+        phones: torch.nn.Module = PhoneStates(
+            network,
+            dim=dim,
+            num_states=len(PHONES) * STATES_PER_PHONE,
+            num_phones=len(PHONES),
+            middle_layer=max(1, 2 * blocks // 3),
+        )
+        return phones, phone_tracks(args.cache, _needed(args.alignments, "--alignments"))
+    if args.objective == "hubert":
+        units = np.load(_needed(args.units, "--units"))
+        return MaskedUnits(network, dim=dim, input_dim=INPUT_DIM, num_units=int(units.max()) + 1), {"units": units}
+    if args.objective == "dinosr":
+        return DinoSR(network, dim=dim, input_dim=INPUT_DIM, num_layers=min(3, blocks)), {}
+    indexes = np.load(_needed(args.indexes, "--indexes"))
+    sizes = {"num_codebooks": indexes.shape[1], "num_codes": int(indexes.max()) + 1}
+    return CodebookDistillation(network, dim=dim, **sizes), {"indexes": indexes}
+
+
+def initialise(objective: torch.nn.Module, run: Path) -> None:
+    """Copy the averaged weights of an earlier run into those parts that have the same name and shape."""
+    mine, theirs = objective.state_dict(), load_file(run / "last" / "average.safetensors")
+    fitting = {name: tensor for name, tensor in theirs.items() if name in mine and mine[name].shape == tensor.shape}
+    objective.load_state_dict(mine | fitting)
+    print(json.dumps({"initialised": len(fitting), "fresh": len(mine) - len(fitting)}), flush=True)
+
+
+def describe(args: argparse.Namespace, augmentation: Augmentation) -> dict[str, Any]:
+    """Everything that defines the run."""
+    keys = ("objective", "size", "rate", "batch_seconds", "seed", "steps", "decay")
+    config = {key: getattr(args, key) for key in keys}
+    config["init"] = str(args.init) if args.init else None
+    return config | {"augmentation": dataclasses.asdict(augmentation)}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = _parser().parse_args(arguments)
+    if args.toy:
+        vars(args).update(TOY)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     augmentation = Augmentation()
-    network = make_network(args.size)
-    objective = PhoneStates(
-        network,
-        dim=network.config.hidden_size,
-        num_states=len(PHONES) * STATES_PER_PHONE,
-        num_phones=len(PHONES),
-        middle_layer=max(1, 2 * network.config.num_hidden_layers // 3),
-    )
-    speed_up(network)
-    print(json.dumps({"parameters": sum(p.numel() for p in network.parameters())}), flush=True)
+    objective, tracks = make_objective(args)
+    if args.init:
+        initialise(objective, args.init)
+    speed_up(objective.network)  # type: ignore[arg-type]
+    if args.objective == "dinosr":
+        speed_up(objective.teacher)  # type: ignore[arg-type]
+    print(json.dumps({"parameters": sum(p.numel() for p in objective.network.parameters())}), flush=True)  # type: ignore[union-attr]
     batches = MelBatches(
-        args.cache, phone_tracks(args.cache, args.alignments), batch_seconds=args.batch_seconds, augmentation=augmentation, seed=args.seed
+        args.cache,
+        tracks,
+        batch_seconds=args.batch_seconds,
+        augmentation=augmentation,
+        seed=args.seed,
+        clean=args.objective == "dinosr",
     )
-    schedule = Schedule(steps=args.steps, decay=args.decay, rate=args.rate)
-    keys = ("objective", "size", "rate", "batch_seconds", "seed", "steps", "decay")
-    config = {key: getattr(args, key) for key in keys} | {"augmentation": dataclasses.asdict(augmentation)}
 
     def show(step: int, losses: dict[str, float]) -> None:
         if step % 20 == 0:
             print(step, {name: round(value, 3) for name, value in losses.items()}, flush=True)
 
     fit(
-        objective, batches, schedule, folder=args.run, config=config, seed=args.seed, device=args.device,
-        max_seconds=args.max_seconds, on_step=show,
-    )  # fmt: skip
+        objective,
+        batches,
+        Schedule(steps=args.steps, decay=args.decay, rate=args.rate),
+        folder=args.run,
+        config=describe(args, augmentation),
+        seed=args.seed,
+        device=args.device,
+        max_seconds=args.max_seconds,
+        on_step=show,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--objective", choices=OBJECTIVES, required=True)
+    parser.add_argument("--alignments", type=Path, default=None, help="of align.py, for phones")
+    parser.add_argument("--units", type=Path, default=None, help="of cluster.py, for hubert")
+    parser.add_argument("--indexes", type=Path, default=None, help="of quantise.py, for distil")
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--decay", type=float, default=0.3, help="share of the steps at the end with a falling rate")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--batch-seconds", type=float, default=40.0)
+    parser.add_argument("--init", type=Path, default=None, help="run whose averaged weights to start from")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--max-seconds", type=float, default=math.inf)
+    parser.add_argument("--toy", action="store_true")
+    return parser
+
+
+def _needed(path: Path | None, option: str) -> Path:
+    if path is None or not path.exists():
+        raise SystemExit(f"{option}: {path or 'not given'}; this objective needs the file, see the recipe's README")
+    return path
 
 
 if __name__ == "__main__":

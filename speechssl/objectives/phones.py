@@ -6,21 +6,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+RETRIEVAL_FRAMES = 1536  # of a batch, drawn at random: enough for every phone to have others of its kind
 IGNORE = -100  # frames without a target, as in torch's cross_entropy
 
 
 class PhoneStates(nn.Module):
-    """Cross-entropy of phone states, and of the phones before and after, on every frame.
+    """Cross-entropy of phone states and of the phones before and after, and a retrieval loss, on every frame.
 
     The states (thirds of a phone) make the frames sharp in time. The neighbouring phones make frames of one phone in
-    different contexts differ, so that retrieval prefers a frame from the same context.
+    different contexts differ, so that retrieval prefers a frame from the same context. A classifier can be right while
+    the cosine of its frames is not: the retrieval loss (neighbourhood components analysis, Goldberger et al. 2004) asks
+    that the frames of other crops nearest by cosine, which is how frames are retrieved later, have the same phone.
 
     Args:
         network: transformers model whose ``forward(input)`` gives ``last_hidden_state`` and ``hidden_states``.
         dim: numbers per frame of the network's output.
         num_states, num_phones: sizes of the targets.
         middle_layer: block whose output learns the states too (it keeps the early blocks phonetic).
-        context_weight, middle_weight: weights of the two auxiliary losses beside the states' 1.
+        context_weight, middle_weight, retrieval_weight: weights of the other losses beside the states' 1.
+        temperature: of the cosines in the retrieval loss.
     """
 
     def __init__(
@@ -33,11 +37,15 @@ class PhoneStates(nn.Module):
         middle_layer: int,
         context_weight: float = 0.3,
         middle_weight: float = 0.3,
+        retrieval_weight: float = 1.0,
+        temperature: float = 0.07,
     ) -> None:
         super().__init__()
         self.network = network
         self.middle_layer = middle_layer
         self.context_weight, self.middle_weight = context_weight, middle_weight
+        self.retrieval_weight, self.temperature = retrieval_weight, temperature
+        self.states_per_phone = num_states // num_phones
         self.state_head = nn.Linear(dim, num_states)
         self.middle_head = nn.Linear(dim, num_states)
         self.previous_head = nn.Linear(dim, num_phones)
@@ -53,9 +61,37 @@ class PhoneStates(nn.Module):
         following = _cross_entropy(self.next_head(last), batch["next"])
         middle_state = _cross_entropy(self.middle_head(middle), batch["states"])
         total = state + self.context_weight * (previous + following) / 2 + self.middle_weight * middle_state
+        retrieval, hits = self._retrieval(last, batch["states"])
         known = batch["states"] != IGNORE
         correct = (logits.argmax(-1) == batch["states"])[known].float().mean()
-        return {"total": total, "state": state, "context": (previous + following) / 2, "state_accuracy": correct.detach()}
+        return {
+            "total": total + self.retrieval_weight * retrieval,
+            "state": state,
+            "context": (previous + following) / 2,
+            "retrieval": retrieval,
+            "state_accuracy": correct.detach(),
+            "retrieval_accuracy": hits.detach(),
+        }
+
+    def _retrieval(self, frames: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss, and share of frames whose nearest frame of another crop has their phone."""
+        crop = torch.arange(len(frames), device=frames.device)[:, None].expand_as(states)
+        chosen = (states != IGNORE).nonzero()
+        chosen = chosen[torch.randperm(len(chosen), device=frames.device)[:RETRIEVAL_FRAMES]].unbind(1)
+        with torch.autocast(frames.device.type, enabled=False):
+            unit = functional.normalize(frames[chosen].float(), dim=-1)  # (F, D)
+            similarity = unit @ unit.T / self.temperature
+        own = crop[chosen][:, None] == crop[chosen][None]
+        log_share = similarity.masked_fill(own, -torch.inf).log_softmax(-1)
+        loss = frames.new_zeros((), dtype=torch.float32)
+        for labels in (states[chosen], states[chosen] // self.states_per_phone):
+            same = (labels[:, None] == labels[None]) & ~own
+            matched = same.any(1)
+            if matched.any():
+                found = log_share[matched].masked_fill(~same[matched], -torch.inf).logsumexp(-1)
+                loss = loss - found.mean() / 2
+        nearest = log_share.argmax(-1)
+        return loss, (labels[nearest] == labels).float().mean()
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

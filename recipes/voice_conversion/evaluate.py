@@ -1,0 +1,119 @@
+"""Any-to-any conversion over a folder of speakers, judged by independent models; every system in one table.
+
+A system is ``MODEL[:CONVERTER[:OPTION=VALUE...]]``: ``tiny``, ``tiny:uniform``, ``tiny:shift:k=32``. ``source`` (the
+recordings as they are), ``target`` (another recording of the target) and ``copy`` (analysis and synthesis by the first
+model's vocoder, without conversion) stand beside them. The judges are a folder with ``judge.py`` and its own
+environment; without ``--judge`` the conversions are only written.
+
+    python recipes/voice_conversion/evaluate.py --manifest manifest.csv --corpus librispeech --split dev \\
+        --systems source,copy,tiny:uniform,tiny --judge JUDGE --output runs/evaluation
+    python recipes/voice_conversion/evaluate.py --folder SPEAKERS --systems tiny --output runs/evaluation
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import judge
+import torch
+from pairs import Pair, from_folder, from_manifest, make_pairs
+from rich.progress import track
+
+from speechssl import audio
+from speechssl.bundles import load_bundle
+from speechssl.conversion import VoiceConverter
+from speechssl.signals import Waveform
+
+
+def parse_system(text: str) -> tuple[str, dict[str, Any]]:
+    """Model and the options of ``VoiceConverter.convert``."""
+    model, *rest = text.split(":")
+    options: dict[str, Any] = {"converter": rest[0]} if rest and "=" not in rest[0] else {}
+    for item in rest:
+        if "=" in item:
+            name, value = item.split("=")
+            options[name] = json.loads(value)
+    return model, options
+
+
+def convert_all(system: str, pairs: list[Pair], folder: Path, models: dict[str, VoiceConverter]) -> dict[str, Any]:
+    """Write every conversion of one system; returns paths by pair and the speed in times real time."""
+    model, options = parse_system(system)
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs: dict[str, Path] = {}
+    voices: dict[str, Any] = {}
+    heard = spent = 0.0
+    for pair in track(pairs, description=system):
+        outputs[pair.name] = folder / f"{pair.name}.wav"
+        if model == "source":
+            audio.write(outputs[pair.name], audio.read(pair.source.path))
+            continue
+        if model == "target":
+            audio.write(outputs[pair.name], audio.read(pair.references[0]))
+            continue
+        if model == "copy":
+            audio.write(outputs[pair.name], copied(next(iter(models.values())), pair.source.path))
+            continue
+        converter = models[model]
+        if pair.target not in voices:
+            voices[pair.target] = converter.matching_set(list(pair.references), name=pair.target)
+        start = time.perf_counter()
+        result = converter.convert(pair.source.path, voices[pair.target], **options)
+        spent, heard = spent + time.perf_counter() - start, heard + pair.source.seconds
+        audio.write(outputs[pair.name], result.waveform)
+    return {"outputs": outputs, "speed": round(heard / spent, 1) if spent else None}
+
+
+def copied(converter: VoiceConverter, path: Path) -> Waveform:
+    """Analysis and synthesis of a recording with the values and the vocoder of a converter."""
+    source = converter.source(path)
+    if source.values is None:
+        raise ValueError(f"{path}: encoded without values")
+    return converter.vocoder.vocode(source.values, f0=source.f0 if converter.vocoder.needs_f0 else None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--folder", type=Path)
+    where.add_argument("--manifest", type=Path)
+    parser.add_argument("--corpus", default="librispeech")
+    parser.add_argument("--split", default="dev")
+    parser.add_argument("--systems", default="source,copy,tiny:uniform,tiny")
+    parser.add_argument("--reference-seconds", type=float, default=60.0)
+    parser.add_argument("--per-pair", type=int, default=1)
+    parser.add_argument("--limit", type=int, default=None, help="only so many pairs, evenly drawn")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--judge", type=Path, default=None)
+    parser.add_argument("--only", default="speaker,asr,phone,quality,prosody")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.folder:
+        recordings = from_folder(args.folder)
+    else:
+        recordings = from_manifest(args.manifest, corpus=args.corpus, split=args.split)
+    pairs = make_pairs(recordings, reference_seconds=args.reference_seconds, per_pair=args.per_pair, seed=args.seed)
+    if args.limit:
+        pairs = pairs[:: max(1, len(pairs) // args.limit)][: args.limit]
+    systems = args.systems.split(",")
+    names = dict.fromkeys(parse_system(system)[0] for system in systems) | {"tiny": None}
+    models = {name: load_bundle(name) for name in names if name not in ("source", "target", "copy")}
+    results: dict[str, dict[str, Any]] = {}
+    for system in systems:
+        folder = args.output / system.replace(":", "-").replace("/", "_")
+        made = convert_all(system, pairs, folder, models)
+        results[system] = {"speed": made["speed"]}
+        if args.judge:
+            results[system] |= judge.run(args.judge, pairs, made["outputs"], folder, only=args.only)
+        (args.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(judge.table(results) if args.judge else json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""The encoder recipe end to end on the bundled clips: align, cache, train every objective, resume, export, load."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from speechssl import bundles, encoders
+from speechssl.errors import CheckpointError, InputError
+from speechssl.signals import Waveform
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "ssl_pretraining"
+pytest.importorskip("pocketsphinx", reason="the recipes extra is not installed")
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Any:
+    """Imports a script of the recipe by name, as running it from its folder would."""
+    sys.path.insert(0, str(RECIPE))
+    yield importlib.import_module
+    sys.path.remove(str(RECIPE))
+
+
+@pytest.fixture(scope="module")
+def data(recipe: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a manifest of the bundled sentences, their alignments and the log-mel cache."""
+    import soundfile
+
+    from speechssl import audio
+
+    folder = tmp_path_factory.mktemp("data")
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "corpus", "speaker", "seconds", "language", "text", "split"])
+        for clip in bundles.clips():
+            if clip.role == "sentence":
+                audio.write(folder / f"{clip.voice}.wav", audio.read_mono(clip.path, 16000))
+                writer.writerow([f"{clip.voice}.wav", "clips", clip.voice, clip.seconds, "en", clip.text, "train"])
+        soundfile.write(folder / "short.wav", np.zeros(1000), 16000)
+        writer.writerow(["short.wav", "clips", "ada", 0.06, "en", "", "train"])
+        writer.writerow(["missing.wav", "clips", "ada", 1.0, "en", "", "train"])
+    common = [str(folder / "manifest.csv"), "--workers", "1", "--output"]
+    _run(recipe("align"), [*common, str(folder / "alignments.jsonl")])
+    _run(recipe("prepare"), [*common, str(folder / "cache")])
+    _run(recipe("cluster"), [str(folder / "cache"), str(folder / "alignments.jsonl"), "--k", "20", "--output", str(folder / "units.npy")])
+    frames = np.load(folder / "cache" / "mel.npy", mmap_mode="r").shape[0]
+    np.save(folder / "indexes.npy", np.random.default_rng(0).integers(0, 8, (frames, 3)).astype(np.int16))
+    return folder
+
+
+def _run(script: Any, arguments: list[str]) -> None:
+    before = sys.argv
+    sys.argv = [script.__name__, *arguments]
+    try:
+        script.main()
+    finally:
+        sys.argv = before
+
+
+def _train(recipe: Any, data: Path, run: Path, objective: str, *more: str) -> list[dict[str, float]]:
+    given = {"phones": ["--alignments", "alignments.jsonl"], "hubert": ["--units", "units.npy"], "distil": ["--indexes", "indexes.npy"]}
+    option = [str(data / item) if not item.startswith("--") else item for item in given.get(objective, [])]
+    recipe("train").main([str(data / "cache"), "--toy", "--objective", objective, *option, "--run", str(run), "--threads", "1", *more])
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_alignment_finds_the_words(data: Path, recipe: Any) -> None:
+    aligned = {item["path"]: item for item in map(json.loads, (data / "alignments.jsonl").read_text().splitlines())}
+    assert len(aligned) == sum(clip.role == "sentence" for clip in bundles.clips())
+    for item in aligned.values():
+        starts = [segment[1] for segment in item["segments"]]
+        ends = [segment[1] + sum(segment[2:]) for segment in item["segments"]]
+        assert starts[1:] == ends[:-1] and abs(ends[-1] / 100 - item["seconds"]) < 0.1
+    # "The old bridge ...": the phones of the first words, whatever silence comes before
+    for voice in ("ada.wav",):
+        phones = [segment[0] for segment in aligned[voice]["segments"] if segment[0] != "SIL"]
+        assert phones[0] == "DH" and phones[2:5] == ["OW", "L", "D"]
+
+
+def test_unusable_files_are_listed(data: Path) -> None:
+    skipped = {item["path"]: item["reason"] for item in map(json.loads, (data / "cache" / "skipped.jsonl").read_text().splitlines())}
+    assert skipped.keys() == {"short.wav", "missing.wav"}
+    assert "0.4 s needed" in skipped["short.wav"] and "unreadable" in skipped["missing.wav"]
+
+
+def test_log_mel_equals_transformers(recipe: Any) -> None:
+    from transformers import SeamlessM4TFeatureExtractor
+
+    samples = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1
+    mel = recipe("prepare").log_mel(samples)
+    ours = recipe("batches")._standardised(mel)
+    theirs = SeamlessM4TFeatureExtractor()(samples, sampling_rate=16000, return_tensors="np")["input_features"][0]
+    assert np.abs(theirs.reshape(-1, 80)[: len(ours)] - ours).max() < 1e-3
+
+
+@pytest.mark.parametrize("length", [1, 2, 40, 97, 150])
+def test_speed_up_changes_nothing(recipe: Any, length: int) -> None:
+    import copy
+
+    torch.manual_seed(0)
+    network = recipe("network").make_network("toy").eval()
+    frames = torch.randn(2, length, 160)
+    with torch.no_grad():
+        expected = network(frames, output_hidden_states=True).hidden_states
+        got = recipe("network").speed_up(copy.deepcopy(network))(frames, output_hidden_states=True).hidden_states
+    for one, other in zip(expected, got, strict=True):
+        assert (one - other).abs().max() < 2e-5
+
+
+@pytest.mark.parametrize("objective", ["phones", "hubert", "dinosr", "distil"])
+def test_every_objective_trains_and_resumes_bit_for_bit(recipe: Any, data: Path, tmp_path: Path, objective: str) -> None:
+    from safetensors.torch import load_file
+
+    whole = _train(recipe, data, tmp_path / "whole", objective)
+    assert [row["step"] for row in whole] == list(range(6))
+    # zero seconds: every call makes one step and saves
+    for _ in range(6):
+        parts = _train(recipe, data, tmp_path / "parts", objective, "--max-seconds", "0")
+    assert [row["total"] for row in parts] == [row["total"] for row in whole]
+    for name in ("objective", "average"):
+        one, other = (load_file(tmp_path / run / "last" / f"{name}.safetensors") for run in ("whole", "parts"))
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_phones_are_learnt(recipe: Any, data: Path) -> None:
+    """A few seconds on six sentences: the loss must fall well below that of knowing nothing."""
+    objective, batches = _phones(recipe, data)
+    torch.manual_seed(0)
+    optimizer = torch.optim.AdamW(objective.parameters(), 5e-3)
+    losses = []
+    for _ in range(40):
+        loss = objective.losses(batches(0))
+        loss["total"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss)
+    assert losses[-1]["total"] < 0.6 * losses[0]["total"]
+    assert losses[-1]["retrieval_accuracy"] > 2 * losses[0]["retrieval_accuracy"]
+
+
+def _phones(recipe: Any, data: Path) -> tuple[Any, Any]:
+    import argparse
+
+    args = argparse.Namespace(size="toy", objective="phones", cache=data / "cache", alignments=data / "alignments.jsonl")
+    objective, tracks = recipe("train").make_objective(args)
+    modules = recipe("batches")
+    plain = modules.Augmentation(warp=0, stretch=0, noise=0, channel=0, mask=0)
+    return objective, modules.MelBatches(data / "cache", tracks, batch_seconds=10, augmentation=plain, seed=0)
+
+
+def test_a_run_refuses_another_config(recipe: Any, data: Path, tmp_path: Path) -> None:
+    _train(recipe, data, tmp_path / "run", "phones", "--max-seconds", "0")
+    with pytest.raises(InputError, match=r"rate: 0\.002 before, 0\.001 now"):
+        _train(recipe, data, tmp_path / "run", "phones", "--rate", "0.001")
+
+
+def test_nan_stops_and_keeps_the_last_checkpoint(recipe: Any, data: Path, tmp_path: Path) -> None:
+    from speechssl.training import Schedule, fit
+
+    objective, batches = _phones(recipe, data)
+
+    def poisoned(step: int) -> dict[str, torch.Tensor]:
+        batch = batches(step)
+        return batch | {"input": batch["input"] * torch.nan} if step == 2 else batch
+
+    run = {"folder": tmp_path / "run", "config": {}, "seed": 0, "checkpoint_seconds": 0.0}
+    with pytest.raises(CheckpointError, match="step 2"):
+        fit(objective, poisoned, Schedule(steps=4), **run)
+    assert json.loads((tmp_path / "run" / "last" / "state.json").read_text()) == {"step": 2}
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(
+    recipe: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from speechssl import training
+
+    _train(recipe, data, tmp_path / "run", "phones", "--max-seconds", "0")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training, "save_file", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        _train(recipe, data, tmp_path / "run", "phones", "--max-seconds", "0")
+    assert json.loads((tmp_path / "run" / "last" / "state.json").read_text()) == {"step": 1}
+
+
+def test_export_loads_as_an_encoder_and_as_a_transformers_folder(recipe: Any, data: Path, tmp_path: Path) -> None:
+    _train(recipe, data, tmp_path / "run", "phones")
+    common = [str(tmp_path / "run"), "--name", "toy"]
+    _run(recipe("export"), [*common, "--layer", "2", "--output", str(tmp_path / "toy.safetensors"), "--hub", str(tmp_path / "hub")])
+    waveform = Waveform(torch.sin(torch.arange(16000) * 0.1) * 0.3, 16000)
+    ours = encoders.load(str(tmp_path / "toy.safetensors")).encode(waveform)
+    theirs = encoders.load(str(tmp_path / "hub"), layer=2).encode(waveform)
+    assert ours.origin == "toy/2" and ours.frames.shape == (49, 32)
+    # the file holds float16 weights, the folder float32
+    assert torch.nn.functional.cosine_similarity(ours.frames, theirs.frames).min() > 0.999
+
+
+def test_evaluation_prints_every_measure(recipe: Any, data: Path, tmp_path: Path) -> None:
+    _train(recipe, data, tmp_path / "run", "phones")
+    output = tmp_path / "report.json"
+    arguments = [str(data / "cache"), str(data / "alignments.jsonl"), str(tmp_path / "run")]
+    _run(recipe("evaluate"), [*arguments, "--speakers", "clips:train", "--output", str(output)])
+    report = json.loads(output.read_text())
+    assert report["trained"].keys() == {"1", "2"}
+    for layer in report["trained"].values():
+        assert 0 <= layer["across"] <= 1 and 0 <= layer["abx"] <= 1 and 1 <= layer["rank"] <= 32
+
+
+def test_neighbour_accuracy_of_perfect_and_random_frames(recipe: Any) -> None:
+    rng = np.random.default_rng(0)
+    phones = rng.integers(1, 5, 400)
+    perfect = {name: [(np.eye(5)[phones], phones), (np.eye(5)[phones], phones)] for name in "ab"}
+    noise = {name: [(rng.standard_normal((400, 16)), phones) for _ in range(2)] for name in "ab"}
+    evaluate = recipe("evaluate")
+    assert evaluate.neighbour_accuracy(perfect) == {"across": 1.0, "within": 1.0}
+    assert abs(evaluate.neighbour_accuracy(noise)["across"] - 0.25) < 0.05
