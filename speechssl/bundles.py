@@ -7,17 +7,17 @@ for it. Every other encoder, by any name ``encoders.load`` takes, finds the fram
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
-    from speechssl.conversion import VoiceConverter
+    from speechssl.conversion import Conversion, VoiceConverter
+    from speechssl.matching import MatchingSet, Recording
 
 PACKAGED = Path(__file__).parent / "models"
 TINY = PACKAGED / "tiny" / "encoder.safetensors"
@@ -50,21 +50,30 @@ class Bundle:
 
 _MICROSOFT = "CC BY-SA 3.0 (Microsoft UniSpeech)"
 
+
+def _with_world(name: str, layer: int, licence: str, megabytes: int, source: str) -> Bundle:
+    return Bundle(name, name, layer, None, "world", licence, megabytes, source)
+
+
 # Sizes are those of the weights files on the hub. Whatever encoders.load takes works too; these are the ones we name.
-BUNDLES = {
-    bundle.name: bundle
-    for bundle in (
-        Bundle("tiny", "tiny", licence="MIT", megabytes=0, source="this package"),
-        Bundle(
-            "wavlm-large", "wavlm-large", 6, False, "knn-vc-prematched",
-            f"{_MICROSOFT}; vocoder MIT (kNN-VC)", 1330, "microsoft/wavlm-large; bshall/knn-vc v0.1",
-        ),
-        Bundle("wavlm-base-plus", "wavlm-base-plus", 6, licence=_MICROSOFT, megabytes=378, source="microsoft/wavlm-base-plus"),
-        Bundle("hubert-base", "hubert-base", 6, licence="Apache-2.0", megabytes=378, source="facebook/hubert-base-ls960"),
-        Bundle("mhubert-147", "mhubert-147", 6, licence="CC BY-NC-SA 4.0", megabytes=378, source="utter-project/mHuBERT-147"),
-        Bundle("w2v-bert-2.0", "w2v-bert-2.0", 10, licence="MIT", megabytes=2322, source="facebook/w2v-bert-2.0"),
-    )
-}  # fmt: skip
+_NAMED = (
+    Bundle("tiny", "tiny", licence="MIT", megabytes=0, source="this package"),
+    Bundle(
+        "wavlm-large",
+        "wavlm-large",
+        layer=6,
+        normalise=False,
+        vocoder="knn-vc-prematched",
+        licence=f"{_MICROSOFT}; vocoder MIT (kNN-VC)",
+        megabytes=1330,
+        source="microsoft/wavlm-large; bshall/knn-vc v0.1",
+    ),
+    _with_world("wavlm-base-plus", 6, _MICROSOFT, 378, "microsoft/wavlm-base-plus"),
+    _with_world("hubert-base", 6, "Apache-2.0", 378, "facebook/hubert-base-ls960"),
+    _with_world("mhubert-147", 6, "CC BY-NC-SA 4.0", 378, "utter-project/mHuBERT-147"),
+    _with_world("w2v-bert-2.0", 10, "MIT", 2322, "facebook/w2v-bert-2.0"),
+)
+BUNDLES = {one.name: one for one in _NAMED}
 
 
 def bundle(name: str) -> Bundle:
@@ -92,9 +101,7 @@ def load_bundle(
 
     parts = bundle(str(name))
     chosen = parts.layer if layer is None else layer
-    encoder = encoders.load(
-        parts.encoder, layer=chosen, device=device, precision=precision, normalise=parts.normalise
-    )
+    encoder = encoders.load(parts.encoder, layer=chosen, device=device, precision=precision, normalise=parts.normalise)
     if parts.vocoder != "world" and chosen == parts.layer:
         from speechssl import vocoders
 
@@ -102,6 +109,57 @@ def load_bundle(
     from speechssl.vocoders.world import WorldAnalysis, WorldVocoder
 
     return VoiceConverter(encoder, WorldAnalysis(), WorldVocoder())
+
+
+def convert(
+    source: Recording,
+    references: Sequence[Recording] = (),
+    *,
+    voice: str | Path | MatchingSet | None = None,
+    output: str | Path | None = None,
+    model: str | Path = "tiny",
+    layer: int | None = None,
+    k: int = 4,
+    converter: str = "auto",
+    interpolation: float = 1.0,
+    pitch: str | float = "target",
+    loudness: str | float = "source",
+    device: str = "auto",
+    precision: str = "float32",
+) -> Conversion:
+    """Say what one recording says in the voice of others: ``speechssl convert`` as a function.
+
+    For several sources or several voices make the objects once: ``load_bundle(...).matching_set(...)`` and
+    ``.convert(...)``.
+
+    Args:
+        source: a file or a waveform.
+        references: files or waveforms of the wanted voice.
+        voice: instead of references, a stored voice by name or file, or a matching set.
+        output: where to write the result; None not to.
+        model: see ``load_bundle``; so are ``layer``, ``device`` and ``precision``.
+        k: see ``VoiceConverter.convert``; so are ``converter``, ``interpolation``, ``pitch`` and ``loudness``.
+    Raises:
+        InputError: both or neither of references and voice, or something that cannot be used.
+        CheckpointError: weights or a voice that cannot be used.
+    """
+    if bool(references) == (voice is not None):
+        raise InputError("references or a voice needed, one of them: whose voice is wanted?")
+    from speechssl import audio
+    from speechssl.matching import MatchingSet
+    from speechssl.voices import VoiceLibrary
+
+    system = load_bundle(model, layer=layer, device=device, precision=precision)
+    if voice is None:
+        target = system.matching_set(references)
+    else:
+        target = voice if isinstance(voice, MatchingSet) else VoiceLibrary().open(voice)
+    result = system.convert(
+        source, target, k=k, converter=converter, interpolation=interpolation, pitch=pitch, loudness=loudness
+    )
+    if output is not None:
+        audio.write(output, result.waveform)
+    return result
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,8 @@ def _mel_filters() -> Floats:
     """(257, 40) triangles, equally spaced on the mel scale (O'Shaughnessy: 2595 log10(1 + f / 700))."""
     import numpy as np
 
-    mel = np.linspace(*(2595 * math.log10(1 + f / 700) for f in (LOWEST, HIGHEST)), BANDS + 2)
+    lowest, highest = (2595 * math.log10(1 + f / 700) for f in (LOWEST, HIGHEST))
+    mel = np.linspace(lowest, highest, BANDS + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)
     bins = np.arange(FFT_SIZE // 2 + 1) * SAMPLE_RATE / FFT_SIZE
     rising = (bins[:, None] - edges[:-2]) / np.diff(edges)[:-1]

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from speechssl import __version__
-from speechssl.cli import convert, doctor, features
+from speechssl.cli import convert, demo, doctor, features, voice
 from speechssl.cli.terminal import remark
 from speechssl.errors import SpeechSSLError
 
@@ -22,7 +22,9 @@ app = typer.Typer(
 )
 app.command("convert")(convert.convert)
 app.command("features")(features.features)
+app.add_typer(voice.app, name="voice")
 app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
 
 GREEDY = ("--reference", "-r")  # options that take every word up to the next option
 

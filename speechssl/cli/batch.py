@@ -15,8 +15,8 @@ from speechssl.errors import InputError, SpeechSSLError
 
 # What a folder is searched for; a file named by itself may be called anything.
 AUDIO = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .m4a .mp4 .aac .wma .aif .aiff .aifc .au .caf .w64 .rf64 .webm .mka .mkv .mov".split()
-)
+    [".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".wma", ".aif", ".aiff", ".aifc"]
+).union([".au", ".caf", ".w64", ".rf64", ".webm", ".mka", ".mkv", ".mov"])
 LEDGER = ".speechssl.jsonl"  # in the output folder
 
 
@@ -67,7 +67,7 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> tupl
         jobs = [Job(path, folder / path.relative_to(root).with_suffix(suffix)) for path, root in dict(found).items()]
     _check(jobs)
     if folder is not None:
-        _make_folder(folder)
+        make_folder(folder)
     return jobs, folder
 
 
@@ -169,7 +169,7 @@ def _attempt(
 ) -> None:
     try:
         if is_batch:
-            _make_folder(job.output.parent)
+            make_folder(job.output.parent)
         outcome.results.append({**facts, **work(job)})
         ledger.record(job)
     # one file's trouble, whatever it is, must not cost the others
@@ -215,7 +215,12 @@ def _check(jobs: Sequence[Job]) -> None:
         taken[place] = job.source
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, if it is not there.
+
+    Raises:
+        InputError: it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
 
@@ -39,15 +40,13 @@ def convert(
     converter: Annotated[
         str, typer.Option("--converter", help="auto, uniform, distance, continuous, transport or shift.")
     ] = "auto",
-    interpolation: Annotated[
-        float, typer.Option("--interpolation", help="1: all target, 0: all source.")
-    ] = 1.0,
+    interpolation: Annotated[float, typer.Option("--interpolation", help="1: all target, 0: all source.")] = 1.0,
     pitch: Annotated[
         str, typer.Option("--pitch", metavar="target|source|SEMITONES", help="F0, where the vocoder takes one (WORLD).")
     ] = "target",
     loudness: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option("--loudness", metavar="LUFS", help="Of the output; the source's if not given.", show_default=False),
+        typer.Option("--loudness", metavar="LUFS", help="The source's if not given.", show_default=False),
     ] = None,
     attribution: Annotated[
         Optional[Path],  # noqa: UP045
@@ -72,6 +71,7 @@ def convert(
     jobs, folder = batch.plan(sources, output, ".wav")
     tables = _attribution_files(jobs, attribution, folder)
     _check_target(reference, voice)
+    _check_output(jobs[0].output, folder)
     options: dict[str, Any] = {
         "k": k,
         "converter": converter,
@@ -99,14 +99,27 @@ def _check_target(references: list[str] | None, voices: list[str] | None) -> Non
         raise InputError(f"{got} --reference and --voice given; one of them needed: whose voice is wanted?")
 
 
+def _check_output(first: Path, folder: Path | None) -> None:
+    """Tell a place that cannot be written to before the work, not after it."""
+    from speechssl.audio import WRITABLE
+
+    if first.suffix.lower() not in WRITABLE:
+        raise InputError(f"{first} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
+    place = folder or first.parent
+    if not place.is_dir():
+        raise InputError(f"{place} is no folder, so {first} cannot be written; make the folder first")
+    if not os.access(place, os.W_OK):
+        raise InputError(f"{place} cannot be written to; choose another place, or make it writable")
+
+
 def _target(system: VoiceConverter, references: list[str], stored: list[str]) -> Target:
     """The voices and their weights."""
     if references:
         return [(system.matching_set(batch.audio_files(references)), 1.0)]
-    from speechssl import voices
+    from speechssl.voices import VoiceLibrary
 
-    pairs = [_weighted(text) for text in stored]
-    return [(voices.load(name), weight) for name, weight in pairs]
+    library = VoiceLibrary()
+    return [(library.open(name), weight) for name, weight in map(_weighted, stored)]
 
 
 def _weighted(text: str) -> tuple[str, float]:
@@ -145,7 +158,12 @@ def _write(result: Conversion, job: Job, table: Path | None) -> dict[str, Any]:
 
     if table is not None:
         result.write_attribution(table)
-    audio.write(job.output, result.waveform)
+    try:
+        audio.write(job.output, result.waveform)
+    except BaseException:
+        if table is not None:
+            table.unlink(missing_ok=True)
+        raise
     return {
         "seconds": round(result.waveform.seconds, 3),
         "sample_rate": result.waveform.sample_rate,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 import shutil
@@ -70,16 +69,16 @@ def _problem(problems: list[dict[str, str]], what: str, cure: str) -> None:
 
 def _packages(problems: list[dict[str, str]]) -> dict[str, str | None]:
     """Versions; each is imported, for an installed package may still not load."""
-    import importlib.metadata
+    from importlib import import_module, metadata
 
     versions: dict[str, str | None] = {}
     for name, module in NEEDED.items():
         try:
-            versions[name] = importlib.metadata.version(name)
+            versions[name] = metadata.version(name)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                importlib.import_module(module)
-        except importlib.metadata.PackageNotFoundError:
+                import_module(module)
+        except metadata.PackageNotFoundError:
             versions[name] = None
             _problem(problems, f"{name} is not installed", f"pip install {name}")
         # a broken binary raises ImportError, OSError, RuntimeError ...
@@ -192,7 +191,17 @@ def _cache(problems: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _voices(problems: list[dict[str, str]]) -> dict[str, Any]:
-    return {}
+    from speechssl import voices
+    from speechssl.errors import CheckpointError
+
+    folder = voices.default_folder()
+    files = sorted(folder.glob(f"*{voices.SUFFIX}")) if folder.is_dir() else []
+    for path in files:
+        try:
+            voices.info(path)
+        except CheckpointError as error:
+            _problem(problems, f"a stored voice: {error}", f"make it again, or delete {path}")
+    return {"folder": str(folder), "number": len(files)}
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -201,6 +210,7 @@ def _print(found: dict[str, Any]) -> None:
     print("devices: " + ", ".join(f"{name} {facts}" for name, facts in found["devices"].items()))
     print(f"audio: {found['audio']}")
     print(f"cache: {found['cache']['folder']} ({found['cache']['megabytes_free']} MB free)")
+    print(f"voices: {found['voices']['folder']} ({found['voices']['number']} voices)")
     print()
     rows = [(b["name"], b["state"], _size(b["megabytes"]), b["licence"], b["source"]) for b in found["bundles"]]
     terminal.table(rows, ("model", "state", "download", "licence", "source"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -43,7 +43,7 @@ def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
         yield advance
 
 
-def table(rows: list[tuple[str, ...]], headings: tuple[str, ...]) -> None:
+def table(rows: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> None:
     """Aligned columns on stdout, plain text, the last column unbroken."""
     widths = [max(len(row[column]) for row in [headings, *rows]) for column in range(len(headings) - 1)]
     for row in [headings, *rows]:
