@@ -1,0 +1,298 @@
+"""A codebook: centroids, what they were made from, and the frames' nearest ones. One safetensors file each.
+
+``kmeans`` has one level of K centroids. ``rvq`` (residual vector quantisation) has Q levels, each of which quantises
+what the ones before left over. ``mvq`` has Q codebooks on an equal footing whose chosen centroids add up to the frame.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from speechssl import checkpoints
+from speechssl.errors import CheckpointError, InputError
+from speechssl.signals import Features, Units, check_same_origin
+from speechssl.units import runs
+from speechssl.units.assign import nearest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from speechssl.interfaces import Encoder
+
+KIND = "codebook"
+FAMILIES = {"kmeans": "km", "rvq": "rvq", "mvq": "mvq"}
+SWEEPS = 3  # over the codebooks of an mvq when frames are encoded; more change fewer than one code in a hundred
+PACKAGED = Path(__file__).parents[1] / "models"
+
+
+@dataclass(frozen=True, eq=False)
+class Codebook:
+    """Centroids over the features of one encoder.
+
+    Args:
+        centroids: (Q, K, D) float32, finite; Q = 1 for ``kmeans``.
+        features: origin of the features, e.g. ``"tiny/5"``.
+        frame_rate: of the features, Hz.
+        family: ``kmeans``, ``rvq`` or ``mvq``.
+        encoder: fingerprint of the encoder's weights (``encoder_fingerprint``); empty if unknown.
+        facts: JSON-able: data summary, seed, how it was fitted, licence.
+    Raises:
+        InputError: parts that do not belong together.
+    """
+
+    centroids: NDArray[np.float32]
+    features: str
+    frame_rate: float
+    family: str = "kmeans"
+    encoder: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape, kind = self.centroids.shape, self.centroids.dtype
+        if len(shape) != 3 or 0 in shape or kind != np.float32:
+            raise InputError(f"centroids have shape {shape} and type {kind}; (Q, K, D) float32, nothing empty, needed")
+        if self.family not in FAMILIES:
+            raise InputError(f"codebook family {self.family!r}; one of {', '.join(FAMILIES)} needed")
+        if self.family == "kmeans" and shape[0] != 1:
+            raise InputError(f"a kmeans codebook with {shape[0]} levels; 1 needed")
+        if not np.isfinite(self.centroids).all():
+            raise InputError("centroids hold NaN or infinite values")
+        if not self.frame_rate > 0 or not self.features:
+            raise InputError("a codebook without frame rate or origin of its features")
+
+    @property
+    def num_levels(self) -> int:
+        """Codes per frame, Q."""
+        return int(self.centroids.shape[0])
+
+    @property
+    def num_units(self) -> int:
+        """Centroids of a level, K."""
+        return int(self.centroids.shape[1])
+
+    @property
+    def dim(self) -> int:
+        """Numbers per frame, D."""
+        return int(self.centroids.shape[2])
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that name the centroids, their family and origin; the file's name does not matter."""
+        facts = f"{self.family}\n{self.features}\n{self.frame_rate}\n{self.encoder}\n{self.centroids.shape}\n"
+        digest = hashlib.sha256(facts.encode() + np.ascontiguousarray(self.centroids).tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def origin(self) -> str:
+        """Of the units it makes: ``"tiny/5/km500-0123abcd"``; the digits tell two codebooks of one size apart."""
+        levels = "" if self.family == "kmeans" else f"{self.num_levels}x"
+        return f"{self.features}/{FAMILIES[self.family]}{levels}{self.num_units}-{self.fingerprint[:8]}"
+
+    def codes(self, features: Features) -> NDArray[np.int64]:
+        """Codes (N, Q) of every frame, each a pure function of that frame.
+
+        Raises:
+            InputError: features of another origin, width or frame rate.
+        """
+        check_same_origin(features.origin, self.features, what="quantise these features with this codebook")
+        if features.dim != self.dim or features.frame_rate != self.frame_rate:
+            raise InputError(
+                f"features of {features.dim} numbers at {features.frame_rate} Hz; the codebook is of {self.dim} "
+                f"numbers at {self.frame_rate} Hz"
+            )
+        return self.codes_of(features.frames.detach().cpu().float().numpy())
+
+    def codes_of(self, frames: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Codes (N, Q) of bare frames (N, D) float32, whose origin the caller has checked."""
+        codes = greedy(frames, self.centroids)
+        return refine(frames, codes, self.centroids) if self.family == "mvq" else codes
+
+    def assign(self, features: Features) -> Units:
+        """Units with run lengths; for codebooks of one level.
+
+        Raises:
+            InputError: as ``codes``; or a codebook of several levels, whose codes are rows.
+        """
+        if self.num_levels > 1:
+            raise InputError(f"{self.origin} has {self.num_levels} codes a frame, not one unit; use codes()")
+        ids, durations = runs.collapse(self.codes(features)[:, 0])
+        return Units(torch.from_numpy(ids), torch.from_numpy(durations), self.frame_rate, self.origin)
+
+    def reconstruct(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Frames (N, D) float32 that codes (N, Q) stand for: the sum of their centroids.
+
+        Raises:
+            InputError: another number of levels, or a code that does not exist.
+        """
+        if codes.ndim != 2 or codes.shape[1] != self.num_levels:
+            raise InputError(f"codes have shape {codes.shape}; (N, {self.num_levels}) needed for {self.origin}")
+        if len(codes) and not 0 <= int(codes.min()) <= int(codes.max()) < self.num_units:
+            raise InputError(f"codes from {codes.min()} to {codes.max()}; {self.origin} has 0 to {self.num_units - 1}")
+        return _sum_of(self.centroids, codes)
+
+    def check_encoder(self, encoder: Encoder) -> None:
+        """Refuse an encoder the codebook was not fitted on.
+
+        Raises:
+            InputError: another origin, or the same name with other weights.
+        """
+        check_same_origin(encoder.origin, self.features, what="use this codebook with this encoder")
+        found = encoder_fingerprint(encoder)
+        if self.encoder and found and found != self.encoder:
+            raise InputError(
+                f"the codebook was fitted on {self.features!r} with weights {self.encoder}, but this "
+                f"{encoder.origin!r} has weights {found}; use the encoder it was fitted on, or fit another codebook"
+            )
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as one safetensors file.
+
+        Raises:
+            CheckpointError: a full disk or an unwritable place.
+        """
+        header = {
+            "kind": KIND,
+            "family": self.family,
+            "origin": self.features,
+            "frame_rate": self.frame_rate,
+            "encoder": self.encoder,
+            "fingerprint": self.fingerprint,
+            "facts": dict(self.facts),
+        }
+        return checkpoints.save(path, {"centroids": torch.from_numpy(self.centroids)}, header)
+
+    def with_facts(self, **facts: Any) -> Codebook:
+        """The same codebook with more said about it; its fingerprint stays."""
+        return dataclasses.replace(self, facts={**self.facts, **facts})
+
+
+def load(name_or_path: str | Path) -> Codebook:
+    """A codebook from its file, or one that ships with the package (``"tiny/500"``).
+
+    Raises:
+        CheckpointError: missing, damaged or not a codebook.
+    """
+    path = find(name_or_path)
+    checkpoint = checkpoints.load(path, kind=KIND)
+    header = checkpoint.header
+    try:
+        book = Codebook(
+            centroids=checkpoint.tensors["centroids"].numpy().copy(),
+            features=header["origin"],
+            frame_rate=float(header["frame_rate"]),
+            family=header["family"],
+            encoder=header["encoder"],
+            facts=header["facts"],
+        )
+    except (KeyError, TypeError, InputError) as error:
+        raise CheckpointError(f"{path} is not a usable codebook ({error}); fit or import it again") from error
+    if book.fingerprint != header["fingerprint"]:
+        raise CheckpointError(f"{path}: its centroids are not the ones its header names; use a fresh copy")
+    return book
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The file a name stands for: ``"tiny/500"`` is in the package, anything else is a path.
+
+    Raises:
+        CheckpointError: there is neither; the message names the codebooks that ship.
+    """
+    name, _, size = str(name_or_path).partition("/")
+    packaged = PACKAGED / name / f"codebook-{size}.safetensors"
+    if packaged.is_file():
+        return packaged
+    path = Path(name_or_path)
+    if not path.exists():
+        shipped = sorted(f"{p.parent.name}/{p.stem.removeprefix('codebook-')}" for p in PACKAGED.glob("*/codebook-*"))
+        raise CheckpointError(
+            f"no codebook {str(name_or_path)!r}: it is neither a file nor one of the package "
+            f"({', '.join(shipped) or 'which has none'}); make one with `speechssl units fit`"
+        )
+    return path
+
+
+def greedy(frames: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Codes (N, Q), each level the nearest to what the ones before left over."""
+    # residuals are float32 and taken element by element, so they too depend on their frame alone
+    residual, codes = frames, np.empty((len(frames), len(centroids)), np.int64)
+    for level, book in enumerate(centroids):
+        codes[:, level] = nearest(residual, book)
+        if level + 1 < len(centroids):
+            residual = residual - book[codes[:, level]]
+    return codes
+
+
+def refine(frames: NDArray[np.float32], codes: NDArray[np.int64], centroids: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Choose each codebook's centroid again given all the others', ``SWEEPS`` times.
+
+    Coordinate descent on the squared error, so no sweep makes it worse beyond float32 rounding.
+
+    Args:
+        frames: (N, D).
+        codes: (N, Q) to begin with.
+        centroids: (Q, K, D).
+    """
+    codes = codes.copy()
+    for _ in range(SWEEPS):
+        before = codes.copy()
+        for level, book in enumerate(centroids):
+            others = np.delete(np.arange(len(centroids)), level)
+            codes[:, level] = nearest(frames - _sum_of(centroids[others], codes[:, others]), book)
+        if np.array_equal(before, codes):
+            break
+    return codes
+
+
+def encoder_fingerprint(encoder: Encoder) -> str:
+    """16 hexadecimal digits that name an encoder's weights; empty where it shows none.
+
+    Weights are rounded to bfloat16 first, so the digits do not depend on the precision they were loaded in.
+    """
+    digest, found = hashlib.sha256(), False
+    for part in ("front_end", "trunk"):
+        for name, tensor in _weights(getattr(encoder, part, None), part):
+            found = True
+            digest.update(f"{name} {tuple(tensor.shape)}\n".encode() + _bytes(tensor))
+    return digest.hexdigest()[:16] if found else ""
+
+
+def _weights(holder: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor in modules, lists and our own objects, in a fixed order, under a name."""
+    if isinstance(holder, torch.nn.Module):
+        holder = holder.state_dict()
+    if isinstance(holder, torch.Tensor):
+        yield name, holder
+    elif isinstance(holder, list | tuple):
+        for number, one in enumerate(holder):
+            yield from _weights(one, f"{name}.{number}")
+    elif isinstance(holder, dict):
+        for key in sorted(holder):
+            yield from _weights(holder[key], f"{name}.{key}")
+    elif type(holder).__module__.startswith("speechssl."):
+        yield from _weights(_attributes(holder), name)
+
+
+def _attributes(holder: Any) -> dict[str, Any]:
+    slots = (slot for kind in type(holder).__mro__ for slot in getattr(kind, "__slots__", ()))
+    return {**getattr(holder, "__dict__", {}), **{slot: getattr(holder, slot) for slot in slots}}
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    rounded = tensor.detach().cpu().bfloat16() if tensor.is_floating_point() else tensor.detach().cpu()
+    flat: bytes = rounded.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return flat
+
+
+def _sum_of(centroids: NDArray[np.float32], codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    total = np.zeros((len(codes), centroids.shape[2]), np.float32)
+    for level, book in enumerate(centroids):
+        total += book[codes[:, level]]
+    return total
