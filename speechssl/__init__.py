@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from speechssl import audio, checkpoints, encoders, voices
-    from speechssl.bundles import BUNDLES, clips, convert, load_bundle
+    from speechssl.bundles import BUNDLES, clip, clips, convert, load_bundle
     from speechssl.conversion import Conversion, MatchingSet, VoiceConverter
     from speechssl.encoders import load as load_encoder
     from speechssl.errors import CheckpointError, InputError, SpeechSSLError
@@ -36,6 +36,7 @@ _PLACES = {
     "BUNDLES": ("bundles", "BUNDLES"),
     "convert": ("bundles", "convert"),
     "load_bundle": ("bundles", "load_bundle"),
+    "clip": ("bundles", "clip"),
     "clips": ("bundles", "clips"),
     "load_encoder": ("encoders", "load"),
     "load_vocoder": ("vocoders", "load"),
@@ -67,6 +68,7 @@ __all__ = [
     "__version__",
     "audio",
     "checkpoints",
+    "clip",
     "clips",
     "convert",
     "encoders",

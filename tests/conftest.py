@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ def write_encoder(path: Path, *, name: str = "small", seed: int = 0) -> Path:
 
 
 @pytest.fixture(scope="session")
+def make_encoder() -> Callable[..., Path]:
+    """``write_encoder``, which test modules cannot import from here."""
+    return write_encoder
+
+
+@pytest.fixture(scope="session")
 def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small encoder's file; for ``--model``."""
     return write_encoder(tmp_path_factory.mktemp("encoder") / "small.safetensors")
@@ -72,3 +79,21 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no speech data beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """``source``: 2 s of ada, ``reference``: 8 s of eric, ``other``: 8 s of beth; 16 kHz WAV at -26 LUFS."""
+    from speechssl import audio, bundles
+    from speechssl.signals import Waveform
+
+    folder = tmp_path_factory.mktemp("speech")
+    cuts = {"source": ("ada", "sentence", 2), "reference": ("eric", "reference", 8), "other": ("beth", "reference", 8)}
+    paths = {}
+    for name, (voice, role, seconds) in cuts.items():
+        whole = audio.read_mono(bundles.clip(voice, role).path, 16_000)
+        paths[name] = folder / f"{name}.wav"
+        cut = Waveform(whole.samples[: seconds * 16_000].clone(), 16_000)
+        # quiet enough that a conversion of it never has to be held back from clipping
+        audio.write(paths[name], audio.set_loudness(cut, -26))
+    return paths

@@ -1,0 +1,183 @@
+"""The package as it is shipped: light to import, complete in the wheel, and its documents true."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import os
+import re
+import resource
+import shlex
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import speechssl
+from speechssl import audio, bundles, cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+HEAVY = ("torch", "transformers", "torchaudio", "numpy", "scipy", "sklearn", "soundfile", "pyworld", "av")
+COMMANDS = [
+    [], ["convert"], ["features"], ["voice"], ["voice", "add"], ["voice", "list"], ["voice", "show"],
+    ["voice", "remove"], ["voice", "export"], ["voice", "import"], ["report"], ["doctor"], ["demo"],
+]  # fmt: skip
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_every_public_name_is_there() -> None:
+    for name in speechssl.__all__:
+        assert getattr(speechssl, name) is not None
+    assert set(speechssl.__all__) == {*speechssl._PLACES, "__version__"}
+    assert set(speechssl.__all__) <= set(dir(speechssl))
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = speechssl.nonsense
+
+
+@pytest.mark.parametrize("statement", ["import speechssl", "from speechssl import cli; cli.run(['--help'])"])
+def test_nothing_heavy_is_imported_until_it_is_used(statement: str) -> None:
+    check = f"{statement}\nimport sys\nprint('loaded:', *[m for m in {HEAVY!r} if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1].strip() == "loaded:"
+
+
+def test_help_is_quick() -> None:
+    """Processor time, for the clock also measures what else the machine does."""
+
+    def seconds() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-c", "from speechssl.cli import main; main(['--help'])"]
+        subprocess.run(command, capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "speechssl")
+def test_help_of_every_command(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([*command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "Usage: speechssl" in " ".join(out.split())
+    assert len(out.splitlines()) > 5
+
+
+def test_no_command_is_forgotten_above() -> None:
+    import typer.main
+
+    def names(group: object, before: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+        below = getattr(group, "commands", {})
+        return {before} | {found for name, one in below.items() for found in names(one, (*before, name))}
+
+    assert names(typer.main.get_command(cli.app)) == {tuple(command) for command in COMMANDS}
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"speechssl {speechssl.__version__}\n"
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Each third-party module under speechssl/ belongs to a dependency in pyproject.toml."""
+    declared = {
+        re.split(r"[^\w-]", line)[0].lower()
+        for line in importlib.metadata.requires("speechssl") or []
+        if "extra ==" not in line
+    }
+    owners = importlib.metadata.packages_distributions()
+    undeclared = set()
+    for path in (ROOT / "speechssl").rglob("*.py"):
+        for module in _imports(path) - set(sys.stdlib_module_names) - {"speechssl", "__future__"}:
+            if not {owner.lower() for owner in owners.get(module, [])} & declared:
+                undeclared.add((module, path.name))
+    assert not undeclared
+
+
+def _imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(str(node.module).split(".")[0])
+    return names
+
+
+def test_the_wheel_is_complete(tmp_path: Path) -> None:
+    from hatchling.builders.wheel import WheelBuilder
+
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tracked = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "speechssl").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert tracked <= names
+    assert {"speechssl/py.typed", "speechssl/models/clips/clips.json"} <= names
+    assert {name.split("/")[-1] for name in names} >= {"LICENSE", "NOTICE", "entry_points.txt"}
+    assert not [name for name in names if name.startswith(("tests/", "recipes/"))]
+
+
+# ---- the clips
+
+
+def test_the_clips_are_what_their_list_says() -> None:
+    found = bundles.clips()
+    assert len({clip.voice for clip in found}) == 6
+    for clip in found:
+        assert abs(audio.info(clip.path).seconds - clip.seconds) < 0.02
+        assert len(clip.text) > 50
+    assert sum(path.stat().st_size for path in (bundles.PACKAGED / "clips").iterdir()) < 3e6
+    with pytest.raises(speechssl.InputError, match="zoe"):
+        bundles.clip("zoe")
+
+
+# ---- the documents
+
+
+def test_the_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = _blocks("python")
+    assert len(blocks) >= 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    assert {path.name for path in tmp_path.glob("*.wav")} == {"ada-as-eric.wav", "ada-as-dan.wav", "beth-as-dan.wav"}
+
+
+def test_the_commands_in_the_readme_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speech: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "voices"))
+    (tmp_path / "recordings").mkdir()
+    for name, kind in {"talk": "source", "ada1": "reference", "ada2": "other", "recordings/a": "source"}.items():
+        shutil.copy(speech[kind], tmp_path / f"{name}.wav")
+    lines = [line for block in _blocks("sh") for line in block.splitlines() if line.startswith("speechssl ")]
+    assert len(lines) >= 5
+    # a voice has to be there before it is used
+    for line in sorted(lines, key=lambda line: "voice add" not in line):
+        code = cli.run(shlex.split(line, comments=True)[1:])
+        assert code == 0, (line, capsys.readouterr().err)
+
+
+def test_the_make_targets_exist() -> None:
+    answer = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {line.split()[0] for line in answer.stdout.splitlines()} >= {"demo", "test", "check", "bench", "help"}
+    assert "make check test" in (ROOT / ".ci/run").read_text()
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    wanted = [line.split()[1] for block in _blocks("sh") for line in block.splitlines() if line.startswith("make ")]
+    assert set(wanted) <= {line.split()[0] for line in answer.stdout.splitlines()}
+
+
+def test_the_files_the_documents_name_exist() -> None:
+    for document in ("README.md", "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / document).read_text(encoding="utf-8")):
+            assert (ROOT / target).exists(), (document, target)
