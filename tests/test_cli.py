@@ -536,6 +536,12 @@ def _environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "SPEECHSSL_VOICES": str(tmp_path / "voices"), "OMP_NUM_THREADS": "1"}
 
 
+def _process(limit: int, source: Path, reference: Path, output: Path, model: Path) -> list[str]:
+    """``speechssl convert`` as a command, with a limit in bytes on the files it writes; -1 for none."""
+    program = [sys.executable, "-c", PROGRAM.format(limit=limit), "convert", source, "--reference", reference]
+    return [str(word) for word in (*program, "--output", output, "--model", model, "--converter", "uniform")]
+
+
 def test_interruption_leaves_no_partial_file_and_the_batch_continues(
     speech: Speech, encoder_file: Path, tmp_path: Path
 ) -> None:
@@ -543,10 +549,7 @@ def test_interruption_leaves_no_partial_file_and_the_batch_continues(
     sources.mkdir()
     for number in range(40):
         (sources / f"{number:02}.wav").write_bytes(speech["reference"].read_bytes())
-    command = [
-        sys.executable, "-c", PROGRAM.format(limit=-1), "convert", str(sources), "--reference", str(speech["other"]), "--output", str(output),
-        "--model", str(encoder_file), "--converter", "uniform",
-    ]  # fmt: skip
+    command = _process(-1, sources, speech["other"], output, encoder_file)
     with subprocess.Popen(command, env=_environment(tmp_path), stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not (output / "01.wav").exists():
             time.sleep(0.05)
@@ -564,11 +567,7 @@ def test_interruption_leaves_no_partial_file_and_the_batch_continues(
 
 def test_a_full_disk_leaves_nothing_behind(speech: Speech, encoder_file: Path, tmp_path: Path) -> None:
     # a limit on the size of files stands for the full disk
-    command = [
-        sys.executable, "-c", PROGRAM.format(limit=4096), "convert", str(speech["source"]), "--reference", str(speech["other"]),
-        "--output", str(tmp_path / "out.wav"), "--model", str(encoder_file),
-    ]  # fmt: skip
-
+    command = _process(4096, speech["source"], speech["other"], tmp_path / "out.wav", encoder_file)
     answer = subprocess.run(command, env=_environment(tmp_path), capture_output=True, text=True, check=False)
     assert answer.returncode == 2, answer.stderr
     assert answer.stderr.startswith("error: ")

@@ -27,7 +27,7 @@ NEEDED = {
     "soundfile": "soundfile",
     "av": "av",
     "soxr": "soxr",
-    "pyworld": "pyworld",
+    "pyworld-prebuilt": "pyworld",
     "pyloudnorm": "pyloudnorm",
     "typer": "typer",
     "rich": "rich",
@@ -73,20 +73,18 @@ def _packages(problems: list[dict[str, str]]) -> dict[str, str | None]:
 
     versions: dict[str, str | None] = {}
     for name, module in NEEDED.items():
+        versions[name] = None
         try:
             versions[name] = metadata.version(name)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 import_module(module)
         except metadata.PackageNotFoundError:
-            versions[name] = None
             _problem(problems, f"{name} is not installed", f"pip install {name}")
         # a broken binary raises ImportError, OSError, RuntimeError ...
         except Exception as error:
-            cure = f"pip install --force-reinstall {name}"
-            if "pkg_resources" in str(error):
-                cure = "pip install 'setuptools<82'"
-            _problem(problems, f"{name} {versions.get(name)} cannot be imported: {error}", cure)
+            what = f"{name} {versions[name]} cannot be imported: {error}"
+            _problem(problems, what, f"pip install --force-reinstall {name}")
     _check_pair(versions, problems)
     return versions
 
