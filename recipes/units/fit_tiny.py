@@ -1,0 +1,173 @@
+"""Fit the codebooks of the encoder that ships with the package, and write their report cards.
+
+Frames of about ``--hours`` hours of the manifest's ``train`` split are kept in a temporary file; every codebook is
+fitted on the same ones. The cards are measured on the ``dev`` split.
+
+    python recipes/units/fit_tiny.py ../shared/data/manifest.csv --alignments runs/align/alignments.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from speechssl import encoders
+from speechssl.units import Settings, encoder_fingerprint, fit, report
+from speechssl.units.fitting import spooled
+from speechssl.units.kmeans import CHUNK
+from speechssl.units.manifest import Entry
+
+HERE = Path(__file__).parent
+MODELS = HERE.parents[1] / "speechssl" / "models" / "tiny"
+# a third of the corpus is one-second words and one speaker's prompts; codebooks should hear many people talk
+TRAIN = {
+    "librispeech": 0.6,
+    "cmu_arctic": 0.1,
+    "rhasspy_kathleen": 0.1,
+    "an4": 0.1,
+    "ljspeech": 0.05,
+    "speech_commands": 0.05,
+}
+DEV = {"librispeech": 1500.0, "cmu_arctic": 400.0, "rhasspy_kathleen": 200.0}  # seconds
+SYLLABLES = (0.7, 0.8, 0.9)
+
+
+def read_manifest(path: Path, split: str) -> dict[str, list[Entry]]:
+    """Entries by corpus."""
+    found: dict[str, list[Entry]] = {}
+    for row in csv.DictReader(path.open(newline="", encoding="utf-8")):
+        if row["split"] == split:
+            extra = {key: row[key] for key in ("speaker", "text", "seconds")}
+            found.setdefault(row["corpus"], []).append(
+                Entry(row["path"], row["path"], str(path.parent / row["path"]), extra)
+            )
+    return found
+
+
+def choose(entries: dict[str, list[Entry]], seconds: dict[str, float], seed: int) -> list[Entry]:
+    """A random choice of each corpus, about so many seconds long, in the order of the manifest."""
+    rng, chosen = np.random.default_rng(seed), []
+    for corpus, wanted in seconds.items():
+        rows, total, picked = entries.get(corpus, []), 0.0, []
+        for position in rng.permutation(len(rows)):
+            if total >= wanted:
+                break
+            picked.append(int(position))
+            total += float(rows[position].extra["seconds"])
+        chosen += [rows[position] for position in sorted(picked)]
+    return chosen
+
+
+def parallel(entries: dict[str, list[Entry]], seconds: dict[str, float], seed: int) -> list[Entry]:
+    """The same, but sentences that several people read come together."""
+    said: dict[str, list[Entry]] = {}
+    for corpus in ("cmu_arctic", "rhasspy_kathleen"):
+        for entry in entries.get(corpus, []):
+            said.setdefault(entry.extra["text"].strip().lower().rstrip("."), []).append(entry)
+    groups = [group for group in said.values() if len(group) >= 2]
+    order = np.random.default_rng(seed).permutation(len(groups))
+    chosen, total = [], 0.0
+    for position in order:
+        if total >= sum(seconds.get(corpus, 0.0) for corpus in ("cmu_arctic", "rhasspy_kathleen")):
+            break
+        chosen += groups[position]
+        total += sum(float(entry.extra["seconds"]) for entry in groups[position])
+    return chosen
+
+
+def fit_all(
+    encoder: encoders.SSLEncoder, files: Sequence[str], sizes: Sequence[int], args: argparse.Namespace
+) -> list[Path]:
+    """One codebook a size, all on the same frames."""
+    settings, written = Settings(seed=args.seed, passes=args.passes), []
+    digits = encoder_fingerprint(encoder)
+    with spooled(encoder, files, args.scratch) as (frames, data):
+        print(json.dumps({"frames": len(frames), "dim": encoder.dim, "left_out": len(data["left_out"])}), flush=True)
+
+        def chunks() -> Iterator[np.ndarray]:
+            return (frames[start : start + CHUNK] for start in range(0, len(frames), CHUNK))
+
+        for k in sizes:
+            start = time.perf_counter()
+            book = fit(
+                chunks, k, features=encoder.origin, frame_rate=encoder.frame_rate, encoder=digits, settings=settings,
+                data={**data, "corpora": list(TRAIN)},
+            )  # fmt: skip
+            written.append(book.with_facts(licence="MIT").save(args.models / f"codebook-{k}.safetensors"))
+            facts = book.facts["fit"]
+            told = {"k": k, "inertia": facts["inertia"], "passes": facts["passes"], "reseeded": facts["reseeded"]}
+            print(json.dumps({**told, "seconds": round(time.perf_counter() - start, 1)}), flush=True)
+    return written
+
+
+def main() -> None:
+    from speechssl import units
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--alignments", type=Path, default=None, help="phones of the dev recordings")
+    parser.add_argument("--encoder", default="tiny", help="name or file; the layer is the file's own")
+    parser.add_argument("--layer", type=int, default=None)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 200, 500])
+    parser.add_argument("--hours", type=float, default=2.0, help="of speech the codebooks are fitted on")
+    parser.add_argument("--dev-share", type=float, default=1.0, help="of the dev seconds that are measured")
+    parser.add_argument("--passes", type=int, default=15)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder the codebooks are written to")
+    parser.add_argument("--results", type=Path, default=HERE / "RESULTS.md")
+    parser.add_argument("--scratch", type=Path, default=None, help="folder for the frames, 1 GB for two hours")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    encoder = encoders.load(args.encoder, layer=args.layer, device="cpu")
+    train = choose(
+        read_manifest(args.manifest, "train"), {c: share * args.hours * 3600 for c, share in TRAIN.items()}, args.seed
+    )
+    files = fit_all(encoder, [entry.file for entry in train], args.sizes, args)
+    dev = read_manifest(args.manifest, "dev")
+    seconds = {corpus: args.dev_share * wanted for corpus, wanted in DEV.items()}
+    heard = choose(dev, {"librispeech": seconds["librispeech"]}, args.seed) + parallel(dev, seconds, args.seed)
+    alignments = report.read_alignments(args.alignments) if args.alignments else {}
+    utterances = report.utterances(encoder, heard, alignments)
+    cards = [report.measure(units.load(path), utterances) for path in files]
+    mean = np.mean(np.concatenate([u.frames for u in utterances]), axis=0)
+    centred = [report.centred(utterance, mean) for utterance in utterances]
+    k = min(200, args.sizes[-1])
+    syllables = [report.syllable_rates(centred, encoder.frame_rate, threshold, k) for threshold in SYLLABLES]
+    command = (
+        f"python recipes/units/fit_tiny.py MANIFEST --hours {args.hours} --passes {args.passes} --seed {args.seed}"
+    )
+    args.results.write_text(results(encoder, cards, syllables, command), encoding="utf-8")
+    args.results.with_suffix(".json").write_text(json.dumps({"cards": cards, "syllables": syllables}) + "\n")
+    print(args.results.read_text(encoding="utf-8"))
+
+
+def results(encoder: encoders.SSLEncoder, cards: list[dict], syllables: list[dict], command: str) -> str:
+    """The page."""
+    origin = encoder.origin
+    head = f"# Report cards of the codebooks of `{origin}`\n\nWeights {encoder_fingerprint(encoder)}. Made by\n\n    {command}\n\n"
+    head += "on the `dev` split: LibriSpeech speakers never trained on, and ARCTIC sentences that two or three people read.\n"
+    head += "Noise is white; a higher or lower voice is the recording resampled by two semitones.\n\n"
+    lines = [
+        "| cosine threshold | segments per second | clusters | bits per segment | bit/s | phone purity of frames | PNMI |"
+    ]
+    lines.append("|---:|" + "---:|" * 6)
+    for row in syllables:
+        phones = row["phones"] or {}
+        purity, pnmi = (f"{phones[key]:.3f}" if phones else "-" for key in ("phone_purity", "pnmi"))
+        numbers = f"{row['segments_per_second']:.2f} | {row['k']} | {row['entropy']:.2f} | {row['bitrate']:.0f}"
+        lines.append(f"| {row['threshold']} | {numbers} | {purity} | {pnmi} |")
+    tail = "\n## Syllable-like segments\n\nGreedy merging of centred frames by cosine (`speechssl/units/syllables.py`), segment means\n"
+    tail += "clustered on the same recordings. Frame units of the same rate stand above.\n\n"
+    return head + report.text(cards) + tail + "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Which recordings are meant: files, folders, patterns and manifests as one list, each with an id of its own."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from speechssl.errors import InputError
+
+AUDIO = frozenset(
+    f".{name}"
+    for name in ("wav flac ogg oga opus mp3 m4a mp4 aac wma aif aiff aifc au caf w64 rf64 webm mka mkv mov").split()  # noqa: SIM905
+)
+MANIFESTS = frozenset((".jsonl", ".ndjson", ".csv", ".tsv"))
+PATH_KEYS = ("path", "audio_path", "audio_filepath", "audio", "file", "wav")
+# what a record says itself; the same key in a manifest is kept under "manifest_<key>"
+MEASURED = ("sample_rate", "seconds", "frames", "units", "durations", "start", "end", "codebook")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One utterance to encode.
+
+    Args:
+        id: different from every other's.
+        path: as given, or relative to the manifest's folder; what the record says.
+        file: where it is; a path, or an address of any fsspec file system.
+        extra: whatever the manifest carried: text, speaker ...
+    """
+
+    id: str
+    path: str
+    file: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def entries(given: Sequence[str | Path]) -> list[Entry]:
+    """Every recording once, in a fixed order: that of the manifests, else by path.
+
+    Args:
+        given: audio files, folders (searched below), glob patterns, addresses (``s3://...``), and manifests: JSON lines
+            or CSV/TSV with a column ``path`` (relative to the manifest), perhaps ``id``, and anything else.
+    Raises:
+        InputError: nothing there, a line that cannot be read (with file and number), or two utterances of one id.
+    """
+    found = [(entry, place) for one in given for entry, place in _expanded(str(one))]
+    if not found:
+        raise InputError("no recordings: name a file, a folder, a pattern or a manifest")
+    seen: dict[str, str] = {}
+    for entry, place in found:
+        if entry.id in seen:
+            raise InputError(
+                f"{place}: the id {entry.id!r} is taken by {seen[entry.id]}; ids must differ: "
+                "rename one, or give a manifest with a column 'id'"
+            )
+        seen[entry.id] = place
+    return [entry for entry, _ in found]
+
+
+def plan_digest(plan: Sequence[Entry]) -> str:
+    """16 hexadecimal digits that name the list: ids, paths, order and what the manifest carried."""
+    digest = hashlib.sha256()
+    for entry in plan:
+        digest.update(json.dumps([entry.id, entry.path, entry.extra], sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()[:16]
+
+
+def ids_digest(ids: Iterator[str]) -> str:
+    """16 hexadecimal digits that name the ids in their order."""
+    digest = hashlib.sha256()
+    for one in ids:
+        digest.update(json.dumps(one).encode() + b"\n")
+    return digest.hexdigest()[:16]
+
+
+def _expanded(given: str) -> Iterator[tuple[Entry, str]]:
+    path = Path(given)
+    if "://" in given:
+        yield Entry(given.split("://", 1)[1].rpartition(".")[0] or given, given, given), given
+    elif path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO and p.is_file())
+        if not found:
+            raise InputError(f"{path} holds no audio file; name a folder of recordings, or a manifest")
+        for one in found:
+            name = one.relative_to(path).as_posix()
+            yield Entry(_stem(name), name, str(one)), str(one)
+    elif path.suffix.lower() in MANIFESTS:
+        yield from _manifest(path)
+    elif glob.has_magic(given) and not path.exists():
+        matches = [match for match in sorted(glob.glob(given, recursive=True)) if Path(match).is_file()]
+        if not matches:
+            raise InputError(f"the pattern {given!r} matches no file; check it, or name the files")
+        for match in matches:
+            yield Entry(_stem(match), match, match), match
+    else:
+        yield Entry(path.stem, path.name, given), given
+
+
+def _stem(name: str) -> str:
+    return name[: -len(Path(name).suffix)] if Path(name).suffix else name
+
+
+def _manifest(path: Path) -> Iterator[tuple[Entry, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = _json_lines(path, file) if path.suffix.lower() in (".jsonl", ".ndjson") else _table(path, file)
+            for number, row in rows:
+                yield _entry(path, number, row), f"{path}:{number}"
+    except OSError as error:
+        raise InputError(f"cannot read the manifest {path}: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"the manifest {path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+
+
+def _json_lines(path: Path, file: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{path}:{number}: not JSON ({error}); one JSON object a line needed") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{path}:{number}: a JSON {type(row).__name__}; an object with a 'path' needed")
+        yield number, row
+
+
+def _table(path: Path, file: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    for row in reader:
+        if None in row or None in row.values():
+            raise InputError(
+                f"{path}:{reader.line_num}: {len(reader.fieldnames or [])} columns needed, as in the header"
+            )
+        yield reader.line_num, dict(row)
+
+
+def _entry(manifest: Path, number: int, row: dict[str, Any]) -> Entry:
+    key = next((key for key in PATH_KEYS if isinstance(row.get(key), str) and row[key]), None)
+    if key is None:
+        raise InputError(f"{manifest}:{number}: no 'path' (keys: {', '.join(map(str, row)) or 'none'}); one needed")
+    path = row[key]
+    name = row.get("id")
+    if name is not None and not isinstance(name, str | int):
+        raise InputError(f"{manifest}:{number}: the id is {name!r}; text or a whole number needed")
+    extra = {
+        (f"manifest_{other}" if other in MEASURED else str(other)): value
+        for other, value in row.items()
+        if other not in (key, "id")
+    }
+    file = path if "://" in path else str(manifest.parent / path)
+    return Entry(_stem(path) if name is None or name == "" else str(name), path, file, extra)

@@ -1,0 +1,260 @@
+"""Encoding: the same ids always, exactly once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechssl import encoders
+from speechssl.errors import InputError
+from speechssl.units import formats, load
+from speechssl.units.checking import check
+from speechssl.units.encoding import encode, plan
+from speechssl.units.manifest import Entry, entries
+from speechssl.units.records import UnitEncoder
+from speechssl.units.runs import expand
+from speechssl.units.workers import Recipe, encoder_of
+
+
+@pytest.fixture
+def recipe(codebook_file: Path, encoder_file: Path) -> Recipe:
+    return Recipe(str(codebook_file), str(encoder_file), device="cpu")
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    """Every file that is not hidden, and its bytes."""
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if not p.name.startswith(".")}
+
+
+def test_a_record_says_everything(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    summary = encode([recordings / "list.jsonl"], recipe, tmp_path / "out", block=3)
+    assert (summary.encoded, summary.failed) == (6, 1)
+    records = list(formats.read_all(tmp_path / "out"))
+    assert [r["id"] for r in records] == [f"take{i}" for i in (0, 1, 2, 3, 5, 6)]
+    encoder, book = encoders.load(recipe.model), load(recipe.codebook)
+    for record in records:
+        samples = soundfile.info(recordings / record["path"])
+        assert record["sample_rate"] == samples.samplerate
+        assert record["seconds"] == pytest.approx(samples.frames / samples.samplerate, abs=1e-4)
+        frames = encoder.num_frames(round(record["seconds"] * 16000))
+        assert sum(record["durations"]) == record["frames"] == frames
+        # frame by frame what the encoder and the codebook give
+        ids = expand(np.array(record["units"]), np.array(record["durations"]))
+        assert np.array_equal(ids, book.codes(encoder.encode_file(recordings / record["path"]))[:, 0])
+        assert record["start"][0] == 0
+        assert record["end"][-1] == pytest.approx(frames / 50)
+        assert record["codebook"] == book.fingerprint
+        assert record["text"] == f"words {record['id'][4:]}"
+        # the manifest said something else than what was measured; both are there
+        assert record["manifest_seconds"] == 99
+    failure = json.loads((tmp_path / "out" / "failed.jsonl").read_text())
+    assert (failure["id"], failure["index"]) == ("take4", 4)
+    assert "take4.wav" in failure["reason"]
+    finding = check(tmp_path / "out")
+    assert (finding.sound, finding.records, finding.failed) == (True, 6, 1)
+
+
+@pytest.mark.parametrize("form", list(formats.SUFFIXES))
+def test_every_format_holds_the_same_units(recipe: Recipe, recordings: Path, tmp_path: Path, form: str) -> None:
+    for name in ("a", "b"):
+        encode([recordings / "list.jsonl"], recipe, tmp_path / name, form=form, block=4)
+    assert visible(tmp_path / "a") == visible(tmp_path / "b")
+    assert check(tmp_path / "a").faults == []
+    encode([recordings / "list.jsonl"], recipe, tmp_path / "jsonl", block=7)
+    wanted = list(formats.read_all(tmp_path / "jsonl"))
+    found = list(formats.read_all(tmp_path / "a"))
+    if form == "text":
+        wanted = [{"id": r["id"], "units": r["units"]} for r in wanted]
+    assert found == wanted
+
+
+def test_shards_and_workers_give_the_bytes_of_one_run(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    encode([recordings / "list.jsonl"], recipe, tmp_path / "one", block=2)
+    for shard in ((2, 3), (1, 3), (3, 3)):
+        encode([recordings / "list.jsonl"], recipe, tmp_path / "shards", block=2, shard=shard)
+    assert visible(tmp_path / "shards") == visible(tmp_path / "one")
+    encode([recordings / "list.jsonl"], recipe, tmp_path / "workers", block=2, num_workers=2)
+    assert visible(tmp_path / "workers") == visible(tmp_path / "one")
+    assert "failed.jsonl" in visible(tmp_path / "one")
+
+
+KILLED = """
+import os, signal, sys
+from speechssl.units import engine, workers
+from speechssl.units.encoding import encode
+from speechssl.units.workers import Recipe
+left = int(sys.argv[4])
+def dying(recipe, inner=workers.serial):
+    def work(items):
+        global left
+        for index, result in inner(recipe)(items):
+            if left == 0:
+                # half a line is on the disk when the blow falls
+                with open(engine._journal_path(engine.Path(sys.argv[3]), index // 3), "a") as file:
+                    file.write('{"index": 1, "rec')
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+            yield index, result
+    return work
+workers.serial = dying
+encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3], block=3)
+"""
+
+
+def test_killed_and_run_again_the_output_is_byte_equal(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    source = recordings / "list.jsonl"
+    encode([source], recipe, tmp_path / "whole", block=3)
+    out = tmp_path / "killed"
+    models = f"{recipe.codebook}|{recipe.model}"
+    for after in (4, 1):
+        command = [sys.executable, "-c", KILLED, str(source), models, str(out), str(after)]
+        assert subprocess.run(command, check=False, timeout=250).returncode == -signal.SIGKILL
+        assert not check(out).sound
+    # what was done was kept: 4 by the first run, 1 by the second, though the blow fell in the middle of a line
+    (out / ".part-00002.jsonl.123.part").write_text("torn")
+    summary = encode([source], recipe, out, block=3)
+    assert summary.already == 5
+    assert visible(out) == visible(tmp_path / "whole")
+    assert check(out).sound
+    assert not list(out.glob(".*.part"))
+
+
+def test_nothing_is_done_twice(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    encode([recordings / "list.jsonl"], recipe, tmp_path / "out")
+    before = visible(tmp_path / "out")
+    summary = encode([recordings / "list.jsonl"], recipe, tmp_path / "out")
+    assert (summary.encoded, summary.failed, summary.already) == (0, 0, 7)
+    assert visible(tmp_path / "out") == before
+
+
+def test_times_are_of_the_file_when_silence_is_left_out(recipe: Recipe, shared_clip: Path) -> None:
+    book = load(recipe.codebook)
+    entry = Entry("x", "x.ogg", str(shared_clip))
+    encoder = encoders.load(recipe.model)
+    whole = UnitEncoder(encoder, book).record(entry)
+    spoken = UnitEncoder(encoder, book, speech_only=True).record(entry)
+    assert 0 < spoken["frames"] < whole["frames"]
+    ids = expand(np.array(whole["units"]), np.array(whole["durations"]))
+    for unit, start, end in zip(spoken["units"], spoken["start"], spoken["end"], strict=True):
+        assert (ids[round(start * 50) : round(end * 50)] == unit).all()
+
+
+@pytest.fixture
+def shared_clip(tmp_path: Path) -> Path:
+    """A packaged voice between two seconds of silence."""
+    from speechssl import audio
+    from speechssl.bundles import clip
+
+    waveform = audio.read_mono(clip("ada", "sentence").path, 16000)
+    quiet = np.zeros(16000, np.float32)
+    soundfile.write(tmp_path / "clip.wav", np.r_[quiet, waveform.samples.numpy()[:32000], quiet], 16000)
+    return tmp_path / "clip.wav"
+
+
+def test_uncollapsed_units_are_the_frames(recipe: Recipe, recordings: Path) -> None:
+    book, encoder = load(recipe.codebook), encoders.load(recipe.model)
+    entry = Entry("x", "take3.wav", str(recordings / "take3.wav"))
+    frames = UnitEncoder(encoder, book, collapsed=False).record(entry)
+    runs = UnitEncoder(encoder, book).record(entry)
+    assert frames["units"] == np.repeat(runs["units"], runs["durations"]).tolist()
+    assert set(frames["durations"]) == {1}
+
+
+def test_another_codebook_or_list_is_refused(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    encode([recordings / "take0.wav"], recipe, out)
+    book = load(recipe.codebook)
+    from dataclasses import replace
+
+    other = replace(book, centroids=book.centroids[:, :7].copy())
+    other.save(tmp_path / "other.safetensors")
+    with pytest.raises(InputError) as refused:
+        encode([recordings / "take0.wav"], replace(recipe, codebook=str(tmp_path / "other.safetensors")), out)
+    assert book.origin in str(refused.value)
+    assert other.origin in str(refused.value)
+    with pytest.raises(InputError, match="recordings is 1 there and 2 now"):
+        encode([recordings / "take0.wav", recordings / "take1.wav"], recipe, out)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "novel.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"novel\.txt"):
+        encode([recordings / "take0.wav"], recipe, tmp_path / "full")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of another kind")
+def test_two_processes_on_one_output(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    out = tmp_path / "out"
+    encode([recordings / "take0.wav"], recipe, out)
+    with (out / ".speechssl" / "lock-1-of-1").open("a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another process"):
+            encode([recordings / "take0.wav"], recipe, out)
+        # a shard of another cut overlaps
+        with pytest.raises(InputError, match="another process"):
+            encode([recordings / "take0.wav"], recipe, out, shard=(1, 2))
+
+
+def test_check_finds_what_is_wrong(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    encode([recordings / "list.jsonl"], recipe, out, block=3)
+    part = out / "part-00000.jsonl"
+    good = part.read_text()
+    records = [json.loads(line) for line in good.splitlines()]
+
+    def faults(rows: list[dict[str, object]]) -> str:
+        part.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return " ".join(check(out).faults)
+
+    assert "ends before" in faults(records[:-1])
+    assert "one too many" in faults([*records, records[0]])
+    assert "twice: take0" in faults([records[0], records[0], records[2]])
+    assert "not the ones of the list" in faults([records[1], records[0], records[2]])
+    assert "durations add up" in faults([{**records[0], "frames": 1}, *records[1:]])
+    assert "units outside" in faults([{**records[0], "units": [99]}, *records[1:]])
+    part.unlink()
+    assert "part-00000.jsonl is missing" in check(out).faults[0]
+    part.write_text(good)
+    assert check(out).sound
+
+
+def test_bad_lists_name_the_line(tmp_path: Path) -> None:
+    lists = {
+        '{"path": "a.wav"}\n{"path": ': r"list.jsonl:2: not JSON",
+        '{"path": "a.wav"}\n[1]': r"list.jsonl:2: a JSON list",
+        '{"wave": "a.wav"}': r"list.jsonl:1: no 'path' \(keys: wave\)",
+        '{"path": "a.wav"}\n{"path": "b.wav", "id": "a"}': r"list.jsonl:2: the id 'a' is taken by .*list.jsonl:1",
+        '{"path": "a.wav", "id": [1]}': r"list.jsonl:1: the id is \[1\]",
+        "": "no recordings",
+    }
+    path = tmp_path / "list.jsonl"
+    for text, message in lists.items():
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            entries([path])
+    (tmp_path / "list.csv").write_text("path,text\na.wav,x\nb.wav\n")
+    with pytest.raises(InputError, match=r"list\.csv:3"):
+        entries([tmp_path / "list.csv"])
+    with pytest.raises(InputError, match="matches no file"):
+        entries([str(tmp_path / "*.flac")])
+
+
+def test_unknown_options_are_told_before_anything_is_loaded(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="format 'json'"):
+        plan([recordings], recipe, form="json")
+    with pytest.raises(InputError, match="shard 3/2"):
+        encode([recordings], recipe, tmp_path / "out", shard=(3, 2))
+
+
+def test_an_origin_names_its_encoder() -> None:
+    assert encoder_of("wavlm-large/6/raw") == ("wavlm-large", 6, False)
+    assert encoder_of("microsoft/wavlm-base/9") == ("microsoft/wavlm-base", 9, None)
+    assert encoder_of("tiny/5") == ("tiny", 5, None)
