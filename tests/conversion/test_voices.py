@@ -1,0 +1,294 @@
+"""Voices on disk: what is stored comes back bit for bit, what is removed is gone, what is damaged is refused."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import torch
+
+from speechssl import checkpoints, voices
+from speechssl.errors import CheckpointError, InputError
+from speechssl.matching import MatchingSet, Reference
+from speechssl.pitch import PitchStatistics
+from speechssl.voices import VoiceLibrary, check_name
+
+
+@pytest.fixture
+def library(tmp_path):
+    return VoiceLibrary(tmp_path / "voices")
+
+
+@pytest.fixture
+def ada(library, files, encoder):
+    library.add("ada", files, encoder)
+    return library.path("ada")
+
+
+def made(num_frames=20, dim=6, *, own_values=True, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    keys = torch.randn(num_frames, dim, generator=generator).half()
+    references = tuple(Reference(f"{name}.wav", name * 64, 0.2, PitchStatistics(4.8, 0.1, 0.15)) for name in ("a", "b"))
+    return MatchingSet(
+        keys=keys,
+        values=torch.randn(num_frames, 4, generator=generator).half() if own_values else keys,
+        key_origin="wavlm-large/6",
+        value_origin="world/16k-40" if own_values else "wavlm-large/6",
+        frame_rate=50.0,
+        references=references,
+        file_index=(torch.arange(num_frames) >= num_frames // 2).int(),
+        frame_index=torch.arange(num_frames, dtype=torch.int32) % (num_frames // 2),
+        name="made",
+    )
+
+
+def assert_same(one, other):
+    for part in ("keys", "values", "file_index", "frame_index"):
+        assert torch.equal(getattr(one, part), getattr(other, part)), part
+        assert getattr(one, part).dtype == getattr(other, part).dtype, part
+    for part in ("key_origin", "value_origin", "frame_rate", "references", "name", "has_own_values"):
+        assert getattr(one, part) == getattr(other, part), part
+
+
+@pytest.mark.parametrize("own_values", [True, False])
+def test_save_then_load_is_the_identity(tmp_path, own_values):
+    voice = made(own_values=own_values)
+    voices.save(tmp_path / "v.safetensors", voice)
+    assert_same(voices.load(tmp_path / "v.safetensors"), voice)
+    assert [path.name for path in tmp_path.iterdir()] == ["v.safetensors"]
+
+
+def test_keys_that_are_the_values_are_stored_once(tmp_path):
+    voices.save(tmp_path / "one.safetensors", made(1000, 64, own_values=False))
+    assert (tmp_path / "one.safetensors").stat().st_size < 1000 * (64 * 2 + 8) + 3000
+
+
+def test_the_header_tells_without_the_frames(ada):
+    found = voices.info(ada)
+    assert (found.name, found.path, found.key_origin, found.value_origin) == ("ada", ada, "spectra/1", "spectra/1")
+    assert [reference.name for reference in found.references] == ["one.wav", "two.wav"]
+    assert found.frames == 148
+    assert found.seconds == pytest.approx(3.0)
+    assert found.created.startswith("20")
+    assert found.created.endswith("+00:00")
+    assert found.megabytes == pytest.approx(ada.stat().st_size / 1e6)
+
+
+def test_no_path_of_the_machine_is_stored(ada, tmp_path):
+    assert str(tmp_path).encode() not in ada.read_bytes()
+
+
+# ---- the library
+
+
+def test_where_voices_live(monkeypatch, tmp_path):
+    monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "mine"))
+    assert VoiceLibrary().folder == tmp_path / "mine"
+    monkeypatch.delenv("SPEECHSSL_VOICES")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert tmp_path in VoiceLibrary().folder.parents
+    assert VoiceLibrary().folder.parts[-2:] == ("speechssl", "voices")
+
+
+def test_add_list_show_remove(library, files, encoder):
+    assert library.list() == []
+    library.add("dan", files[1:], encoder)
+    shown = library.add("ada", files[:1], encoder)
+    assert [voice.name for voice in library.list()] == ["ada", "dan"]
+    assert library.show("ada") == shown
+    assert "ada" in library
+    library.remove("ada")
+    assert "ada" not in library
+    assert [voice.name for voice in library.list()] == ["dan"]
+    with pytest.raises(InputError, match=r"no voice 'ada'.*'dan'"):
+        library.show("ada")
+
+
+def test_adding_to_a_voice(library, files, encoder, make_encoder):
+    library.add("both", files[:1], encoder)
+    library.add("both", files[1:], encoder)
+    library.add("together", files, encoder)
+    assert_same(library.load("both"), library.load("together").named("both"))
+    with pytest.raises(InputError, match="same recording"):
+        library.add("both", files[:1], encoder)
+    with pytest.raises(InputError, match=r"both.*spectra/1.*spectra/2"):
+        library.add("both", files[:1], make_encoder("spectra/2"))
+    with pytest.raises(InputError, match=r"both.*spectra/1.*spectra/2"):
+        library.add("both", files[:1], encoder, make_encoder("spectra/2"))
+    assert library.show("both").frames == 148
+
+
+def test_a_removed_reference_is_gone_from_the_disk(library, ada, files, encoder):
+    voice = library.load("ada")
+    gone = [voice.keys[i].numpy().tobytes() for i in (0, 30, 73)]
+    kept = [voice.keys[i].numpy().tobytes() for i in (74, 147)]
+    assert all(row in ada.read_bytes() for row in gone + kept)
+    library.remove("ada", "one.wav")
+    everything = b"".join(path.read_bytes() for path in library.folder.rglob("*") if path.is_file())
+    assert not any(row in everything for row in gone)
+    assert all(row in everything for row in kept)
+    assert b"one.wav" not in everything
+    library.add("two", files[1:], encoder)
+    assert_same(library.load("ada"), library.load("two").named("ada"))
+
+
+def test_removing_what_is_not_there(library, ada):
+    before = ada.read_bytes()
+    with pytest.raises(InputError, match="three"):
+        library.remove("ada", "three.wav")
+    library.remove("ada", "two.wav")
+    with pytest.raises(InputError, match="only reference"):
+        library.remove("ada", "one.wav")
+    assert ada.read_bytes() != before
+    assert library.show("ada").frames == 74
+
+
+def test_export_and_import(library, ada, tmp_path):
+    out = library.export("ada", tmp_path / "out.safetensors")
+    assert out.read_bytes() == ada.read_bytes()
+    with pytest.raises(InputError, match="exists"):
+        library.export("ada", out)
+    assert library.export("ada", tmp_path) == tmp_path / "ada.safetensors"
+    with pytest.raises(InputError, match="already"):
+        library.import_(out)
+    assert library.import_(out, "eve").name == "eve"
+    assert_same(library.load("eve"), library.load("ada").named("eve"))
+    other = VoiceLibrary(tmp_path / "other")
+    assert other.import_(out).name == "ada"
+    assert_same(other.load("ada"), library.load("ada"))
+
+
+def test_open_takes_names_and_files(library, ada, tmp_path):
+    library.export("ada", tmp_path / "x.safetensors")
+    for given in ("ada", ada, str(ada), tmp_path / "x.safetensors"):
+        assert_same(library.open(given), library.load("ada"))
+    with pytest.raises(InputError, match="no voice 'eve'"):
+        library.open("eve")
+    with pytest.raises(CheckpointError, match="does not exist"):
+        library.open("eve.safetensors")
+
+
+def test_other_files_in_the_folder_are_no_voices(library, ada):
+    (library.folder / "notes.txt").write_text("mine")
+    (library.folder / "broken.safetensors").write_bytes(b"no")
+    checkpoints.save(library.folder / "network.safetensors", {"w": torch.ones(2)}, {"kind": "encoder"})
+    assert [voice.name for voice in library.list()] == ["ada"]
+
+
+@pytest.mark.parametrize("name", ["ada", "Ada 2", "Zoë", "a.b", "x_1-", "2", "声", "a" * 64])
+def test_names(name):
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", ".", "..", "../ada", "a/b", "a\\b", "/etc/passwd", "a:b", "a*", "~", "a\0b", "a\nb"),
+        *("-x", ".x", " x", "x ", "x.", "con", "NUL.x", "a" * 65, "声" * 30),
+    ],
+)
+def test_names_that_are_paths_or_worse_are_refused(library, name, files, encoder):
+    with pytest.raises(InputError, match="cannot name a voice"):
+        library.add(name, files, encoder)
+    with pytest.raises(InputError, match="cannot name a voice"):
+        library.remove(name)
+    assert not library.folder.exists()
+
+
+def test_a_name_inside_a_file_is_not_trusted(library, tmp_path):
+    voices.save(tmp_path / "v.safetensors", made().named("../../evil"))
+    with pytest.raises(InputError, match="cannot name a voice"):
+        library.import_(tmp_path / "v.safetensors")
+    assert library.import_(tmp_path / "v.safetensors", "good").name == "good"
+
+
+# ---- damage
+
+
+def test_every_changed_byte_is_found(tmp_path):
+    path = voices.save(tmp_path / "v.safetensors", made())
+    whole = path.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    for place in [*range(8), *range(8, 8 + length, 37), *range(8 + length, len(whole), 29), len(whole) - 1]:
+        changed = bytearray(whole)
+        changed[place] ^= 4
+        path.write_bytes(changed)
+        with pytest.raises(CheckpointError, match=r"v\.safetensors"):
+            voices.load(path)
+    path.write_bytes(whole)
+    assert len(voices.load(path)) == 20
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_cut_file_is_refused(tmp_path, share):
+    path = voices.save(tmp_path / "v.safetensors", made())
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    for reader in (voices.load, voices.info):
+        with pytest.raises(CheckpointError, match=r"v\.safetensors"):
+            reader(path)
+
+
+def test_files_of_another_kind_are_refused(tmp_path):
+    path = checkpoints.save(tmp_path / "n.safetensors", {"w": torch.ones(2)}, {"kind": "encoder"})
+    for reader in (voices.load, voices.info):
+        with pytest.raises(CheckpointError, match=r"'encoder'.*'voice'"):
+            reader(path)
+
+
+@pytest.mark.parametrize("missing", ["key_origin", "references", "frame_rate", "keys", "file_index"])
+def test_a_voice_with_parts_missing_is_refused(tmp_path, missing):
+    voices.save(tmp_path / "v.safetensors", made())
+    file = checkpoints.load(tmp_path / "v.safetensors", kind="voice")
+    header = {name: value for name, value in file.header.items() if name != missing}
+    tensors = {name: tensor.clone() for name, tensor in file.tensors.items() if name != missing}
+    checkpoints.save(tmp_path / "w.safetensors", tensors, header)
+    with pytest.raises(CheckpointError, match=rf"damaged voice .*{missing}"):
+        voices.load(tmp_path / "w.safetensors")
+
+
+def test_a_voice_that_points_outside_itself_is_refused(tmp_path):
+    voices.save(tmp_path / "v.safetensors", made())
+    file = checkpoints.load(tmp_path / "v.safetensors", kind="voice")
+    tensors = {**file.tensors, "file_index": torch.full((20,), 7, dtype=torch.int32)}
+    checkpoints.save(tmp_path / "w.safetensors", tensors, file.header)
+    with pytest.raises(CheckpointError, match="not all from"):
+        voices.load(tmp_path / "w.safetensors")
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, files, encoder):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot write"):
+        VoiceLibrary(tmp_path / "file" / "voices").add("ada", files, encoder)
+
+
+def test_a_large_voice_opens_at_once(tmp_path):
+    # 300 MB, sparse on disk: above the size up to which the checksum is recomputed
+    frames, dim = 300_000, 512
+    header = {
+        **voices._header(made()),
+        "frames": frames,
+        "format": 1,
+        "sha256": "0" * 64,
+    }
+    shapes = {
+        "keys": ("F16", [frames, dim], 2),
+        "file_index": ("I32", [frames], 4),
+        "frame_index": ("I32", [frames], 4),
+    }
+    layout, end = {"__metadata__": {checkpoints.METADATA_KEY: json.dumps(header)}}, 0
+    for name, (kind, shape, size) in shapes.items():
+        count = size * shape[0] * (shape[1] if len(shape) > 1 else 1)
+        layout[name] = {"dtype": kind, "shape": shape, "data_offsets": [end, end + count]}
+        end += count
+    text = json.dumps(layout).encode()
+    text += b" " * (-len(text) % 8)
+    with (tmp_path / "big.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    started = time.perf_counter()
+    voice = voices.load(tmp_path / "big.safetensors")
+    took = time.perf_counter() - started
+    assert len(voice) == frames
+    assert took < 1
