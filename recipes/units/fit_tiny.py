@@ -14,11 +14,13 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from speechssl import encoders
+from speechssl import encoders, units
+from speechssl.encoders.encoder import SSLEncoder
 from speechssl.units import Settings, encoder_fingerprint, fit, report
 from speechssl.units.fitting import spooled
 from speechssl.units.kmeans import CHUNK
@@ -82,9 +84,7 @@ def parallel(entries: dict[str, list[Entry]], seconds: dict[str, float], seed: i
     return chosen
 
 
-def fit_all(
-    encoder: encoders.SSLEncoder, files: Sequence[str], sizes: Sequence[int], args: argparse.Namespace
-) -> list[Path]:
+def fit_all(encoder: SSLEncoder, files: Sequence[str], sizes: Sequence[int], args: argparse.Namespace) -> list[Path]:
     """One codebook a size, all on the same frames."""
     settings, written = Settings(seed=args.seed, passes=args.passes), []
     digits = encoder_fingerprint(encoder)
@@ -108,8 +108,6 @@ def fit_all(
 
 
 def main() -> None:
-    from speechssl import units
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--alignments", type=Path, default=None, help="phones of the dev recordings")
@@ -149,24 +147,42 @@ def main() -> None:
     print(args.results.read_text(encoding="utf-8"))
 
 
-def results(encoder: encoders.SSLEncoder, cards: list[dict], syllables: list[dict], command: str) -> str:
+PAGE = """# Report cards of the codebooks of `{origin}`
+
+Encoder weights {digits}. Made by
+
+    {command}
+
+on the `dev` split: LibriSpeech speakers never trained on, and ARCTIC sentences that two or three people read.
+Noise is white; a higher or lower voice is the recording resampled by two semitones.
+
+{cards}
+## Syllable-like segments
+
+Greedy merging of centred frames by cosine (`speechssl/units/syllables.py`), segment means clustered on the same
+recordings. The frame units they can be held against stand above.
+
+| cosine threshold | segments per second | clusters | bits per segment | bit/s | phone purity of frames | PNMI |
+|---:|---:|---:|---:|---:|---:|---:|
+{syllables}
+"""
+
+
+def results(encoder: SSLEncoder, cards: list[dict[str, Any]], syllables: list[dict[str, Any]], command: str) -> str:
     """The page."""
-    origin = encoder.origin
-    head = f"# Report cards of the codebooks of `{origin}`\n\nWeights {encoder_fingerprint(encoder)}. Made by\n\n    {command}\n\n"
-    head += "on the `dev` split: LibriSpeech speakers never trained on, and ARCTIC sentences that two or three people read.\n"
-    head += "Noise is white; a higher or lower voice is the recording resampled by two semitones.\n\n"
-    lines = [
-        "| cosine threshold | segments per second | clusters | bits per segment | bit/s | phone purity of frames | PNMI |"
-    ]
-    lines.append("|---:|" + "---:|" * 6)
+    lines = []
     for row in syllables:
         phones = row["phones"] or {}
         purity, pnmi = (f"{phones[key]:.3f}" if phones else "-" for key in ("phone_purity", "pnmi"))
         numbers = f"{row['segments_per_second']:.2f} | {row['k']} | {row['entropy']:.2f} | {row['bitrate']:.0f}"
         lines.append(f"| {row['threshold']} | {numbers} | {purity} | {pnmi} |")
-    tail = "\n## Syllable-like segments\n\nGreedy merging of centred frames by cosine (`speechssl/units/syllables.py`), segment means\n"
-    tail += "clustered on the same recordings. Frame units of the same rate stand above.\n\n"
-    return head + report.text(cards) + tail + "\n".join(lines) + "\n"
+    return PAGE.format(
+        origin=encoder.origin,
+        digits=encoder_fingerprint(encoder),
+        command=command,
+        cards=report.text(cards),
+        syllables="\n".join(lines),
+    )
 
 
 if __name__ == "__main__":

@@ -59,18 +59,19 @@ class _Prepared:
         self._mean = self._centroids.mean(axis=0, dtype=np.float64)
         moved = self._centroids - self._mean
         self._moved = np.ascontiguousarray(moved.astype(np.float32).T)
-        self._squares = np.square(moved).sum(axis=1)
-        self._norm = float(np.sqrt(self._squares.max()))
+        squares = np.square(moved).sum(axis=1)
+        self._squares = squares.astype(np.float32)
+        self._norm = float(np.sqrt(squares.max()))
 
     def nearest(self, frames: Floats) -> Integers:
         moved = frames.astype(np.float64) - self._mean
         norms = np.sqrt(np.square(moved).sum(axis=1))
-        scores = (moved.astype(np.float32) @ self._moved).astype(np.float64)
         # |x - c|^2 - |x|^2, which orders the centroids of one frame
-        scores *= -2
+        scores = (-2 * moved.astype(np.float32)) @ self._moved
         scores += self._squares
-        margin = 2 * self._error(norms)
-        candidates = scores <= (scores.min(axis=1) + margin)[:, None]
+        # the limit is rounded up
+        limit = (scores.min(axis=1) + 2 * self._error(norms)).astype(np.float32)
+        candidates = scores <= np.nextafter(limit, np.float32(np.inf))[:, None]
         ids: Integers = candidates.argmax(axis=1)
         unsure = np.flatnonzero(candidates.sum(axis=1) > 1)
         if len(unsure):
@@ -80,8 +81,8 @@ class _Prepared:
     def _error(self, norms: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far a score can be from the truth: rounding both factors, D products and their sum, in any order."""
         dim = self._moved.shape[0]
-        relative = 1.01 * (dim + 3) * _UNIT
-        return 2 * relative * norms * self._norm + 1e-12 * (norms + self._norm) ** 2 + 1e-30
+        relative = 1.01 * (dim + 4) * _UNIT
+        return 2 * relative * norms * self._norm + 3 * _UNIT * self._norm**2 + 1e-12 * norms**2 + 1e-30
 
     def _settled(self, frames: Floats, candidates: NDArray[np.bool_]) -> Integers:
         rows, ids = np.nonzero(candidates)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechssl.errors import InputError
-from speechssl.units.assign import nearest_with_distance
+from speechssl.units.assign import nearest, nearest_with_distance
 
 Frames = NDArray[np.float32]
 Chunks = Callable[[], Iterable[Frames]]
@@ -38,7 +38,7 @@ class Settings:
 
     reservoir: int = 200_000
     starts: int = 3
-    batch: int = 4096
+    batch: int = 2048
     batches: int = 100
     passes: int = 30
     tolerance: float = 1e-4
@@ -155,7 +155,7 @@ def _mini_batches(sample: Frames, centroids: Frames, settings: Settings, rng: np
     places, counts = centroids.astype(np.float64), np.zeros(len(centroids))
     for _ in range(settings.batches if len(sample) > settings.batch else 0):
         batch = sample[rng.integers(0, len(sample), settings.batch)]
-        sums, found, _ = _tally(batch, places.astype(np.float32))
+        sums, found = _sums(batch, nearest(batch, places.astype(np.float32)), len(places))
         counts += found
         share = np.divide(found, counts, out=np.zeros_like(counts), where=counts > 0)[:, None]
         means = sums / np.maximum(found, 1)[:, None]
@@ -197,7 +197,8 @@ def _pass(chunks: Chunks, centroids: Frames) -> _Tally:
     sums, counts, total = np.zeros((k, dim)), np.zeros(k, np.int64), 0.0
     far, far_distance = np.zeros((0, dim), np.float32), np.zeros(0)
     for chunk in _cut(chunks()):
-        found, number, distances = _tally(chunk, centroids)
+        ids, distances = nearest_with_distance(chunk, centroids)
+        found, number = _sums(chunk, ids, k)
         sums += found
         counts += number
         total += float(distances.sum())
@@ -214,15 +215,14 @@ def _farthest(frames: Frames, distances: NDArray[np.float64], k: int) -> tuple[F
     return frames[order], distances[order]
 
 
-def _tally(frames: Frames, centroids: Frames) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-    """Sum (K, D) and number (K,) of each centroid's frames, and each frame's squared distance (N,)."""
-    ids, distances = nearest_with_distance(frames, centroids)
+def _sums(frames: Frames, ids: NDArray[np.int64], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Sum (K, D) and number (K,) of each centroid's frames."""
     order = np.argsort(ids, kind="stable")
     present, starts = np.unique(ids[order], return_index=True)
-    sums = np.zeros(centroids.shape)
+    sums = np.zeros((k, frames.shape[1]))
     # added up in the order of the frames, whatever the number of threads
-    sums[present] = np.add.reduceat(frames[order].astype(np.float64), starts, axis=0)
-    return sums, np.bincount(ids, minlength=len(centroids)), distances
+    sums[present] = np.add.reduceat(frames[order], starts, axis=0, dtype=np.float64)
+    return sums, np.bincount(ids, minlength=k)
 
 
 def _cut(chunks: Iterable[Frames]) -> Iterator[Frames]:

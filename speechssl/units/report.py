@@ -24,11 +24,8 @@ if TYPE_CHECKING:
 
 NOISE = (20.0, 10.0)  # dB signal-to-noise ratio of the stability test
 RESAMPLED = 1.12  # two semitones: another size of speaker
-PHONES = tuple(
-    "SIL AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split(
-        " "
-    )
-)
+_ARPABET = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
+PHONES = ("SIL", *_ARPABET.split())
 
 
 @dataclass(frozen=True, eq=False)
