@@ -45,12 +45,14 @@ class Roc:
     @property
     def miss(self) -> Floats:
         """(D + 1,) rising from 0 to 1."""
-        return self.targets / self.targets[-1]
+        found: Floats = self.targets / self.targets[-1]
+        return found
 
     @property
     def false_alarm(self) -> Floats:
         """(D + 1,) falling from 1 to 0."""
-        return 1 - self.nontargets / self.nontargets[-1]
+        found: Floats = 1 - self.nontargets / self.nontargets[-1]
+        return found
 
 
 def roc(scores: ArrayLike, is_target: ArrayLike, *, weights: ArrayLike | None = None) -> Roc:
@@ -113,7 +115,7 @@ def act_dcf(
     """
     found = _Sorted(llrs, is_target)
     threshold = bayes_threshold(prior, cost_miss=cost_miss, cost_false_alarm=cost_false_alarm)
-    miss, false_alarm = _rates_at(found.roc(weights), threshold)
+    miss, false_alarm = rates_at(found.roc(weights), threshold)
     return float(_cost(miss, false_alarm, prior, cost_miss, cost_false_alarm))
 
 
@@ -220,6 +222,12 @@ def threshold_at_of(curve: Roc, false_alarm: float) -> float:
         raise InputError(f"false-alarm rate is {false_alarm}; a fraction between 0 and 1 needed")
     # 1 - x rounds: a rate that is meant to be met exactly must not fail by the last digit
     return float(curve.thresholds[np.argmax(curve.false_alarm <= false_alarm + 1e-12)])
+
+
+def rates_at(curve: Roc, threshold: float) -> tuple[float, float]:
+    """Miss and false alarm if score >= threshold is accepted."""
+    place = int(np.searchsorted(curve.thresholds, threshold, side="left"))
+    return float(curve.miss[place]), float(curve.false_alarm[place])
 
 
 @dataclass(frozen=True)
@@ -361,12 +369,6 @@ def _crossing(miss: Floats, false_alarm: Floats) -> float:
 def _cost(miss: Any, false_alarm: Any, prior: float, cost_miss: float, cost_false_alarm: float) -> Any:
     of_miss, of_false_alarm = prior * cost_miss, (1 - prior) * cost_false_alarm
     return (of_miss * miss + of_false_alarm * false_alarm) / min(of_miss, of_false_alarm)
-
-
-def _rates_at(curve: Roc, threshold: float) -> tuple[float, float]:
-    """Miss and false alarm if score >= threshold is accepted."""
-    place = int(np.searchsorted(curve.thresholds, threshold, side="left"))
-    return float(curve.miss[place]), float(curve.false_alarm[place])
 
 
 def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Floats) -> Any:

@@ -1,0 +1,212 @@
+"""Crops of unlabelled utterances from a log-mel cache: several of each, each augmented by itself.
+
+A pure function of (cache, settings, seed, step), so a run resumes exactly. Every utterance is taken for a speaker of
+its own; speaker labels are never read. All augmentation happens on log-mel bands, where it costs next to nothing: noise
+and reverberation in the power domain, a random smooth channel, masked bands and stretches of time. The frequency axis
+may be warped too, which changes the voice; therefore all crops of one utterance in one batch get the same warp, and the
+utterance counts as another speaker's each time it is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+NUM_BANDS = 80
+SHORTEST = 90  # frames of 10 ms; one-second words have 98
+NUM_WARPS = 65
+SCALE = 3.0  # standard deviation of log-mel bands over time, about; a constant, since a voice's own spread tells of it
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a batch is made of.
+
+    Args:
+        utterances: per batch.
+        global_crops, local_crops: of each utterance.
+        global_frames, local_frames: of 10 ms; shorter utterances give globals of nine tenths of them, and locals half
+            as long as their globals at most.
+        corpora: share of each corpus in the batches; the rest is shared by those not named, by their frames. Corpora
+            with one voice are kept few: two of their utterances in a batch pass for two speakers.
+        warp: largest change of the frequency axis, natural log, the same for all crops of an utterance.
+        noise, reverberation, channel, mask: probabilities.
+    """
+
+    utterances: int = 64
+    global_crops: int = 2
+    local_crops: int = 4
+    global_frames: int = 400
+    local_frames: int = 200
+    corpora: dict[str, float] = field(
+        default_factory=lambda: {"librispeech": 0.5, "an4": 0.2, "speech_commands": 0.15, "picovoice_s2i": 0.1}
+    )
+    warp: float = 0.12
+    noise: float = 0.5
+    reverberation: float = 0.3
+    channel: float = 0.8
+    mask: float = 0.6
+
+
+class SpeakerCrops:
+    """Draws ``global`` (G, B, T, 160) and ``local`` (L, B, S, 160) crops, T and S at 50 Hz; ``row`` (B,) of the index.
+
+    Args:
+        cache: folder written by ``recipes/ssl_pretraining/prepare.py``.
+        split: rows to draw speech from; noise (corpora named ``noise...``) always comes from ``train``.
+    """
+
+    def __init__(self, cache: Path, settings: Settings, *, seed: int, split: str = "train") -> None:
+        index = json.loads((cache / "index.json").read_text())
+        self._mel = np.load(cache / "mel.npy", mmap_mode="r")
+        for number, row in enumerate(index):
+            row["row"] = number
+        speech = [row for row in index if row["split"] == split and row["frames"] >= SHORTEST]
+        speech = [row for row in speech if not row["corpus"].startswith("noise")]
+        self._noise = [row for row in index if row["split"] == "train" and row["corpus"].startswith("noise")]
+        bounds = sorted({SHORTEST, 200, settings.global_frames})
+        pairs = zip(bounds, [*bounds[1:], 10**9], strict=True)
+        buckets = [(low, [row for row in speech if low <= row["frames"] < high]) for low, high in pairs]
+        self._buckets = [(low, rows) for low, rows in buckets if rows]
+        if not self._buckets:
+            raise SystemExit(f"{cache}: no utterances of split {split!r} of {SHORTEST / 100} s or more")
+        weights = _corpus_weights(speech, settings.corpora)
+        self._row_weights = [np.array([weights[row["row"]] for row in rows]) for _, rows in self._buckets]
+        self._settings, self._seed = settings, seed
+        self._warps = _warp_matrices(settings.warp)
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """Batch of this step; all its utterances come from one bucket of lengths, so that nothing is padded."""
+        rng = np.random.default_rng([self._seed, step])
+        settings = self._settings
+        mass = np.array([weights.sum() for weights in self._row_weights])
+        bucket = int(rng.choice(len(mass), p=mass / mass.sum()))
+        shortest, rows = self._buckets[bucket]
+        weights = self._row_weights[bucket] / mass[bucket]
+        possible = int((weights > 0).sum())
+        # an utterance twice in a batch would be told apart from itself
+        chosen = rng.choice(len(rows), size=min(settings.utterances, possible), replace=False, p=weights)
+        long = min(settings.global_frames, shortest if shortest >= settings.global_frames else int(0.9 * shortest))
+        short = min(settings.local_frames, long // 2 + long // 8)
+        crops = [self._crops(rows[number], long, short, rng) for number in chosen]
+        batch = {"global": np.stack([crop[0] for crop in crops], 1)}
+        if settings.local_crops:
+            batch["local"] = np.stack([crop[1] for crop in crops], 1)
+        batch["row"] = np.array([rows[number]["row"] for number in chosen])
+        return {name: torch.from_numpy(array) for name, array in batch.items()}
+
+    def _crops(
+        self, row: dict[str, Any], long: int, short: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        mel = np.asarray(self._mel[row["start"] : row["start"] + row["frames"]], np.float32)
+        if self._settings.warp > 0:
+            mel = mel @ self._warps[int(rng.integers(NUM_WARPS))]
+        globals_ = [self._crop(mel, long, place, rng) for place in _places(self._settings.global_crops, rng)]
+        locals_ = [self._crop(mel, short, rng.random(), rng) for _ in range(self._settings.local_crops)]
+        return np.stack(globals_), np.stack(locals_) if locals_ else np.zeros(0, np.float32)
+
+    def _crop(self, mel: np.ndarray, length: int, place: float, rng: np.random.Generator) -> np.ndarray:
+        first = int(place * (len(mel) - length + 1))
+        return pairs(self._augment(mel[first : first + length], rng))
+
+    def _augment(self, mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        strength = self._settings
+        if rng.random() < strength.reverberation:
+            mel = _reverberated(mel, float(rng.uniform(0.15, 0.6)), float(rng.uniform(-12, -2)))
+        if self._noise and rng.random() < strength.noise:
+            mel = self._add_noise(mel, rng)
+        if rng.random() < strength.channel:
+            knots = rng.uniform(-1.4, 1.4, 8)  # natural log of power: +-6 dB
+            mel = mel + np.interp(np.arange(NUM_BANDS), np.linspace(0, NUM_BANDS - 1, 8), knots).astype(np.float32)
+        mel = levelled(mel)
+        return _mask(mel, rng) if rng.random() < strength.mask else mel
+
+    def _add_noise(self, mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        row = self._noise[int(rng.integers(len(self._noise)))]
+        take = (int(rng.integers(row["frames"])) + np.arange(len(mel))) % row["frames"]
+        noise = np.asarray(self._mel[row["start"] : row["start"] + row["frames"]], np.float32)[take]
+        snr = rng.uniform(3, 25) / 10 * np.log(10)
+        gap = np.log(np.exp(mel).sum(1).mean()) - np.log(np.exp(noise).sum(1).mean() + 1e-9) - snr
+        return np.logaddexp(mel, noise + gap).astype(np.float32)
+
+
+def levelled(mel: np.ndarray) -> np.ndarray:
+    """Mean over time and bands taken off, which is the recording's level; scaled to about unit spread.
+
+    Not each band's own mean: a voice's average spectrum tells of it. Random channels in training say how far to trust it.
+    """
+    return ((mel - mel.mean()) / SCALE).astype(np.float32)
+
+
+def pairs(mel: np.ndarray) -> np.ndarray:
+    """Two 10 ms frames side by side: (F, 80) to (F // 2, 160)."""
+    return np.ascontiguousarray(mel[: len(mel) // 2 * 2], dtype=np.float32).reshape(-1, 2 * NUM_BANDS)
+
+
+def _corpus_weights(rows: list[dict[str, Any]], shares: dict[str, float]) -> dict[int, float]:
+    """Probability of each row: a corpus's share over its rows by their frames."""
+    totals: dict[str, float] = {}
+    for row in rows:
+        totals[row["corpus"]] = totals.get(row["corpus"], 0.0) + row["frames"]
+    named = sum(share for corpus, share in shares.items() if corpus in totals)
+    rest = sum(total for corpus, total in totals.items() if corpus not in shares)
+
+    def weight(row: dict[str, Any]) -> float:
+        corpus = row["corpus"]
+        if corpus in shares:
+            return shares[corpus] * row["frames"] / totals[corpus]
+        return max(0.05, 1.0 - named) * row["frames"] / rest
+
+    return {row["row"]: weight(row) for row in rows}
+
+
+def _places(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Where crops start, in [0, 1): one in each of ``count`` equal stretches, for little overlap."""
+    return rng.permutation((np.arange(count) + rng.random(count)) / count)
+
+
+def _reverberated(mel: np.ndarray, t60: float, level: float) -> np.ndarray:
+    """Power smeared over time by an exponential tail of ``t60`` seconds, ``level`` dB of the direct sound."""
+    from scipy.signal import lfilter
+
+    keep = 10 ** (-6 * 0.01 / t60)
+    power = np.exp(mel)
+    tail = lfilter([0.0, 1 - keep], [1.0, -keep], power, axis=0)
+    return np.log(power + 10 ** (level / 10) * tail + 1e-9).astype(np.float32)
+
+
+def _mask(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    mel = mel.copy()
+    for _ in range(2):
+        width = int(rng.integers(0, 11))
+        first = int(rng.integers(0, NUM_BANDS - width))
+        mel[:, first : first + width] = 0
+        width = int(rng.integers(0, max(1, len(mel) // 8)))
+        first = int(rng.integers(0, len(mel) - width))
+        mel[first : first + width] = 0
+    return mel
+
+
+def _warp_matrices(limit: float) -> np.ndarray:
+    """Matrices (N, 80, 80) that read mel bands (20 Hz to 8 kHz) at frequencies times exp(-limit .. limit)."""
+    low, high = _mel_of(np.array([20.0, 8000.0]))
+    hertz = 700 * np.expm1((low + (high - low) * np.arange(1, NUM_BANDS + 1) / (NUM_BANDS + 1)) / 1127)
+    matrices = []
+    for factor in np.exp(np.linspace(-limit, limit, NUM_WARPS)):
+        # bend above 6.5 kHz so that the top stays in the band (Jaitly and Hinton 2013)
+        knee = 6500 / max(factor, 1.0)
+        top = 8000 - (8000 - knee * factor) / (8000 - knee) * (8000 - hertz)
+        warped = np.where(hertz <= knee, hertz * factor, top)
+        place = np.clip((_mel_of(warped) - low) / (high - low) * (NUM_BANDS + 1) - 1, 0, NUM_BANDS - 1)
+        matrices.append(np.maximum(0, 1 - np.abs(place[None] - np.arange(NUM_BANDS)[:, None])))
+    return np.stack(matrices).astype(np.float32)
+
+
+def _mel_of(hertz: np.ndarray) -> np.ndarray:
+    return 1127 * np.log1p(hertz / 700)

@@ -1,0 +1,118 @@
+"""Train a speaker embedder without labels, on a log-mel cache of ``recipes/ssl_pretraining/prepare.py``.
+
+    python recipes/dino_speaker/train.py cache --run runs/contrast --objective nt-xent --max-seconds 1200
+    python recipes/dino_speaker/train.py cache --run runs/dino --start runs/contrast --max-seconds 1800
+
+A run that was stopped goes on when the same command is given again. ``--toy`` is a run of seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from crops import NUM_BANDS, Settings, SpeakerCrops
+from safetensors.torch import load_file
+from torch import nn
+
+from speechssl.embedders.ecapa import Ecapa
+from speechssl.objectives.dino import Dino
+from speechssl.objectives.nt_xent import NTXent
+from speechssl.training import Schedule, fit
+
+SIZES: dict[str, dict[str, Any]] = {
+    "toy": {"channels": 32, "dim": 24, "bottleneck": 16, "scale": 4, "padding": "zeros"},
+    "tiny": {"channels": 128, "dim": 128, "bottleneck": 64, "padding": "zeros"},
+    "small": {"channels": 256, "dim": 192, "bottleneck": 128, "padding": "zeros"},
+}
+
+
+def make_network(size: str) -> Ecapa:
+    """ECAPA-TDNN on pairs of log-mel frames; ``tiny`` has 0.7 M parameters."""
+    return Ecapa(2 * NUM_BANDS, **SIZES[size])
+
+
+def make_objective(name: str, network: Ecapa, size: str, prototypes: int, steps: int) -> nn.Module:
+    """The loss module, with the network inside as ``network``."""
+    if name == "nt-xent":
+        return NTXent(network)
+    hidden = 64 if size == "toy" else 1024
+    return Dino(network, dim=SIZES[size]["dim"], hidden=hidden, prototypes=prototypes, steps=steps)
+
+
+def start_from(network: nn.Module, run: Path) -> None:
+    """Copy the averaged network of another run."""
+    tensors = load_file(run / "last" / "average.safetensors")
+    network.load_state_dict({name[8:]: tensor for name, tensor in tensors.items() if name.startswith("network.")})
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--objective", choices=["dino", "nt-xent"], default="dino")
+    parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
+    parser.add_argument("--start", type=Path, default=None, help="run whose averaged network is the first one")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--decay", type=float, default=0.3)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--utterances", type=int, default=64)
+    parser.add_argument("--global-seconds", type=float, default=4.0)
+    parser.add_argument("--local-seconds", type=float, default=2.0)
+    parser.add_argument("--local-crops", type=int, default=4)
+    parser.add_argument("--warp", type=float, default=0.12)
+    parser.add_argument("--prototypes", type=int, default=1024)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--checkpoint-seconds", type=float, default=180.0)
+    parser.add_argument("--max-seconds", type=float, default=math.inf)
+    parser.add_argument("--toy", action="store_true", help="a net and batches so small that a run takes seconds")
+    args = parser.parse_args()
+    if args.toy:
+        args.size, args.utterances, args.prototypes = "toy", min(args.utterances, 8), min(args.prototypes, 32)
+        args.global_seconds, args.local_seconds, args.local_crops = 0.8, 0.4, 2
+        args.steps = min(args.steps, 20)
+    return args
+
+
+def main() -> None:
+    args = parse()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    contrast = args.objective == "nt-xent"
+    settings = Settings(
+        utterances=args.utterances,
+        global_frames=round(100 * args.global_seconds),
+        local_frames=round(100 * args.local_seconds),
+        local_crops=0 if contrast else args.local_crops,
+        warp=args.warp,
+    )
+    network = make_network(args.size)
+    if args.start:
+        start_from(network, args.start)
+    objective = make_objective(args.objective, network, args.size, args.prototypes, args.steps)
+    batches = SpeakerCrops(args.cache, settings, seed=args.seed)
+    warmup = min(100, args.steps // 10)
+    schedule = Schedule(steps=args.steps, warmup=warmup, decay=args.decay, rate=args.rate, average=0.99)
+    keys = ("objective", "size", "rate", "seed", "prototypes", "steps", "decay")
+    config = {key: getattr(args, key) for key in keys} | {"settings": dataclasses.asdict(settings)}
+    config["start"] = args.start.name if args.start else None
+
+    def show(step: int, losses: dict[str, float]) -> None:
+        if step % 10 == 0:
+            print(json.dumps({"step": step, **{name: round(value, 3) for name, value in losses.items()}}), flush=True)
+
+    fit(
+        objective, batches, schedule, folder=args.run, config=config, seed=args.seed, device=args.device,
+        checkpoint_seconds=args.checkpoint_seconds, max_seconds=args.max_seconds, on_step=show,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

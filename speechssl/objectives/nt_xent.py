@@ -1,0 +1,39 @@
+"""Contrastive learning of speakers: two crops of one utterance agree, all other utterances of the batch do not."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class NTXent(nn.Module):
+    """Normalised-temperature cross-entropy with an additive margin, on the embeddings themselves.
+
+    Args:
+        network: crops (B, T, C) to embeddings (B, E).
+        temperature: of the softmax over cosines; 0.03 for speakers in the paper.
+        margin: taken off the cosine of the two crops of one utterance; 0.1 in the paper.
+    Source: Lepage and Dehak 2023, arXiv:2309.14359, "Experimenting with additive margins for contrastive
+        self-supervised speaker verification", section 2.
+    """
+
+    def __init__(self, network: nn.Module, *, temperature: float = 0.07, margin: float = 0.1) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature, self.margin = temperature, margin
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Losses of ``global`` (2, B, T, C): ``accuracy`` is how often the other crop is the nearest of all."""
+        views = batch["global"]
+        found = self.network(views.flatten(0, 1)).float()
+        unit = functional.normalize(found, dim=1)
+        cosines = unit @ unit.T  # (2B, 2B)
+        size = views.shape[1]
+        other = (torch.arange(2 * size, device=unit.device) + size) % (2 * size)
+        itself = torch.eye(2 * size, dtype=torch.bool, device=unit.device)
+        cosines = cosines.masked_fill(itself, -torch.inf)
+        correct = (cosines.argmax(1) == other).float().mean()
+        margins = functional.one_hot(other, 2 * size) * self.margin
+        loss = functional.cross_entropy((cosines - margins) / self.temperature, other)
+        return {"total": loss, "accuracy": correct.detach()}
