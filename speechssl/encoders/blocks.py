@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from speechssl.encoders.precision import layer_norm, linear
 
-# query frames whose position bias is held at once: 25 MB with 16 heads and a window of 1500
+# query frames whose position bias is held at once: 50 MB with 16 heads and a window of 3000
 QUERY_CHUNK = 256
 
 

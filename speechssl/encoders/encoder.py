@@ -2,7 +2,7 @@
 
 The features are a pure function of (samples, network, layer). Alone or in a list of sixteen, in any order, held in
 memory or streamed from disk: the same blocks and windows are laid by position alone and run one at a time, so the same
-machine and number of threads give the same bits. Up to ``GRID.window`` frames (30 s) are one window, and equal what
+machine and number of threads give the same bits. Up to ``GRID.window`` frames (60 s) are one window, and equal what
 transformers computes for the whole file up to rounding. Longer audio never costs more memory than one window does,
 and loses next to nothing.
 """
@@ -25,7 +25,7 @@ from speechssl.signals import Features, Waveform
 
 SAMPLE_RATE = 16_000  # Hz; every published model of these families
 
-GRID = Grid(window=1500, context=250)
+GRID = Grid(window=3000, context=250)
 
 # what is read from a file at a time; no result depends on it
 READ_SECONDS = 10.0

@@ -120,6 +120,8 @@ def read_config(weights: Weights) -> Any:
         )
     try:
         config = AutoConfig.for_model(**weights.config)
+        # without memory for weights; finds values that do not go together
+        _network(config)
     # transformers checks values in ways of its own
     except Exception as error:
         raise CheckpointError(f"the configuration of {weights.source} cannot be used: {error}") from error
