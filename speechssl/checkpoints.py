@@ -233,6 +233,8 @@ def fetch(url: str, *, sha256: str | None, filename: str, licence: str, size: in
         try:
             got = _download(url, temporary, size, filename)
         except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError, EOFError) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
             raise CheckpointError(_by_hand(facts, target, expected, str(error))) from error
         _compare(temporary, got, expected, facts)
     return target
