@@ -88,7 +88,7 @@ def opened(path: Path) -> Iterator[Source]:
     check_file(path)
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(soundfile.SoundFile(path))
+            file = stack.enter_context(_forward_only(path))
         # TypeError: soundfile takes .raw for samples without a header and asks for their rate
         except (soundfile.LibsndfileError, TypeError):
             source = _by_ffmpeg(path, stack)
@@ -133,6 +133,20 @@ def _mean(block: Samples) -> Samples:
     import numpy as np
 
     return block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
+
+
+def _forward_only(path: Path) -> Any:
+    import soundfile
+
+    class ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]
+        """Claims not to seek: soundfile else seeks to where it is after each read, where MP3 loses what it remembers
+        from frame to frame and decodes a few milliseconds wrongly.
+        """
+
+        def seekable(self) -> bool:
+            return False
+
+    return ForwardOnly(path)
 
 
 def _by_libsndfile(path: Path, file: Any) -> Source:
