@@ -13,8 +13,10 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
 import speechssl
 from speechssl import audio, bundles, cli
@@ -22,10 +24,15 @@ from speechssl import audio, bundles, cli
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 HEAVY = ("torch", "transformers", "torchaudio", "numpy", "scipy", "sklearn", "soundfile", "pyworld", "av")
-COMMANDS = [
-    [], ["convert"], ["features"], ["voice"], ["voice", "add"], ["voice", "list"], ["voice", "show"],
-    ["voice", "remove"], ["voice", "export"], ["voice", "import"], ["report"], ["doctor"], ["demo"],
-]  # fmt: skip
+
+
+def _commands(group: Any, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    below = getattr(group, "commands", {})
+    return [before, *(found for name, one in below.items() for found in _commands(one, (*before, name)))]
+
+
+COMMANDS = _commands(typer.main.get_command(cli.app))
+FIRST = {("convert",), ("features",), ("voice", "add"), ("voice", "import"), ("report",), ("doctor",), ("demo",)}
 
 
 def _blocks(language: str) -> list[str]:
@@ -62,21 +69,15 @@ def test_help_is_quick() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "speechssl")
-def test_help_of_every_command(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_of_every_command(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([*command, "--help"]) == 0
     out = capsys.readouterr().out
     assert "Usage: speechssl" in " ".join(out.split())
     assert len(out.splitlines()) > 5
 
 
-def test_no_command_is_forgotten_above() -> None:
-    import typer.main
-
-    def names(group: object, before: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-        below = getattr(group, "commands", {})
-        return {before} | {found for name, one in below.items() for found in names(one, (*before, name))}
-
-    assert names(typer.main.get_command(cli.app)) == {tuple(command) for command in COMMANDS}
+def test_the_first_commands_are_there() -> None:
+    assert set(COMMANDS) >= FIRST
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,14 +88,18 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_imported_is_declared() -> None:
     """Each third-party module under speechssl/ belongs to a dependency, or an extra, in pyproject.toml."""
     lines = [line for line in importlib.metadata.requires("speechssl") or [] if "extra == 'dev'" not in line]
-    declared = {re.split(r"[^\w-]", line)[0].lower() for line in lines}
+    declared = {_normal(re.split(r"[^\w-]", line)[0]) for line in lines}
     owners = importlib.metadata.packages_distributions()
     undeclared = set()
     for path in (ROOT / "speechssl").rglob("*.py"):
         for module in _imports(path) - set(sys.stdlib_module_names) - {"speechssl", "__future__"}:
-            if not {owner.lower() for owner in owners.get(module, [])} & declared:
+            if not set(map(_normal, owners.get(module, []))) & declared:
                 undeclared.add((module, path.name))
     assert not undeclared
+
+
+def _normal(distribution: str) -> str:
+    return distribution.lower().replace("_", "-")
 
 
 def _imports(path: Path) -> set[str]:
