@@ -38,7 +38,7 @@ TRAIN = {
     "speech_commands": 0.05,
 }
 DEV = {"librispeech": 1500.0, "cmu_arctic": 400.0, "rhasspy_kathleen": 200.0}  # seconds
-SYLLABLES = (0.7, 0.8, 0.9)
+SYLLABLES = (0.1, 0.25, 0.4, 0.6)  # cosines
 
 
 def read_manifest(path: Path, split: str) -> dict[str, list[Entry]]:

@@ -82,7 +82,8 @@ class _Prepared:
         """How far a score can be from the truth: rounding both factors, D products and their sum, in any order."""
         dim = self._moved.shape[0]
         relative = 1.01 * (dim + 4) * _UNIT
-        return 2 * relative * norms * self._norm + 3 * _UNIT * self._norm**2 + 1e-12 * norms**2 + 1e-30
+        bound: NDArray[np.float64] = 2 * relative * norms * self._norm + 3 * _UNIT * self._norm**2 + 1e-12 * norms**2
+        return bound
 
     def _settled(self, frames: Floats, candidates: NDArray[np.bool_]) -> Integers:
         rows, ids = np.nonzero(candidates)

@@ -72,9 +72,9 @@ def encode(
     if num_workers < 1:
         raise InputError(f"{num_workers} workers; at least 1 needed")
     if through == "ray":
-        from speechssl.units import clusters
+        from speechssl.units.clusters import work as on_cluster
 
-        return engine.run(wanted, output, clusters.work(recipe, num_workers), shard=shard, advance=advance)
+        return engine.run(wanted, output, on_cluster(recipe, num_workers), shard=shard, advance=advance)
     if through != "local":
         raise InputError(f"engine {through!r}; local or ray needed")
     if num_workers == 1:

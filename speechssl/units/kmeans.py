@@ -139,13 +139,14 @@ def plus_plus(sample: Frames, k: int, rng: np.random.Generator) -> Frames:
         nearest = options[best]
         # rounding must not let a chosen frame be drawn again
         nearest[chosen[-1]] = 0
-    return sample[chosen].copy()
+    started: Frames = sample[chosen]
+    return started
 
 
 def _squared(moved: Frames, squares: NDArray[np.float64], chosen: list[int]) -> NDArray[np.float64]:
     """(C, N) squared distances of all frames to a few of them."""
     products = (moved @ moved[chosen].T).T
-    distances = squares[None] + squares[chosen][:, None] - 2.0 * products
+    distances: NDArray[np.float64] = squares[None] + squares[chosen][:, None] - 2.0 * products
     # below this share of the squares, float32 products say nothing: such frames are as good as equal
     distances[distances < 1e-6 * (squares[None] + squares[chosen][:, None])] = 0
     return distances

@@ -124,7 +124,8 @@ def abx(
     """
     tokens = _tokens(utterances)
     contexts = [context for context in sorted(tokens) if len(tokens[context]) >= 2]
-    rng, errors = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    errors: list[float] = []
     for _ in range(triples * 20 if contexts else 0):
         if len(errors) == triples:
             break

@@ -1,0 +1,350 @@
+"""``speechssl units``: codebooks, encoding of collections, tokens for language models, and units back to speech."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from speechssl.cli import terminal
+from speechssl.cli.options import Device, Json, Layer, Precision
+from speechssl.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from speechssl.units.codebook import Codebook
+
+app = typer.Typer(
+    help="Discrete units for language models: fit, encode, check, report, tokenizer, bpe, pack, decode, import.",
+    no_args_is_help=True,
+)
+
+Given = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="AUDIO...",
+        help="Recordings, folders, glob patterns, addresses, or manifests (.jsonl, .csv, .tsv with a column 'path').",
+        show_default=False,
+    ),
+]
+Book = Annotated[
+    str, typer.Option("--codebook", "-c", metavar="NAME|FILE", help="tiny/100, tiny/200, tiny/500, or a file.")
+]
+Folder = Annotated[str, typer.Option("--output", "-o", metavar="DIR", show_default=False)]
+File = Annotated[str, typer.Option("--output", "-o", metavar="FILE", show_default=False)]
+Encoder = Annotated[
+    str, typer.Option("--model", "-m", metavar="NAME", help="Encoder; the one the codebook names if not given.")
+]
+
+
+@app.command("fit")
+def fit(
+    audio: Given,
+    output: File,
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="NAME", help="Encoder: a name, folder or file.")
+    ] = "tiny",
+    layer: Layer = None,
+    k: Annotated[int, typer.Option("--k", help="Centroids (of each level).")] = 500,
+    kind: Annotated[str, typer.Option("--kind", help="kmeans, rvq or mvq.")] = "kmeans",
+    levels: Annotated[int, typer.Option("--levels", help="Codebooks of rvq and mvq.")] = 1,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    passes: Annotated[int, typer.Option("--passes", help="Most full passes over all frames.")] = 30,
+    reservoir: Annotated[int, typer.Option("--reservoir", help="Frames held in memory.")] = 200_000,
+    scratch: Annotated[
+        Optional[str],  # noqa: UP045  typer evaluates it, on Python 3.10 too
+        typer.Option("--scratch", metavar="DIR", help="For the features, which are kept on disk meanwhile."),
+    ] = None,
+    precision: Precision = "float32",
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Fit a codebook to the features of recordings, in bounded memory."""
+    from speechssl import encoders
+    from speechssl.units import Settings, manifest
+    from speechssl.units.fitting import fit_encoder
+
+    files = [entry.file for entry in manifest.entries(audio)]
+    encoder = encoders.load(model, layer=layer, device=device, precision=precision)
+    settings = Settings(seed=seed, passes=passes, reservoir=reservoir)
+    book = fit_encoder(encoder, files, k, spool=scratch, family=kind, levels=levels, settings=settings)
+    book.save(output)
+    data = book.facts["data"]
+    _tell_codebook(output, book, json, f"{data['frames']} frames, {data['seconds']} s; {data['files']} recordings")
+    for reason in data["left_out"]:
+        terminal.remark(f"left out: {reason}")
+
+
+@app.command("encode")
+def encode(
+    audio: Given,
+    output: Folder,
+    codebook: Book = "tiny/500",
+    form: Annotated[str, typer.Option("--format", help="jsonl, parquet, webdataset or text.")] = "jsonl",
+    collapse: Annotated[bool, typer.Option("--collapse/--no-collapse", help="Merge runs of a unit.")] = True,
+    workers: Annotated[int, typer.Option("--workers", help="Processes, one thread each.")] = 1,
+    shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Of every N parts, the I-th.")] = "1/1",
+    vad: Annotated[bool, typer.Option("--vad", help="Leave out frames without speech; times stay.")] = False,
+    engine: Annotated[str, typer.Option("--engine", help="local, or ray for a cluster.")] = "local",
+    retry: Annotated[bool, typer.Option("--retry-failed", help="Do parts again in which something failed.")] = False,
+    part: Annotated[int, typer.Option("--part", help="Recordings a part.")] = 256,
+    model: Encoder = "",
+    layer: Layer = None,
+    precision: Precision = "float32",
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Encode recordings to units, exactly once; run again after any interruption, it continues."""
+    from speechssl.units import encoding, manifest
+    from speechssl.units import engine as engines
+    from speechssl.units.workers import Recipe
+
+    recipe = Recipe(codebook, model, layer, device, precision, collapse, vad)
+    number, count = _shard(shard)
+    if retry:
+        engines.retry_failed(output)
+    total = len(manifest.entries(audio))
+    with terminal.progress("units", total) as advance:
+        summary = encoding.encode(
+            audio, recipe, output, form=form, num_workers=workers, shard=(number, count), block=part,
+            through=engine, advance=advance,
+        )  # fmt: skip
+    if json:
+        terminal.emit({"output": output, **vars(summary)})
+    else:
+        print(f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed")
+    if summary.failed:
+        terminal.remark(f"error: {summary.failed} of {total} failed; the reasons are in {output}/failed.jsonl")
+        raise typer.Exit(2)
+
+
+@app.command("check")
+def check(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="That `units encode` made.")], json: Json = False
+) -> None:
+    """Prove that a folder of units is complete: every recording once, every record sound."""
+    from speechssl.units.checking import check as run
+
+    found = run(folder)
+    if json:
+        terminal.emit({**vars(found), "sound": found.sound})
+    else:
+        print(f"{folder}  {found.records} records, {found.failed} failed, {found.frames} frames, {found.seconds:.1f} s")
+    for fault in found.faults:
+        terminal.remark(f"fault: {fault}")
+    if not found.sound:
+        raise typer.Exit(2)
+
+
+@app.command("report")
+def report(
+    audio: Given,
+    output: Folder,
+    codebook: Book = "tiny/500",
+    alignments: Annotated[
+        str, typer.Option("--alignments", metavar="FILE", help="Phones of the recordings, JSON lines.")
+    ] = "",
+    stability: Annotated[int, typer.Option("--stability", help="Recordings also heard with noise and changed.")] = 20,
+    triples: Annotated[int, typer.Option("--triples", help="Of the ABX test.")] = 2000,
+    model: Encoder = "",
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Measure a codebook on recordings: rate, entropy, phones, ABX, stability."""
+    from speechssl.units import manifest
+    from speechssl.units import report as cards
+    from speechssl.units.workers import Recipe
+
+    entries = manifest.entries(audio)
+    known = cards.read_alignments(alignments) if alignments else {}
+    parts = Recipe(codebook, model, device=device).make()
+    with terminal.progress("report", len(entries)) as advance:
+        heard = cards.utterances(parts.encoder, entries, known, stability=stability, advance=advance)
+    card = cards.measure(parts.codebook, heard, triples=triples)
+    cards.write(output, card)
+    if json:
+        terminal.emit(card)
+    else:
+        print(cards.text([card]), end="")
+
+
+@app.command("tokenizer")
+def tokenizer(
+    output: Folder,
+    base: Annotated[str, typer.Option("--base", metavar="DIR|NAME", help="Tokenizer of transformers to extend.")],
+    codebook: Book = "tiny/500",
+    json: Json = False,
+) -> None:
+    """Add a token for every unit to a tokenizer; no id it had moves."""
+    from speechssl.units import tokens
+
+    found = tokens.extend(base, codebook, output)
+    facts = {"output": output, "size": found.size, "first_unit": found.units[0], "begin": found.begin, "end": found.end}
+    if json:
+        terminal.emit(facts)
+    else:
+        places = f"<unit_0> is {found.units[0]}, <speech> {found.begin}, </speech> {found.end}"
+        print(f"{output}  {found.size} tokens; {places}")
+
+
+@app.command("bpe")
+def bpe(
+    units: Annotated[str, typer.Argument(metavar="UNITS", help="Folder or file that `units encode` made.")],
+    output: File,
+    size: Annotated[int, typer.Option("--size", help="Tokens in all, the units included.")] = 2000,
+    json: Json = False,
+) -> None:
+    """Learn byte-pair encoding over units, and say how much shorter they get."""
+    from speechssl.units import bpe as pairs
+    from speechssl.units import engine as engines
+    from speechssl.units import formats
+
+    meta = engines.read_meta(units)
+    sequences = [record["units"] for record in formats.read_all(units)]
+    found = pairs.train(sequences, num_units=meta["num_units"], size=size, codebook=meta["codebook"])
+    found.save(output)
+    facts = {"output": output, "tokens": found.size, "units_per_token": round(found.compression(sequences), 4)}
+    if json:
+        terminal.emit(facts)
+    else:
+        print(f"{output}  {facts['tokens']} tokens, {facts['units_per_token']} units a token on these recordings")
+
+
+@app.command("pack")
+def pack(
+    units: Annotated[str, typer.Argument(metavar="UNITS", help="Folder or file that `units encode` made.")],
+    output: File,
+    tokenizer: Annotated[str, typer.Option("--tokenizer", metavar="DIR", help="That `units tokenizer` made.")],
+    length: Annotated[int, typer.Option("--length", help="Tokens a block.")] = 1024,
+    mode: Annotated[str, typer.Option("--mode", help="speech, interleaved or instruction.")] = "speech",
+    json: Json = False,
+) -> None:
+    """Write token blocks for training as parquet."""
+    from speechssl.units import pack as packing
+
+    found = packing.pack(units, tokenizer, output, length=length, mode=mode)
+    if json:
+        terminal.emit({"output": output, **vars(found)})
+    else:
+        print(f"{output}  {found.blocks} blocks, {found.tokens} tokens, {found.documents} documents")
+    if found.skipped:
+        terminal.remark(f"{found.skipped} utterances were skipped: they lack what {mode} needs, or are too long")
+
+
+@app.command("decode")
+def decode(
+    units: Annotated[str, typer.Argument(metavar="UNITS", help="Folder or file of units, or bare ids: '12 7 7 41'.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE|DIR", show_default=False)],
+    voice: Annotated[str, typer.Option("--voice", metavar="NAME|FILE", help="A stored voice.")],
+    codebook: Book = "tiny/500",
+    durations: Annotated[
+        str, typer.Option("--durations", metavar="UNITS", help="Folder of units whose run lengths are used instead.")
+    ] = "",
+    model: Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="Of the voice.")] = "tiny",
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Speak units in a stored voice."""
+    from pathlib import Path
+
+    from speechssl import audio
+    from speechssl.bundles import load_bundle
+    from speechssl.units import codebook as codebooks
+    from speechssl.units import decode as decoding
+    from speechssl.voices import VoiceLibrary
+
+    book = codebooks.load(codebook)
+    spoken, system = VoiceLibrary().open(voice), load_bundle(model, device=device)
+    lengths = _lengths(durations, book) if durations else None
+    written, items = [], _to_decode(units, book)
+    if len(items) > 1 and _is_sound(Path(output)):
+        raise InputError(f"{units} holds {len(items)} utterances; give a folder as --output instead of {output}")
+    for name, ids, runs in items:
+        wanted = decoding.units_of(ids, book, durations=None if lengths is not None else runs, lengths=lengths)
+        waveform = decoding.decode(wanted, book, spoken, system.vocoder)
+        path = _wav(Path(output), name)
+        audio.write(path, audio.set_loudness(waveform, -23.0))
+        written.append({"output": str(path), "units": len(ids), "seconds": round(waveform.seconds, 3)})
+    if json:
+        terminal.emit({"results": written})
+    else:
+        for row in written:
+            print(f"{row['output']}  {row['units']} units, {row['seconds']} s")
+
+
+@app.command("import")
+def import_(
+    path: Annotated[str, typer.Argument(metavar="FILE", help=".npy, .npz or .safetensors with centroids.")],
+    output: File,
+    features: Annotated[
+        str, typer.Option("--features", metavar="ORIGIN", help="What it was fitted on: hubert-base/6.")
+    ],
+    frame_rate: Annotated[float, typer.Option("--frame-rate", help="Hz.")] = 50.0,
+    kind: Annotated[str, typer.Option("--kind", help="kmeans or rvq; by its shape if not given.")] = "",
+    key: Annotated[str, typer.Option("--key", help="Array in the file, if there are several.")] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Of the centroids.")] = "",
+    json: Json = False,
+) -> None:
+    """Make a codebook of published centroids. Pickles are refused, with the command that turns them into arrays."""
+    from speechssl.units.importing import import_codebook
+
+    book = import_codebook(path, features=features, frame_rate=frame_rate, family=kind, key=key, licence=licence)
+    book.save(output)
+    _tell_codebook(output, book, json, f"from {path}")
+
+
+def _tell_codebook(output: str, book: Codebook, json: bool, more: str) -> None:
+    if json:
+        shape = {"levels": book.num_levels, "k": book.num_units, "dim": book.dim}
+        terminal.emit({"output": output, "origin": book.origin, "fingerprint": book.fingerprint, **shape, **book.facts})
+    else:
+        print(f"{output}  {book.origin}: {book.num_levels} x {book.num_units} centroids of {book.dim}; {more}")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal()):
+        raise InputError(f"shard {text!r}; I/N needed, such as 2/8")
+    return int(number), int(count)
+
+
+def _to_decode(units: str, book: Codebook) -> list[tuple[str, list[int], list[int] | None]]:
+    """Name, units and durations of every utterance; bare ids, from the command line or stdin (``-``), are one."""
+    from pathlib import Path
+
+    from speechssl.units import formats
+
+    if Path(units).exists():
+        records = list(formats.read_all(units))
+        for record in records:
+            if record.get("codebook", book.fingerprint) != book.fingerprint:
+                raise InputError(
+                    f"{units} holds units of the codebook {record['codebook']}, but {book.origin} is "
+                    f"{book.fingerprint}; give --codebook the one they were made with"
+                )
+        return [(record["id"], record["units"], record.get("durations")) for record in records]
+    words = (sys.stdin.read() if units == "-" else units).replace(",", " ").split()
+    if not words or not all(word.isdecimal() for word in words):
+        raise InputError(f"{units!r} is neither a file nor a row of units such as '12 7 7 41'")
+    return [("units", [int(word) for word in words], None)]
+
+
+def _lengths(folder: str, book: Codebook) -> Any:
+    from speechssl.units import formats
+    from speechssl.units.decode import typical_durations
+
+    return typical_durations([(r["units"], r["durations"]) for r in formats.read_all(folder)], book.num_units)
+
+
+def _is_sound(output: Path) -> bool:
+    return output.suffix.lower() in (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+def _wav(output: Path, name: str) -> Path:
+    if _is_sound(output):
+        return output
+    path = output / f"{name.replace('..', '_').lstrip('/')}.wav"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

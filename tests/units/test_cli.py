@@ -1,0 +1,107 @@
+"""The commands, from audio to units to speech."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from speechssl.cli.units import _to_decode, app
+from speechssl.errors import InputError
+from speechssl.units import load
+
+COMMANDS = ("fit", "encode", "check", "report", "tokenizer", "bpe", "pack", "decode", "import")
+
+
+def run(*arguments: Any, code: int = 0) -> str:
+    """Output on stdout of a command that ends with this exit code."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=True)
+    if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command(command: str) -> None:
+    assert command in run("--help")
+    assert "Usage" in run(command, "--help")
+
+
+def test_from_audio_to_units_and_what_is_said_of_them(
+    recordings: Path, encoder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, out = tmp_path / "book.safetensors", tmp_path / "out"
+    fitted = run(
+        "fit", recordings, "-o", book, "-m", encoder_file, "--k", 10, "--passes", 3, "--device", "cpu", "--json"
+    )
+    facts = json.loads(fitted)
+    assert (facts["levels"], facts["k"], facts["dim"]) == (1, 10, 32)
+    assert facts["data"]["files"] == 6
+    assert facts["data"]["left_out"][0].startswith("take4.wav")
+    common = ("-c", book, "-m", encoder_file, "--device", "cpu", "--json")
+    summary = json.loads(run("encode", recordings, "-o", out, *common, code=2))
+    assert (summary["encoded"], summary["failed"]) == (6, 1)
+    assert json.loads(run("check", out, "--json"))["sound"]
+    report = json.loads(
+        run(
+            "report",
+            recordings / "take0.wav",
+            recordings / "take5.wav",
+            "-o",
+            tmp_path / "card",
+            "--stability",
+            1,
+            *common,
+        )
+    )
+    assert report["codebook"] == facts["origin"]
+    assert set(report["edits_under"]) == {"noise 20 dB", "noise 10 dB", "higher voice", "lower voice"}
+    assert json.loads((tmp_path / "card" / "report.json").read_text()) == report
+    learned = json.loads(run("bpe", out, "-o", tmp_path / "bpe.json", "--size", 20, "--json"))
+    assert learned["units_per_token"] >= 1
+    (out / "part-00000.jsonl").unlink()
+    assert run("check", out, code=2)
+
+
+def test_import_and_bad_options(tmp_path: Path, recordings: Path, encoder_file: Path, codebook_file: Path) -> None:
+    np.save(tmp_path / "c.npy", np.random.default_rng(0).normal(size=(4, 32)))
+    told = json.loads(
+        run("import", tmp_path / "c.npy", "-o", tmp_path / "b.safetensors", "--features", "x/1", "--json")
+    )
+    assert told["origin"].startswith("x/1/km4-")
+    with pytest.raises(InputError, match=r"'small/2'.*'x/1'"):
+        run("encode", recordings, "-o", tmp_path / "o", "-c", tmp_path / "b.safetensors", "-m", encoder_file)
+    with pytest.raises(InputError, match="I/N needed"):
+        run("encode", recordings, "-o", tmp_path / "o", "-c", codebook_file, "--shard", "two")
+    book = load(codebook_file)
+    with pytest.raises(InputError, match="neither a file nor a row of units"):
+        _to_decode("one two", book)
+
+
+def test_decode_speaks_in_a_stored_voice(
+    encoder_file: Path, codebook_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from speechssl import encoders
+    from speechssl.bundles import clip
+    from speechssl.vocoders.world import WorldAnalysis
+    from speechssl.voices import VoiceLibrary
+
+    monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "voices"))
+    VoiceLibrary().add("ada", [clip("ada", "sentence").path], encoders.load(encoder_file), WorldAnalysis())
+    wav = tmp_path / "said.wav"
+    model = ("-c", codebook_file, "-m", encoder_file, "--device", "cpu")
+    run("decode", "3 3 3 5 5 7 1 1 1 1 1 2 2 2 2", "-o", wav, "--voice", "ada", *model)
+    assert soundfile.info(wav).duration == pytest.approx(0.3, abs=0.02)
+    out = tmp_path / "units"
+    run("encode", clip("dan", "sentence").path, "-o", out, *model)
+    run("decode", out, "-o", tmp_path / "speech", "--voice", "ada", *model)
+    (said,) = (tmp_path / "speech").glob("*.wav")
+    assert soundfile.info(said).duration == pytest.approx(
+        soundfile.info(clip("dan", "sentence").path).duration, abs=0.05
+    )
