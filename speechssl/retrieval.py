@@ -9,7 +9,10 @@ other. So the result is exact, whatever the products round.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,13 +26,18 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.float64]
     Integers: TypeAlias = NDArray[np.int64]
+    Keys: TypeAlias = Tensor | NDArray[Any]
 
 BLOCK_KEYS = 1024  # keys per product: a block of 1024 float32 numbers each and its products stay in the L3 cache
 BLOCK_QUERIES = 2048  # queries per pass over the keys: enough that reading the keys costs little beside the products
-BLOCK_PAIRS = 2048  # pairs measured in float64 at a time, 32 MB of 1024 numbers each
+BLOCK_PAIRS = 256  # pairs measured at a time, 2 MB of 1024 float64 numbers each
 GROUP = 16  # keys whose best product is looked at before they are looked at one by one
 MOST_WAITING = 1 << 20  # candidates kept before they are measured, 24 MB
 CROWDED = 1 / 64  # above this share of candidates bfloat16 cannot tell keys apart, and float32 takes over
+
+STRIPE_KEYS = 8192  # keys for which a thread of its own is worth while
+MOST_WORKERS = 8  # threads, of up to 50 MB each
+WORTH_THREADS = 1e8  # products of single numbers
 
 SINGLE, HALF = 2.0**-24, 2.0**-8  # unit roundoff of float32 and bfloat16
 LOWEST_NORM, HIGHEST_NORM = 1e-15, 1e15  # between these a sum of squares neither vanishes nor overflows in float32
@@ -60,7 +68,7 @@ class Neighbours:
         return Neighbours(self.indices[:, :k], self.distances[:, :k])
 
 
-def nearest(queries: Tensor, keys: Tensor | NDArray[Any], *, k: int, products: str = "auto") -> Neighbours:
+def nearest(queries: Tensor, keys: Keys, *, k: int, products: str = "auto") -> Neighbours:
     """The k nearest keys of every query by cosine distance, exactly.
 
     Args:
@@ -75,7 +83,12 @@ def nearest(queries: Tensor, keys: Tensor | NDArray[Any], *, k: int, products: s
     _check(queries, keys, k)
     if products == "auto":
         products = "bfloat16" if has_fast_bfloat16() else "float32"
-    return _join([_Search(part, keys, k, products == "bfloat16").run() for part in _query_blocks(queries, k)])
+    with _workers(len(queries), keys, k) as (run, stripes):
+        parts = [
+            _nearest_of(list(run(_Search(prepared, keys, k, products == "bfloat16", stripe).run for stripe in stripes)))
+            for prepared in map(_Queries, _query_blocks(queries, k))
+        ]
+    return _join(parts)
 
 
 def cosine_distances(first: Floats, second: Floats) -> Floats:
@@ -127,46 +140,57 @@ def has_fast_bfloat16() -> bool:
     return bool(((a @ b.T).double() - exact).abs().le(room).all())
 
 
-class _Search:
-    """One block of queries against all keys, in two steps: candidates by rounded products, then their distances."""
+class _Queries:
+    """A block of queries (N, D): as they are in float64, and of norm 1 in float32 and bfloat16."""
 
-    def __init__(self, queries: Tensor, keys: Tensor | NDArray[Any], k: int, use_half: bool) -> None:
+    def __init__(self, queries: Tensor) -> None:
         import numpy as np
         import torch
 
-        self._keys, self._k, self._half = keys, k, use_half
-        self._exact: Floats = queries.double().numpy()
-        norms = np.sqrt((self._exact * self._exact).sum(axis=1))
-        self._single = torch.from_numpy(self._exact / norms[:, None]).float()
-        self._rough = self._single.bfloat16()
-        dim = self._single.shape[1]
-        self._bound = error_bound(dim, "float32")
+        self.exact: Floats = queries.double().numpy()
+        norms = np.sqrt((self.exact * self.exact).sum(axis=1))
+        self.single = torch.from_numpy(self.exact / norms[:, None]).float()
+        self.half = self.single.bfloat16()
+        dim = self.single.shape[1]
+        self.bound = error_bound(dim, "float32")
         # what rounding the queries really cost, which is less than half of what it could
-        loss = torch.linalg.vector_norm(self._single.double() - self._rough.double(), dim=1)
-        self._rough_bound = error_bound(dim, "bfloat16", loss=loss)
+        loss = torch.linalg.vector_norm(self.single.double() - self.half.double(), dim=1)
+        self.half_bound = error_bound(dim, "bfloat16", loss=loss)
+
+    def __len__(self) -> int:
+        return len(self.exact)
+
+
+class _Search:
+    """A block of queries against a stripe of the keys, in two steps: candidates by rounded products, then distances."""
+
+    def __init__(self, queries: _Queries, keys: Keys, k: int, use_half: bool, stripe: range) -> None:
+        self._queries, self._keys, self._k, self._half, self._stripe = queries, keys, k, use_half, stripe
         # of rounded products, negative because near is low, and of distances
         self._rounded, self._best = _Best(len(queries), k), _Best(len(queries), k)
         self._waiting: list[tuple[Integers, Integers, Floats]] = []
 
-    def run(self) -> Neighbours:
+    def run(self) -> _Best:
         import torch
 
-        width = max(BLOCK_KEYS, self._k)
-        buffer = torch.empty(min(width, len(self._keys)), self._single.shape[1])
-        for start in range(0, len(self._keys), width):
-            block = buffer[: min(width, len(self._keys) - start)]
+        width = min(max(BLOCK_KEYS, self._k), len(self._stripe))
+        buffer = torch.empty(width, self._queries.single.shape[1])
+        for start in self._stripe[::width]:
+            block = buffer[: min(width, self._stripe.stop - start)]
             _fill_unit(block, self._keys, start)
             row, column, product = self._candidates(block)
             self._keep(row.numpy(), column.numpy() + start, product.double().numpy())
         self._settle()
-        return Neighbours(torch.from_numpy(self._best.indices), torch.from_numpy(self._best.distances))
+        return self._best
 
     def _floor(self) -> Tensor:
         """(N,) float64: the cosine of the k-th nearest key is at least this."""
         import numpy as np
         import torch
 
-        return torch.from_numpy(np.maximum(-self._rounded.last - self._bound, 1.0 - self._best.last - self._bound))
+        return torch.from_numpy(
+            np.maximum(-self._rounded.last - self._queries.bound, 1.0 - self._best.last - self._queries.bound)
+        )
 
     def _candidates(self, block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key of the block and rounded product (C,) of all pairs that may be among the k nearest."""
@@ -175,11 +199,11 @@ class _Search:
             if found is not None:
                 return found
             self._half = False
-        products = self._single @ block.T
+        products = self._queries.single @ block.T
         if self._rounded.is_full:
-            lowest = self._floor() - self._bound
+            lowest = self._floor() - self._queries.bound
         else:
-            lowest = products.topk(self._k, dim=1).values[:, -1].double() - 2 * self._bound
+            lowest = products.topk(self._k, dim=1).values[:, -1].double() - 2 * self._queries.bound
         return _at_least(products, lowest)
 
     def _candidates_of_half(self, block: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
@@ -188,14 +212,14 @@ class _Search:
 
         floor = self._floor()
         # the rounding of the product itself is relative to it, and so to the floor for those that matter
-        lowest = floor - self._rough_bound - HALF * floor.abs()
-        row, column, _ = _at_least(self._rough @ block.bfloat16().T, lowest)
-        if len(row) > CROWDED * len(self._single) * len(block):
+        lowest = floor - self._queries.half_bound - HALF * floor.abs()
+        row, column, _ = _at_least(self._queries.half @ block.bfloat16().T, lowest)
+        if len(row) > CROWDED * len(self._queries.single) * len(block):
             return None
         product = torch.empty(len(row))
         for part in _parts(len(row), BLOCK_PAIRS):
-            product[part] = (self._single[row[part]] * block[column[part]]).sum(dim=1)
-        kept = product >= (floor - self._bound)[row]
+            product[part] = (self._queries.single[row[part]] * block[column[part]]).sum(dim=1)
+        kept = product >= (floor - self._queries.bound)[row]
         return row[kept], column[kept], product[kept]
 
     def _keep(self, row: Integers, index: Integers, product: Floats) -> None:
@@ -212,12 +236,12 @@ class _Search:
             return
         row, index, product = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
         self._waiting = []
-        left = product >= (self._floor().numpy() - self._bound)[row]
+        left = product >= (self._floor().numpy() - self._queries.bound)[row]
         order = np.lexsort((index[left], row[left]))
         row, index = row[left][order], index[left][order]
         for part in _parts(len(row), BLOCK_PAIRS):
             keys: Floats = _rows(self._keys, index[part]).double().cpu().numpy()
-            self._best.add(row[part], index[part], cosine_distances(self._exact[row[part]], keys))
+            self._best.add(row[part], index[part], cosine_distances(self._queries.exact[row[part]], keys))
 
 
 class _Best:
@@ -271,7 +295,7 @@ def _at_least(products: Tensor, lowest: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return row[hit], member * groups + group[hit], values[hit, member]
 
 
-def _fill_unit(block: Tensor, keys: Tensor | NDArray[Any], start: int) -> None:
+def _fill_unit(block: Tensor, keys: Keys, start: int) -> None:
     """Write the keys from ``start`` on into the block (B, D), float32, each scaled to norm 1."""
     import torch
 
@@ -281,7 +305,7 @@ def _fill_unit(block: Tensor, keys: Tensor | NDArray[Any], start: int) -> None:
     block.mul_(norms.reciprocal()[:, None])
 
 
-def _rows(keys: Tensor | NDArray[Any], part: slice | Integers) -> Tensor:
+def _rows(keys: Keys, part: slice | Integers) -> Tensor:
     import numpy as np
     import torch
 
@@ -301,13 +325,51 @@ def _parts(length: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
 
 
+@contextlib.contextmanager
+def _workers(num_queries: int, keys: Keys, k: int) -> Iterator[tuple[Callable[..., Any], list[range]]]:
+    """A function that runs functions side by side, and the stripes of the keys to run them on.
+
+    One thread each, in which every step runs alone: the threads that PyTorch shares a step among wait for each other
+    at its end, and there are a thousand small steps here, each of which stalls where another program has the processor.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    count = min(threads, MOST_WORKERS, len(keys) // max(STRIPE_KEYS, k))
+    if count <= 1 or num_queries * len(keys) * keys.shape[1] < WORTH_THREADS:
+        yield lambda calls: [call() for call in calls], [range(len(keys))]
+        return
+    edges = [i * len(keys) // count for i in range(count + 1)]
+    stripes = [range(start, stop) for start, stop in itertools.pairwise(edges)]
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield lambda calls: [one.result() for one in [pool.submit(call) for call in calls]], stripes
+    finally:
+        # that of MKL is one number for all threads
+        torch.set_num_threads(threads)
+
+
+def _nearest_of(stripes: list[_Best]) -> Neighbours:
+    """The nearest of those found in each stripe."""
+    import numpy as np
+    import torch
+
+    distances = np.concatenate([found.distances for found in stripes], axis=1)
+    indices = np.concatenate([found.indices for found in stripes], axis=1)
+    order = np.lexsort((indices, distances), axis=1)[:, : stripes[0].distances.shape[1]]
+    return Neighbours(
+        torch.from_numpy(np.take_along_axis(indices, order, axis=1)),
+        torch.from_numpy(np.take_along_axis(distances, order, axis=1)),
+    )
+
+
 def _join(parts: list[Neighbours]) -> Neighbours:
     import torch
 
     return Neighbours(torch.cat([part.indices for part in parts]), torch.cat([part.distances for part in parts]))
 
 
-def _check(queries: Tensor, keys: Tensor | NDArray[Any], k: int) -> None:
+def _check(queries: Tensor, keys: Keys, k: int) -> None:
     import torch
 
     if queries.ndim != 2 or keys.ndim != 2 or queries.shape[1] != keys.shape[1] or 0 in queries.shape:
