@@ -496,6 +496,24 @@ def test_features_of_a_folder(run: Callable[..., Answer], speech: Speech, encode
     )
 
 
+def test_report_on_references(run: Callable[..., Answer], speech: Speech, encoder_file: Path) -> None:
+    answer = run("report", speech["reference"], "--source", speech["source"], "--model", encoder_file, "--json")
+    assert answer.code == 0, answer.err
+    found = answer.json
+    assert 5 < found["speech_seconds"] <= 8
+    assert "would help" in found["verdict"]
+    assert 0 <= found["coverage"]["covered"] <= 1
+    (row,) = found["recordings"]
+    assert row["name"] == "reference.wav"
+    printed = run("report", speech["reference"], speech["other"]).out
+    assert "other.wav" in printed
+    assert "of speech" in printed
+
+
+def test_report_on_what_is_no_recording(run: Callable[..., Answer], tmp_path: Path) -> None:
+    _check_refusal(run("report", tmp_path / "missing.wav"), "missing.wav")
+
+
 def test_doctor_knows_what_is_there(run: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch) -> None:
     answer = run("doctor", "--json")
     found = answer.json

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from speechssl import __version__
-from speechssl.cli import convert, demo, doctor, features, voice
+from speechssl.cli import convert, demo, doctor, features, report, voice
 from speechssl.cli.terminal import remark
 from speechssl.errors import SpeechSSLError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("convert")(convert.convert)
 app.command("features")(features.features)
 app.add_typer(voice.app, name="voice")
+app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 

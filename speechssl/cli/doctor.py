@@ -22,7 +22,6 @@ NEEDED = {
     "transformers": "transformers",
     "numpy": "numpy",
     "scipy": "scipy",
-    "scikit-learn": "sklearn",
     "safetensors": "safetensors",
     "soundfile": "soundfile",
     "av": "av",

@@ -1,0 +1,71 @@
+"""``speechssl report``: what reference recordings are worth, before converting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from speechssl.cli import batch, terminal
+from speechssl.cli.options import Device, Json, Layer, Model, Precision
+
+if TYPE_CHECKING:
+    from speechssl.references import Coverage, RecordingReport, ReferenceReport
+
+
+def report(
+    references: Annotated[
+        list[str],
+        typer.Argument(metavar="REF...", help="Recordings, folders or patterns of one voice.", show_default=False),
+    ],
+    source: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--source", "-s", metavar="FILE", help="Say also how well they cover this recording.", show_default=False
+        ),
+    ] = None,
+    model: Model = "tiny",
+    layer: Layer = None,
+    precision: Precision = "float32",
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Say whether recordings are enough, clean enough and of one speaker; --model is only used with --source."""
+    from speechssl import audio
+    from speechssl import references as measured
+
+    files = batch.audio_files(references)
+    waveforms = [audio.read_mono(file, 16_000) for file in files]
+    coverage = None if source is None else _coverage(files, source, model, layer, device, precision)
+    found = measured.report(waveforms, names=[file.name for file in files], coverage=coverage)
+    if json:
+        terminal.emit(found.as_dict())
+    else:
+        _print(found)
+
+
+def _coverage(
+    references: list[Path], source: Path, model: str, layer: int | None, device: str, precision: str
+) -> Coverage:
+    import torch
+
+    from speechssl.bundles import load_bundle
+    from speechssl.references import cover
+
+    system = load_bundle(model, layer=layer, device=device, precision=precision)
+    voice = system.matching_set(references)
+    keys = system.source(source, with_values=False).keys.frames
+    return cover(keys, voice.keys, files=voice.file_index, seconds=voice.times(torch.arange(len(voice))))
+
+
+def _print(found: ReferenceReport) -> None:
+    terminal.table([_row(one) for one in found.recordings], ("recording", "speech", "SNR", "clipped", "loudness"))
+    if found.coverage is not None:
+        print(f"coverage: {100 * found.coverage.covered:.0f} % of the source finds frames as near as the voice's own")
+    print(found.verdict)
+
+
+def _row(one: RecordingReport) -> tuple[str, ...]:
+    spoken = f"{one.speech_seconds:.1f} of {one.seconds:.1f} s"
+    return (one.name, spoken, f"{one.snr_db:.0f} dB", f"{100 * one.clipping:.2f} %", f"{one.loudness:.0f} LUFS")
