@@ -109,7 +109,7 @@ def speech_activity(waveform: Waveform) -> Tensor:
     """
     import torch
 
-    return torch.from_numpy(_activity(_band_powers(at_16_khz(waveform))))
+    return torch.from_numpy(activity(band_powers(at_16_khz(waveform))))
 
 
 def speech_seconds(waveform: Waveform) -> float:
@@ -126,10 +126,14 @@ def snr_db(waveform: Waveform) -> float:
     Returns:
         At most 60; nan if nothing is speech.
     """
+    bands = band_powers(at_16_khz(waveform))
+    return ratio_of_bands(bands, activity(bands))
+
+
+def ratio_of_bands(bands: NDArray[np.float32], speech: NDArray[np.bool_]) -> float:
+    """``snr_db`` from band powers (F, 24) and where speech is (F,)."""
     import numpy as np
 
-    bands = _band_powers(at_16_khz(waveform))
-    speech = _activity(bands)
     sounding = bands.sum(axis=1) > SILENCE
     if not speech.any():
         return math.nan
@@ -163,14 +167,14 @@ def clipping_fraction(waveform: Waveform) -> float:
     return flat / len(samples)
 
 
-def _band_powers(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def band_powers(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Power in 24 mel bands of 100 to 7600 Hz, every 10 ms over 25 ms: (F, 24), about mean square per band."""
     import numpy as np
 
     hop, window = 160, np.hanning(400).astype(np.float32)
     frames = -(-len(samples) // hop)
-    # centred on the 10 ms they stand for
-    padded = np.pad(samples, (120, 120 + frames * hop - len(samples)))
+    # centred on the 10 ms they stand for; mirrored, as sound that starts at once would splatter over all bands
+    padded = np.pad(samples, (120, 120 + frames * hop - len(samples)), mode="symmetric")
     cut = np.lib.stride_tricks.sliding_window_view(padded, 400)[::hop]
     mel = _mel_filters() / (256 * float((window**2).sum()))
     found = [
@@ -192,7 +196,8 @@ def _mel_filters(bands: int = 24, low: float = 100.0, high: float = 7600.0) -> N
     return filters
 
 
-def _activity(bands: NDArray[np.float32]) -> NDArray[np.bool_]:
+def activity(bands: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """``speech_activity`` from band powers (F, 24)."""
     import numpy as np
 
     total = 10 * np.log10(bands.sum(axis=1) + 1e-12)
@@ -234,13 +239,14 @@ def _widened(flags: NDArray[np.bool_], frames: int) -> NDArray[np.bool_]:
 
 
 def at_16_khz(waveform: Waveform) -> NDArray[np.float32]:
-    """Samples (T,) float32 at 16 kHz, where all measurements are made."""
+    """Samples (T,) float32 at 16 kHz, where all measurements are made; one zero where nothing is left."""
+    import numpy as np
     import soxr
 
     samples: NDArray[np.float32] = waveform.samples.detach().cpu().numpy()
     if waveform.sample_rate != RATE:
         samples = soxr.resample(samples, waveform.sample_rate, RATE)
-    return samples
+    return samples if len(samples) else np.zeros(1, np.float32)
 
 
 def _pyworld() -> Any:
