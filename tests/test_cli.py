@@ -152,6 +152,17 @@ def test_a_folder_is_converted_resumed_and_its_failures_reported(
     assert (tmp_path / "out/a.wav").stat().st_mtime_ns == written
 
 
+def test_a_wrong_option_stops_a_batch_before_it_starts(
+    run: Callable[..., Answer], speech: Speech, encoder_file: Path, tmp_path: Path
+) -> None:
+    folder = speech["source"].parent
+    answer = _convert(run, folder, speech, tmp_path / "out", "--model", encoder_file, "--converter", "magic")
+    _check_refusal(answer, "magic")
+    (tmp_path / "file").write_text("a file, not a folder")
+    _check_refusal(_convert(run, folder, speech, tmp_path / "file", "--model", encoder_file), "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 # ---- audio that must work
 
 

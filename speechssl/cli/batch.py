@@ -66,8 +66,6 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> tupl
         folder = Path(output)
         jobs = [Job(path, folder / path.relative_to(root).with_suffix(suffix)) for path, root in dict(found).items()]
     _check(jobs)
-    if folder is not None:
-        make_folder(folder)
     return jobs, folder
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
 
 import typer
 
+from speechssl import __version__
 from speechssl.cli import batch, terminal
 from speechssl.cli.options import Device, Json, Layer, Model, Output, Precision, References, Sources
 from speechssl.errors import InputError
@@ -66,6 +67,7 @@ def convert(
     Examples: speechssl convert talk.wav --reference ada1.wav ada2.wav --output talk-as-ada.wav;
     speechssl convert recordings/ --voice ada --output converted/ --json
     """
+    from speechssl import conversion
     from speechssl.bundles import load_bundle
 
     jobs, folder = batch.plan(sources, output, ".wav")
@@ -79,9 +81,10 @@ def convert(
         "pitch": pitch,
         "loudness": "source" if loudness is None else loudness,
     }
+    conversion.check_options(**options)
     system = load_bundle(model, layer=layer, device=device, precision=precision)
     target = _target(system, reference or [], voice or [])
-    settings = {"command": "convert", "precision": precision, **options, "voices": _identity(target)}
+    settings = {"version": __version__, "precision": precision, **options, "voices": _identity(target)}
 
     def work(job: Job) -> dict[str, Any]:
         return _write(system.convert(job.source, target, **options), job, tables.get(job))
@@ -105,7 +108,10 @@ def _check_output(first: Path, folder: Path | None) -> None:
 
     if first.suffix.lower() not in WRITABLE:
         raise InputError(f"{first} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
-    place = folder or first.parent
+    place = first.parent
+    if folder is not None:
+        # it will be made, where there is something to make it in
+        place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not place.is_dir():
         raise InputError(f"{place} is no folder, so {first} cannot be written; make the folder first")
     if not os.access(place, os.W_OK):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from speechssl import __version__
 from speechssl.cli import batch, terminal
 from speechssl.cli.options import Device, Json, Layer, Model, Output, Precision, Sources
 
@@ -37,7 +38,7 @@ def features(
         precision=precision,
         normalise=parts.normalise,
     )
-    settings = {"command": "features", "origin": encoder.origin, "precision": precision, "half": half}
+    settings = {"version": __version__, "origin": encoder.origin, "precision": precision, "half": half}
 
     def work(job: Job) -> dict[str, Any]:
         return _write(job, encoder, half)
