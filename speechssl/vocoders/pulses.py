@@ -21,9 +21,8 @@ Array = NDArray[Any]
 FRAME_RATE = 200  # Hz: 5 ms, the step of WORLD
 FFT_SIZE = 1024  # pyworld's own choice at 16 kHz; envelopes of voices down to 47 Hz
 LEAD = 128  # samples of a response before its pulse: room for the zero-phase mixing weights
-NOISE_RATE = (
-    187.0  # Hz: pieces of noise per second where nothing is voiced; no divisor of 16 kHz, so none falls on a tie
-)
+NOISE_RATE = 187.0  # Hz: pieces of noise per second where nothing is voiced
+TIE = 1e-9  # turns: far above the rounding of an hour's phase, far below what is heard
 FLOOR_DB = -60.0  # aperiodicity at 0 Hz, as in pyworld's decoder
 BLOCK = 400  # frames worked on at once: 2 s, some 20 MB
 
@@ -72,7 +71,9 @@ def synthesize(
     output = np.zeros(LEAD + num_samples + FFT_SIZE, dtype=np.float32)
     random = np.random.default_rng(0)
     for pulses, lengths in _pulse_blocks(f0, num_samples, sample_rate, first, block):
-        position = (pulses.sample + pulses.delay - first) * (FRAME_RATE / sample_rate)
+        # a pulse has the envelope of its moment, a piece of noise that of its middle
+        moment = pulses.sample + np.where(pulses.voiced, pulses.delay, lengths / 2)
+        position = (moment - first) * (FRAME_RATE / sample_rate)
         log_response = _at(cepstra, position).astype(np.float32) @ response
         envelope = _polar(np.exp(log_response.real), log_response.imag)
         noise_weight = _noise_weights(_at(aperiodicity, position), bands, pulses.voiced)
@@ -143,8 +144,10 @@ def _pulses(samples: Array, turns_each: Array, voiced: Array, phase: float) -> t
     """Where the accumulated phase passes whole turns; the phase at the end is carried on."""
     turns = phase + np.cumsum(turns_each)
     before = np.concatenate([[phase], turns[:-1]])
-    found = np.flatnonzero(np.floor(turns) > np.floor(before))
-    delay = (np.floor(turns[found]) - before[found]) / turns_each[found]
+    # whole turns often fall on a sample; rounding, which blocks change, must not put them before or after it
+    passed = np.floor(turns + TIE)
+    found = np.flatnonzero(passed > np.floor(before + TIE))
+    delay = np.clip((passed[found] - before[found]) / turns_each[found], 0, 1)
     return Pulses(samples[found], delay, voiced[found]), float(turns[-1] % 1.0)
 
 

@@ -184,10 +184,17 @@ def sharpened(cepstra: Array, strength: float, *, chunk: int = CHUNK) -> Array:
     result[:, 2:] *= 1 + strength
     for start in range(0, len(cepstra), chunk):
         part = slice(start, start + chunk)
-        gained = np.exp(result[part] @ matrix).sum(axis=1) / np.exp(cepstra[part] @ matrix).sum(axis=1)
+        gained = _log_power(result[part] @ matrix) - _log_power(cepstra[part] @ matrix)
         # the first row is constant over frequency: it is the level
-        result[part, 0] -= np.log(gained) / matrix[0, 0]
+        result[part, 0] -= gained / matrix[0, 0]
     return result
+
+
+def _log_power(log_envelope: Array) -> Array:
+    """(M,) log of the sum over bins, without overflow."""
+    highest = log_envelope.max(axis=1, keepdims=True)
+    power: Array = np.log(np.exp(log_envelope - highest).sum(axis=1)) + highest[:, 0]
+    return power
 
 
 def _coded(samples: Array, f0: Array, times: Array, order: int) -> Array:
