@@ -185,7 +185,7 @@ class VoiceConverter:
         Args:
             source: a file, a waveform, or what ``source`` made of one.
             voice: one voice, or several with weights, whose values (and pitch) are blended.
-            k: neighbours per frame; 4 in kNN-VC. ``shift`` takes 32 or more, ``continuous`` chooses among 16 or more.
+            k: neighbours per frame; 4 in kNN-VC. ``shift`` takes 16 or more, ``continuous`` chooses among 16 or more.
             converter: ``uniform``, ``distance``, ``continuous``, ``transport``, ``shift``, or ``auto``, which chooses
                 by the length of the reference.
             interpolation: 1 is the voice, 0 the source, in between a blend of both, pitch included.
@@ -319,7 +319,7 @@ def _shifted(source: Source, voice: MatchingSet, neighbours: Neighbours) -> Tens
         check_same_origin(source.keys.origin, source.more.key_origin, what="use further recordings of the source")
         own_keys = torch.cat([keys, source.more.keys.to(keys.dtype)])
         own_values = torch.cat([values, source.more.values.to(values.dtype)])
-    own = converters.own_neighbours(keys, own_keys, k=neighbours.k)
+    own = nearest(keys, own_keys, k=min(neighbours.k, len(own_keys)))
     return converters.shift(
         values, converters.Surroundings(own_values, own), converters.Surroundings(voice.values, neighbours)
     )
@@ -335,7 +335,8 @@ def _chosen(converter: str, voices: Sequence[MatchingSet], has_source_values: bo
     if converter != "auto":
         return converter, "as asked"
     shortest = min(voice.seconds for voice in voices)
-    return converters.choose(shortest, has_source_values=has_source_values)
+    speaks_means = not any(voice.has_own_values for voice in voices)
+    return converters.choose(shortest, has_source_values=has_source_values, speaks_means=speaks_means)
 
 
 def _moved(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from speechssl.errors import InputError
-from speechssl.retrieval import Neighbours, nearest
+from speechssl.retrieval import Neighbours
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +27,7 @@ CANDIDATES = 16  # neighbours per frame the best path may choose from
 JOIN_WEIGHT = 1.0  # cosine distance at a join counts as much as that to the source
 GROUP = 2  # dimensions mapped together; the paper's best
 RIDGE = 1e-6  # of the mean variance; keeps constant dimensions in place
-SHIFT_K = 32  # enough frames for a mean without the words of any one
-SHIFT_GUARD = 2  # frames to each side that overlap with a frame and say little about its surroundings
+SHIFT_K = 16  # fewer bring back wrong words, more leave more of the source's voice: recipes/voice_conversion/RESULTS.md
 SPREAD_RANGE = (0.5, 2.0)  # a spread moves by no more than a factor of two
 
 
@@ -48,8 +47,20 @@ class Trace:
     distances: Tensor
 
 
-def choose(seconds: float, *, has_source_values: bool) -> tuple[str, str]:
-    """The converter ``auto`` stands for, and why, for a reference of so many seconds."""
+def choose(seconds: float, *, has_source_values: bool, speaks_means: bool) -> tuple[str, str]:
+    """The converter ``auto`` stands for, and why.
+
+    Args:
+        seconds: of the reference.
+        has_source_values: whether the source was encoded with its own values.
+        speaks_means: whether the vocoder was trained to speak means of frames, as those of kNN-VC are; one that only
+            inverts its analysis, as WORLD, blurs them.
+    """
+    if has_source_values and not speaks_means:
+        return (
+            "shift",
+            f"{seconds:.0f} s of reference, and a vocoder that blurs plain means: detail is kept",
+        )
     if seconds >= SHORT:
         return "uniform", f"{seconds:.0f} s of reference: neighbours enough for plain means (from {SHORT:.0f} s)"
     if has_source_values:
@@ -329,7 +340,7 @@ def shift(source_values: Tensor, own: Surroundings, voice: Surroundings, *, matc
 
     Args:
         source_values: (N, V) float.
-        own: from ``own_neighbours``.
+        own: the k nearest among the source speaker's own frames, each frame itself included.
         voice: the k nearest frames of the voice.
         match_spread: r, per dimension, is the voice's spread around local means over the source's, held within
             [0.5, 2]; else it is 1.
@@ -342,32 +353,6 @@ def shift(source_values: Tensor, own: Surroundings, voice: Surroundings, *, matc
 
 def _spread_ratio(own: Tensor, voice: Tensor) -> Tensor:
     return (voice / own.clamp(min=1e-12)).where(own > 1e-12, 1.0).clamp(*SPREAD_RANGE)
-
-
-def own_neighbours(queries: Tensor, own_keys: Tensor, *, k: int = SHIFT_K) -> Neighbours:
-    """The k nearest frames among the source speaker's own, leaving out each frame itself and two to each side.
-
-    Args:
-        queries: (N, D) the source's keys.
-        own_keys: (N + E, D) the same, followed by frames of other recordings of that speaker.
-        k: wanted; if there are fewer than k + 5 frames in all, 5 fewer than there are.
-    Raises:
-        InputError: fewer than 6 frames in all.
-    """
-    import torch
-
-    left_out = 2 * SHIFT_GUARD + 1
-    if len(own_keys) <= left_out:
-        raise InputError(
-            f"the source has {len(own_keys)} frames; the 'shift' converter needs {left_out + 1} or more: "
-            "give a longer source or another converter"
-        )
-    k = min(k, len(own_keys) - left_out)
-    found = nearest(queries, own_keys, k=k + left_out)
-    close = (found.indices - torch.arange(len(queries))[:, None]).abs() <= SHIFT_GUARD
-    # a stable sort brings what is kept to the front, in order
-    columns = close.long().argsort(dim=1, stable=True)[:, :k]
-    return Neighbours(found.indices.gather(1, columns), found.distances.gather(1, columns))
 
 
 def _parts(length: int, numbers: int) -> Iterator[slice]:

@@ -77,7 +77,7 @@ def fit(
         batches: batch number -> tensors on the CPU; called ahead of time in a thread.
         folder: of this run: ``last/`` (checkpoint), ``log.jsonl``, ``config.json``.
         config: everything that defines the run; a resumed run with another config is refused.
-        checkpoint_seconds, max_seconds: wall-clock time between checkpoints, and after which the call saves and returns.
+        checkpoint_seconds, max_seconds: time between checkpoints, and after which the call saves and returns.
         on_step: called with the step and its losses.
     Raises:
         InputError: the folder holds a run with another config (differences are in the message).
@@ -87,14 +87,16 @@ def fit(
     average = _copy_of(objective)
     optimizers = make_optimizers(objective, schedule)
     run = _Run(folder, objective, average, optimizers)
-    step = run.resume(config)
+    first = run.resume(config)
     began = saved = time.monotonic()
-    for step, batch_group in _ahead(batches, step, schedule.steps, schedule.accumulate):
+    for step, batch_group in _ahead(batches, first, schedule.steps, schedule.accumulate):
         torch.manual_seed(hash((seed, step)) % 2**31)
         losses = _step(objective, batch_group, optimizers, schedule, step, device, bfloat16)
         _update_average(average, objective, min(schedule.average, (1 + step) / (10 + step)))
         if not all(math.isfinite(value) for value in losses.values()):
-            raise CheckpointError(f"{folder}: loss at step {step} is {losses}; the last good checkpoint is kept in {run.last}")
+            raise CheckpointError(
+                f"{folder}: loss at step {step} is {losses}; the last good checkpoint is kept in {run.last}"
+            )
         run.log(step, losses, time.monotonic() - began)
         if on_step is not None:
             on_step(step, losses)
@@ -112,7 +114,9 @@ def make_optimizers(objective: nn.Module, schedule: Schedule) -> list[torch.opti
 
     Muon (Jordan et al. 2024) needs about half the steps of AdamW at this size; its updates are scaled to AdamW's.
     """
-    matrices, others, plain = [], [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in objective.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -192,8 +196,8 @@ def _update_average(average: nn.Module, objective: nn.Module, decay: float) -> N
     pairs = zip(average.parameters(), objective.parameters(), strict=True)
     for mean, current in pairs:
         mean.lerp_(current, 1 - decay)
-    for mean, current in zip(average.buffers(), objective.buffers(), strict=True):
-        mean.copy_(current)
+    for kept, now in zip(average.buffers(), objective.buffers(), strict=True):
+        kept.copy_(now)
 
 
 class _Run:
@@ -216,7 +220,9 @@ class _Run:
             if before != config:
                 keys = sorted(key for key in before.keys() | config.keys() if before.get(key) != config.get(key))
                 changes = "; ".join(f"{key}: {before.get(key)!r} before, {config.get(key)!r} now" for key in keys)
-                raise InputError(f"{self.folder}: this run was started with another config ({changes}); use another folder")
+                raise InputError(
+                    f"{self.folder}: this run was started with another config ({changes}); use another folder"
+                )
         path.write_text(json.dumps(config, indent=1))
         if not self.last.exists():
             return 0
@@ -238,7 +244,9 @@ class _Run:
             (new / "state.json").write_text(json.dumps({"step": step}))
         except OSError as error:
             shutil.rmtree(new, ignore_errors=True)
-            raise CheckpointError(f"{self.folder}: cannot write a checkpoint ({error}); the last one is kept") from error
+            raise CheckpointError(
+                f"{self.folder}: cannot write a checkpoint ({error}); the last one is kept"
+            ) from error
         shutil.rmtree(old, ignore_errors=True)
         if self.last.exists():
             os.replace(self.last, old)

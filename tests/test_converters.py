@@ -231,10 +231,9 @@ def test_transport_of_too_little_is_refused(num_source, num_target, group):
 def shifted(queries, source_values, own_keys, own_values, keys, values, k, match_spread):
     """The formula of ``shift``, with lists and loops."""
     voice_rows, own_rows = [], []
-    for t, query in enumerate(queries):
+    for query in queries:
         target = sorted(range(len(keys)), key=lambda i: (cosine(query, keys[i]), i))[:k]
-        others = [j for j in range(len(own_keys)) if abs(j - t) > 2]
-        own = sorted(others, key=lambda j: (cosine(query, own_keys[j]), j))[:k]
+        own = sorted(range(len(own_keys)), key=lambda j: (cosine(query, own_keys[j]), j))[:k]
         voice_rows.append(values.double().numpy()[target])
         own_rows.append(own_values.double().numpy()[own])
     voice_rows, own_rows = np.array(voice_rows), np.array(own_rows)
@@ -251,7 +250,7 @@ def test_shift_is_the_formula(match_spread, more):
     own_keys = torch.cat([queries, random(more, 6, seed=4)])
     own_values = torch.cat([source_values, random(more, 5, seed=5)])
     keys, values = random(90, 6, seed=2), random(90, 5, seed=3) * torch.tensor([0.1, 0.9, 1.2, 1.5, 9.0])
-    own = converters.own_neighbours(queries, own_keys, k=8)
+    own = nearest(queries, own_keys, k=8)
     got = converters.shift(
         source_values,
         Surroundings(own_values, own),
@@ -265,33 +264,27 @@ def test_shift_is_the_formula(match_spread, more):
 def test_shift_undoes_a_constant_difference_between_voices():
     # the same speech in two voices that differ by a constant, which is what the shift should find
     keys, values, offset = random(200, 8), random(200, 5, seed=1), torch.tensor([3.0, -2.0, 0.5, 0.0, 10.0])
-    own = converters.own_neighbours(keys, keys, k=195)
-    all_of_the_voice = nearest(keys, keys, k=200)
-    got = converters.shift(values, Surroundings(values, own), Surroundings(values + offset, all_of_the_voice))
-    assert (got - values - offset).abs().max() < 0.15  # what leaving out five frames of 200 moves a mean by
-
-
-def test_own_neighbours_leave_out_the_frame_and_two_to_each_side():
-    keys = random(30, 5)
-    found = converters.own_neighbours(keys, keys, k=32)
-    assert found.k == 25
-    assert int((found.indices - torch.arange(30)[:, None]).abs().min()) == 3
-    assert (found.distances.diff(dim=1) >= 0).all()
-
-
-def test_own_neighbours_of_a_very_short_source_are_refused():
-    with pytest.raises(InputError, match="6 or more"):
-        converters.own_neighbours(random(5, 3), random(5, 3))
+    near = nearest(keys, keys, k=16)
+    got = converters.shift(values, Surroundings(values, near), Surroundings(values + offset, near))
+    torch.testing.assert_close(got, values + offset)
 
 
 # ---- auto
 
 
 @pytest.mark.parametrize(
-    ("seconds", "has_source_values", "chosen"),
-    [(300, True, "uniform"), (300, False, "uniform"), (5, True, "transport"), (5, False, "distance")],
+    ("seconds", "has_source_values", "speaks_means", "chosen"),
+    [
+        (300, True, True, "uniform"),
+        (300, False, True, "uniform"),
+        (5, True, True, "transport"),
+        (5, False, True, "distance"),
+        (300, True, False, "shift"),
+        (5, True, False, "shift"),
+        (300, False, False, "uniform"),
+    ],
 )
-def test_auto_chooses_by_the_length_of_the_reference_and_says_so(seconds, has_source_values, chosen):
-    name, reason = converters.choose(seconds, has_source_values=has_source_values)
+def test_auto_chooses_by_reference_and_vocoder_and_says_so(seconds, has_source_values, speaks_means, chosen):
+    name, reason = converters.choose(seconds, has_source_values=has_source_values, speaks_means=speaks_means)
     assert name == chosen
     assert f"{seconds} s of reference" in reason

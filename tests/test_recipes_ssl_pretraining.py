@@ -50,7 +50,10 @@ def data(recipe: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     common = [str(folder / "manifest.csv"), "--workers", "1", "--output"]
     _run(recipe("align"), [*common, str(folder / "alignments.jsonl")])
     _run(recipe("prepare"), [*common, str(folder / "cache")])
-    _run(recipe("cluster"), [str(folder / "cache"), str(folder / "alignments.jsonl"), "--k", "20", "--output", str(folder / "units.npy")])
+    _run(
+        recipe("cluster"),
+        [str(folder / "cache"), str(folder / "alignments.jsonl"), "--k", "20", "--output", str(folder / "units.npy")],
+    )
     frames = np.load(folder / "cache" / "mel.npy", mmap_mode="r").shape[0]
     np.save(folder / "indexes.npy", np.random.default_rng(0).integers(0, 8, (frames, 3)).astype(np.int16))
     return folder
@@ -66,9 +69,15 @@ def _run(script: Any, arguments: list[str]) -> None:
 
 
 def _train(recipe: Any, data: Path, run: Path, objective: str, *more: str) -> list[dict[str, float]]:
-    given = {"phones": ["--alignments", "alignments.jsonl"], "hubert": ["--units", "units.npy"], "distil": ["--indexes", "indexes.npy"]}
+    given = {
+        "phones": ["--alignments", "alignments.jsonl"],
+        "hubert": ["--units", "units.npy"],
+        "distil": ["--indexes", "indexes.npy"],
+    }
     option = [str(data / item) if not item.startswith("--") else item for item in given.get(objective, [])]
-    recipe("train").main([str(data / "cache"), "--toy", "--objective", objective, *option, "--run", str(run), "--threads", "1", *more])
+    recipe("train").main(
+        [str(data / "cache"), "--toy", "--objective", objective, *option, "--run", str(run), "--threads", "1", *more]
+    )
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
@@ -78,17 +87,23 @@ def test_alignment_finds_the_words(data: Path, recipe: Any) -> None:
     for item in aligned.values():
         starts = [segment[1] for segment in item["segments"]]
         ends = [segment[1] + sum(segment[2:]) for segment in item["segments"]]
-        assert starts[1:] == ends[:-1] and abs(ends[-1] / 100 - item["seconds"]) < 0.1
+        assert starts[1:] == ends[:-1]
+        assert abs(ends[-1] / 100 - item["seconds"]) < 0.1
     # "The old bridge ...": the phones of the first words, whatever silence comes before
     for voice in ("ada.wav",):
         phones = [segment[0] for segment in aligned[voice]["segments"] if segment[0] != "SIL"]
-        assert phones[0] == "DH" and phones[2:5] == ["OW", "L", "D"]
+        assert phones[0] == "DH"
+        assert phones[2:5] == ["OW", "L", "D"]
 
 
 def test_unusable_files_are_listed(data: Path) -> None:
-    skipped = {item["path"]: item["reason"] for item in map(json.loads, (data / "cache" / "skipped.jsonl").read_text().splitlines())}
+    skipped = {
+        item["path"]: item["reason"]
+        for item in map(json.loads, (data / "cache" / "skipped.jsonl").read_text().splitlines())
+    }
     assert skipped.keys() == {"short.wav", "missing.wav"}
-    assert "0.4 s needed" in skipped["short.wav"] and "unreadable" in skipped["missing.wav"]
+    assert "0.4 s needed" in skipped["short.wav"]
+    assert "unreadable" in skipped["missing.wav"]
 
 
 def test_log_mel_equals_transformers(recipe: Any) -> None:
@@ -116,7 +131,9 @@ def test_speed_up_changes_nothing(recipe: Any, length: int) -> None:
 
 
 @pytest.mark.parametrize("objective", ["phones", "hubert", "dinosr", "distil"])
-def test_every_objective_trains_and_resumes_bit_for_bit(recipe: Any, data: Path, tmp_path: Path, objective: str) -> None:
+def test_every_objective_trains_and_resumes_bit_for_bit(
+    recipe: Any, data: Path, tmp_path: Path, objective: str
+) -> None:
     from safetensors.torch import load_file
 
     whole = _train(recipe, data, tmp_path / "whole", objective)
@@ -149,7 +166,9 @@ def test_phones_are_learnt(recipe: Any, data: Path) -> None:
 def _phones(recipe: Any, data: Path) -> tuple[Any, Any]:
     import argparse
 
-    args = argparse.Namespace(size="toy", objective="phones", cache=data / "cache", alignments=data / "alignments.jsonl")
+    args = argparse.Namespace(
+        size="toy", objective="phones", cache=data / "cache", alignments=data / "alignments.jsonl"
+    )
     objective, tracks = recipe("train").make_objective(args)
     modules = recipe("batches")
     plain = modules.Augmentation(warp=0, stretch=0, noise=0, channel=0, mask=0)
@@ -196,11 +215,15 @@ def test_a_full_disk_keeps_the_last_checkpoint(
 def test_export_loads_as_an_encoder_and_as_a_transformers_folder(recipe: Any, data: Path, tmp_path: Path) -> None:
     _train(recipe, data, tmp_path / "run", "phones")
     common = [str(tmp_path / "run"), "--name", "toy"]
-    _run(recipe("export"), [*common, "--layer", "2", "--output", str(tmp_path / "toy.safetensors"), "--hub", str(tmp_path / "hub")])
+    _run(
+        recipe("export"),
+        [*common, "--layer", "2", "--output", str(tmp_path / "toy.safetensors"), "--hub", str(tmp_path / "hub")],
+    )
     waveform = Waveform(torch.sin(torch.arange(16000) * 0.1) * 0.3, 16000)
     ours = encoders.load(str(tmp_path / "toy.safetensors")).encode(waveform)
     theirs = encoders.load(str(tmp_path / "hub"), layer=2).encode(waveform)
-    assert ours.origin == "toy/2" and ours.frames.shape == (49, 32)
+    assert ours.origin == "toy/2"
+    assert ours.frames.shape == (49, 32)
     # the file holds float16 weights, the folder float32
     assert torch.nn.functional.cosine_similarity(ours.frames, theirs.frames).min() > 0.999
 
@@ -213,7 +236,9 @@ def test_evaluation_prints_every_measure(recipe: Any, data: Path, tmp_path: Path
     report = json.loads(output.read_text())
     assert report["trained"].keys() == {"1", "2"}
     for layer in report["trained"].values():
-        assert 0 <= layer["across"] <= 1 and 0 <= layer["abx"] <= 1 and 1 <= layer["rank"] <= 32
+        assert 0 <= layer["across"] <= 1
+        assert 0 <= layer["abx"] <= 1
+        assert 1 <= layer["rank"] <= 32
 
 
 def test_neighbour_accuracy_of_perfect_and_random_frames(recipe: Any) -> None:

@@ -21,9 +21,48 @@ from typing import Any
 
 import numpy as np
 
-PHONES = (
-    "SIL AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()
-)
+PHONES = [
+    "SIL",
+    "AA",
+    "AE",
+    "AH",
+    "AO",
+    "AW",
+    "AY",
+    "B",
+    "CH",
+    "D",
+    "DH",
+    "EH",
+    "ER",
+    "EY",
+    "F",
+    "G",
+    "HH",
+    "IH",
+    "IY",
+    "JH",
+    "K",
+    "L",
+    "M",
+    "N",
+    "NG",
+    "OW",
+    "OY",
+    "P",
+    "R",
+    "S",
+    "SH",
+    "T",
+    "TH",
+    "UH",
+    "UW",
+    "V",
+    "W",
+    "Y",
+    "Z",
+    "ZH",
+]
 UNKNOWN_STATE = 255
 STATES_PER_PHONE = 3  # the topology of pocketsphinx's en-us model
 
@@ -74,7 +113,9 @@ class Aligner:
 
         # the best path through the lattice can give a phone one frame, which no three-state model can pass;
         # cmn=batch makes an alignment independent of what was aligned before
-        self._decoder = Decoder(lm=None, loglevel="FATAL", bestpath=False, cmn="batch", beam=1e-80, wbeam=1e-80, pbeam=1e-80)
+        self._decoder = Decoder(
+            lm=None, loglevel="FATAL", bestpath=False, cmn="batch", beam=1e-80, wbeam=1e-80, pbeam=1e-80
+        )
 
     def _pronounce(self, word: str) -> str:
         import gruut

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from align import STATES_PER_PHONE, UNKNOWN_STATE, state_tracks
 from torch import Tensor
 
-from align import STATES_PER_PHONE, UNKNOWN_STATE, state_tracks
 from speechssl.objectives.phones import IGNORE
 
 NUM_BANDS = 80
@@ -66,16 +66,20 @@ class MelBatches:
         if tracks:
             leading = next(iter(tracks.values()))
             speech = [row for row in speech if (leading[row["start"] : row["start"] + row["frames"]] >= 0).any()]
-        self._noise = [row for row in index if row["split"] == "train" and row["corpus"].startswith("noise") and row["frames"] > 60]
+        self._noise = [
+            row for row in index if row["split"] == "train" and row["corpus"].startswith("noise") and row["frames"] > 60
+        ]
         self._buckets = [
             [row for row in speech if crop <= row["frames"] and (last is None or row["frames"] < last)]
-            for crop, last in zip(CROP_FRAMES, (*CROP_FRAMES[1:], None))
+            for crop, last in zip(CROP_FRAMES, (*CROP_FRAMES[1:], None), strict=False)
         ]
         if not any(self._buckets):
             raise SystemExit(f"{cache}: no utterances of split {split!r} with targets")
         weights = np.array([sum(row["frames"] for row in bucket) for bucket in self._buckets], float)
         self._bucket_weights = weights / weights.sum()
-        self._row_weights = [_normalised(np.array([row["frames"] for row in bucket], float)) for bucket in self._buckets]
+        self._row_weights = [
+            _normalised(np.array([row["frames"] for row in bucket], float)) for bucket in self._buckets
+        ]
         self._batch_frames, self._augmentation, self._seed = batch_seconds * 100, augmentation, seed
         self._warps = np.linspace(-augmentation.warp, augmentation.warp, NUM_WARPS)
         self._warp_matrices = np.stack([_warp_matrix(np.exp(warp)) for warp in self._warps]).astype(np.float32)
@@ -93,7 +97,7 @@ class MelBatches:
     def _crop(self, row: dict[str, Any], length: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         limit = self._augmentation.stretch
         stretch = float(np.exp(rng.uniform(-limit, limit)))
-        span = min(row["frames"], int(round(length * stretch)))
+        span = min(row["frames"], round(length * stretch))
         first = row["start"] + int(rng.integers(0, row["frames"] - span + 1))
         positions = np.linspace(0, span - 1, length)
         mel = _interpolate(np.asarray(self._mel[first : first + span], np.float32), positions)

@@ -4,7 +4,7 @@ Writes ``UNITS.npy``, (F,) int16 for every cached 10 ms frame (50 Hz units repea
 the phones (purity, phone-normalised mutual information), which is the measure to choose the block by.
 
     python recipes/ssl_pretraining/cluster.py cache alignments.jsonl --output units0.npy --k 200
-    python recipes/ssl_pretraining/cluster.py cache alignments.jsonl --run runs/hubert1 --layers 3,4,5,6 --output units1.npy
+    python recipes/ssl_pretraining/cluster.py cache alignments.jsonl --run runs/hubert1 --output units1.npy
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from align import STATES_PER_PHONE
 from batches import phone_tracks, read_index
 from evaluate import layers_of, mfcc
@@ -91,7 +90,10 @@ def _features(run: Path | None, layers: list[int]) -> Callable[[np.ndarray], dic
 
 
 def _collect(
-    rows: list[dict[str, Any]], mel: np.ndarray, states: np.ndarray, features: Callable[[np.ndarray], dict[str, np.ndarray]]
+    rows: list[dict[str, Any]],
+    mel: np.ndarray,
+    states: np.ndarray,
+    features: Callable[[np.ndarray], dict[str, np.ndarray]],
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Frames of a random sample of utterances by feature name, with their phones (-1 unknown)."""
     kept: dict[str, list[np.ndarray]] = {}

@@ -2,8 +2,8 @@
 
 Printed for every layer: neighbour phone accuracy (the share of the 4 nearest frames, by cosine, of another speaker that
 have the query frame's phone; silence left out), the same within a speaker (other utterances), ABX error across
-speakers (phones in their triphone context, DTW over angular distance), the effective rank (RankMe), and linear probes
-for speaker and gender are in ``probe.py``. Alignments come from ``align.py``, features from the cache of ``prepare.py``.
+speakers (phones in their triphone context, DTW over angular distance) and the effective rank (RankMe). Alignments come
+from ``align.py``, features from the cache of ``prepare.py``.
 
     python recipes/ssl_pretraining/evaluate.py cache alignments.jsonl runs/phones --speakers librispeech:dev
 """
@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from align import STATES_PER_PHONE
 from batches import phone_tracks, read_index
 from export import averaged_network
@@ -64,10 +63,10 @@ def utterances(
     for corpus, split in (item.split(":") for item in which.split(",")):
         for row in index:
             aligned = states[row["start"] + row["frames"] // 2] >= 0
-            if row["corpus"] == corpus and row["split"] == split and aligned:
-                if total.get(row["speaker"], 0) < seconds:
-                    chosen.setdefault(row["speaker"], []).append(row)
-                    total[row["speaker"]] = total.get(row["speaker"], 0) + row["frames"] / 100
+            wanted = row["corpus"] == corpus and row["split"] == split and total.get(row["speaker"], 0) < seconds
+            if wanted and aligned:
+                chosen.setdefault(row["speaker"], []).append(row)
+                total[row["speaker"]] = total.get(row["speaker"], 0) + row["frames"] / 100
     return chosen
 
 
@@ -80,7 +79,9 @@ def nearest_phones(query: np.ndarray, keys: np.ndarray, phones: np.ndarray) -> n
 def neighbour_accuracy(frames: Frames) -> dict[str, float]:
     """Accuracy over all ordered pairs of speakers, and within speakers over other utterances."""
     spoken = {speaker: [(x[p > 0], p[p > 0]) for x, p in items] for speaker, items in frames.items()}
-    joined = {s: (np.concatenate([x for x, _ in items]), np.concatenate([p for _, p in items])) for s, items in spoken.items()}
+    joined = {
+        s: (np.concatenate([x for x, _ in items]), np.concatenate([p for _, p in items])) for s, items in spoken.items()
+    }
     across = [
         (nearest_phones(joined[a][0], *joined[b]) == joined[a][1][:, None]).mean()
         for a, b in itertools.permutations(joined, 2)
@@ -90,7 +91,7 @@ def neighbour_accuracy(frames: Frames) -> dict[str, float]:
         for i, (x, p) in enumerate(items):
             others = [item for j, item in enumerate(items) if j != i]
             if len(x) and others:
-                keys, phones = (np.concatenate(parts) for parts in zip(*others))
+                keys, phones = (np.concatenate(parts) for parts in zip(*others, strict=False))
                 within.append((nearest_phones(x, keys, phones) == p[:, None]).mean())
     return {"across": float(np.mean(across)), "within": float(np.mean(within)) if within else float("nan")}
 
@@ -152,13 +153,20 @@ def _dtw(x: np.ndarray, y: np.ndarray) -> float:
     total[0, 0] = 0
     for i in range(1, len(x) + 1):
         for j in range(1, len(y) + 1):
-            best = min((total[i - 1, j - 1], steps[i - 1, j - 1]), (total[i - 1, j], steps[i - 1, j]), (total[i, j - 1], steps[i, j - 1]))
+            best = min(
+                (total[i - 1, j - 1], steps[i - 1, j - 1]),
+                (total[i - 1, j], steps[i - 1, j]),
+                (total[i, j - 1], steps[i, j - 1]),
+            )
             total[i, j], steps[i, j] = best[0] + cost[i - 1, j - 1], best[1] + 1
     return float(total[-1, -1] / steps[-1, -1])
 
 
 def extract(
-    mel: np.ndarray, states: np.ndarray, rows: dict[str, list[dict[str, Any]]], function: Callable[[np.ndarray], list[np.ndarray]]
+    mel: np.ndarray,
+    states: np.ndarray,
+    rows: dict[str, list[dict[str, Any]]],
+    function: Callable[[np.ndarray], list[np.ndarray]],
 ) -> list[Frames]:
     """Frames of every layer ``function`` gives, with the phone in the middle of each 20 ms frame."""
     layers: list[Frames] = []
@@ -169,7 +177,7 @@ def extract(
             track = np.asarray(states[span])[1::2]
             phones = np.maximum(track // STATES_PER_PHONE, 0).astype(int)
             layers = layers or [{} for _ in outputs]
-            for layer, output in zip(layers, outputs):
+            for layer, output in zip(layers, outputs, strict=False):
                 layer.setdefault(speaker, []).append((output, phones[: len(output)]))
     return layers
 
@@ -199,7 +207,9 @@ def main() -> None:
     rows = utterances(read_index(args.cache), states, args.speakers, args.seconds)
     frames_of = partial(extract, np.load(args.cache / "mel.npy", mmap_mode="r"), states, rows)
     abx = not args.no_abx
-    report: dict[str, Any] = {"speakers": {s: round(sum(r["frames"] for r in items) / 100) for s, items in rows.items()}}
+    report: dict[str, Any] = {
+        "speakers": {s: round(sum(r["frames"] for r in items) / 100) for s, items in rows.items()}
+    }
     if args.floors:
         report["mfcc"] = measure(frames_of(lambda mel: [mfcc(mel)])[0], abx=abx)
         torch.manual_seed(0)

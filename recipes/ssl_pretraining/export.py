@@ -1,7 +1,7 @@
-"""Write the averaged weights of a run as an encoder that ``speechssl.encoders.load`` reads, or as a transformers folder.
+"""Write the averaged weights of a run as an encoder of ours, or as a transformers folder.
 
-    python recipes/ssl_pretraining/export.py runs/phones --layer 6 --output encoder.safetensors --name tiny
-    python recipes/ssl_pretraining/export.py runs/phones --hub folder
+python recipes/ssl_pretraining/export.py runs/phones --layer 6 --output encoder.safetensors --name tiny
+python recipes/ssl_pretraining/export.py runs/phones --hub folder
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from network import make_network
 from safetensors.torch import load_file
 
-from network import make_network
 from speechssl import checkpoints
 
 # SeamlessM4TFeatureExtractor's own settings, which the cache of prepare.py was made with

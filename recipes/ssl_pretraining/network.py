@@ -1,8 +1,9 @@
 """The networks the recipe trains, and a faster way through them for training.
 
-``make_network`` builds transformers' Wav2Vec2BertModel. ``speed_up`` replaces the way two of its parts are computed, not
-what they compute (``tests/test_recipes_ssl_pretraining.py`` holds the equality): the relative-key bias, by a product with
-the few distinct distances and a shift in place of an (L, L, head) table, and the convolutions of width one, as linear maps.
+``make_network`` builds transformers' Wav2Vec2BertModel. ``speed_up`` replaces the way two of its parts are computed,
+not what they compute (``tests/test_recipes_ssl_pretraining.py`` holds the equality): the relative-key bias by a product
+with the few distinct distances and a shift in place of an (L, L, head) table, and the convolutions of width one, as
+linear maps.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def _attention(self: Any, hidden_states: Tensor, attention_mask: Tensor | None =
     bias = _relative_bias(query, self.distance_embedding.weight, self.left_max_position_embeddings) * self.scaling
     if attention_mask is not None:
         bias = bias + attention_mask
-    mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype), scale=self.scaling)
+    mixed = functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=bias.to(query.dtype), scale=self.scaling
+    )
     return self.linear_out(mixed.transpose(1, 2).reshape(batch, length, width)), None
 
 
@@ -75,7 +78,11 @@ def _relative_bias(query: Tensor, table: Tensor, left: int) -> Tensor:
     near = query @ table.to(query.dtype).T  # (B, H, L, left + 1 + right)
     right = table.shape[0] - 1 - left
     reach = length - 1
-    parts = [near[..., :1].expand(-1, -1, -1, max(0, reach - left)), near, near[..., -1:].expand(-1, -1, -1, max(0, reach - right))]
+    parts = [
+        near[..., :1].expand(-1, -1, -1, max(0, reach - left)),
+        near,
+        near[..., -1:].expand(-1, -1, -1, max(0, reach - right)),
+    ]
     full = torch.cat(parts, -1)
     skip = max(0, left - reach)
     full = full[..., skip : skip + 2 * reach + 1]  # distances -(L-1) .. L-1

@@ -32,7 +32,12 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
 
     wave = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))[None] * 2**15
     return fbank(
-        wave, num_mel_bins=80, sample_frequency=SAMPLE_RATE, window_type="povey", dither=0.0, preemphasis_coefficient=0.97
+        wave,
+        num_mel_bins=80,
+        sample_frequency=SAMPLE_RATE,
+        window_type="povey",
+        dither=0.0,
+        preemphasis_coefficient=0.97,
     ).numpy()
 
 
@@ -72,7 +77,7 @@ def main() -> None:
     start = 0
     with ProcessPoolExecutor(args.workers) as pool:
         results = pool.map(partial(_prepare_row, args.manifest.parent), rows, chunksize=32)
-        for row, result in track(zip(rows, results), total=len(rows), description="log-mel"):
+        for row, result in track(zip(rows, results, strict=False), total=len(rows), description="log-mel"):
             if isinstance(result, str):
                 skipped.append({"path": row["path"], "reason": result})
                 continue

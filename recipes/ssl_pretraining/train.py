@@ -7,7 +7,7 @@
 
 ``--init RUN`` starts from the weights of another run (the supervised stage on top of a label-free encoder).
 A run that was stopped goes on from its last checkpoint when the same command is given again; ``--steps`` and
-``--decay`` may then differ, which lengthens the run or lets it end early. ``--toy`` trains a very small network briefly.
+``--decay`` may then differ, which lengthens the run or ends it early. ``--toy`` trains a very small network briefly.
 """
 
 from __future__ import annotations

@@ -24,13 +24,22 @@ METRICS = {
 
 
 def run(judge: Path, pairs: list[Pair], outputs: dict[str, Path], folder: Path, *, only: str) -> dict[str, Any]:
-    """Scores of the judges in ``judge`` (a folder set up by its own ``setup.sh``); writes items and scores to ``folder``."""
+    """Scores of the judges in ``judge``, a folder set up by its own ``setup.sh``; items and scores go to ``folder``."""
     items = folder / "items.jsonl"
     with items.open("w") as file:
         for pair in pairs:
             file.write(json.dumps(_item(pair, outputs[pair.name])) + "\n")
     python = judge / "venv" / "bin" / "python"
-    command = [str(python), str(judge / "judge.py"), "vc", str(items), "--only", only, "--out", str(folder / "scored.jsonl")]
+    command = [
+        str(python),
+        str(judge / "judge.py"),
+        "vc",
+        str(items),
+        "--only",
+        only,
+        "--out",
+        str(folder / "scored.jsonl"),
+    ]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     (folder / "judge.txt").write_text(text)
     return summary(text)

@@ -56,7 +56,9 @@ def from_manifest(manifest: Path, *, corpus: str, split: str) -> list[Recording]
     return [Recording(manifest.parent / r["path"], r["speaker"], float(r["seconds"]), r["text"]) for r in kept]
 
 
-def make_pairs(recordings: list[Recording], *, reference_seconds: float, per_pair: int = 1, seed: int = 0) -> list[Pair]:
+def make_pairs(
+    recordings: list[Recording], *, reference_seconds: float, per_pair: int = 1, seed: int = 0
+) -> list[Pair]:
     """``per_pair`` sources for every ordered pair of speakers.
 
     Args:
@@ -76,12 +78,16 @@ def make_pairs(recordings: list[Recording], *, reference_seconds: float, per_pai
     rest = {speaker: items[SCORED:] for speaker, items in by_speaker.items()}
     references = {speaker: _until(items, reference_seconds) for speaker, items in rest.items()}
     # the end of the list first, so that sources are rarely in a matching set of their own speaker
-    sources = {s: [r for r in items[::-1] if SOURCE_SECONDS[0] <= r.seconds <= SOURCE_SECONDS[1]] for s, items in rest.items()}
+    sources = {
+        s: [r for r in items[::-1] if SOURCE_SECONDS[0] <= r.seconds <= SOURCE_SECONDS[1]] for s, items in rest.items()
+    }
     pairs, used = [], dict.fromkeys(by_speaker, 0)
     for source, target in itertools.permutations(sorted(by_speaker), 2):
         for _ in range(per_pair):
             if not sources[source]:
-                raise SystemExit(f"speaker {source}: no recording of {SOURCE_SECONDS[0]}-{SOURCE_SECONDS[1]} s to convert")
+                raise SystemExit(
+                    f"speaker {source}: no recording of {SOURCE_SECONDS[0]}-{SOURCE_SECONDS[1]} s to convert"
+                )
             chosen = sources[source][used[source] % len(sources[source])]
             used[source] += 1
             pairs.append(

@@ -61,7 +61,7 @@ class DinoSR(nn.Module):
         logits = torch.stack([head(hidden).float() for head in self.heads])  # (L, M, K)
         loss = functional.cross_entropy(logits.flatten(0, 1), codes.flatten())
         correct = (logits.argmax(-1) == codes).float().mean()
-        used = sum(layer.unique().numel() for layer in codes) / self.counts.numel()
+        used = sum(len(torch.bincount(layer).nonzero()) for layer in codes) / self.counts.numel()
         return {"total": loss, "masked_accuracy": correct.detach(), "used_codes": torch.tensor(used)}
 
     @torch.no_grad()

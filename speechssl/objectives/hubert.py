@@ -52,5 +52,5 @@ class MaskedUnits(nn.Module):
         logits = projected @ functional.normalize(self.codes.float(), dim=-1).T / self.temperature
         loss = functional.cross_entropy(logits, units[mask])
         correct = (logits.argmax(-1) == units[mask]).float().mean()
-        used = logits.argmax(-1).unique().numel() / logits.shape[-1]
+        used = len(torch.bincount(logits.argmax(-1)).nonzero()) / logits.shape[-1]
         return {"total": loss, "masked_accuracy": correct.detach(), "predicted_units": torch.tensor(used)}

@@ -76,8 +76,8 @@ class PhoneStates(nn.Module):
     def _retrieval(self, frames: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
         """Loss, and share of frames whose nearest frame of another crop has their phone."""
         crop = torch.arange(len(frames), device=frames.device)[:, None].expand_as(states)
-        chosen = (states != IGNORE).nonzero()
-        chosen = chosen[torch.randperm(len(chosen), device=frames.device)[:RETRIEVAL_FRAMES]].unbind(1)
+        known = (states != IGNORE).nonzero()
+        chosen = known[torch.randperm(len(known), device=frames.device)[:RETRIEVAL_FRAMES]].unbind(1)
         with torch.autocast(frames.device.type, enabled=False):
             unit = functional.normalize(frames[chosen].float(), dim=-1)  # (F, D)
             similarity = unit @ unit.T / self.temperature

@@ -110,14 +110,14 @@ def test_each_converter_is_its_function(system, two):
     near = retrieval.nearest(keys, voice.keys, k=4)
     wide = retrieval.nearest(keys, voice.keys, k=16)
     path = wide.indices.gather(1, converters.best_path(voice.keys, wide, voice.follows(), join_weight=0.7)[:, None])
-    local = retrieval.nearest(keys, voice.keys, k=32)
+    local = retrieval.nearest(keys, voice.keys, k=16)
     expected = {
         "distance": converters.weighted_mean(voice.values, near.indices, converters.distance_weights(near)),
         "continuous": voice.values[path[:, 0]].float(),
         "transport": converters.fit_transport(values, voice.values)(values),
         "shift": converters.shift(
             values,
-            converters.Surroundings(values, converters.own_neighbours(keys, keys, k=32)),
+            converters.Surroundings(values, retrieval.nearest(keys, keys, k=16)),
             converters.Surroundings(voice.values, local),
         ),
     }
