@@ -155,13 +155,26 @@ def _ready(recipe: Recipe) -> UnitEncoder:
 
 def _begin(recipe: Recipe) -> None:
     import signal
+    import threading
 
     import torch
 
     # Ctrl-C is for the process that hands out the work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _ready(recipe)
+
+
+def _end_with_parent() -> None:
+    """Leave when the process that hands out the work is killed; the pool alone would wait for ever."""
+    import multiprocessing
+    import os
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _one(recipe: Recipe, index: int, entry: Entry) -> tuple[int, dict[str, Any]]:

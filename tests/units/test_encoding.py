@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,71 @@ def test_killed_and_run_again_the_output_is_byte_equal(recipe: Recipe, recording
     assert visible(out) == visible(tmp_path / "whole")
     assert check(out).sound
     assert not list(out.glob(".*.part"))
+
+
+ORPHANS = """
+import sys, threading, multiprocessing, os, signal, time
+from speechssl.units.encoding import encode
+from speechssl.units.workers import Recipe
+def blow():
+    while len(multiprocessing.active_children()) < 2:
+        time.sleep(0.05)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+if __name__ == "__main__":
+    threading.Thread(target=blow, daemon=True).start()
+    encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3], num_workers=2)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_workers_do_not_outlive_a_killed_parent(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(ORPHANS)
+    models = f"{recipe.codebook}|{recipe.model}"
+    command = [sys.executable, str(script), str(recordings / "list.jsonl"), models, str(tmp_path / "out")]
+    told = subprocess.run(command, check=False, timeout=250, capture_output=True, text=True)
+    assert told.returncode == -signal.SIGKILL, told.stderr
+    pids = told.stdout.split()
+    assert len(pids) == 2
+    # a worker that is still importing notices once it is through
+    deadline = time.monotonic() + 120
+    while any(_runs(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not any(_runs(pid) for pid in pids)
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return (
+            "script.py" in Path(f"/proc/{pid}/cmdline").read_text()
+            or "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+        )
+    except OSError:
+        return False
+
+
+LIMITED = """
+import resource, sys
+from speechssl.units.encoding import encode
+from speechssl.units.workers import Recipe
+resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3], block=3)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of another kind")
+def test_a_full_disk_is_said_and_nothing_is_lost(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    source, out = recordings / "list.jsonl", tmp_path / "out"
+    command = [sys.executable, "-c", LIMITED, str(source), f"{recipe.codebook}|{recipe.model}", str(out)]
+    told = subprocess.run(command, check=False, timeout=250, capture_output=True, text=True)
+    assert told.returncode == 1
+    assert "InputError: cannot write to" in told.stderr or "CheckpointError: cannot write" in told.stderr
+    assert not check(out).sound
+    encode([source], recipe, out, block=3)
+    encode([source], recipe, tmp_path / "whole", block=3)
+    assert visible(out) == visible(tmp_path / "whole")
 
 
 def test_nothing_is_done_twice(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
