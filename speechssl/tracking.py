@@ -1,0 +1,118 @@
+"""F0 by autocorrelation and the best path through its peaks: as good to synthesise from as Harvest, 30 times faster.
+
+It leans towards voiced, because a fading or hoarse vowel called unvoiced is heard as a whisper. Resynthesis by WORLD of
+121 s of read speech (six LibriSpeech speakers) with the F0 of DIO, Harvest and this: PESQ 2.11, 2.84, 2.88; STOI 0.927,
+0.962, 0.961; DNSMOS 2.74, 2.96, 2.94 (the recordings: 3.27); seconds per 10 s of speech 0.10, 2.2, 0.07. With a
+threshold of 0.15 PESQ would be 2.99, but white noise voiced throughout; here 1 in 100 of its frames is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+RATE = 16_000  # Hz of what comes in
+LOW_RATE = 8000  # Hz at which periods are measured
+FLOOR, CEILING = 60.0, 500.0  # Hz: low creaky men to excited women and children
+WINDOW = 0.045  # seconds: nearly three periods of the lowest voice
+CANDIDATES = 6  # peaks kept per frame
+VOICING = 0.25  # strength of the unvoiced candidate; Praat has 0.45
+SILENCE = 0.01  # of the loud peaks; below, a frame is rather unvoiced
+OCTAVE_COST = 0.02  # per octave below the ceiling, so that not two periods are taken for one
+JUMP_COST = 0.35  # per octave between neighbouring frames
+CHANGE_COST = 0.14  # between voiced and unvoiced
+
+
+def track(samples: Array, times: Array) -> Array:
+    """F0 of a stretch of sound; the loud peaks and the path are those of the whole stretch, 30 s or so.
+
+    Args:
+        samples: (T,) at 16 kHz.
+        times: (F,) seconds, rising, about 5 ms apart.
+    Returns:
+        (F,) float64 Hz, 0 where unvoiced.
+    Source: Boersma 1993, Accurate short-term analysis of the fundamental frequency; refined by WORLD's StoneMask.
+    """
+    from scipy import signal
+
+    low = signal.resample_poly(samples, 1, RATE // LOW_RATE).astype(np.float32)
+    if len(times) == 0 or not low.any():
+        return np.zeros(len(times))
+    correlation, peaks = _autocorrelation(low, np.round(times * LOW_RATE).astype(np.int64))
+    hertz, strength = _candidates(correlation)
+    relative = peaks / max(float(np.percentile(peaks, 99)), 1e-9)
+    unvoiced = VOICING + np.maximum(0, 2 - relative * (1 + VOICING) / SILENCE)
+    coarse = _best_path(hertz, strength, unvoiced)
+    return _refined(samples, coarse, times)
+
+
+def _autocorrelation(low: Array, centres: Array) -> tuple[Array, Array]:
+    """(F, lags) normalised to 1 at lag 0 and freed of the window's own decay, and (F,) the highest absolute sample."""
+    from scipy import fft
+
+    half = int(WINDOW * LOW_RATE) // 2
+    padded = np.pad(low, (half, half + max(0, int(centres[-1]) - len(low) + 1)))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, 2 * half)[centres]
+    frames = frames - frames.mean(axis=1, keepdims=True)
+    window = np.hanning(2 * half + 2)[1:-1].astype(np.float32)
+    lags = int(LOW_RATE / FLOOR) + 3
+
+    def correlate(windowed: Array) -> Array:
+        power = np.abs(fft.rfft(windowed, 512)) ** 2
+        return np.asarray(fft.irfft(power)[:, :lags])
+
+    own, product = correlate(window[None]), correlate(frames * window)
+    normalised = product / np.maximum(product[:, :1], 1e-12) / (own / own[:, :1])
+    return normalised, np.abs(frames).max(axis=1)
+
+
+def _candidates(correlation: Array) -> tuple[Array, Array]:
+    """(F, K) Hz and strength of the highest peaks, each placed by the parabola through its three samples."""
+    first = int(LOW_RATE / CEILING)
+    before, at, after = correlation[:, first - 1 : -2], correlation[:, first:-1], correlation[:, first + 1 :]
+    peak = (at > before) & (at >= after) & (at > 0)
+    bend = np.where(peak, before - 2 * at + after, -1.0)
+    offset = np.where(peak, 0.5 * (before - after) / bend, 0.0)
+    lag = np.arange(first, first + at.shape[1]) + offset
+    height = np.minimum(at - 0.25 * (before - after) * offset, 1.0) - OCTAVE_COST * np.log2(FLOOR * lag / LOW_RATE)
+    strength = np.where(peak, height, -1.0)
+    best = np.argpartition(-strength, CANDIDATES, axis=1)[:, :CANDIDATES]
+    return LOW_RATE / np.take_along_axis(lag, best, 1), np.take_along_axis(strength, best, 1)
+
+
+def _best_path(hertz: Array, strength: Array, unvoiced: Array) -> Array:
+    """(F,) Hz, 0 where unvoiced: the candidates whose strength less the cost of jumps is highest in sum."""
+    gain = np.concatenate([unvoiced[:, None], strength], axis=1)
+    pitch = np.log2(hertz)
+    cost = np.full((len(hertz) - 1, CANDIDATES + 1, CANDIDATES + 1), CHANGE_COST)
+    cost[:, 0, 0] = 0
+    cost[:, 1:, 1:] = JUMP_COST * np.abs(pitch[:-1, :, None] - pitch[1:, None, :])
+    total, states = -gain[0], np.arange(CANDIDATES + 1)
+    back = np.zeros(gain.shape, dtype=np.int64)
+    for index in range(1, len(gain)):
+        arriving = total[:, None] + cost[index - 1]
+        back[index] = arriving.argmin(axis=0)
+        total = arriving[back[index], states] - gain[index]
+    chosen = np.zeros(len(gain), dtype=np.int64)
+    chosen[-1] = int(total.argmin())
+    for index in range(len(gain) - 1, 0, -1):
+        chosen[index - 1] = back[index, chosen[index]]
+    found: Array = np.concatenate([np.zeros((len(hertz), 1)), hertz], axis=1)[np.arange(len(gain)), chosen]
+    return found
+
+
+def _refined(samples: Array, coarse: Array, times: Array) -> Array:
+    """By the instantaneous frequency of the harmonics, where WORLD's StoneMask trusts it."""
+    import warnings
+
+    with warnings.catch_warnings():
+        # its import asks pkg_resources for its version, which warns
+        warnings.simplefilter("ignore")
+        import pyworld
+    fine = pyworld.stonemask(np.ascontiguousarray(samples, dtype=np.float64), coarse, times, RATE)
+    refined: Array = np.where(fine > 0, fine, coarse)
+    return refined

@@ -1,0 +1,112 @@
+"""The F0 tracker: known pitches, a slow search for the best path, and what must not be called voiced."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import speechssl
+from speechssl import audio, tracking
+
+RATE = 16_000
+CLIP = Path(speechssl.__file__).parent / "models" / "clips" / "dan_sentence.opus"
+
+
+def buzz(hertz: np.ndarray) -> np.ndarray:
+    """Harmonics below 7 kHz of a pitch given sample by sample, falling by 6 dB an octave."""
+    phase = 2 * np.pi * np.cumsum(hertz) / RATE
+    return sum(np.cos(k * phase) * (k * hertz < 7000) / k for k in range(1, 100))
+
+
+def times(samples: np.ndarray) -> np.ndarray:
+    return np.arange(len(samples) // 80 + 1) * 0.005
+
+
+@pytest.mark.parametrize("hertz", [62, 80, 100, 151, 220, 333, 480])
+@pytest.mark.parametrize("level", [1.0, 1e-4])
+def test_a_steady_pitch_is_found(hertz: float, level: float) -> None:
+    samples = level * buzz(np.full(RATE, float(hertz)))
+    found = tracking.track(samples, times(samples))[10:-10]
+    np.testing.assert_allclose(found, hertz, rtol=0.005)
+
+
+def test_a_gliding_pitch_is_followed_in_time() -> None:
+    hertz = 150 * 2 ** (0.7 * np.sin(2 * np.pi * 1.5 * np.arange(2 * RATE) / RATE))
+    found = tracking.track(buzz(hertz), times(hertz))[10:-10]
+    np.testing.assert_allclose(found, hertz[::80][10 : 10 + len(found)], rtol=0.02)
+
+
+def test_noise_around_it_does_not_hide_a_pitch() -> None:
+    samples = buzz(np.full(RATE, 130.0))
+    noisy = samples + samples.std() * 10 ** (-5 / 20) * np.random.default_rng(0).standard_normal(RATE)
+    found = tracking.track(noisy, times(noisy))[10:-10]
+    assert (np.abs(found / 130 - 1) < 0.03).mean() > 0.95
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_white_noise_and_silence_are_unvoiced(seed: int) -> None:
+    noise = np.random.default_rng(seed).standard_normal(2 * RATE)
+    assert (tracking.track(noise, times(noise)) > 0).mean() < 0.03
+    assert not tracking.track(np.zeros(RATE), times(np.zeros(RATE))).any()
+
+
+def test_pauses_between_words_are_unvoiced() -> None:
+    samples = np.concatenate([buzz(np.full(8000, 120.0)), np.zeros(8000), buzz(np.full(8000, 120.0))])
+    samples += 1e-3 * np.random.default_rng(0).standard_normal(len(samples))
+    voiced = tracking.track(samples, times(samples)) > 0
+    assert voiced[8:92].all()
+    assert not voiced[110:190].any()
+    assert voiced[208:290].all()
+
+
+@pytest.mark.parametrize("length", [0, 1, 5, 79, 160, 400])
+def test_the_shortest_sounds_give_their_frames(length: int) -> None:
+    samples = np.random.default_rng(0).standard_normal(length)
+    found = tracking.track(samples, times(samples))
+    assert found.shape == (length // 80 + 1,)
+    assert np.isfinite(found).all()
+    assert len(tracking.track(samples, np.zeros(0))) == 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10**6), st.integers(2, 5))
+def test_the_path_is_the_best_of_all(seed: int, frames: int) -> None:
+    random = np.random.default_rng(seed)
+    hertz = 60 * 2 ** (3 * random.random((frames, tracking.CANDIDATES)))
+    strength, unvoiced = random.random((frames, tracking.CANDIDATES)), 0.8 * random.random(frames)
+
+    def worth(path: tuple[int, ...]) -> float:
+        total = sum(unvoiced[i] if s == 0 else strength[i, s - 1] for i, s in enumerate(path))
+        for i, (a, b) in enumerate(itertools.pairwise(path)):
+            if a and b:
+                total -= tracking.JUMP_COST * abs(np.log2(hertz[i, a - 1] / hertz[i + 1, b - 1]))
+            elif a or b:
+                total -= tracking.CHANGE_COST
+        return float(total)
+
+    # all paths of few candidates; with five frames only every third state, to stay within a second
+    states = range(tracking.CANDIDATES + 1) if frames < 5 else range(0, tracking.CANDIDATES + 1, 3)
+    if frames == 5:
+        strength[:, [i for i in range(tracking.CANDIDATES) if (i + 1) % 3]] = -10
+    best = max(itertools.product(states, repeat=frames), key=worth)
+    expected = [0.0 if s == 0 else hertz[i, s - 1] for i, s in enumerate(best)]
+    np.testing.assert_allclose(tracking._best_path(hertz, strength, unvoiced), expected)
+
+
+def test_it_agrees_with_harvest_on_speech() -> None:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pyworld
+    samples = audio.read_mono(CLIP, RATE).samples.double().numpy()[: 3 * RATE]
+    reference, when = pyworld.harvest(samples, RATE)
+    found = tracking.track(samples, when)
+    both = (found > 0) & (reference > 0)
+    assert both.mean() > 0.9 * (reference > 0).mean()
+    assert (np.abs(np.log2(found[both] / reference[both])) < 0.1).mean() > 0.9
