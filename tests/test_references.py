@@ -141,7 +141,7 @@ def test_a_second_speaker_is_named() -> None:
 
 def test_poor_coverage_is_said_and_good_is_not() -> None:
     numbers = {"mean": 0.5, "p5": 0.3, "p50": 0.5, "p95": 0.7, "own_mean": 0.8, "own_p5": 0.6, "own_p50": 0.8}
-    assert "only 20 % of the source" in made_up(coverage=Coverage(**numbers, own_p95=0.9, covered=0.2)).verdict
+    assert "only 20 % of it finds" in made_up(coverage=Coverage(**numbers, own_p95=0.9, covered=0.2)).verdict
     assert made_up(coverage=Coverage(**numbers, own_p95=0.9, covered=0.8)).remarks == ()
     assert made_up(coverage=Coverage(**numbers, own_p95=math.nan, covered=math.nan)).remarks == ()
 
