@@ -83,10 +83,10 @@ class Coverage:
         mean, p5, p50, p95: mean and percentiles over source frames of the similarity to the best voice frame.
         own_mean, own_p5, own_p50, own_p95: the same for frames of the voice itself, whose best is sought in other
             recordings or more than a second away; nan if there is nowhere else to search.
-        covered: share of source frames that find a voice frame at least as near as 95 of 100 voice frames find theirs. It
-            tells whether the sounds and the microphone are alike, not whether there is enough: with the embedded encoder
-            a speaker covers himself to 0.9 from 3 s to a minute of voice, other speakers to 0.8, and 0.1 to 0.3 where
-            the recordings differ most. The mean rises with the amount: 0.58, 0.72, 0.79 for 3, 12 and 60 s.
+        covered: share of source frames that find a voice frame at least as near as 95 of 100 voice frames find theirs.
+            It tells whether sounds and microphone are alike, not whether there is enough: with the embedded encoder a
+            speaker covers himself to 0.9 from 3 s to a minute of voice, other speakers to 0.8, and 0.1 to 0.3 where the
+            recordings differ most. The mean rises with the amount: 0.58, 0.72 and 0.79 for 3, 12 and 60 s.
     """
 
     mean: float
@@ -399,8 +399,8 @@ def _uncovered(report: ReferenceReport) -> str | None:
     if report.coverage is None or not report.coverage.covered < POOR_COVERAGE:
         return None
     return (
-        f"the source sounds unlike these recordings: only {100 * report.coverage.covered:.0f} % of it finds a sound as near "
-        "as they find among themselves; recordings in its language and from a similar microphone would help"
+        f"the source sounds unlike these recordings: only {100 * report.coverage.covered:.0f} % of it finds a sound as "
+        "near as they find among themselves; recordings in its language and from a similar microphone would help"
     )
 
 
