@@ -139,7 +139,7 @@ class SpeakerCrops:
 def levelled(mel: np.ndarray) -> np.ndarray:
     """Mean over time and bands taken off, which is the recording's level; scaled to about unit spread.
 
-    Not each band's own mean: a voice's average spectrum tells of it. Random channels in training say how far to trust it.
+    Not each band's own mean: a voice's average spectrum tells of it. Random channels in training say how far to trust.
     """
     return ((mel - mel.mean()) / SCALE).astype(np.float32)
 

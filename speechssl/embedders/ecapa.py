@@ -29,6 +29,8 @@ class Ecapa(nn.Module):
         scale: parts a Res2Net block splits its channels into.
         bottleneck: channels of the attention and of the squeeze.
         pooled: channels over which statistics are taken; ``3 * channels`` in the paper.
+        plain: statistics of the input itself beside the network's (``plain_statistics``), for frames that are pairs of
+            log-mel frames; the last map sees both.
         padding: ``"reflect"`` as speechbrain has it, or ``"zeros"``, which costs less.
     """
 
@@ -43,6 +45,7 @@ class Ecapa(nn.Module):
         scale: int = 8,
         bottleneck: int = 128,
         pooled: int | None = None,
+        plain: bool = False,
         padding: Padding = "reflect",
     ) -> None:
         super().__init__()
@@ -52,18 +55,39 @@ class Ecapa(nn.Module):
         self.blocks = nn.ModuleList([first, *blocks])
         self.mfa = _Layer(len(dilations) * channels, pooled, 1)
         self.asp = _AttentiveStatistics(pooled, bottleneck)
-        self.asp_bn = nn.BatchNorm1d(2 * pooled)
-        self.fc = nn.Conv1d(2 * pooled, dim, 1)
+        self.plain = plain
+        size = 2 * pooled + (5 * input_dim // 2 if plain else 0)
+        self.asp_bn = nn.BatchNorm1d(size)
+        self.fc = nn.Conv1d(size, dim, 1)
 
     def forward(self, frames: Tensor) -> Tensor:
+        found: Tensor = self.fc(self.asp_bn(self.statistics(frames))[..., None])
+        return found[..., 0]
+
+    def statistics(self, frames: Tensor) -> Tensor:
+        """Attentive means and standard deviations (B, 2 * pooled), and the plain ones: what the last map works on."""
         x = self.blocks[0](frames.transpose(1, 2))  # (B, C, T)
         outputs = []
         for block in self.blocks[1:]:
             x = block(x)
             outputs.append(x)
-        pooled = self.asp(self.mfa(torch.cat(outputs, dim=1)))  # (B, 2P)
-        found: Tensor = self.fc(self.asp_bn(pooled)[..., None])
-        return found[..., 0]
+        found: Tensor = self.asp(self.mfa(torch.cat(outputs, dim=1)))
+        return torch.cat([found, plain_statistics(frames)], dim=1) if self.plain else found
+
+
+def plain_statistics(frames: Tensor) -> Tensor:
+    """Statistics (B, 5 * bands) over time of pairs of log-mel frames (B, T, 2 * bands), T >= 2.
+
+    Mean and standard deviation of every band, standard deviation of its change over 20 ms, and mean and standard
+    deviation in the louder 65 % of the frames, which are mostly speech.
+    """
+    mel = frames.float().unflatten(2, (2, -1)).flatten(1, 2)  # (B, 2T, bands)
+    change = mel[:, 2:] - mel[:, :-2]
+    level = mel.mean(2)
+    loud = (level > torch.quantile(level, 0.35, dim=1, keepdim=True)).float()[:, None]
+    loud_mean, loud_spread = _statistics(mel.transpose(1, 2), loud / loud.sum(2, keepdim=True).clamp(min=1))
+    spreads = [mel.std(1, correction=0), change.std(1, correction=0)]
+    return torch.cat([mel.mean(1), *spreads, loud_mean, loud_spread], dim=1)
 
 
 def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -151,9 +175,10 @@ class _AttentiveStatistics(nn.Module):
 
     def _first_layer(self, x: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
         """The convolution of (x, mean, deviation), without repeating the last two over time."""
-        conv = self.tdnn.conv
-        varying, fixed = conv.weight[:, : x.shape[1]], conv.weight[:, x.shape[1] :, 0]
-        of_utterance = torch.cat([mean, deviation], dim=1) @ fixed.T + conv.bias
+        weight: Tensor = self.tdnn.conv.weight
+        bias = self.tdnn.conv.bias if self.tdnn.conv.bias is not None else weight.new_zeros(weight.shape[0])
+        varying, fixed = weight[:, : x.shape[1]], weight[:, x.shape[1] :, 0]
+        of_utterance = torch.cat([mean, deviation], dim=1) @ fixed.T + bias
         return nn.functional.conv1d(x, varying) + of_utterance[..., None]
 
 

@@ -130,7 +130,9 @@ class DinoHead(nn.Module):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         narrow = functional.normalize(self.layers(embeddings).float(), dim=-1)
-        return narrow @ functional.normalize(self.prototypes, dim=-1).T
+        # divided by a temperature of 0.04, cosines in bfloat16 would be too coarse
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return narrow @ functional.normalize(self.prototypes.float(), dim=-1).T
 
 
 class CollapseWatch(nn.Module):

@@ -1,0 +1,209 @@
+"""Measure verification on a trial list: embeddings computed once a file, then every number with its interval."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechssl import audio, checkpoints, metrics
+from speechssl.calibration import Calibration
+from speechssl.errors import InputError
+from speechssl.trials import Trial, check_audio, speaker_of
+
+if TYPE_CHECKING:
+    from speechssl.interfaces import Embedder
+
+Floats = NDArray[np.float64]
+PRIORS = (0.01, 0.05)  # of a target, for the detection costs; those of VoxCeleb and of NIST
+
+
+def embed_files(
+    names: Sequence[str],
+    root: str | Path,
+    embedder: Embedder,
+    *,
+    cache: str | Path | None = None,
+    workers: int = 1,
+    advance: Callable[[str], None] = lambda _: None,
+) -> dict[str, Floats]:
+    """Unit embeddings (E,) of recordings, each computed once whatever happens in between.
+
+    Args:
+        names: paths relative to ``root``.
+        cache: folder of embeddings by content and model: renamed or repeated files are not computed again.
+        workers: threads; the numbers do not depend on it.
+        advance: called with each name when it is done.
+    Raises:
+        InputError: recordings that cannot be read or embedded; all of them, up to twenty, are named.
+    """
+    place = None if cache is None else Path(cache) / hashlib.sha256(embedder.origin.encode()).hexdigest()[:16]
+
+    def work(name: str) -> Floats | str:
+        try:
+            found = _embedded(Path(root) / name, embedder, place)
+        except InputError as error:
+            return str(error)
+        advance(name)
+        return found
+
+    unique = sorted(set(names))
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        results = dict(zip(unique, pool.map(work, unique), strict=True))
+    failed = [f"{name} ({result})" for name, result in results.items() if isinstance(result, str)]
+    if failed:
+        raise InputError(f"{len(failed)} of {len(unique)} recordings cannot be embedded: {'; '.join(failed[:20])}")
+    return {name: result for name, result in results.items() if not isinstance(result, str)}
+
+
+def score_trials(
+    trials: Sequence[Trial], embeddings: dict[str, Floats], *, cohort: NDArray[np.floating[Any]] | None = None
+) -> Floats:
+    """Cosine of every trial (N,), or its AS-norm with a cohort (K, E)."""
+    names = sorted(embeddings)
+    place = {name: number for number, name in enumerate(names)}
+    matrix = np.stack([embeddings[name] for name in names]).astype(np.float64)
+    first = np.array([place[trial.enrolment] for trial in trials])
+    second = np.array([place[trial.test] for trial in trials])
+    scores = np.empty(len(trials))
+    for start in range(0, len(trials), 65536):
+        part = slice(start, start + 65536)
+        scores[part] = np.einsum("ne,ne->n", matrix[first[part]], matrix[second[part]])
+    if cohort is None:
+        return scores
+    mean, spread = _cohort_statistics(matrix, np.asarray(cohort, np.float64))
+    normalised: Floats = ((scores - mean[first]) / spread[first] + (scores - mean[second]) / spread[second]) / 2
+    return normalised
+
+
+def report(
+    trials: Sequence[Trial], scores: Floats, *, calibration: Calibration | None = None, draws: int = 500, seed: int = 0
+) -> dict[str, Any]:
+    """Every number about scored trials, JSON-able; rates are fractions.
+
+    Args:
+        calibration: for Cllr and actual costs; without one these are left out, for raw scores are no ratios.
+        draws, seed: of the intervals over speakers.
+    """
+    labels = np.array([trial.is_target for trial in trials])
+    sides = [np.array([speaker_of(getattr(trial, side)) for trial in trials]) for side in ("enrolment", "test")]
+    curve = metrics.roc(scores, labels)
+    interval = metrics.bootstrap(metrics.eer_of, scores, labels, *sides, draws=draws, seed=seed)
+    found: dict[str, Any] = {
+        "trials": len(trials),
+        "targets": int(labels.sum()),
+        "speakers": len(set(sides[0]) | set(sides[1])),
+        "eer": metrics.eer_of(curve),
+        "eer_interval_95": [interval.low, interval.high],
+        "eer_interpolated": metrics.eer_interpolated_of(curve),
+        "min_dcf": {f"{prior:g}": metrics.min_dcf_of(curve, prior) for prior in PRIORS},
+        "min_cllr": metrics.min_cllr_of(curve),
+    }
+    if calibration is not None:
+        llrs = calibration.scale * scores + calibration.offset
+        found["cllr"] = metrics.cllr(llrs, labels)
+        found["act_dcf"] = {f"{prior:g}": metrics.act_dcf(llrs, labels, prior=prior) for prior in PRIORS}
+        miss, false_alarm = metrics.rates_at(curve, calibration.threshold)
+        found["at_threshold"] = {"threshold": calibration.threshold, "miss": miss, "false_alarm": false_alarm}
+    limit = calibration.threshold if calibration else _equal_error_threshold(curve)
+    found["speakers_worst_first"] = speaker_errors(trials, scores, limit)
+    return found
+
+
+def speaker_errors(trials: Sequence[Trial], scores: Floats, threshold: float) -> list[dict[str, Any]]:
+    """Of every speaker: misses, false alarms, and whom he or she is taken for most often; worst first."""
+    targets: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    missed: Counter[str] = Counter()
+    accepted: Counter[str] = Counter()
+    confused: dict[str, Counter[str]] = {}
+    for trial, value in zip(trials, scores.tolist(), strict=True):
+        one, two = speaker_of(trial.enrolment), speaker_of(trial.test)
+        for side, other in {(one, two), (two, one)}:
+            (targets if trial.is_target else others)[side] += 1
+            if trial.is_target and value < threshold:
+                missed[side] += 1
+            elif not trial.is_target and value >= threshold:
+                accepted[side] += 1
+                confused.setdefault(side, Counter())[other] += 1
+    rows: list[dict[str, Any]] = [
+        {
+            "speaker": name,
+            "miss": missed[name] / targets[name] if targets[name] else None,
+            "false_alarm": accepted[name] / others[name] if others[name] else None,
+            "taken_for": dict(confused.get(name, Counter()).most_common(3)),
+        }
+        for name in sorted(set(targets) | set(others))
+    ]
+    return sorted(rows, key=lambda row: -((row["miss"] or 0) + (row["false_alarm"] or 0)))
+
+
+def evaluate(
+    trials: Sequence[Trial],
+    root: str | Path,
+    embedder: Embedder,
+    *,
+    calibration: Calibration | None = None,
+    cohort: NDArray[np.floating[Any]] | None = None,
+    cache: str | Path | None = None,
+    workers: int = 1,
+    draws: int = 500,
+    advance: Callable[[str], None] = lambda _: None,
+) -> tuple[dict[str, Any], Floats]:
+    """Embed, score and measure; returns the report and the scores (N,).
+
+    Raises:
+        InputError: missing recordings (all listed at once), or as ``embed_files``.
+    """
+    check_audio(trials, root)
+    names = [side for trial in trials for side in (trial.enrolment, trial.test)]
+    embeddings = embed_files(names, root, embedder, cache=cache, workers=workers, advance=advance)
+    scores = score_trials(trials, embeddings, cohort=cohort)
+    return {"model": embedder.origin, **report(trials, scores, calibration=calibration, draws=draws)}, scores
+
+
+def _embedded(path: Path, embedder: Embedder, place: Path | None) -> Floats:
+    if place is None:
+        return np.asarray(embedder.embed(audio.read(path)).vector.numpy(), np.float64)
+    target = place / f"{checkpoints.sha256_of(path)}.npy"
+    if target.exists():
+        try:
+            return np.asarray(np.load(target, allow_pickle=False), np.float64)
+        except (ValueError, EOFError, OSError):
+            target.unlink(missing_ok=True)  # damaged: computed anew
+    vector = embedder.embed(audio.read(path)).vector.numpy()
+    place.mkdir(parents=True, exist_ok=True)
+    temporary = place / f".{target.name}.{os.getpid()}.{id(vector)}.part"
+    with temporary.open("wb") as file:
+        np.save(file, vector)
+    os.replace(temporary, target)
+    return np.asarray(vector, np.float64)
+
+
+def _cohort_statistics(matrix: Floats, cohort: Floats) -> tuple[Floats, Floats]:
+    """Mean and spread (M,) of each row's 200 highest cosines with the cohort."""
+    if len(cohort) < 2:
+        raise InputError(f"a cohort of {len(cohort)} speaker(s); at least two needed")
+    count = min(200, len(cohort))
+    highest = np.partition(matrix @ cohort.T, len(cohort) - count, axis=1)[:, -count:]
+    return highest.mean(1), np.maximum(highest.std(1, ddof=1), 1e-6)
+
+
+def _equal_error_threshold(curve: metrics.Roc) -> float:
+    return float(curve.thresholds[np.argmin(np.abs(curve.miss - curve.false_alarm))])
+
+
+def save_report(path: str | Path, found: dict[str, Any]) -> Path:
+    """Write a report as JSON, whole or not at all."""
+    target = Path(path)
+    with checkpoints.atomic_path(target) as temporary:
+        temporary.write_text(json.dumps(found, indent=2, ensure_ascii=False), encoding="utf-8")
+    return target

@@ -1,0 +1,208 @@
+"""Trial lists: read the formats in use, write a balanced one for a folder of speakers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechssl.errors import InputError
+
+SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aiff", ".aif"}
+LABELS = {"1": True, "0": False, "target": True, "nontarget": False, "true": True, "false": False}
+# names of the three columns of a CSV
+COLUMNS = (("enrolment", "enrollment", "enrol", "enroll"), ("test",), ("label", "target", "is_target"))
+LISTED = 20  # faults named in one message
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Two recordings, and whether one speaker speaks in both. Paths as the list has them, relative to an audio root."""
+
+    enrolment: str
+    test: str
+    is_target: bool
+
+
+def read_trials(path: str | Path) -> list[Trial]:
+    """Read a trial list.
+
+    Args:
+        path: lines ``1 a.wav b.wav`` (VoxCeleb), ``a b target`` (Kaldi), or a CSV whose header has ``enrolment`` (or
+            ``enrollment``), ``test`` and ``label``. Empty lines and lines that begin with # are passed over.
+    Raises:
+        InputError: missing, empty, or malformed lines: all of them are named, with file and line number.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the trial list {path}: {error}") from error
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
+    if not numbered:
+        raise InputError(f"{path} holds no trials; lines such as '1 a.wav b.wav' needed")
+    rows = _csv_rows(numbered) if "," in numbered[0][1] and "test" in numbered[0][1].lower() else _plain_rows(numbered)
+    trials, faults = [], []
+    for number, row in rows:
+        if row is None:
+            faults.append(f"{path}:{number}: {lines[number - 1].strip()[:80]!r}")
+        else:
+            trials.append(row)
+    if faults:
+        _refuse(faults, "malformed trial lines; '1 a.wav b.wav', 'a.wav b.wav target' or CSV needed")
+    return trials
+
+
+def write_trials(path: str | Path, trials: Iterable[Trial]) -> Path:
+    """Write VoxCeleb-style lines ``1 a.wav b.wav``.
+
+    Raises:
+        InputError: a path with a space, which this format cannot hold.
+    """
+    lines = []
+    for trial in trials:
+        if any(len(side.split()) != 1 for side in (trial.enrolment, trial.test)):
+            raise InputError(f"{trial.enrolment!r} or {trial.test!r} holds a space; rename it")
+        lines.append(f"{int(trial.is_target)} {trial.enrolment} {trial.test}\n")
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text("".join(lines), encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def speaker_of(recording: str) -> str:
+    """The speaker a path names: its first folder, else the file name up to the first - or _."""
+    parts = Path(recording).parts
+    parts = tuple(part for part in parts if part not in (".", "/"))
+    if len(parts) > 1:
+        return parts[0]
+    return parts[0].replace("_", "-").split("-")[0].split(".")[0]
+
+
+def session_of(recording: str) -> str:
+    """What was recorded in one go: the folder a file lies in, two levels or more below the root; else unknown."""
+    parts = Path(recording).parts
+    return "/".join(parts[:-1]) if len(parts) > 2 else ""
+
+
+def find_recordings(folder: str | Path) -> dict[str, list[str]]:
+    """Recordings of a folder ``speaker/**/file`` by speaker, paths relative to it, sorted.
+
+    Raises:
+        InputError: no such folder, or fewer than two speakers with recordings.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; one folder a speaker needed inside it")
+    found: dict[str, list[str]] = {}
+    for file in sorted(folder.rglob("*")):
+        relative = file.relative_to(folder)
+        if file.suffix.lower() in SUFFIXES and len(relative.parts) > 1 and not file.name.startswith("."):
+            found.setdefault(relative.parts[0], []).append(relative.as_posix())
+    if len(found) < 2:
+        raise InputError(f"{folder} holds recordings of {len(found)} speaker(s) in folders of their own; two needed")
+    return found
+
+
+def make_trials(
+    recordings: dict[str, list[str]], *, per_speaker: int = 50, seed: int = 0, other_sessions: bool = False
+) -> list[Trial]:
+    """A balanced list: of every speaker up to so many target trials, and as many non-target ones.
+
+    Args:
+        recordings: paths by speaker.
+        per_speaker: target trials of each speaker at most; all pairs if there are fewer.
+        seed: of the draw; the same seed gives the same list.
+        other_sessions: no target trial within one session (``session_of``), which a recording setup can give away.
+    Raises:
+        InputError: fewer than two speakers, or nobody with two recordings that may be paired.
+    """
+    import numpy as np
+
+    if len(recordings) < 2:
+        raise InputError(f"{len(recordings)} speaker(s); two needed for trials of different speakers")
+    rng = np.random.default_rng(seed)
+    trials: list[Trial] = []
+    for speaker in sorted(recordings):
+        pairs = _pairs(sorted(recordings[speaker]), other_sessions)
+        order = rng.permutation(len(pairs))[:per_speaker]
+        trials += [Trial(pairs[number][0], pairs[number][1], True) for number in order]
+    if not trials:
+        raise InputError("no speaker has two recordings that may be paired; give more recordings or allow one session")
+    return trials + _others(recordings, len(trials), rng)
+
+
+def check_audio(trials: Sequence[Trial], root: str | Path) -> None:
+    """Make sure that every recording is there.
+
+    Raises:
+        InputError: some are missing; all of them are counted, and the first twenty named.
+    """
+    names = sorted({side for trial in trials for side in (trial.enrolment, trial.test)})
+    missing = [name for name in names if not (Path(root) / name).is_file()]
+    if missing:
+        _refuse(missing, f"of {len(names)} recordings are missing under {root}")
+
+
+def _refuse(faults: list[str], what: str) -> None:
+    more = f" and {len(faults) - LISTED} more" if len(faults) > LISTED else ""
+    raise InputError(f"{len(faults)} {what}: {', '.join(faults[:LISTED])}{more}")
+
+
+def _plain_rows(numbered: list[tuple[int, str]]) -> list[tuple[int, Trial | None]]:
+    return [(number, _plain(line.split())) for number, line in numbered]
+
+
+def _plain(words: list[str]) -> Trial | None:
+    if len(words) != 3:
+        return None
+    if words[0].lower() in LABELS and words[2].lower() not in LABELS:
+        return Trial(words[1], words[2], LABELS[words[0].lower()])
+    if words[2].lower() in LABELS:
+        return Trial(words[0], words[1], LABELS[words[2].lower()])
+    return None
+
+
+def _csv_rows(numbered: list[tuple[int, str]]) -> list[tuple[int, Trial | None]]:
+    heading = [name.strip().lower() for name in next(csv.reader([numbered[0][1]]))]
+    first, second, label = (_column(heading, names) for names in COLUMNS)
+    if first is None or second is None or label is None:
+        return [(numbered[0][0], None)]
+    rows: list[tuple[int, Trial | None]] = []
+    for number, line in numbered[1:]:
+        cells = [cell.strip() for cell in next(csv.reader([line]))]
+        good = len(cells) == len(heading) and cells[label].lower() in LABELS and cells[first] and cells[second]
+        rows.append((number, Trial(cells[first], cells[second], LABELS[cells[label].lower()]) if good else None))
+    return rows
+
+
+def _column(heading: list[str], names: tuple[str, ...]) -> int | None:
+    return next((heading.index(name) for name in names if name in heading), None)
+
+
+def _pairs(files: list[str], other_sessions: bool) -> list[tuple[str, str]]:
+    pairs = [(one, two) for place, one in enumerate(files) for two in files[place + 1 :]]
+    if not other_sessions:
+        return pairs
+    return [(one, two) for one, two in pairs if session_of(one) != session_of(two)]
+
+
+def _others(recordings: dict[str, list[str]], count: int, rng: object) -> list[Trial]:
+    """``count`` different non-target trials, or all there are; the speakers of both sides drawn evenly."""
+    import numpy as np
+
+    assert isinstance(rng, np.random.Generator)
+    speakers = sorted(recordings)
+    sizes = [len(recordings[speaker]) for speaker in speakers]
+    possible = (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
+    found: dict[tuple[str, str], Trial] = {}
+    for _ in range(200 * count):
+        if len(found) >= min(count, possible):
+            break
+        sides = rng.choice(len(speakers), size=2, replace=False)
+        files = [recordings[speakers[side]] for side in sides]
+        one, two = (side[int(rng.integers(len(side)))] for side in files)
+        found.setdefault((min(one, two), max(one, two)), Trial(one, two, False))
+    return list(found.values())

@@ -1,0 +1,276 @@
+"""Is this the same speaker? Scores, calibrated decisions, and who of the enrolled it is, or nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechssl import audio, checkpoints
+from speechssl.calibration import Calibration, probability
+from speechssl.errors import InputError
+from speechssl.metrics import bayes_threshold
+from speechssl.signals import Embedding, Waveform, check_same_origin
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from speechssl.interfaces import Embedder
+    from speechssl.speakers import SpeakerDatabase
+
+MIN_SPEECH = 1.0  # seconds of speech below which no score is given
+FEW_SPEECH = 3.0  # seconds below which a score is given with a remark
+CLIPPED = 0.001  # share of clipped samples that is heard
+PIECE = 2.0  # seconds of the pieces in which two speakers are looked for
+SUSPICION = -2.0  # log-likelihood ratio of two parts being one speaker, below which two speakers are suspected
+COHORT = 200  # most similar cohort members that normalise a score
+
+
+@dataclass(frozen=True, eq=False)
+class Utterance:
+    """A recording that may be scored.
+
+    Args:
+        embedding: of the whole recording.
+        seconds: of speech in it.
+        remarks: what a person should know before trusting a decision; empty if nothing.
+    """
+
+    name: str
+    embedding: Embedding
+    seconds: float
+    sha256: str
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What ``verify`` found.
+
+    Args:
+        score: higher = rather the same speaker; ``scoring`` says on which scale.
+        llr: calibrated natural-log likelihood ratio; None without a calibration.
+        probability: of one speaker at ``prior``; None without a calibration.
+        accepted: None without a calibration and without a threshold of the caller's.
+        threshold: on the score.
+        threshold_source: where the threshold came from.
+    """
+
+    score: float
+    scoring: str
+    llr: float | None
+    prior: float
+    probability: float | None
+    accepted: bool | None
+    threshold: float | None
+    threshold_source: str
+    origin: str
+    remarks: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An enrolled speaker and how well a recording fits."""
+
+    speaker: str
+    score: float
+    llr: float | None
+    accepted: bool | None
+
+
+def embed(path: str | Path, embedder: Embedder, *, calibration: Calibration | None = None) -> Utterance:
+    """Read a recording, check that it can carry a decision, and embed it.
+
+    Args:
+        path: any format, rate and number of channels (their mean is taken).
+        calibration: of this embedder; lets the recording be searched for a second speaker.
+    Raises:
+        InputError: unreadable, or less than 1 s of speech: silence, noise, a click.
+    """
+    waveform = audio.read(path)
+    seconds = audio.speech_seconds(waveform)
+    if seconds < MIN_SPEECH:
+        raise InputError(
+            f"{path}: not enough speech ({seconds:.1f} s, {MIN_SPEECH:.0f} s needed); give a better recording"
+        )
+    embedding = embedder.embed(waveform)
+    remarks = _remarks(Path(path), waveform, seconds, embedder, calibration)
+    return Utterance(str(path), embedding, seconds, checkpoints.sha256_of(Path(path)), tuple(remarks))
+
+
+def score(enrolment: Sequence[Embedding], test: Embedding, *, cohort: Tensor | None = None) -> float:
+    """Cosine of the test with the mean of the enrolment embeddings, or AS-norm of it with a cohort.
+
+    Args:
+        enrolment: one or more utterances of one speaker; their mean is brought to unit norm again.
+        cohort: (K, E) unit embeddings of other speakers, K >= 2: the score is taken relative to those the enrolment,
+            and those the test, is most similar to (200 at most).
+    Raises:
+        InputError: nothing enrolled, or embeddings of different models.
+    Source: AS-norm: Matejka et al. 2017, "Analysis of score normalization in multilingual speaker recognition".
+    """
+    import torch
+
+    if not enrolment:
+        raise InputError("nothing enrolled to compare with")
+    for embedding in enrolment:
+        check_same_origin(embedding.origin, test.origin, what="compare two recordings")
+    mean = torch.stack([embedding.vector.double() for embedding in enrolment]).mean(0)
+    sides = [mean / mean.norm().clamp(min=1e-12), test.vector.double() / test.vector.double().norm()]
+    cosine = float(sides[0] @ sides[1])
+    if cohort is None:
+        return cosine
+    return sum((cosine - centre) / spread for centre, spread in (_against(side, cohort) for side in sides)) / 2
+
+
+def verify(
+    enrolment: Sequence[Utterance],
+    test: Utterance,
+    *,
+    calibration: Calibration | None = None,
+    cohort: Tensor | None = None,
+    prior: float | None = None,
+    threshold: float | None = None,
+) -> Decision:
+    """Decide whether the test is by the enrolled speaker.
+
+    Args:
+        enrolment: one or more recordings of the speaker.
+        calibration: of this model; without it there is a score, but no probability, and no decision.
+        cohort: for AS-norm, if the calibration was fitted on such scores.
+        prior: probability of one speaker before hearing anything, in (0, 1); sets the Bayes threshold. None: 0.5 for
+            the probability, and the calibration's own threshold for the decision.
+        threshold: on the score; overrides everything.
+    Raises:
+        InputError: embeddings of different models, or a calibration of another.
+    """
+    scoring = _check_calibration(test.embedding.origin, calibration, cohort)
+    found = score(
+        [item.embedding for item in enrolment], test.embedding, cohort=cohort if scoring == "as-norm" else None
+    )
+    limit, source = _threshold(calibration, prior, threshold)
+    llr = calibration.llr(found) if calibration else None
+    return Decision(
+        score=found,
+        scoring=scoring,
+        llr=llr,
+        prior=0.5 if prior is None else prior,
+        probability=None if llr is None else probability(llr, 0.5 if prior is None else prior),
+        accepted=None if limit is None else found >= limit,
+        threshold=limit,
+        threshold_source=source,
+        origin=test.embedding.origin,
+        remarks=tuple(f"{item.name}: {remark}" for item in (*enrolment, test) for remark in item.remarks),
+    )
+
+
+def identify(
+    test: Utterance,
+    database: SpeakerDatabase,
+    *,
+    calibration: Calibration | None = None,
+    cohort: Tensor | None = None,
+    prior: float | None = None,
+    threshold: float | None = None,
+) -> list[Candidate]:
+    """Enrolled speakers by score, best first; the speaker is unknown if the first is not ``accepted``.
+
+    Raises:
+        InputError: nobody is enrolled with this model; the message says which models there are.
+    """
+    origin = test.embedding.origin
+    enrolled = database.embeddings(origin)
+    if not enrolled:
+        others = ", ".join(f"{count} with {name}" for name, count in database.origins().items()) or "nobody at all"
+        raise InputError(f"nobody is enrolled in {database.path} with {origin} ({others}); enrol with this model first")
+    scoring = _check_calibration(origin, calibration, cohort)
+    limit, _ = _threshold(calibration, prior, threshold)
+    candidates = []
+    for name, embeddings in enrolled.items():
+        value = score(embeddings, test.embedding, cohort=cohort if scoring == "as-norm" else None)
+        llr = calibration.llr(value) if calibration else None
+        candidates.append(Candidate(name, value, llr, None if limit is None else value >= limit))
+    return sorted(candidates, key=lambda candidate: (-candidate.score, candidate.speaker))
+
+
+def shipped_calibration(embedder: Embedder) -> Calibration | None:
+    """The calibration that came with the model's file, if one did."""
+    values: dict[str, Any] | None = getattr(embedder, "calibration", None)
+    if values is None:
+        return None
+    return Calibration.from_dict({**values, "origin": embedder.origin}, source=embedder.origin)
+
+
+def _threshold(
+    calibration: Calibration | None, prior: float | None, threshold: float | None
+) -> tuple[float | None, str]:
+    if threshold is not None:
+        return threshold, "given"
+    if calibration is None:
+        return None, "none: this model is not calibrated; run speechssl calibrate on recordings of your own"
+    if prior is not None:
+        limit = (bayes_threshold(prior) - calibration.offset) / calibration.scale
+        return limit, f"Bayes threshold at prior {prior:g}, by the calibration on {calibration.source}"
+    rate = calibration.false_alarm
+    goal = "where the likelihood ratio is 1" if rate is None else f"for a false-alarm rate of {rate:g}"
+    return calibration.threshold, f"{goal}, by the calibration on {calibration.source}"
+
+
+def _check_calibration(origin: str, calibration: Calibration | None, cohort: Tensor | None) -> str:
+    if calibration is None:
+        return "as-norm" if cohort is not None else "cosine"
+    check_same_origin(calibration.origin, origin, what="use this calibration")
+    if calibration.scoring == "as-norm" and cohort is None:
+        raise InputError("the calibration is of AS-norm scores, which need a cohort; give it, or calibrate on cosines")
+    return calibration.scoring
+
+
+def _against(side: Tensor, cohort: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of the highest cosines with the cohort."""
+    if cohort.shape[0] < 2:
+        raise InputError(f"a cohort of {cohort.shape[0]} speaker(s); at least two needed")
+    nearest = (cohort.double() @ side).topk(min(COHORT, cohort.shape[0])).values
+    return float(nearest.mean()), max(float(nearest.std()), 1e-6)
+
+
+def _remarks(
+    path: Path, waveform: Waveform, seconds: float, embedder: Embedder, calibration: Calibration | None
+) -> list[str]:
+    remarks = []
+    if seconds < FEW_SPEECH:
+        remarks.append(f"only {seconds:.1f} s of speech; {FEW_SPEECH:.0f} s make a surer decision")
+    if (share := audio.clipping_fraction(waveform)) > CLIPPED:
+        remarks.append(f"clipped ({100 * share:.1f} % of the samples); record at a lower level")
+    if calibration is not None and calibration.scoring == "cosine":
+        ratio = two_speaker_llr(waveform, embedder, calibration)
+        if ratio is not None and ratio < SUSPICION:
+            remarks.append("two speakers suspected; give recordings of one speaker")
+    return remarks
+
+
+def two_speaker_llr(waveform: Waveform, embedder: Embedder, calibration: Calibration) -> float | None:
+    """How well the two most different parts of a recording fit one speaker; None if it is under 8 s long.
+
+    Pieces of 2 s are parted in two groups around the least similar pair; the groups' means are scored like two
+    recordings. The search for the worst parting makes the ratio lower than that of two chance halves.
+    """
+    import torch
+
+    size = round(PIECE * waveform.sample_rate)
+    count = min(60, waveform.samples.shape[0] // size)
+    if count < 4:
+        return None
+    pieces = [Waveform(waveform.samples[i * size : (i + 1) * size], waveform.sample_rate) for i in range(count)]
+    spoken = [piece for piece in pieces if audio.speech_seconds(piece) >= PIECE / 2]
+    if len(spoken) < 4:
+        return None
+    vectors = torch.stack([embedder.embed(piece).vector for piece in spoken])
+    cosines = vectors @ vectors.T
+    means = list(vectors[list(divmod(int(cosines.argmin()), len(spoken)))])
+    for _ in range(5):
+        side = vectors @ means[0] >= vectors @ means[1]
+        if min(int(side.sum()), int((~side).sum())) < 2:
+            return None
+        means = [torch.nn.functional.normalize(vectors[group].mean(0), dim=0) for group in (side, ~side)]
+    return calibration.llr(float(means[0] @ means[1]))

@@ -1,0 +1,135 @@
+"""The commands of verification, each run as a person would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from speechssl import checkpoints
+from speechssl.cli.verification import app
+from speechssl.embedders import log_mel
+from speechssl.embedders.ecapa import Ecapa
+from speechssl.errors import SpeechSSLError
+
+CLIPS = Path(checkpoints.__file__).parent / "models" / "clips"
+CONFIG = {"input_dim": 160, "channels": 16, "dim": 12, "bottleneck": 8, "scale": 4, "padding": "zeros"}
+ADA, ADA_TOO, ERIC = (str(CLIPS / name) for name in ("ada_reference.opus", "ada_sentence.opus", "eric_reference.opus"))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a command with a small model and a database of its own; gives its output, JSON decoded."""
+    torch.manual_seed(0)
+    path = tmp_path / "small.safetensors"
+    log_mel.write(path, Ecapa(**CONFIG).eval(), name="small", config=CONFIG, scale=3.0, provenance={}, licence="MIT")
+    monkeypatch.setenv("SPEECHSSL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SPEECHSSL_SPEAKERS", str(tmp_path / "speakers.sqlite"))
+
+    def call(*words: str, model: bool = True) -> Any:
+        arguments = [*words, *(["--model", str(path)] if model else [])]
+        result = CliRunner().invoke(app, arguments, standalone_mode=False)
+        if result.exception is not None:
+            raise result.exception
+        return json.loads(result.stdout) if "--json" in words else result.stdout
+
+    return call
+
+
+def test_verify_says_score_and_that_there_is_no_calibration(run: Any) -> None:
+    found = run("verify", ADA, ADA_TOO, "--json")
+    assert -1 <= found["score"] <= 1
+    assert found["accepted"] is None
+    assert "not calibrated" in found["threshold_source"]
+    assert run("verify", ADA, ADA_TOO).startswith("undecided\nscore ")
+    same = run("verify", ADA, ADA, "--threshold", "0.99", "--json")
+    assert same["score"] == pytest.approx(1, abs=1e-6)
+    assert same["accepted"] is True
+
+
+def test_enrol_identify_and_forget(run: Any) -> None:
+    assert run("enrol", "ada", ADA, ADA_TOO, "--json") | {"model": ""} == {
+        "speaker": "ada", "new": 2, "known": 0, "model": "",
+    }  # fmt: skip
+    assert "1 recordings enrolled" in run("enrol", "eric", ERIC)
+    assert "were enrolled already" in run("enrol", "eric", ERIC)
+    (found,) = run("identify", ERIC, "--threshold", "0.999", "--json")
+    assert found["speaker"] == "eric"
+    assert [row["speaker"] for row in found["ranked"]] == ["eric", "ada"]
+    assert "unknown" in run("identify", ERIC, "--threshold", "1.1")
+    listed = run("speakers", "list", "--json", model=False)
+    assert [(row["speaker"], row["utterances"]) for row in listed] == [("ada", 2), ("eric", 1)]
+    assert "ada_sentence.opus" in run("speakers", "show", "ada", model=False)
+    assert len(json.loads(run("speakers", "export", model=False))["utterances"]) == 3
+    assert "2 recordings removed" in run("speakers", "remove", "ada", model=False)
+    with pytest.raises(SpeechSSLError, match="nobody called 'ada'"):
+        run("speakers", "show", "ada", model=False)
+
+
+def test_an_enrolment_with_one_bad_recording_enrols_nothing(run: Any, tmp_path: Path) -> None:
+    with pytest.raises(SpeechSSLError, match="missing"):
+        run("enrol", "ada", ADA, str(tmp_path / "missing.wav"))
+    assert run("speakers", "list", "--json", model=False) == []
+
+
+def make_folder(root: Path) -> Path:
+    from speechssl import audio
+    from speechssl.signals import Waveform
+
+    for name in ("ada", "beth", "dan", "eric"):
+        (root / name).mkdir(parents=True)
+        whole = audio.read_mono(CLIPS / f"{name}_reference.opus", 16000).samples
+        for number, part in enumerate(whole.chunk(3)):
+            audio.write(root / name / f"{number}.wav", Waveform(part.clone(), 16000))
+    return root
+
+
+def test_trials_evaluate_calibrate_and_verify_after(run: Any, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "people")
+    listed = str(folder / "list.txt")
+    made = run("trials", str(folder), "--output", listed, "--seed", "3", "--json", model=False)
+    assert (made["trials"], made["targets"]) == (24, 12)
+    by_list = run("evaluate", listed, "--json")
+    assert by_list["trials"] == 24
+    assert by_list["eer_interval_95"][0] <= by_list["eer"] <= by_list["eer_interval_95"][1]
+    assert "cllr" not in by_list
+    assert "EER, interpolated" in run("evaluate", listed)
+    fitted = run("calibrate", listed, "--false-alarm", "0.2", "--json")
+    assert fitted["cllr_after"] <= 1.0
+    assert fitted["cllr_before"] is None
+    assert fitted["threshold_low"] <= fitted["threshold"] <= fitted["threshold_high"]
+    after = run("verify", ADA, ADA_TOO, "--prior", "0.01", "--json")
+    assert after["accepted"] in (True, False)
+    assert 0 < after["probability"] < 1
+    assert after["threshold_source"] == "Bayes threshold at prior 0.01, by the calibration on list.txt"
+    assert run("evaluate", listed, "--json")["cllr"] == pytest.approx(fitted["cllr_after"])
+    assert "Cllr before" in run("calibrate", str(folder))
+
+
+def test_bad_input_is_told_from_the_command_line(run: Any, tmp_path: Path) -> None:
+    for words, message in (
+        (("verify", ADA), "one recording only"),
+        (("verify", ADA, str(tmp_path / "none.wav")), r"none\.wav"),
+        (("evaluate", str(tmp_path / "none.txt")), "cannot read the trial list"),
+        (("identify", ADA), "nobody is enrolled"),
+        (("evaluate", str(tmp_path), "--as-norm"), "without a cohort"),
+    ):
+        with pytest.raises(SpeechSSLError, match=message):
+            run(*words)
+
+
+def test_commands_leave_with_code_two(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from speechssl import cli
+
+    words = ["verify", ADA, str(tmp_path / "none.wav"), "--model", str(tmp_path / "small.safetensors")]
+    if "verify" not in {command.name for command in cli.app.registered_commands} | {
+        command.name or command.callback.__name__ for group in cli.app.registered_groups
+        for command in group.typer_instance.registered_commands
+    }:  # fmt: skip
+        pytest.skip("the commands are not mounted")
+    assert cli.run(words) == 2
+    assert "none.wav" in capsys.readouterr().err

@@ -1,0 +1,249 @@
+"""Verification, identification, evaluation and their commands, on the clips that ship with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from speechssl import audio, checkpoints, embedders, evaluation, verification
+from speechssl.calibration import Calibration
+from speechssl.embedders import log_mel
+from speechssl.embedders.ecapa import Ecapa
+from speechssl.errors import InputError
+from speechssl.signals import Embedding, Waveform
+from speechssl.speakers import Enrolment, SpeakerDatabase
+from speechssl.trials import Trial
+
+CLIPS = Path(checkpoints.__file__).parent / "models" / "clips"
+CONFIG = {"input_dim": 160, "channels": 16, "dim": 12, "bottleneck": 8, "scale": 4, "padding": "zeros"}
+NAMES = ("ada", "beth", "cleo", "dan", "eric", "finn")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An embedder with random weights: voices differ enough for it to tell the clips apart somewhat."""
+    torch.manual_seed(0)
+    network = Ecapa(**CONFIG).eval()
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    cohort = torch.nn.functional.normalize(torch.randn(20, 12), dim=1)
+    return log_mel.write(
+        path, network, name="small", config=CONFIG, scale=3.0, provenance={}, licence="MIT", cohort=cohort
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """speaker/recording.wav, four of each of six speakers: both clips cut in halves."""
+    root = tmp_path_factory.mktemp("speakers")
+    for name in NAMES:
+        (root / name).mkdir()
+        for kind in ("reference", "sentence"):
+            whole = audio.read(CLIPS / f"{name}_{kind}.opus")
+            middle = whole.samples.shape[0] // 2
+            for number, part in enumerate((whole.samples[:middle], whole.samples[middle:])):
+                audio.write(root / name / f"{kind}{number}.wav", Waveform(part.clone(), whole.sample_rate))
+    return root
+
+
+def calibration(origin: str, *, scoring: str = "cosine") -> Calibration:
+    return Calibration(origin, 10.0, -5.0, 0.6, 0.5, 0.7, 0.01, 0.0, 0.02, "my trials", scoring)
+
+
+def embedding(*values: float, origin: str = "m@1") -> Embedding:
+    return Embedding(torch.nn.functional.normalize(torch.tensor(values, dtype=torch.float32), dim=0), origin)
+
+
+def utterance(*values: float, origin: str = "m@1") -> verification.Utterance:
+    return verification.Utterance("x.wav", embedding(*values, origin=origin), 5.0, "sha", ("quiet",))
+
+
+# -- scores and decisions
+
+
+def test_score_is_the_cosine_with_the_mean_of_the_enrolment() -> None:
+    one, two, test = embedding(1, 0, 0), embedding(0, 1, 0), embedding(1, 0, 1)
+    assert verification.score([one], test) == pytest.approx(2**-0.5)
+    assert verification.score([one, two], test) == pytest.approx(0.5)
+    assert verification.score([two, one], test) == verification.score([one, two], test)
+
+
+def test_normalised_score_equals_its_definition() -> None:
+    rng = np.random.default_rng(0)
+    cohort = rng.normal(size=(300, 3))
+    cohort /= np.linalg.norm(cohort, axis=1, keepdims=True)
+    one, test = embedding(1, 2, 0), embedding(0, 1, 1)
+    cosine = float(one.vector.double() @ test.vector.double())
+    expected = 0.0
+    for side in (one, test):
+        nearest = np.sort(cohort @ side.vector.double().numpy())[-200:]
+        expected += (cosine - nearest.mean()) / nearest.std(ddof=1) / 2
+    assert verification.score([one], test, cohort=torch.from_numpy(cohort)) == pytest.approx(expected, rel=1e-5)
+    stack = {"a": one.vector.double().numpy(), "b": test.vector.double().numpy()}
+    found = evaluation.score_trials([Trial("a", "b", True)], stack, cohort=cohort)
+    assert found[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_models_are_never_mixed() -> None:
+    with pytest.raises(InputError, match=r"m@1.*n@2|n@2.*m@1"):
+        verification.score([embedding(1, 0)], embedding(1, 0, origin="n@2"))
+    with pytest.raises(InputError, match="use this calibration"):
+        verification.verify([utterance(1, 0)], utterance(1, 0), calibration=calibration("n@2"))
+    with pytest.raises(InputError, match="nothing enrolled"):
+        verification.score([], embedding(1, 0))
+    with pytest.raises(InputError, match="need a cohort"):
+        verification.verify([utterance(1, 0)], utterance(1, 0), calibration=calibration("m@1", scoring="as-norm"))
+
+
+def test_decision_follows_the_calibration_the_prior_and_the_threshold_given() -> None:
+    sides = [utterance(1, 0)], utterance(0.55, (1 - 0.55**2) ** 0.5)  # cosine 0.55
+    plain = verification.verify(*sides)
+    assert (plain.accepted, plain.llr, plain.probability) == (None, None, None)
+    assert "not calibrated" in plain.threshold_source
+    kept = verification.verify(*sides, calibration=calibration("m@1"))
+    assert kept.score == pytest.approx(0.55)
+    assert kept.llr == pytest.approx(0.5)
+    assert kept.accepted is False  # threshold 0.6
+    assert kept.threshold_source == "for a false-alarm rate of 0.01, by the calibration on my trials"
+    even = verification.verify(*sides, calibration=calibration("m@1"), prior=0.5)
+    assert even.accepted is True
+    assert even.probability == pytest.approx(1 / (1 + np.exp(-0.5)))
+    rare = verification.verify(*sides, calibration=calibration("m@1"), prior=0.01)
+    assert rare.accepted is False
+    assert rare.probability == pytest.approx(1 / (1 + 99 * np.exp(-0.5)))
+    assert verification.verify(*sides, calibration=calibration("m@1"), threshold=0.5).accepted is True
+    assert kept.remarks == ("x.wav: quiet", "x.wav: quiet")
+
+
+def test_identify_ranks_and_says_unknown(tmp_path: Path) -> None:
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        for name, values in (("ada", (1.0, 0.0)), ("bob", (0.0, 1.0))):
+            database.enrol(name, [Enrolment(embedding(*values), "x.wav", name, 2.0)])
+        database.enrol("eve", [Enrolment(embedding(1.0, 0.1, origin="n@2"), "x.wav", "eve", 2.0)])
+        near, far = utterance(1, 0.1), utterance(-1, 0.6)
+        ranked = verification.identify(near, database, calibration=calibration("m@1"))
+        assert [row.speaker for row in ranked] == ["ada", "bob"]
+        assert [row.accepted for row in ranked] == [True, False]
+        assert not any(row.accepted for row in verification.identify(far, database, calibration=calibration("m@1")))
+        with pytest.raises(InputError, match=r"nobody is enrolled .* with third@3 .*2 with m@1, 1 with n@2"):
+            verification.identify(utterance(1, 0, origin="third@3"), database)
+
+
+# -- recordings
+
+
+def write(path: Path, samples: torch.Tensor, rate: int = 16000) -> Path:
+    audio.write(path, Waveform(samples.float().contiguous(), rate))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["silence", "hum", "noise", "short"])
+def test_too_little_speech_gives_no_score(kind: str, tmp_path: Path, model: Path) -> None:
+    clip = audio.read_mono(CLIPS / "ada_reference.opus", 16000).samples
+    time = torch.arange(48000) / 16000
+    generator = torch.Generator().manual_seed(0)
+    samples = {
+        "silence": torch.zeros(48000),
+        "hum": 0.1 * torch.sin(2 * torch.pi * 100 * time),
+        "noise": 0.05 * torch.randn(48000, generator=generator),
+        "short": torch.cat([torch.zeros(16000), clip[8000:14000], torch.zeros(16000)]),
+    }[kind]
+    with pytest.raises(InputError, match=r"not enough speech \(0\.\d s, 1 s needed\)"):
+        verification.embed(write(tmp_path / "x.wav", samples), embedders.load(model, device="cpu"))
+
+
+def test_what_makes_a_decision_doubtful_is_said(tmp_path: Path, model: Path) -> None:
+    embedder = embedders.load(model, device="cpu")
+    clip = audio.read_mono(CLIPS / "ada_reference.opus", 16000).samples
+    clipped = (clip / clip.abs().max() * 4).clamp(-0.9, 0.9)
+    assert any(
+        "clipped" in remark for remark in verification.embed(write(tmp_path / "c.wav", clipped), embedder).remarks
+    )
+    brief = verification.embed(write(tmp_path / "b.wav", clip[: int(2.2 * 16000)]), embedder)
+    assert any("of speech; 3 s make a surer decision" in remark for remark in brief.remarks)
+
+
+def test_other_rates_and_stereo_give_nearly_the_same_embedding(tmp_path: Path, model: Path) -> None:
+    import soundfile
+
+    embedder = embedders.load(model, device="cpu")
+    clip = audio.read_mono(CLIPS / "ada_reference.opus", 16000)
+    plain = verification.embed(write(tmp_path / "a.wav", clip.samples), embedder).embedding.vector
+    other = audio.resample(clip, 48000)
+    high = verification.embed(write(tmp_path / "b.wav", other.samples, 48000), embedder).embedding.vector
+    assert float(plain @ high) > 0.99
+    # speech in the right channel alone counts as well
+    right = np.stack([np.zeros(len(clip.samples)), clip.samples.numpy()], axis=1)
+    soundfile.write(tmp_path / "c.wav", right, 16000, subtype="FLOAT")
+    stereo = verification.embed(tmp_path / "c.wav", embedder).embedding.vector
+    assert float(plain @ stereo) > 0.99
+
+
+def test_two_speakers_are_suspected_where_parts_of_a_recording_differ(model: Path) -> None:
+    """With an embedder that hears nothing but pitch, so that the finding does not hang on weights."""
+
+    class Pitch:
+        origin, sample_rate, dim = "pitch@1", 16000, 2
+
+        def embed(self, waveform: Waveform) -> Embedding:
+            contour = audio.f0(waveform)
+            angle = float(contour[contour > 0].median()) / 100
+            return embedding(np.cos(angle), np.sin(angle), origin=self.origin)
+
+    one = audio.read_mono(CLIPS / "ada_reference.opus", 16000).samples
+    two = audio.read_mono(CLIPS / "eric_reference.opus", 16000).samples
+    size = min(len(one), len(two), 6 * 16000)
+    both = Waveform(torch.cat([one[:size], two[:size]]), 16000)
+    alone = Waveform(torch.cat([one[:size], one[:size]]), 16000)
+    measure = calibration("pitch@1")
+    mixed, single = (verification.two_speaker_llr(w, Pitch(), measure) for w in (both, alone))
+    assert mixed is not None
+    assert single is None or single > mixed
+    assert verification.two_speaker_llr(Waveform(one[: 5 * 16000], 16000), Pitch(), measure) is None
+
+
+# -- evaluation
+
+
+def test_embeddings_do_not_depend_on_workers_or_the_cache(folder: Path, model: Path, tmp_path: Path) -> None:
+    embedder = embedders.load(model, device="cpu")
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("a*/*.wav"))
+    plain = evaluation.embed_files(names, folder, embedder)
+    cached = evaluation.embed_files(names, folder, embedder, cache=tmp_path, workers=3)
+    calls: list[str] = []
+    again = evaluation.embed_files(names * 2, folder, embedder, cache=tmp_path, advance=calls.append)
+    assert sorted(calls) == names
+    for name in names:
+        assert np.array_equal(plain[name], cached[name])
+        assert np.array_equal(plain[name], again[name])
+    files = sorted(tmp_path.rglob("*.npy"))
+    assert len(files) == len(names)
+    # a file cut short by an interruption is computed anew
+    files[0].write_bytes(files[0].read_bytes()[:40])
+    repaired = evaluation.embed_files(names, folder, embedder, cache=tmp_path)
+    assert all(np.array_equal(plain[name], repaired[name]) for name in names)
+
+
+def test_report_counts_errors_by_speaker() -> None:
+    trials = [
+        Trial("a/1", "a/2", True),
+        Trial("b/1", "b/2", True),
+        Trial("a/1", "b/1", False),
+        Trial("a/2", "c/1", False),
+    ]
+    scores = np.array([0.9, 0.2, 0.8, 0.1])
+    rows = {row["speaker"]: row for row in evaluation.speaker_errors(trials, scores, 0.5)}
+    assert rows["b"] == {"speaker": "b", "miss": 1.0, "false_alarm": 1.0, "taken_for": {"a": 1}}
+    assert rows["a"] == {"speaker": "a", "miss": 0.0, "false_alarm": 0.5, "taken_for": {"b": 1}}
+    assert rows["c"]["miss"] is None
+    found = evaluation.report(trials, scores, draws=5)
+    assert found["speakers_worst_first"][0]["speaker"] == "b"
+    assert "cllr" not in found  # raw scores are no ratios
+
+
+def test_all_recordings_that_fail_are_named(folder: Path, model: Path) -> None:
+    names, embedder = ["ada/reference0.wav", "none1.wav", "none2.wav"], embedders.load(model, device="cpu")
+    with pytest.raises(InputError, match=r"2 of 3 recordings .*none1\.wav.*none2\.wav"):
+        evaluation.embed_files(names, folder, embedder)
