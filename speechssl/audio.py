@@ -47,6 +47,9 @@ __all__ = [
 
 PEAK = 0.97  # leaves 0.26 dB for what lossy codecs and resampling add
 
+SILENCE = -70.0  # LUFS, the absolute gate of BS.1770
+WEIGHTING = -0.691  # dB, the constant of BS.1770 that makes up for the K-weighting of a 1 kHz tone
+
 # container and subtype libsndfile is asked for; WAV and FLAC of whole numbers come out the same byte for byte
 WRITABLE = {
     ".wav": ("WAV", "PCM_16"),
@@ -160,44 +163,34 @@ def resample(waveform: Waveform, sample_rate: int) -> Waveform:
 def loudness(waveform: Waveform) -> float:
     """Integrated loudness in LUFS (ITU-R BS.1770-4: K-weighting, 0.4-second blocks, both gates).
 
-    Less than 0.4 s counts as one block, ungated. -inf for silence (below -70 LUFS). Memory is flat.
+    Less than 0.4 s counts as one block. -inf for silence (below -70 LUFS). Memory is flat.
     """
-    import numpy as np
-
-    sound = waveform if waveform.sample_rate >= 4000 else resample(waveform, 16_000)  # the filters need the band
-    rate, total = sound.sample_rate, len(sound.samples)
-    length = min(0.4, total / rate)
-    count = round((total / rate - length) / (length * 0.25)) + 1  # blocks overlap by three quarters
-    first = (length * 0.25 * np.arange(count) * rate).astype(np.int64)
-    last = np.minimum((length * (0.25 * np.arange(count) + 1) * rate).astype(np.int64), total)
-    edges, places = np.unique(np.concatenate([first, last]), return_inverse=True)
-    energy = _energy_before(sound, edges)[places]
-    power = (energy[count:] - energy[:count]) / (length * rate)
-    kept = power[power > 10 ** ((-70 + 0.691) / 10)]
-    if len(kept) == 0:
-        return -math.inf
-    relative = kept.mean() / 10  # 10 LU below what passed the absolute gate
-    return float(-0.691 + 10 * np.log10(kept[kept > relative].mean()))
+    return _gated(_block_powers(waveform))
 
 
 def set_loudness(waveform: Waveform, lufs: float, *, peak: float = PEAK) -> Waveform:
-    """Scale to a loudness, but never beyond a peak, so that nothing clips; silence comes back as it is.
+    """Scale to a loudness, but never beyond a peak, so that nothing clips.
 
     Args:
-        waveform: any level.
-        lufs: wanted integrated loudness; speech is usually set to between -26 and -16.
+        waveform: any level; what counts as silence (below -70 LUFS) comes back as it is.
+        lufs: wanted integrated loudness, above -70; speech is usually set to between -26 and -16.
         peak: highest absolute sample afterwards, in (0, 1]; where it is the tighter limit the result is quieter.
     Raises:
-        InputError: a loudness that is not finite, or another peak.
+        InputError: another loudness or peak.
     """
-    if not math.isfinite(lufs):
-        raise InputError(f"loudness is {lufs} LUFS; a finite number such as -23 needed")
+    if not (math.isfinite(lufs) and lufs > SILENCE):
+        raise InputError(f"loudness is {lufs} LUFS; a number above {SILENCE:.0f} such as -23 needed")
     if not 0 < peak <= 1:
         raise InputError(f"peak is {peak}; a number above 0 and up to 1 needed")
-    now, top = loudness(waveform), float(waveform.samples.abs().max())
-    if not math.isfinite(now):
+    powers, top = _block_powers(waveform), float(waveform.samples.abs().max())
+    if _gated(powers) == -math.inf:
         return waveform
-    gain = min(10 ** ((lufs - now) / 20), peak / top)
+    decibels = 0.0
+    # the absolute gate lets more or fewer quiet pieces through at another level, so that one step may miss
+    for _ in range(8):
+        now = _gated(powers * 10 ** (decibels / 10))
+        decibels += lufs - now if now > -math.inf else 1.0
+    gain = min(10 ** (decibels / 20), peak / top)
     return Waveform((waveform.samples * gain).clamp(-peak, peak), waveform.sample_rate)
 
 
@@ -348,6 +341,30 @@ def _unwritable(target: Path, error: OSError) -> str:
 
 
 # ---- loudness
+
+
+def _block_powers(waveform: Waveform) -> NDArray[np.float64]:
+    """K-weighted mean square of blocks of 0.4 s that overlap by three quarters."""
+    import numpy as np
+
+    sound = waveform if waveform.sample_rate >= 4000 else resample(waveform, 16_000)  # the filters need the band
+    rate, total = sound.sample_rate, len(sound.samples)
+    length = min(0.4, total / rate)
+    count = round((total / rate - length) / (length * 0.25)) + 1
+    first = (length * 0.25 * np.arange(count) * rate).astype(np.int64)
+    last = np.minimum((length * (0.25 * np.arange(count) + 1) * rate).astype(np.int64), total)
+    edges, places = np.unique(np.concatenate([first, last]), return_inverse=True)
+    energy = _energy_before(sound, edges)[places]
+    powers: NDArray[np.float64] = (energy[count:] - energy[:count]) / (length * rate)
+    return powers
+
+
+def _gated(powers: NDArray[np.float64]) -> float:
+    kept = powers[powers > 10 ** ((SILENCE - WEIGHTING) / 10)]
+    if len(kept) == 0:
+        return -math.inf
+    relative = kept.mean() / 10  # 10 LU below what passed the absolute gate
+    return WEIGHTING + 10 * math.log10(float(kept[kept > relative].mean()))
 
 
 def _energy_before(waveform: Waveform, positions: NDArray[np.int64]) -> NDArray[np.float64]:

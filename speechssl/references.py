@@ -157,7 +157,7 @@ class ReferenceReport:
 def report(
     references: Sequence[Waveform], *, names: Sequence[str] | None = None, coverage: Coverage | None = None
 ) -> ReferenceReport:
-    """Measure the references of one voice; about 4 ms a second of audio on one core.
+    """Measure the references of one voice; about 3 ms a second of audio on one core.
 
     Args:
         references: at least one, any rate.

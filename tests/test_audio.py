@@ -721,7 +721,8 @@ def test_set_loudness_leaves_silence() -> None:
 
 
 @pytest.mark.parametrize(
-    "call", [{"lufs": math.nan}, {"lufs": -math.inf}, {"lufs": -20, "peak": 0.0}, {"lufs": -20, "peak": 1.1}]
+    "call",
+    [{"lufs": math.nan}, {"lufs": -math.inf}, {"lufs": -70}, {"lufs": -20, "peak": 0.0}, {"lufs": -20, "peak": 1.1}],
 )
 def test_impossible_loudness(call: dict[str, float]) -> None:
     with pytest.raises(InputError, match="needed"):
