@@ -1,7 +1,8 @@
-"""Encoding on a cluster: a Ray Data pipeline whose actors hold one model each. Records are those of one machine.
+"""Encoding on a cluster: a Ray Data pipeline whose processes hold one model each. Records are those of one machine.
 
 The driver plans, journals and writes, as it does without Ray, so exactly-once holds here too; only the encoding goes
-out. Ray starts lost actors again on the nodes that are left, and sends their recordings to others.
+out. Recordings that are lost with a process or a node are encoded again on those that are left. Tasks that find their
+model in the process are used, not Ray's actors: an actor whose node dies while it starts can wait for ever.
 """
 
 from __future__ import annotations
@@ -13,38 +14,30 @@ from typing import TYPE_CHECKING, Any
 from speechssl.errors import InputError
 from speechssl.units import formats
 from speechssl.units.manifest import Entry
-from speechssl.units.workers import Recipe, attempt
+from speechssl.units.workers import Recipe, attempt, one_thread, ready
 
 if TYPE_CHECKING:
     from speechssl.units.engine import Work
 
-BATCH = 4  # recordings an actor is given at a time: what is repeated if it is lost
+BATCH = 4  # recordings a process is given at a time: what is repeated if it is lost
 
 
-class Actor:
-    """One model in one process of a cluster."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        import torch
-
-        # sums are then added up in the same order as on one machine
-        torch.set_num_threads(1)
-        self._encoder = recipe.make()
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Results as JSON for entries as JSON."""
-        results = [formats.line(attempt(self._encoder, Entry(**json.loads(text)))) for text in batch["entry"]]
-        return {"index": list(batch["index"]), "result": results}
+def encode_batch(batch: dict[str, Any], recipe: Recipe) -> dict[str, list[Any]]:
+    """Results as JSON for entries as JSON, by the model that this process of the cluster holds."""
+    with one_thread():
+        encoder = ready(recipe)
+        results = [formats.line(attempt(encoder, Entry(**json.loads(text)))) for text in batch["entry"]]
+    return {"index": list(batch["index"]), "result": results}
 
 
-def work(recipe: Recipe, num_actors: int, *, gpus: float = 0.0, cpus: float = 1.0) -> Work:
+def work(recipe: Recipe, num_workers: int, *, gpus: float = 0.0, cpus: float = 1.0) -> Work:
     """Work sent to a cluster.
 
     Args:
         recipe: codebook and encoder; their files must be where every node can read them.
-        num_actors: models held at a time.
-        gpus: of each actor; fractions share one (0.25: four models a GPU).
-        cpus: of each actor.
+        num_workers: processes at a time, each of which holds one model and keeps it.
+        gpus: of each process; fractions share one (0.25: four models a GPU).
+        cpus: of each process.
     Raises:
         InputError: Ray is not installed.
     """
@@ -61,15 +54,14 @@ def work(recipe: Recipe, num_actors: int, *, gpus: float = 0.0, cpus: float = 1.
         if not ray.is_initialized():
             ray.init(log_to_driver=False)
         data = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // BATCH)).map_batches(
-            Actor,
-            fn_constructor_args=(recipe,),
+            encode_batch,
+            fn_kwargs={"recipe": recipe},
             batch_size=BATCH,
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=num_actors),
+            compute=ray.data.TaskPoolStrategy(size=num_workers),
             num_gpus=gpus or None,
             num_cpus=cpus,
-            # an actor or node that is lost costs time, never the run
-            max_restarts=-1,
-            max_task_retries=-1,
+            # what was lost with a process or node is done again elsewhere
+            max_retries=-1,
         )
         for row in data.iter_rows():
             yield int(row["index"]), json.loads(row["result"])

@@ -80,7 +80,7 @@ def serial(recipe: Recipe) -> Work:
     def work(items: Iterable[tuple[int, Entry]]) -> Iterator[tuple[int, dict[str, Any]]]:
         with one_thread():
             for index, entry in items:
-                yield index, attempt(_ready(recipe), entry)
+                yield index, attempt(ready(recipe), entry)
 
     return work
 
@@ -146,7 +146,8 @@ def one_thread() -> Iterator[None]:
 _made: dict[Recipe, UnitEncoder] = {}
 
 
-def _ready(recipe: Recipe) -> UnitEncoder:
+def ready(recipe: Recipe) -> UnitEncoder:
+    """The unit encoder of this process, made when it is first asked for."""
     if recipe not in _made:
         _made.clear()
         _made[recipe] = recipe.make()
@@ -163,7 +164,7 @@ def _begin(recipe: Recipe) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _ready(recipe)
+    ready(recipe)
 
 
 def _end_with_parent() -> None:
@@ -178,4 +179,4 @@ def _end_with_parent() -> None:
 
 
 def _one(recipe: Recipe, index: int, entry: Entry) -> tuple[int, dict[str, Any]]:
-    return index, attempt(_ready(recipe), entry)
+    return index, attempt(ready(recipe), entry)

@@ -18,12 +18,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mar
 
 
 @pytest.fixture
-def cluster() -> Any:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Any:
     from ray.cluster_utils import Cluster
 
-    # the head holds no actors, so that work is on the two others
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    made.lost = made.add_node(num_cpus=1)
+    # Ray's processes yield to everything else by default, on a busy machine for ever
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    made.lost = made.add_node(num_cpus=2)
     made.wait_for_nodes()
     ray.init(address=made.address, log_to_driver=False)
     yield made
