@@ -81,7 +81,7 @@ def plain_statistics(frames: Tensor) -> Tensor:
     Mean and standard deviation of every band, standard deviation of its change over 20 ms, and mean and standard
     deviation in the louder 65 % of the frames, which are mostly speech.
     """
-    mel = frames.float().unflatten(2, (2, -1)).flatten(1, 2)  # (B, 2T, bands)
+    mel = frames.float().reshape(len(frames), -1, frames.shape[2] // 2)  # (B, 2T, bands)
     change = mel[:, 2:] - mel[:, :-2]
     level = mel.mean(2)
     loud = (level > torch.quantile(level, 0.35, dim=1, keepdim=True)).float()[:, None]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from speechssl import checkpoints, embedders
 from speechssl.embedders import log_mel, published_ecapa
-from speechssl.embedders.ecapa import Ecapa, unwrapped
+from speechssl.embedders.ecapa import Ecapa, plain_statistics, unwrapped
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
 
@@ -132,6 +133,28 @@ def test_long_recordings_are_averaged_over_windows(tmp_path: Path, monkeypatch: 
     assert sum(frames) == 1 + (64000 - 400) // 160  # every frame once
     parts = [embedder._embed(log_mel.log_mel(waveform.samples[a : a + n])) * n for a, n in windows]
     assert torch.allclose(found, torch.nn.functional.normalize(torch.stack(parts).sum(0), dim=0), atol=1e-6)
+
+
+def test_plain_statistics_equal_their_definition() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mel = torch.randn(30, 6, generator=generator).double().numpy()
+    found = plain_statistics(torch.from_numpy(mel).reshape(1, 15, 12))[0].numpy()
+    level = mel.mean(1)
+    loud = mel[level > np.quantile(level, 0.35)]
+    change = mel[2:] - mel[:-2]
+    expected = np.concatenate([mel.mean(0), mel.std(0), change.std(0), loud.mean(0), loud.std(0)])
+    assert np.abs(found - expected).max() < 1e-5
+
+
+def test_last_map_may_see_plain_statistics(tmp_path: Path) -> None:
+    config = {**CONFIG, "plain": True}
+    torch.manual_seed(0)
+    network = Ecapa(**config).eval()
+    path = log_mel.write(
+        tmp_path / "x.safetensors", network, name="x", config=config, scale=3.0, provenance={}, licence="MIT"
+    )
+    assert network.fc.in_channels == 2 * 3 * 16 + 5 * 80
+    assert embedders.load(path, device="cpu").embed(sound(1.0)).vector.shape == (12,)
 
 
 def test_too_short_is_refused(tmp_path: Path) -> None:
