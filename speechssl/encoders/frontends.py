@@ -148,8 +148,8 @@ class ConvFrontEnd:
     def _first_convolution(self, blocks: Blocks) -> tuple[Tensor, Tensor]:
         """Weight (C, K) and bias (C,) of the first convolution with the affine maps around it folded in, float32."""
         head = self._head
-        weight = head.weight.double().cpu()
-        bias = weight.new_zeros(len(weight)) if head.bias is None else head.bias.detach().double().cpu()
+        weight = head.weight.cpu().double()
+        bias = weight.new_zeros(len(weight)) if head.bias is None else head.bias.detach().cpu().double()
         if self._normalise is not None:
             sample = _Moments.of(blocks, kernel=1, stride=1)
             weight = weight / (sample.covariance[0, 0].clamp(min=0) + self._normalise).sqrt()
@@ -182,8 +182,8 @@ def _fold_group_norm(weight: Tensor, bias: Tensor, excerpt: _Moments, norm: nn.G
     """A convolution (C, K), (C,) followed by a group norm with one channel a group, as one convolution."""
     mean = weight @ excerpt.mean + bias
     variance = ((weight @ excerpt.covariance) * weight).sum(1).clamp(min=0)
-    scale = norm.weight.detach().double().cpu() / (variance + norm.eps).sqrt()
-    return weight * scale[:, None], (bias - mean) * scale + norm.bias.detach().double().cpu()
+    scale = norm.weight.detach().cpu().double() / (variance + norm.eps).sqrt()
+    return weight * scale[:, None], (bias - mean) * scale + norm.bias.detach().cpu().double()
 
 
 class LogMelFrontEnd:

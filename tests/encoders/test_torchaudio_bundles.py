@@ -87,7 +87,7 @@ def test_every_layer_equals_torchaudio(name: str, bundle: Callable[[str], Any], 
 def test_what_was_wrong_with_inner_wavlm_layers(bundle: Callable[[str], Any], make_waveform: MakeWaveform) -> None:
     """For months (pytorch/audio issue 3347) inner layers ran without the position bias: only layer 1 was right.
 
-    The comparison above finds that: layer 2 without the bias is another vector, by far more than rounding.
+    The comparison above finds that: layer 2 without the bias is off by a hundred times more than rounding.
     """
     network, waveform = bundle("wavlm-base"), make_waveform(20_000)
     transformer = network.encoder.transformer
@@ -97,7 +97,7 @@ def test_what_was_wrong_with_inner_wavlm_layers(bundle: Callable[[str], Any], ma
         wrong, _ = transformer.layers[1](first, position_bias=None)
     ours = [encoders.load("torchaudio:SMALL", layer=layer, device="cpu").encode(waveform).frames for layer in (1, 2)]
     assert float((ours[0] - first[0]).abs().max()) <= 1e-5 * float(first.abs().max())
-    assert float((ours[1] - wrong[0]).abs().max()) > 1e-2 * float(wrong.abs().max())
+    assert float((ours[1] - wrong[0]).abs().max()) > 1e-3 * float(wrong.abs().max())
 
 
 def test_unknown_bundles() -> None:
