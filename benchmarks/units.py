@@ -44,7 +44,7 @@ def plain(model: torch.nn.Module, paths: list[Path], centroids: torch.Tensor) ->
 
 
 def main() -> None:
-    from transformers import HubertConfig, HubertModel
+    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
     from speechssl.units import Codebook
     from speechssl.units.encoding import encode
@@ -59,6 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         model.save_pretrained(folder / "model")
+        Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder / "model")
         (folder / "audio").mkdir()
         paths = make_recordings(folder / "audio", args.seconds)
         total = sum(soundfile.info(path).duration for path in paths)

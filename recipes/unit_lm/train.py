@@ -187,15 +187,14 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
 
 def page(found: dict[str, float], origin: str, sizes: str, args: argparse.Namespace, parameters: int) -> str:
     """The results."""
-    options = (
-        f"--steps {args.steps} --batch {args.batch} --length {args.length} --width {args.width} --layers {args.layers}"
-    )
+    names = ("steps", "batch", "length", "width", "layers", "dropout", "rate", "seed")
+    options = " ".join(f"--{name} {getattr(args, name)}" for name in names)
     rows = "\n".join(f"| {name} | {value:.3f} | {2**value:.1f} |" for name, value in found.items())
     return f"""# A language model over `{origin}`
 
 {sizes}. GPT of {parameters / 1e6:.2f} million weights.
 
-    python recipes/unit_lm/train.py UNITS {options} --seed {args.seed}
+    python recipes/unit_lm/train.py UNITS {options}
 
 | model | bits per collapsed unit | perplexity |
 |---|---:|---:|
