@@ -378,7 +378,7 @@ def _set_loudness(waveform: Waveform, source: Waveform, wanted: str | float) -> 
     if not math.isfinite(level):
         # silence in, silence out
         return Waveform(torch.zeros_like(waveform.samples), waveform.sample_rate)
-    return audio.set_loudness(waveform, level)
+    return audio.set_loudness(audio.limit_bursts(waveform), level)
 
 
 def _attribution(voice: MatchingSet, trace: Trace, share: float) -> Attribution:

@@ -28,6 +28,7 @@ JOIN_WEIGHT = 1.0  # cosine distance at a join counts as much as that to the sou
 GROUP = 2  # dimensions mapped together; the paper's best
 RIDGE = 1e-6  # of the mean variance; keeps constant dimensions in place
 SHIFT_K = 16  # fewer bring back wrong words, more leave more of the source's voice: recipes/voice_conversion/RESULTS.md
+SHIFT_LIMIT = 3.0  # spreads of the voice a frame may lie from its surroundings: a burst beside digital silence does not
 SPREAD_RANGE = (0.5, 2.0)  # a spread moves by no more than a factor of two
 
 
@@ -336,7 +337,8 @@ def shift(source_values: Tensor, own: Surroundings, voice: Surroundings, *, matc
 
     T[t] is the mean of the voice's values, S[t] of the source speaker's own, around the key of frame t: the k nearest
     frames in each set. What a frame has beyond the mean of its surroundings is kept, which is where the words are; the
-    mean of the surroundings becomes the target's, which is where the voice is. An own method, not from a paper.
+    mean of the surroundings becomes the target's, which is where the voice is. What is kept is held within
+    ``SHIFT_LIMIT`` spreads of the voice around its local means, per dimension. An own method, not from a paper.
 
     Args:
         source_values: (N, V) float.
@@ -345,10 +347,13 @@ def shift(source_values: Tensor, own: Surroundings, voice: Surroundings, *, matc
         match_spread: r, per dimension, is the voice's spread around local means over the source's, held within
             [0.5, 2]; else it is 1.
     """
-    result = source_values.float() - own.means()
+    import torch
+
+    kept, spread = source_values.float() - own.means(), voice.spread()
     if match_spread:
-        result *= _spread_ratio(own.spread(), voice.spread()).float()
-    return result.add_(voice.means())
+        kept *= _spread_ratio(own.spread(), spread).float()
+    limit = (SHIFT_LIMIT * spread).float()
+    return torch.clamp(kept, min=-limit, max=limit).add_(voice.means())
 
 
 def _spread_ratio(own: Tensor, voice: Tensor) -> Tensor:

@@ -715,6 +715,29 @@ def test_set_loudness_reaches_the_target_or_the_peak_and_never_clips(lufs: float
     assert reached == pytest.approx(lufs, abs=0.01) or (top == pytest.approx(peak) and reached < lufs)
 
 
+def test_a_burst_is_turned_down_and_the_rest_left_alone() -> None:
+    samples = speechlike(4.0, RATE).astype(np.float32) * 0.1
+    usual = float(np.sort(np.abs(samples))[int(0.995 * len(samples))])
+    burst = samples.copy()
+    burst[30_000:30_040] = 0.9
+    held = audio.limit_bursts(waveform(burst))
+    assert float(held.samples.abs().max()) <= 2.2 * usual
+    reach = int(0.011 * RATE)
+    for part in (slice(0, 30_000 - reach), slice(30_040 + reach, None)):
+        assert torch.equal(held.samples[part], torch.from_numpy(burst[part]))
+    assert audio.loudness(audio.set_loudness(held, -20.0)) == pytest.approx(-20.0, abs=0.01)
+
+
+def test_bursts_are_limited_alike_in_blocks() -> None:
+    noise = torch.randn(5000, generator=torch.Generator().manual_seed(0)) ** 3 * 0.01
+    whole = audio.limit_bursts(waveform(noise.numpy()))
+    pieces = audio.limit_bursts(waveform(noise.numpy()), block=1000)
+    torch.testing.assert_close(whole.samples, pieces.samples)
+    assert not torch.equal(whole.samples, noise)
+    silence = waveform(np.zeros(RATE))
+    assert audio.limit_bursts(silence) is silence
+
+
 def test_set_loudness_leaves_silence() -> None:
     silence = waveform(np.zeros(RATE))
     assert audio.set_loudness(silence, -23.0) is silence

@@ -237,10 +237,12 @@ def shifted(queries, source_values, own_keys, own_values, keys, values, k, match
         voice_rows.append(values.double().numpy()[target])
         own_rows.append(own_values.double().numpy()[own])
     voice_rows, own_rows = np.array(voice_rows), np.array(own_rows)
+    spread = np.sqrt(voice_rows.var(axis=1).mean(axis=0))
     ratio = np.ones(values.shape[1])
     if match_spread:
-        ratio = np.sqrt(voice_rows.var(axis=1).mean(axis=0) / own_rows.var(axis=1).mean(axis=0)).clip(0.5, 2)
-    return voice_rows.mean(axis=1) + ratio * (source_values.double().numpy() - own_rows.mean(axis=1))
+        ratio = (spread / np.sqrt(own_rows.var(axis=1).mean(axis=0))).clip(0.5, 2)
+    kept = ratio * (source_values.double().numpy() - own_rows.mean(axis=1))
+    return voice_rows.mean(axis=1) + np.clip(kept, -3 * spread, 3 * spread)
 
 
 @pytest.mark.parametrize("match_spread", [False, True])
@@ -263,10 +265,21 @@ def test_shift_is_the_formula(match_spread, more):
 
 def test_shift_undoes_a_constant_difference_between_voices():
     # the same speech in two voices that differ by a constant, which is what the shift should find
-    keys, values, offset = random(200, 8), random(200, 5, seed=1), torch.tensor([3.0, -2.0, 0.5, 0.0, 10.0])
+    # (little spread beside it: what is kept of a frame is held within the spread)
+    keys, values, offset = random(200, 8), random(200, 5, seed=1).tanh(), torch.tensor([3.0, -2.0, 0.5, 0.0, 10.0])
     near = nearest(keys, keys, k=16)
     got = converters.shift(values, Surroundings(values, near), Surroundings(values + offset, near))
     torch.testing.assert_close(got, values + offset)
+
+
+def test_shift_holds_a_burst_beside_silence_within_the_voice():
+    keys, values = random(64, 4), random(64, 3, seed=1) * 0.1
+    source = values.clone()
+    source[7] += 8.0
+    near = nearest(keys, keys, k=16)
+    got = converters.shift(source, Surroundings(values, near), Surroundings(values, near))
+    assert (got - values)[7].max() < 1.0
+    torch.testing.assert_close(got[8:], values[8:])
 
 
 # ---- auto

@@ -73,7 +73,8 @@ def copied(converter: VoiceConverter, path: Path) -> Waveform:
     source = converter.source(path)
     if source.values is None:
         raise ValueError(f"{path}: encoded without values")
-    return converter.vocoder.vocode(source.values, f0=source.f0 if converter.vocoder.needs_f0 else None)
+    spoken = converter.vocoder.vocode(source.values, f0=source.f0 if converter.vocoder.needs_f0 else None)
+    return audio.set_loudness(spoken, audio.loudness(source.waveform))
 
 
 def main() -> None:

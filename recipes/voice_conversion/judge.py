@@ -10,13 +10,13 @@ from typing import Any
 from pairs import Pair
 
 METRICS = {
-    "closer to target, GE2E": ("ge2e_closer_ref", 1, "%"),
-    "judge's conversion EER, GE2E": ("ge2e_vc_eer", 1, "%"),
-    "judge's conversion EER, d-vector": ("dvec_vc_eer", 1, "%"),
+    "closer to target, GE2E": ("ge2e_closer_ref", 100, "%"),
+    "judge's conversion EER, GE2E": ("ge2e_vc_eer", 100, "%"),
+    "judge's conversion EER, d-vector": ("dvec_vc_eer", 100, "%"),
     "similarity to target, GE2E": ("ge2e_tgt", 1, ""),
-    "word error rate, Whisper": ("whisper_wer", 1, "%"),
-    "word error rate of the sources": ("whisper_wer_of_source", 1, "%"),
-    "phone errors, hama": ("hama_per", 1, "%"),
+    "word error rate, Whisper": ("whisper_wer", 100, "%"),
+    "word error rate of the sources": ("whisper_wer_of_source", 100, "%"),
+    "phone errors, hama": ("hama_per", 100, "%"),
     "DNSMOS overall": ("ovrl", 1, ""),
     "DistillMOS": ("distillmos", 1, ""),
     "F0 correlation": ("f0_corr", 1, ""),
