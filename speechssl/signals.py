@@ -87,11 +87,15 @@ class Units:
     def __post_init__(self) -> None:
         for name, tensor, lowest in (("unit ids", self.ids, 0), ("unit durations", self.durations, 1)):
             if tensor.ndim != 1 or str(tensor.dtype) != "torch.int64" or tensor.numel() == 0:
-                raise InputError(f"{name} have shape {tuple(tensor.shape)} and type {tensor.dtype}; (M,) int64, M >= 1, needed")
+                raise InputError(
+                    f"{name} have shape {tuple(tensor.shape)} and type {tensor.dtype}; (M,) int64, M >= 1, needed"
+                )
             if int(tensor.min()) < lowest:
                 raise InputError(f"{name} go down to {int(tensor.min())}; at least {lowest} needed")
         if self.ids.shape != self.durations.shape:
-            raise InputError(f"{len(self.ids)} unit ids but {len(self.durations)} durations; one duration a unit needed")
+            raise InputError(
+                f"{len(self.ids)} unit ids but {len(self.durations)} durations; one duration a unit needed"
+            )
         _check_rate_and_origin(self.frame_rate, self.origin)
 
 
@@ -118,7 +122,9 @@ def check_same_origin(first: str, second: str, *, what: str) -> None:
         InputError: the origins differ; the message holds both and ``what`` was tried.
     """
     if first != second:
-        raise InputError(f"cannot {what}: one side is {first!r}, the other {second!r}; make both with the same model and layer")
+        raise InputError(
+            f"cannot {what}: one side is {first!r}, the other {second!r}; make both with the same model and layer"
+        )
 
 
 def _check_tensor(name: str, tensor: Tensor, *, ndim: int, dtype: str | None = None) -> None:
