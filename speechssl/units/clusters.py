@@ -7,6 +7,7 @@ model in the process are used, not Ray's actors: an actor whose node dies while 
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -42,8 +43,8 @@ def work(recipe: Recipe, num_workers: int, *, gpus: float = 0.0, cpus: float = 1
         InputError: Ray is not installed.
     """
     try:
-        import ray
-        import ray.data
+        ray: Any = importlib.import_module("ray")
+        dataset: Any = importlib.import_module("ray.data")
     except ImportError:
         raise InputError("the engine 'ray' needs Ray: `pip install speechssl[ray]`, or use --engine local") from None
 
@@ -53,11 +54,11 @@ def work(recipe: Recipe, num_workers: int, *, gpus: float = 0.0, cpus: float = 1
             return
         if not ray.is_initialized():
             ray.init(log_to_driver=False)
-        data = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // BATCH)).map_batches(
+        data = dataset.from_items(rows, override_num_blocks=-(-len(rows) // BATCH)).map_batches(
             encode_batch,
             fn_kwargs={"recipe": recipe},
             batch_size=BATCH,
-            compute=ray.data.TaskPoolStrategy(size=num_workers),
+            compute=dataset.TaskPoolStrategy(size=num_workers),
             num_gpus=gpus or None,
             num_cpus=cpus,
             # what was lost with a process or node is done again elsewhere
