@@ -17,13 +17,13 @@ import torch
 from crops import SCALE, Settings, SpeakerCrops
 from evaluate import Held, all_pairs, network_embedding
 from train import SIZES, make_network, start_from
-from whiten import collect, discriminants, set_last_map
+from whiten import collect, discriminants, join_plain
 
 from speechssl import calibration
 from speechssl.embedders import log_mel
 from speechssl.embedders.ecapa import Ecapa
 
-CALIBRATION = (("librispeech", "train", 700), ("an4", "train", 400))  # corpus, split, utterances
+CALIBRATION = (("librispeech", "train", 160), ("an4", "train", 150))  # corpus, split, utterances
 
 
 def averaged(run: Path) -> tuple[Ecapa, dict[str, Any]]:
@@ -41,11 +41,13 @@ def untrained(seed: int) -> tuple[Ecapa, dict[str, Any]]:
     return make_network("tiny"), {"recipe": "recipes/dino_speaker", "config": {"size": "tiny"}, "steps": 0}
 
 
-def fit_last_map(network: Ecapa, cache: Path, *, batches: int, dim: int, shrink: float, seed: int) -> None:
-    """Replace the last map by discriminants of augmented crops of unlabelled utterances."""
+def add_plain(network: Ecapa, cache: Path, *, batches: int, dim: int, shrink: float, seed: int) -> None:
+    """Join discriminants of the input's own statistics, over augmented crops of unlabelled utterances."""
     settings = Settings(utterances=64, global_crops=4, local_crops=0, global_frames=250)
-    statistics = collect(network, SpeakerCrops(cache, settings, seed=seed), count=batches)
-    set_last_map(network, *discriminants(statistics, dim=dim, shrink=shrink))
+    crops = SpeakerCrops(cache, settings, seed=seed)
+    statistics = collect(crops, count=batches)
+    directions, mean = discriminants(statistics, dim=dim, shrink=shrink)
+    join_plain(network, directions, mean, statistics.reshape(-1, len(mean)), crops(0)["global"].flatten(0, 1))
 
 
 def embeddings_of(network: Ecapa, data: Held) -> np.ndarray:
@@ -82,11 +84,9 @@ def main() -> None:
     network, provenance = averaged(args.run) if args.run else untrained(args.seed)
     config = {"input_dim": 160, **SIZES[provenance["config"]["size"]]}
     if args.batches:
-        network.plain = config["plain"] = True
-        dim = min(args.dim, config["dim"])
-        fit_last_map(network, args.cache, batches=args.batches, dim=dim, shrink=args.shrink, seed=args.seed)
-        config["dim"] = dim
-        provenance["last_map"] = {"batches": args.batches, "shrink": args.shrink, "seed": args.seed}
+        add_plain(network, args.cache, batches=args.batches, dim=args.dim, shrink=args.shrink, seed=args.seed)
+        config |= {"plain": True, "dim": network.fc.out_channels}
+        provenance["plain"] = {"batches": args.batches, "shrink": args.shrink, "seed": args.seed}
     data = [Held(args.cache, corpus, split, limit=limit) for corpus, split, limit in CALIBRATION]
     data = [held for held in data if len(set(held.speakers.tolist())) > 1]
     vectors = [embeddings_of(network, held) for held in data]

@@ -1,8 +1,8 @@
-"""The last linear map of a trained network, in closed form and without labels.
+"""A part of the last linear map in closed form, without labels.
 
-Gradient steps are dear on a CPU, and the last map needs none: over crops of many utterances, each utterance a class of
-its own, linear discriminant analysis finds the directions in which utterances differ and differently augmented crops of
-one utterance do not. The map takes the place of batch norm and ``fc``, so the network's shape stays as it is.
+Gradient steps are dear on a CPU, and a linear map of plain statistics of the input needs none: over crops of many
+utterances, each utterance a class of its own, discriminant analysis finds the directions in which utterances differ and
+differently augmented crops of one utterance do not. The map is joined to the trained one, in one network and file.
 """
 
 from __future__ import annotations
@@ -13,19 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechssl.embedders.ecapa import Ecapa
+from speechssl.embedders.ecapa import Ecapa, plain_statistics
 
 
-@torch.inference_mode()
-def collect(network: Ecapa, batches: Callable[[int], dict[str, Tensor]], *, count: int) -> np.ndarray:
-    """Pooled statistics (U, G, 2P) of ``global`` (G, B, T, C) crops of U utterances."""
-    network.eval()
+def collect(batches: Callable[[int], dict[str, Tensor]], *, count: int) -> np.ndarray:
+    """Plain statistics (U, G, S) of ``global`` (G, B, T, C) crops of U utterances."""
     found = []
     for number in range(count):
         crops = batches(number)["global"]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            statistics = network.statistics(crops.flatten(0, 1))
-        found.append(statistics.float().unflatten(0, crops.shape[:2]).transpose(0, 1).numpy())
+        statistics = plain_statistics(crops.flatten(0, 1))
+        found.append(statistics.unflatten(0, crops.shape[:2]).transpose(0, 1).numpy())
     return np.concatenate(found)
 
 
@@ -57,14 +54,31 @@ def discriminants(statistics: np.ndarray, *, dim: int, shrink: float) -> tuple[n
 
 
 @torch.no_grad()
-def set_last_map(network: Ecapa, directions: np.ndarray, mean: np.ndarray) -> None:
-    """Make ``fc`` after ``asp_bn`` give ``directions @ (statistics - mean)``."""
-    norm = network.asp_bn = nn.BatchNorm1d(len(mean)).eval()
-    norm.running_mean.copy_(torch.from_numpy(mean))
-    norm.running_var.fill_(1.0 - norm.eps)
-    norm.weight.fill_(1.0)
-    norm.bias.zero_()
-    size = directions.shape[1]
-    network.fc = nn.Conv1d(size, len(directions), 1)
-    network.fc.weight.copy_(torch.from_numpy(directions)[..., None])
-    network.fc.bias.zero_()
+def join_plain(network: Ecapa, directions: np.ndarray, mean: np.ndarray, sample: np.ndarray, crops: Tensor) -> None:
+    """Put ``directions @ (plain statistics - mean)`` beside the trained embedding, with equal weight, in one map.
+
+    Args:
+        sample: plain statistics (N, S), and crops (B, T, C), over which both sides get unit mean square norm.
+    """
+    network.eval()
+    trained = network(crops).float()
+    centre = trained.mean(0)
+    share = 1 / (trained - centre).square().sum(1).mean().sqrt()
+    plain = torch.from_numpy(directions).float()
+    plain /= (
+        ((torch.from_numpy(sample).float() - torch.from_numpy(mean).float()) @ plain.T).square().sum(1).mean().sqrt()
+    )
+    old_norm, old_map = network.asp_bn, network.fc
+    size, extra = old_map.in_channels, len(mean)
+    norm = nn.BatchNorm1d(size + extra).eval()
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        getattr(norm, name)[:size] = getattr(old_norm, name)
+    norm.running_mean[size:] = torch.from_numpy(mean).float()
+    norm.running_var[size:] = 1.0 - norm.eps
+    last = nn.Conv1d(size + extra, old_map.out_channels + len(plain), 1)
+    last.weight.zero_()
+    last.bias.zero_()
+    last.weight[: old_map.out_channels, :size] = old_map.weight * share
+    last.bias[: old_map.out_channels] = (old_map.bias - centre) * share
+    last.weight[old_map.out_channels :, size:, 0] = plain
+    network.asp_bn, network.fc, network.plain = norm, last, True
