@@ -28,10 +28,12 @@ HOP_LENGTH = 320  # 20 ms: the hop of the SSL encoders
 WINDOW_LENGTH = 400  # 25 ms: their receptive field
 STEP = 80  # 5 ms: the step of WORLD
 STACK = HOP_LENGTH // STEP
-ORDER = 40  # numbers of the envelope; see recipes and tests for what 24 and 60 give
+# numbers of the envelope. Resynthesis of 121 s of read speech with 24, 40 and 60, all with the same F0: mel-cepstral
+# distortion 3.60, 3.48, 3.49 dB, STOI 0.921, 0.925, 0.925; pyworld's own from the uncoded envelope: 3.42 dB, 0.926
+ORDER = 40
 BANDS = 1  # of aperiodicity at 16 kHz: one at 3 kHz
 ENVELOPE_FLOOR = 1e-12  # power; digital silence has a level, so that means of frames mean something
-CHUNK = 2000  # WORLD frames analysed at once: 10 s, some 50 MB
+CHUNK = 2000  # WORLD frames analysed at once (even, see ``_aperiodicity``): 10 s, some 50 MB
 CONTEXT = 4096  # samples around a chunk; the longest window of the analysis spans four periods of 47 Hz
 
 
@@ -92,8 +94,8 @@ class WorldAnalysis:
             raise InputError(
                 f"the audio has {len(heard.samples)} samples at 16 kHz; {WINDOW_LENGTH} (25 ms) or more needed"
             )
-        contour = (audio.f0(heard) if f0 is None else f0).double().numpy()
-        values = self._analyse(heard.samples.double().numpy(), _fitted(contour, count))
+        contour = (audio.f0(heard) if f0 is None else f0).double().cpu().numpy()
+        values = self._analyse(heard.samples.cpu().numpy(), _fitted(contour, count))
         return Features(torch.from_numpy(values).reshape(count, self.dim), self.frame_rate, self.origin)
 
     def _analyse(self, samples: Array, f0: Array, *, chunk: int = CHUNK) -> Array:
@@ -102,7 +104,7 @@ class WorldAnalysis:
         for start in range(0, len(f0), chunk):
             stop = min(start + chunk, len(f0))
             begin = max(0, STEP * (start + 1) - CONTEXT)
-            piece = samples[begin : STEP * stop + CONTEXT]
+            piece = samples[begin : STEP * stop + CONTEXT].astype(np.float64)
             times = (STEP * np.arange(start + 1, stop + 1) - begin) / SAMPLE_RATE
             values[start:stop] = _coded(piece, f0[start:stop], times, self.order)
         return values
@@ -202,8 +204,19 @@ def _coded(samples: Array, f0: Array, times: Array, order: int) -> Array:
     world = pulses.pyworld()
     envelope = world.cheaptrick(samples, f0, times, SAMPLE_RATE, fft_size=pulses.FFT_SIZE)
     cepstra = world.code_spectral_envelope(np.maximum(envelope, ENVELOPE_FLOOR), SAMPLE_RATE, order)
-    aperiodicity = world.d4c(samples, f0, times, SAMPLE_RATE, fft_size=pulses.FFT_SIZE)
-    return np.concatenate([cepstra, world.code_aperiodicity(aperiodicity, SAMPLE_RATE)], axis=1)
+    return np.concatenate([cepstra, _aperiodicity(samples, f0, times)], axis=1)
+
+
+def _aperiodicity(samples: Array, f0: Array, times: Array) -> Array:
+    """(M, 1) dB; inside voiced stretches measured at every other frame and interpolated: it is half the work of all."""
+    world = pulses.pyworld()
+    voiced = np.pad(f0 > 0, 1)
+    inside = voiced[:-2] & voiced[1:-1] & voiced[2:]
+    measured = np.flatnonzero(~(inside & (np.arange(len(f0)) % 2 == 1)))
+    full = world.d4c(samples, f0[measured], times[measured], SAMPLE_RATE, fft_size=pulses.FFT_SIZE)
+    coded = world.code_aperiodicity(full, SAMPLE_RATE)
+    columns = [np.interp(np.arange(len(f0)), measured, band) for band in coded.T]
+    return np.stack(columns, axis=1)
 
 
 def _fitted(f0: Array, num_frames: int) -> Array:
