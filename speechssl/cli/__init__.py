@@ -9,13 +9,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from speechssl import __version__
-from speechssl.cli import convert, demo, doctor, features, report, voice
+from speechssl.cli import convert, demo, doctor, features, report, units, verification, voice
 from speechssl.cli.terminal import remark
 from speechssl.errors import SpeechSSLError
 
 app = typer.Typer(
     name="speechssl",
-    help="Voice conversion on self-supervised speech features.",
+    help="Voice conversion, speaker verification and discrete units on self-supervised speech features.",
     epilog="Results on stdout, progress and remarks on stderr. Exit code 0: done, 2: wrong input, 130: interrupted.",
     no_args_is_help=True,
     add_completion=False,
@@ -24,6 +24,8 @@ app = typer.Typer(
 app.command("convert")(convert.convert)
 app.command("features")(features.features)
 app.add_typer(voice.app, name="voice")
+app.add_typer(units.app, name="units")
+app.add_typer(verification.app)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
