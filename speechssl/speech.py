@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
@@ -15,16 +14,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RATE = 16_000  # Hz at which everything here is measured
-F0_FLOOR, F0_CEILING = 60.0, 500.0  # Hz: low creaky men to excited women and children
 F0_BLOCK, F0_CONTEXT = 30.0, 1.0  # seconds analysed at a time, and on both sides of them
-# correlation of one period with the next below which a voiced frame is taken back: on read speech of 11 speakers it
-# halves the frames that only DIO calls voiced (7 to 4 in 100, against pYIN) and loses 2 in 100 that are voiced
-PERIODICITY = 0.3
 SILENCE = 1e-9  # mean square below which a frame is digital silence or dither, no noise of a room: -90 dB
 
 
 def f0(waveform: Waveform, *, frame_period: float = 0.005) -> Tensor:
-    """Fundamental frequency by WORLD (DIO and StoneMask), with a check that what it calls voiced is periodic.
+    """Fundamental frequency by autocorrelation, a best path and WORLD's StoneMask: see ``tracking``.
 
     Args:
         waveform: any rate; analysed at 16 kHz, in blocks of 30 s with a second of context on both sides, so that
@@ -35,7 +30,7 @@ def f0(waveform: Waveform, *, frame_period: float = 0.005) -> Tensor:
         F = floor(seconds / frame_period) + 1.
     Raises:
         InputError: frame period not between 1 ms and 0.1 s.
-    Source: Morise et al. 2009 (DIO), Morise 2016 (WORLD; StoneMask).
+    Source: Boersma 1993; Morise 2016 (StoneMask).
     """
     import numpy as np
     import torch
@@ -46,53 +41,22 @@ def f0(waveform: Waveform, *, frame_period: float = 0.005) -> Tensor:
     # the small number: seconds / period of whole numbers of periods may fall just below the whole
     frames = int(waveform.seconds / frame_period + 1e-6) + 1
     step = max(1, round(F0_BLOCK / frame_period))
-    parts = [_f0_block(samples, first, min(first + step, frames), frame_period) for first in range(0, frames, step)]
+    parts = [
+        _f0_block(samples, first, min(first + step, frames), frames, frame_period) for first in range(0, frames, step)
+    ]
     return torch.from_numpy(np.concatenate(parts).astype(np.float32))
 
 
-def _f0_block(samples: NDArray[np.float32], first: int, last: int, period: float) -> NDArray[np.float64]:
+def _f0_block(samples: NDArray[np.float32], first: int, last: int, frames: int, period: float) -> NDArray[np.float64]:
     import numpy as np
 
-    world = _pyworld()
+    from speechssl import tracking
+
     context = round(F0_CONTEXT / period)
-    begin = max(0, first - context)
+    begin, end = max(0, first - context), min(last + context, frames)
     # the cut falls on a frame; frame periods of whole samples make this exact
-    start, stop = round(begin * period * RATE), round((last + context) * period * RATE)
-    piece = samples[start:stop].astype(np.float64)
-    found = np.zeros(last - first)
-    # WORLD fails on stretches shorter than its filters, and has nothing to find in silence
-    if len(piece) < 0.02 * RATE or not piece.any():
-        return found
-    milliseconds = 1000 * period
-    coarse, times = world.dio(piece, RATE, f0_floor=F0_FLOOR, f0_ceil=F0_CEILING, frame_period=milliseconds, speed=4)
-    contour = world.stonemask(piece, coarse, times, RATE)
-    contour[_periodicity(piece, contour, times) < PERIODICITY] = 0
-    inner = contour[first - begin : last - begin]
-    found[: len(inner)] = inner
-    return found
-
-
-def _periodicity(
-    samples: NDArray[np.float64], contour: NDArray[np.float64], times: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Correlation of the two periods before the middle of each voiced frame with the two after, shifted by one."""
-    import numpy as np
-
-    voiced = np.flatnonzero(contour > 0)
-    found = np.ones(len(contour))
-    period, centre = RATE / contour[voiced], times[voiced] * RATE
-    # 96 points over two periods: enough for what lies below 24 times F0
-    points = np.linspace(-1.5, 0.5, 96)
-    where = np.arange(len(samples))
-    sides = []
-    for shift in (0.0, 1.0):
-        at = centre[:, None] + (points + shift)[None] * period[:, None]
-        side = np.interp(at.ravel(), where, samples, left=0, right=0).reshape(at.shape)
-        sides.append(side - side.mean(axis=1, keepdims=True))
-    one, two = sides
-    product = np.sqrt((one**2).sum(axis=1) * (two**2).sum(axis=1))
-    found[voiced] = (one * two).sum(axis=1) / np.maximum(product, 1e-12)
-    return found
+    piece = samples[round(begin * period * RATE) : round(end * period * RATE)].astype(np.float64)
+    return tracking.track(piece, np.arange(end - begin) * period)[first - begin : last - begin]
 
 
 def speech_activity(waveform: Waveform) -> Tensor:
@@ -247,11 +211,3 @@ def at_16_khz(waveform: Waveform) -> NDArray[np.float32]:
     if waveform.sample_rate != RATE:
         samples = soxr.resample(samples, waveform.sample_rate, RATE)
     return samples if len(samples) else np.zeros(1, np.float32)
-
-
-def _pyworld() -> Any:
-    with warnings.catch_warnings():
-        # its import asks pkg_resources for its version, which warns
-        warnings.simplefilter("ignore")
-        import pyworld
-    return pyworld
