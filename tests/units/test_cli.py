@@ -75,7 +75,7 @@ def test_import_and_bad_options(tmp_path: Path, recordings: Path, encoder_file: 
         run("import", tmp_path / "c.npy", "-o", tmp_path / "b.safetensors", "--features", "x/1", "--json")
     )
     assert told["origin"].startswith("x/1/km4-")
-    with pytest.raises(InputError, match=r"'small/2'.*'x/1'"):
+    with pytest.raises(InputError, match=r"'small/1'.*'x/1'"):
         run("encode", recordings, "-o", tmp_path / "o", "-c", tmp_path / "b.safetensors", "-m", encoder_file)
     with pytest.raises(InputError, match="I/N needed"):
         run("encode", recordings, "-o", tmp_path / "o", "-c", codebook_file, "--shard", "two")
