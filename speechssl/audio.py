@@ -197,7 +197,7 @@ def set_loudness(waveform: Waveform, lufs: float, *, peak: float = PEAK) -> Wave
         now = _gated(powers * 10 ** (decibels / 10))
         decibels += lufs - now if now > -math.inf else 1.0
     gain = min(10 ** (decibels / 20), peak / top)
-    return Waveform((waveform.samples * gain).clamp(-peak, peak), waveform.sample_rate)
+    return Waveform((waveform.samples * gain).clamp_(-peak, peak), waveform.sample_rate)
 
 
 def limit_bursts(waveform: Waveform, *, block: int = 1 << 20) -> Waveform:

@@ -128,6 +128,8 @@ def blend(parts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     shares = blend_shares(weights)
     if len(parts) != len(shares):
         raise InputError(f"{len(parts)} voices but {len(shares)} weights; one weight a voice needed")
+    if len(parts) == 1:
+        return parts[0]
     result = parts[0] * shares[0]
     for part, share in zip(parts[1:], shares[1:], strict=True):
         result = result + part * share

@@ -1,6 +1,6 @@
 """Draw the training curves of one or several runs, one after another.
 
-    python recipes/ssl_pretraining/plot.py runs/phones runs/phones2 --output training.png
+python recipes/ssl_pretraining/plot.py runs/phones runs/phones2 --output training.png
 """
 
 from __future__ import annotations
