@@ -37,11 +37,12 @@ def normalised(mel: np.ndarray) -> np.ndarray:
 
 def mfcc(mel: np.ndarray) -> np.ndarray:
     """13 cepstra with deltas and their deltas, mean and variance normalised, at 50 Hz: (F // 2, 39)."""
-    import librosa
     from scipy.fft import dct
+    from scipy.signal import savgol_filter
 
-    cepstra = dct(mel, norm="ortho", axis=1)[:, :13].T
-    stacked = np.concatenate([cepstra, librosa.feature.delta(cepstra), librosa.feature.delta(cepstra, order=2)]).T
+    cepstra = dct(mel, norm="ortho", axis=1)[:, :13]
+    deltas = [savgol_filter(cepstra, 9, polyorder=order, deriv=order, axis=0) for order in (1, 2)]
+    stacked = np.concatenate([cepstra, *deltas], axis=1)
     stacked = (stacked - stacked.mean(0)) / (stacked.std(0) + 1e-6)
     return stacked[: len(stacked) // 2 * 2].reshape(-1, 2, 39).mean(1)
 
