@@ -155,6 +155,8 @@ def _normalisation(weights: Weights, normalise: bool | None, *, logmel: bool) ->
 
 def _network(config: Any) -> Any:
     """transformers' network without memory behind its weights, its weight norms resolved."""
+    # transformers may import it below, and its constants would then be without data for everybody
+    import torchaudio.compliance.kaldi  # noqa: F401
     from transformers import AutoModel
 
     build: Any = AutoModel.from_config
