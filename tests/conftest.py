@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -101,3 +104,19 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         # quiet enough that a conversion of it never has to be held back from clipping
         audio.write(paths[name], audio.set_loudness(cut, -26))
     return paths
+
+
+@pytest.fixture(scope="module")
+def recipe(request: pytest.FixtureRequest) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a module of the recipe folder that the test module names as ``RECIPE``, fresh.
+
+    Recipes are scripts that import their neighbours by bare names, and several have an ``evaluate``: one folder at a
+    time is on the path, and what the last test imported of another is forgotten.
+    """
+    folder = Path(__file__).parents[1] / "recipes" / request.module.RECIPE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        for name in {path.stem for path in folder.parent.glob("*/*.py")} & set(sys.modules):
+            if str(folder.parent) in str(sys.modules[name].__file__):
+                patch.delitem(sys.modules, name)
+        yield importlib.import_module

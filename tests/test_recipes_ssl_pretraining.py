@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -17,16 +16,8 @@ from speechssl import bundles, encoders
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "ssl_pretraining"
+RECIPE = "ssl_pretraining"
 pytest.importorskip("pocketsphinx", reason="the recipes extra is not installed")
-
-
-@pytest.fixture(scope="module")
-def recipe() -> Any:
-    """Imports a script of the recipe by name, as running it from its folder would."""
-    sys.path.insert(0, str(RECIPE))
-    yield importlib.import_module
-    sys.path.remove(str(RECIPE))
 
 
 @pytest.fixture(scope="module")

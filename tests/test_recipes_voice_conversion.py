@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -13,14 +12,7 @@ import pytest
 from speechssl import audio, bundles
 from speechssl.signals import Waveform
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "voice_conversion"
-
-
-@pytest.fixture(scope="module")
-def recipe() -> Any:
-    sys.path.insert(0, str(RECIPE))
-    yield importlib.import_module
-    sys.path.remove(str(RECIPE))
+RECIPE = "voice_conversion"
 
 
 @pytest.fixture(scope="module")

@@ -24,10 +24,10 @@ import torch
 Sequences = list[list[int]]
 
 
-def toy(num_units: int = 24, utterances: int = 160, seed: int = 0) -> Sequences:
-    """Sentences of a made-up language: words of units in an order that only a longer memory foresees."""
+def toy(num_units: int = 6, utterances: int = 600, seed: int = 0) -> Sequences:
+    """Sentences of a made-up language: words of so few units that two of them tell little of the word they are in."""
     rng = np.random.default_rng(seed)
-    words = [rng.integers(0, num_units, rng.integers(3, 7)).tolist() for _ in range(8)]
+    words = [rng.integers(0, num_units, rng.integers(5, 9)).tolist() for _ in range(8)]
     follows = [rng.permutation(8)[:2] for _ in range(8)]
     found = []
     for _ in range(utterances):
@@ -103,7 +103,7 @@ def train(sequences: Sequences, num_units: int, args: argparse.Namespace) -> tor
 
     torch.manual_seed(args.seed)
     config = GPT2Config(
-        vocab_size=num_units + 1, n_positions=args.positions, n_embd=args.width, n_layer=args.layers,
+        vocab_size=num_units + 1, n_positions=args.length, n_embd=args.width, n_layer=args.layers,
         n_head=max(1, args.width // 32), resid_pdrop=args.dropout, embd_pdrop=args.dropout, attn_pdrop=args.dropout,
         bos_token_id=num_units, eos_token_id=num_units,
     )  # fmt: skip
@@ -151,7 +151,6 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--positions", type=int, default=256)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--dropout", type=float, default=0.1)
@@ -162,8 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     if args.toy:
-        sequences, num_units, origin = toy(), 24, "toy"
-        args.steps, args.width, args.layers, args.length, args.dropout = 120, 64, 2, 64, 0.0
+        sequences, num_units, origin = toy(), 6, "toy"
+        args.steps, args.width, args.layers, args.length, args.dropout, args.rate = 300, 64, 2, 64, 0.0, 6e-3
     elif args.units is None:
         parser.error("give a folder of units, or --toy")
     else:
@@ -176,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     found = {
         "unigram": Counts(training, num_units, 1).bits(testing),
         "trigram": Counts(training, num_units, 3).bits(testing),
-        "gpt": bits(model, testing, num_units, args.positions),
+        "gpt": bits(model, testing, num_units, args.length),
     }
     print(json.dumps(found))
     if args.results:
