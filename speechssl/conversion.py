@@ -34,14 +34,14 @@ class Source:
     """What a conversion needs to know of the recording whose words are kept.
 
     Args:
-        waveform: at the encoder's sample rate.
+        waveform: at the encoder's sample rate; None where the words were never spoken, as in speech synthesis.
         keys: (N, Dk).
         values: (N, Dv) of its own voice, or None if no converter needs them.
         f0: (F,) Hz every 5 ms, 0 where unvoiced.
         more: a matching set of further recordings of the same speaker, for the ``shift`` converter.
     """
 
-    waveform: Waveform
+    waveform: Waveform | None
     keys: Features
     values: Features | None
     f0: Tensor
@@ -140,6 +140,8 @@ class VoiceConverter:
 
     def __post_init__(self) -> None:
         check_same_origin(self.value_encoder.origin, self.vocoder.origin, what="vocode these values")
+        if self.vocoder.key_origin:
+            check_same_origin(self.encoder.origin, self.vocoder.key_origin, what="vocode with these keys")
         rates = {self.encoder.frame_rate, self.value_encoder.frame_rate, self.vocoder.frame_rate}
         if len(rates) != 1:
             raise InputError(f"encoder, values and vocoder run at {sorted(rates)} frames per second; one rate needed")
@@ -191,7 +193,7 @@ class VoiceConverter:
             interpolation: 1 is the voice, 0 the source, in between a blend of both, pitch included.
             pitch: ``"target"`` moves F0 to the mean and spread of the voice, ``"source"`` leaves it, a number shifts it
                 by semitones. Only for vocoders that take F0.
-            loudness: ``"source"`` or LUFS. Never so loud that it would clip.
+            loudness: ``"source"`` or LUFS, which a source without a waveform needs. Never so loud that it would clip.
             join_weight: of ``continuous``; see ``converters.best_path``.
         Raises:
             InputError: a voice of another encoder, k above its frames, an option out of range, an unreadable source.
@@ -210,7 +212,8 @@ class VoiceConverter:
         if interpolation < 1 and given.values is not None:
             frames = converters.interpolate(given.values.frames, frames, interpolation)
         features = Features(frames, self.vocoder.frame_rate, self.vocoder.origin)
-        spoken = self.vocoder.vocode(features, f0=_moved(given.f0, voices, shares, pitch, interpolation, self.vocoder))
+        contour = _moved(given.f0, voices, shares, pitch, interpolation, self.vocoder)
+        spoken = self.vocoder.vocode(features, f0=contour, keys=given.keys)
         return Conversion(
             waveform=_set_loudness(spoken, given.waveform, loudness),
             features=features,
@@ -369,12 +372,17 @@ def _blended(parts: Sequence[tuple[PitchStatistics, float]]) -> PitchStatistics:
     return PitchStatistics(means, spreads, seconds)
 
 
-def _set_loudness(waveform: Waveform, source: Waveform, wanted: str | float) -> Waveform:
+def _set_loudness(waveform: Waveform, source: Waveform | None, wanted: str | float) -> Waveform:
     import torch
 
     from speechssl import audio
 
-    level = audio.loudness(source) if wanted == "source" else float(wanted)
+    if wanted == "source":
+        if source is None:
+            raise InputError("loudness is that of the source, which has no sound; give LUFS such as -23")
+        level = audio.loudness(source)
+    else:
+        level = float(wanted)
     if not math.isfinite(level):
         # silence in, silence out
         return Waveform(torch.zeros_like(waveform.samples), waveform.sample_rate)

@@ -48,6 +48,7 @@ class Vocoder(Protocol):
         sample_rate: Hz of the waveform it gives.
         frame_rate: frames per second it takes.
         needs_f0: whether ``vocode`` needs the F0 contour beside the features.
+        key_origin: of the keys ``vocode`` needs beside the features, those of the words that are said; empty if none.
     """
 
     @property
@@ -58,8 +59,10 @@ class Vocoder(Protocol):
     def frame_rate(self) -> float: ...
     @property
     def needs_f0(self) -> bool: ...
+    @property
+    def key_origin(self) -> str: ...
 
-    def vocode(self, features: Features, *, f0: Tensor | None = None) -> Waveform:
+    def vocode(self, features: Features, *, f0: Tensor | None = None, keys: Features | None = None) -> Waveform:
         """Waveform of the features; ``f0`` (F,) in Hz, 0 where unvoiced, one value every 5 ms, if ``needs_f0``."""
         ...
 

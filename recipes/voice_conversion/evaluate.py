@@ -73,7 +73,7 @@ def copied(converter: VoiceConverter, path: Path) -> Waveform:
     source = converter.source(path)
     if source.values is None:
         raise ValueError(f"{path}: encoded without values")
-    spoken = converter.vocoder.vocode(source.values, f0=source.f0 if converter.vocoder.needs_f0 else None)
+    spoken = converter.vocoder.vocode(source.values, f0=source.f0, keys=source.keys)
     return audio.set_loudness(spoken, audio.loudness(source.waveform))
 
 

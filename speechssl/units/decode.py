@@ -60,7 +60,13 @@ def decode(
     check_same_origin(voice.value_origin, vocoder.origin, what="vocode this voice")
     frames = retrieve(units, codebook, voice, k=k)
     f0 = contour(frames, voice, pitch_shift) if vocoder.needs_f0 else None
-    return vocoder.vocode(Features(frames, voice.frame_rate, voice.value_origin), f0=f0)
+    keys = None
+    if vocoder.key_origin:
+        heard = torch.from_numpy(codebook.reconstruct(units.ids.numpy()[:, None])).repeat_interleave(
+            units.durations, dim=0
+        )
+        keys = Features(heard, voice.frame_rate, codebook.features)
+    return vocoder.vocode(Features(frames, voice.frame_rate, voice.value_origin), f0=f0, keys=keys)
 
 
 def retrieve(units: Units, codebook: Codebook, voice: MatchingSet, *, k: int = CANDIDATES) -> Tensor:

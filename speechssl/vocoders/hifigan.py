@@ -208,7 +208,12 @@ class HifiganVocoder:
         """Samples for so many frames."""
         return self.config.hop_length * num_frames
 
-    def vocode(self, features: Features, *, f0: Tensor | None = None) -> Waveform:
+    @property
+    def key_origin(self) -> str:
+        """None: the features say all."""
+        return ""
+
+    def vocode(self, features: Features, *, f0: Tensor | None = None, keys: Features | None = None) -> Waveform:
         """The sound of N frames, N * hop_length samples in [-1, 1]; any length in flat memory.
 
         Args:

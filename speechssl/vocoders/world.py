@@ -152,7 +152,12 @@ class WorldVocoder:
         """Samples that so many frames cover."""
         return HOP_LENGTH * (num_frames - 1) + WINDOW_LENGTH
 
-    def vocode(self, features: Features, *, f0: Tensor | None = None) -> Waveform:
+    @property
+    def key_origin(self) -> str:
+        """None: the features say all."""
+        return ""
+
+    def vocode(self, features: Features, *, f0: Tensor | None = None, keys: Features | None = None) -> Waveform:
         """The sound of N frames: 320 (N - 1) + 400 samples, in time with the source of ``f0``.
 
         Args:

@@ -19,12 +19,12 @@ from speechssl.vocoders.world import WorldAnalysis, WorldVocoder
 class Tones:
     """A vocoder of spectra: frame by frame, 320 samples of a tone as strong as the frame's mean. Takes no F0."""
 
-    sample_rate, frame_rate, needs_f0 = 16_000, 50.0, False
+    sample_rate, frame_rate, needs_f0, key_origin = 16_000, 50.0, False, ""
 
     def __init__(self, origin="spectra/1"):
         self.origin = origin
 
-    def vocode(self, features, *, f0=None):
+    def vocode(self, features, *, f0=None, keys=None):
         assert f0 is None
         level = features.frames.mean(dim=1).exp().repeat_interleave(320)
         return Waveform((level * torch.arange(len(level)).mul(0.3).sin()).float(), 16_000)
