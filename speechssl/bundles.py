@@ -32,7 +32,7 @@ class Bundle:
         encoder: for ``encoders.load``.
         layer: of the encoder; None for the one its file or its paper names.
         normalise: of the encoder's input; None for its own way.
-        vocoder: ``"world"`` or a name of ``speechssl.vocoders``.
+        vocoder: a name of ``speechssl.vocoders``, or one of its files.
         licence: of the weights, as their publishers say; empty if unknown.
         megabytes: that are downloaded the first time, about; 0 if all is here; None if unknown.
         source: who publishes the weights.
@@ -102,13 +102,11 @@ def load_bundle(
     parts = bundle(str(name))
     chosen = parts.layer if layer is None else layer
     encoder = encoders.load(parts.encoder, layer=chosen, device=device, precision=precision, normalise=parts.normalise)
-    if parts.vocoder != "world" and chosen == parts.layer:
-        from speechssl import vocoders
+    from speechssl import vocoders
+    from speechssl.vocoders.world import WorldAnalysis
 
-        return VoiceConverter(encoder, encoder, vocoders.load(parts.vocoder, device=device))
-    from speechssl.vocoders.world import WorldAnalysis, WorldVocoder
-
-    return VoiceConverter(encoder, WorldAnalysis(), WorldVocoder())
+    vocoder = vocoders.load(parts.vocoder if chosen == parts.layer else "world", device=device)
+    return VoiceConverter(encoder, encoder if vocoder.origin == encoder.origin else WorldAnalysis(), vocoder)
 
 
 def convert(

@@ -202,7 +202,7 @@ class VoiceConverter:
         check_options(k=k, converter=converter, interpolation=interpolation, pitch=pitch, loudness=loudness)
         self._check_pitch(pitch)
         known = source.values is not None if isinstance(source, Source) else True
-        name, reason = _chosen(converter, voices, known)
+        name, reason = self._chosen(converter, voices, known)
         needed = name in converters.NEED_SOURCE_VALUES or interpolation < 1
         given = source if isinstance(source, Source) else self.source(source, with_values=needed)
         if needed and given.values is None:
@@ -237,6 +237,14 @@ class VoiceConverter:
             check_same_origin(self.encoder.origin, one.key_origin, what=called)
             check_same_origin(self.value_encoder.origin, one.value_origin, what=f"{called} by its values")
         return [one for one, _ in pairs], converters.blend_shares([weight for _, weight in pairs])
+
+    def _chosen(self, converter: str, voices: Sequence[MatchingSet], has_source_values: bool) -> tuple[str, str]:
+        if converter != "auto":
+            return converter, "as asked"
+        shortest = min(voice.seconds for voice in voices)
+        # a vocoder that was trained on retrieved frames, as kNN-VC's and our own, speaks their means
+        speaks_means = bool(self.vocoder.key_origin) or not any(voice.has_own_values for voice in voices)
+        return converters.choose(shortest, has_source_values=has_source_values, speaks_means=speaks_means)
 
     def _check_pitch(self, mode: str | float) -> None:
         if mode != "target" and not self.vocoder.needs_f0:
@@ -332,14 +340,6 @@ def _own_values(source: Source, converter: str) -> Tensor:
     if source.values is None:
         raise InputError(f"the {converter!r} converter needs the source's own values; encode it with them")
     return source.values.frames
-
-
-def _chosen(converter: str, voices: Sequence[MatchingSet], has_source_values: bool) -> tuple[str, str]:
-    if converter != "auto":
-        return converter, "as asked"
-    shortest = min(voice.seconds for voice in voices)
-    speaks_means = not any(voice.has_own_values for voice in voices)
-    return converters.choose(shortest, has_source_values=has_source_values, speaks_means=speaks_means)
 
 
 def _moved(

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "load"]
 
-NAMES = ("world", "knn-vc-prematched", "knn-vc")
+TINY = Path(__file__).parents[1] / "models" / "tiny" / "vocoder.safetensors"
+
+NAMES = ("tiny", "world", "knn-vc-prematched", "knn-vc")
 
 
 def load(
@@ -35,6 +37,8 @@ def load(
         from speechssl.vocoders.world import WorldVocoder
 
         return WorldVocoder()
+    if wanted == "tiny":
+        return _own(TINY, device)
     # torch takes seconds to import
     from speechssl.vocoders import hifigan
 
@@ -50,11 +54,12 @@ def load(
 def _own(path: Path, device: str) -> Vocoder:
     """One of our files, by the family its header names."""
     from speechssl import checkpoints
-    from speechssl.vocoders import hifigan
+    from speechssl.vocoders import hifigan, neural
 
     header = checkpoints.peek(path)
-    if header["kind"] == "vocoder" and header.get("family") != "hifigan":
+    family = header.get("family")
+    if header["kind"] == "vocoder" and family not in ("hifigan", neural.FAMILY):
         raise CheckpointError(
-            f"{path} is a vocoder of family {header.get('family')!r}; update speechssl, it reads hifigan"
+            f"{path} is a vocoder of family {family!r}; update speechssl, it reads hifigan and {neural.FAMILY}"
         )
-    return hifigan.load(path, device=device)
+    return neural.load(path, device=device) if family == neural.FAMILY else hifigan.load(path, device=device)

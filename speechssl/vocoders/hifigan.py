@@ -180,7 +180,7 @@ class HifiganVocoder:
     """
 
     def __init__(self, network: Generator, config: HifiganConfig, *, origin: str, device: str = "auto") -> None:
-        self.device = _device(device)
+        self.device = chosen_device(device)
         self.network = network.eval().requires_grad_(False).to(self.device)
         self.config, self._origin = config, origin
 
@@ -351,7 +351,7 @@ def _built(
     return HifiganVocoder(network, config, origin=origin, device=device)
 
 
-def _device(name: str) -> torch.device:
+def chosen_device(name: str) -> torch.device:
     if name == "auto":
         found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(found)

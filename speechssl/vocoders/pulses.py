@@ -70,7 +70,7 @@ def synthesize(
     bands = band_matrix(aperiodicity.shape[1], sample_rate)
     output = np.zeros(LEAD + num_samples + FFT_SIZE, dtype=np.float32)
     random = np.random.default_rng(0)
-    for pulses, lengths in _pulse_blocks(f0, num_samples, sample_rate, first, block):
+    for pulses, lengths in pulse_blocks(f0, num_samples, sample_rate, first, block):
         # a pulse has the envelope of its moment, a piece of noise that of its middle
         moment = pulses.sample + np.where(pulses.voiced, pulses.delay, lengths / 2)
         position = (moment - first) * (FRAME_RATE / sample_rate)
@@ -121,7 +121,7 @@ def pyworld() -> Any:
     return library
 
 
-def _pulse_blocks(
+def pulse_blocks(
     f0: Array, num_samples: int, sample_rate: int, first: int, block: int
 ) -> Iterator[tuple[Pulses, Array]]:
     """Pulses with the samples from each to the next; the last pulse of a block waits for the first of the next."""

@@ -95,7 +95,7 @@ class WorldAnalysis:
                 f"the audio has {len(heard.samples)} samples at 16 kHz; {WINDOW_LENGTH} (25 ms) or more needed"
             )
         contour = (audio.f0(heard) if f0 is None else f0).double().cpu().numpy()
-        values = self._analyse(heard.samples.cpu().numpy(), _fitted(contour, count))
+        values = self._analyse(heard.samples.cpu().numpy(), fitted(contour, count))
         return Features(torch.from_numpy(values).reshape(count, self.dim), self.frame_rate, self.origin)
 
     def _analyse(self, samples: Array, f0: Array, *, chunk: int = CHUNK) -> Array:
@@ -171,7 +171,7 @@ class WorldVocoder:
         if f0 is None:
             raise InputError("WORLD needs the F0 contour beside the features: pass f0, one value every 5 ms")
         values = features.frames.reshape(-1, self.order + BANDS).float().cpu().numpy()
-        contour = _fitted(f0.double().cpu().numpy(), len(features))
+        contour = fitted(f0.double().cpu().numpy(), len(features))
         cepstra = sharpened(values[:, : self.order], self.sharpening) if self.sharpening else values[:, : self.order]
         count = self.num_samples(len(features))
         samples = pulses.synthesize(cepstra, values[:, self.order :], contour, count, SAMPLE_RATE, first=STEP)
@@ -224,7 +224,7 @@ def _aperiodicity(samples: Array, f0: Array, times: Array) -> Array:
     return np.stack(columns, axis=1)
 
 
-def _fitted(f0: Array, num_frames: int) -> Array:
+def fitted(f0: Array, num_frames: int) -> Array:
     """The (4 N,) values at the WORLD frames of N value frames; a contour of ``audio.f0`` has a value at sample 0 too.
 
     Raises:

@@ -183,7 +183,7 @@ def slow_pulses(f0: np.ndarray, num_samples: int) -> list[float]:
 
 def test_pulses_fall_where_the_phase_passes_whole_turns() -> None:
     f0 = pitch_of_speech().double().numpy()[:300]
-    blocks = list(pulses._pulse_blocks(f0, 300 * 80, RATE, 0, 50))
+    blocks = list(pulses.pulse_blocks(f0, 300 * 80, RATE, 0, 50))
     times = np.concatenate([p.sample + p.delay for p, _ in blocks])
     expected = slow_pulses(f0, 300 * 80)
     assert len(expected) > 100

@@ -1,0 +1,106 @@
+"""Training batches from the cache of ``prepare.py``: a pure function of (cache, settings, seed, step)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechssl.vocoders.source_filter import pulse_train
+
+STACK, HOP, WINDOW = 4, 320, 400
+NEIGHBOURS = (1, 2, 4, 4, 4, 4, 8, 8)  # how many of the found frames are averaged, drawn from these
+OWN_VALUES = 0.12  # share of crops that are copied, with their own frames
+OWN_KEYS = 0.25  # share of crops whose keys are those of the undistorted recording
+GAIN = 1.2  # natural log of amplitude: +-10 dB
+INPUTS = ("values", "keys", "f0", "pulse", "noise")
+
+
+class VocoderBatches:
+    """Draws batches of crops.
+
+    Args:
+        cache: folder written by ``prepare.py``.
+        frames: 20 ms frames a crop.
+        batch_seconds: audio per batch.
+        split: ``train`` or ``dev``.
+        plain: crops as a conversion has them: four neighbours, no gain.
+    """
+
+    def __init__(
+        self, cache: Path, *, frames: int, batch_seconds: float, seed: int, split: str = "train", plain: bool = False
+    ) -> None:
+        index: list[dict[str, Any]] = json.loads((cache / "index.json").read_text())
+        self._rows = [row for row in index if row["split"] == split and row["keys_n"] > frames]
+        if not self._rows:
+            raise SystemExit(f"{cache}: no recordings of split {split!r} with more than {frames} frames")
+        names = ("samples", "f0", "keys", "values", "queries", "neighbours")
+        self._arrays = {name: np.load(cache / f"{name}.npy", mmap_mode="r") for name in names}
+        seconds: dict[tuple[str, str], float] = {}
+        for row in self._rows:
+            who = row["corpus"], row["speaker"]
+            seconds[who] = seconds.get(who, 0.0) + row["keys_n"] / 50
+        # speakers of a few seconds come more often than their seconds: by the root of what there is of each
+        weights = np.array([row["keys_n"] / seconds[row["corpus"], row["speaker"]] ** 0.5 for row in self._rows])
+        self._weights = weights / weights.sum()
+        self._frames, self._seed, self._plain = frames, seed, plain
+        self._size = max(1, round(batch_seconds * 50 / frames))
+
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation (order + 1,) of the values, over ten thousand frames."""
+        values = self._arrays["values"]
+        rows = np.random.default_rng(0).choice(len(values), 10_000)
+        sample = np.asarray(values[np.sort(rows)], np.float32).reshape(len(rows) * STACK, -1)
+        return sample.mean(0), sample.std(0)
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """``samples``, ``pulse``, ``noise`` (B, T), ``values`` (B, N, V), ``keys`` (B, N, D), ``f0`` (B, 4 N)."""
+        rng = np.random.default_rng([self._seed, step])
+        rows = rng.choice(len(self._rows), size=self._size, p=self._weights)
+        crops = [self._crop(self._rows[row], rng) for row in rows]
+        return {name: torch.from_numpy(np.stack([crop[name] for crop in crops])) for name in crops[0]}
+
+    def _crop(self, row: dict[str, Any], rng: np.random.Generator) -> dict[str, np.ndarray]:
+        count = self._frames
+        first = int(rng.integers(0, row["keys_n"] - count + 1))
+        rows = slice(row["keys_at"] + first, row["keys_at"] + first + count)
+        length = HOP * (count - 1) + WINDOW
+        start = row["samples_at"] + HOP * first
+        samples = self._arrays["samples"][start : start + length].astype(np.float32) / 32768
+        contour = row["f0_at"] + np.minimum(STACK * first + 1 + np.arange(STACK * count), row["f0_n"] - 1)
+        f0 = self._arrays["f0"][contour].astype(np.float32)
+        values, keys = self._frames_of(rows, rng)
+        gain = 0.0 if self._plain else float(rng.uniform(-GAIN, GAIN / 2))
+        values = values.reshape(count * STACK, -1)
+        values[:, 0] += 2 * gain / _level_row(values.shape[1] - 1)
+        return {
+            "samples": samples * np.float32(np.exp(gain)),
+            "values": values.reshape(count, -1),
+            "keys": keys,
+            "f0": f0,
+            "pulse": pulse_train(f0, length),
+            "noise": rng.standard_normal(length, dtype=np.float32),
+        }
+
+    def _frames_of(self, rows: slice, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Values and keys, float32."""
+        arrays = self._arrays
+        k = 4 if self._plain else int(rng.choice(NEIGHBOURS))
+        asked = arrays["keys" if rng.random() < OWN_KEYS and not self._plain else "queries"][rows].astype(np.float32)
+        if not self._plain and rng.random() < OWN_VALUES:
+            return arrays["values"][rows].astype(np.float32), asked
+        found = arrays["neighbours"][rows][:, :k]
+        order, inverse = np.unique(found, return_inverse=True)
+        values = np.asarray(arrays["values"][order], np.float32)[inverse.reshape(found.shape)]
+        return values.mean(1), asked
+
+
+def _level_row(order: int) -> float:
+    """What the first number of the envelope adds to the log power of every bin."""
+    from speechssl.vocoders import pulses
+
+    return float(pulses.envelope_matrix(order, 16_000)[0, 0])

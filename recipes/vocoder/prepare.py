@@ -1,0 +1,194 @@
+"""What the vocoder is trained on: recordings with F0, WORLD values, keys of a distorted copy, and retrieved frames.
+
+    python recipes/vocoder/prepare.py manifest.csv --output cache --corpora librispeech,cmu_arctic,ljspeech
+
+Frames are *prematched* as in kNN-VC, and harder: the keys that search are those of a copy played faster or slower (so
+that it is another voice that asks, as in a conversion), and the frames found come from other recordings of the speaker
+(or, where there is one recording only, from other seconds of it). The manifest has the columns path, corpus, speaker,
+seconds and split; any ``speaker/**`` folder is turned into one by ``recipes/ssl_pretraining/README.md``.
+
+The cache holds flat arrays, which training maps into memory: ``samples.npy`` (T,) int16 at 16 kHz, ``f0.npy`` (F,)
+float16 Hz every 5 ms, and for every 20 ms frame ``keys.npy`` (N, D) and ``values.npy`` (N, V), both float16,
+``queries.npy`` (N, D) float16 and ``neighbours.npy`` (N, 8) int32, rows of ``values``. ``index.json`` says where each
+recording lies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SAMPLE_RATE = 16_000
+NUM_NEIGHBOURS = 8
+POOL_SECONDS = 120.0  # of other recordings that frames are sought in; conversions have references of a minute or so
+APART = 75  # frames, 1.5 s, between a frame and those it may find in the same recording
+SPEEDS = (0.84, 0.88, 0.92, 1.09, 1.14, 1.2)
+ARRAYS = ("samples", "f0", "keys", "values", "queries")
+
+_models: dict[str, Any] = {}
+
+
+def _load(model: str) -> None:
+    import torch
+
+    from speechssl import encoders
+    from speechssl.vocoders.world import WorldAnalysis
+
+    torch.set_num_threads(1)
+    _models["encoder"], _models["world"] = encoders.load(model), WorldAnalysis()
+
+
+def analyse(path: Path) -> dict[str, np.ndarray] | str:
+    """Arrays of one recording, or why it is left out."""
+    import torch
+
+    from speechssl import audio
+    from speechssl.errors import InputError
+    from speechssl.signals import Waveform
+
+    try:
+        waveform = audio.read_mono(path, SAMPLE_RATE)
+        if waveform.seconds < 1.0:
+            return f"{waveform.seconds:.2f} s; 1 s needed"
+        # one level for all, so that the level of a frame means something across recordings
+        waveform = audio.set_loudness(waveform, -26.0)
+        contour = audio.f0(waveform)
+        keys = _models["encoder"].encode(waveform).frames
+        values = _models["world"].encode(waveform, f0=contour).frames
+        speed = SPEEDS[zlib.crc32(path.name.encode()) % len(SPEEDS)]
+        copy = audio.resample(Waveform(waveform.samples, round(SAMPLE_RATE * speed)), SAMPLE_RATE)
+        queries = _models["encoder"].encode(copy).frames
+    except InputError as error:
+        return str(error)
+    # frame i is centred on sample 320 i + 200, at both speeds
+    places = ((320 * torch.arange(len(keys)) + 200) / speed - 200).div(320).clamp(0, len(queries) - 1)
+    low = places.floor().long()
+    share = (places - low)[:, None]
+    asked = queries[low] * (1 - share) + queries[(low + 1).clamp(max=len(queries) - 1)] * share
+    samples = (waveform.samples.clamp(-1, 1) * 32767).round().short().numpy()
+    arrays = {"keys": keys, "values": values, "queries": asked}
+    return {
+        "samples": samples,
+        "f0": contour.numpy().astype(np.float16),
+        **{name: array.numpy().astype(np.float16) for name, array in arrays.items()},
+    }
+
+
+def chosen(manifest: Path, corpora: list[str], hours: float) -> list[dict[str, str]]:
+    """Rows of the wanted corpora, train and dev, at most so many hours a speaker."""
+    with manifest.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["corpus"] in corpora and row["split"] in ("train", "dev")]
+    rows.sort(key=lambda row: zlib.crc32(row["path"].encode()))
+    used: dict[tuple[str, str], float] = defaultdict(float)
+    kept = []
+    for row in rows:
+        who = (row["corpus"], row["speaker"])
+        if used[who] < hours * 3600:
+            used[who] += float(row["seconds"])
+            kept.append(row)
+    return sorted(kept, key=lambda row: (corpora.index(row["corpus"]), row["speaker"], row["path"]))
+
+
+def write(rows: list[dict[str, str]], root: Path, output: Path, model: str, workers: int) -> list[dict[str, Any]]:
+    """Write the flat arrays; returns the index."""
+    index, skipped, place = [], [], dict.fromkeys(("samples", "f0", "keys"), 0)
+    shapes: dict[str, tuple[int, ...]] = {}
+    files = {name: (output / f"{name}.part").open("wb") for name in ARRAYS}
+    with ProcessPoolExecutor(workers, initializer=_load, initargs=(model,)) as pool:
+        found = pool.map(analyse, [root / row["path"] for row in rows], chunksize=4)
+        for number, (row, arrays) in enumerate(zip(rows, found, strict=True), start=1):
+            if isinstance(arrays, str):
+                skipped.append({"path": row["path"], "reason": arrays})
+                continue
+            facts = {name: row[name] for name in ("path", "corpus", "speaker", "split")}
+            lengths = {
+                f"{name}_{what}": v for name in place for what, v in (("at", place[name]), ("n", len(arrays[name])))
+            }
+            index.append({**facts, **lengths})
+            for name, file in files.items():
+                file.write(np.ascontiguousarray(arrays[name]).tobytes())
+                shapes[name] = arrays[name].shape[1:]
+            for name in place:
+                place[name] += len(arrays[name])
+            if number % 50 == 0:
+                print(f"{number}/{len(rows)} recordings, {place['samples'] / SAMPLE_RATE / 3600:.2f} h", flush=True)
+    for name, file in files.items():
+        file.close()
+        kind = np.int16 if name == "samples" else np.float16
+        flat = np.memmap(output / f"{name}.part", dtype=kind, mode="r").reshape(-1, *shapes[name])
+        np.save(output / f"{name}.npy", flat)
+        (output / f"{name}.part").unlink()
+    (output / "skipped.jsonl").write_text("".join(json.dumps(line) + "\n" for line in skipped))
+    (output / "index.json").write_text(json.dumps(index))
+    print(f"{len(index)} recordings; {len(skipped)} left out, see {output / 'skipped.jsonl'}")
+    return index
+
+
+def find_neighbours(index: list[dict[str, Any]], output: Path, seed: int) -> None:
+    """(N, 8) rows of ``values`` nearest to each query, none of them from around the frame itself."""
+    keys, queries = (np.load(output / f"{name}.npy", mmap_mode="r") for name in ("keys", "queries"))
+    neighbours = np.zeros((len(keys), NUM_NEIGHBOURS), np.int32)
+    speakers: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in index:
+        speakers[row["corpus"], row["speaker"]].append(row)
+    rng = np.random.default_rng(seed)
+    for rows in speakers.values():
+        for row in rows:
+            pool = np.concatenate(list(_pool(row, rows, rng)))
+            neighbours[row["keys_at"] : row["keys_at"] + row["keys_n"]] = _nearest(row, pool, keys, queries)
+    np.save(output / "neighbours.npy", neighbours)
+
+
+def _pool(row: dict[str, Any], rows: list[dict[str, Any]], rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Frames that may be found: two minutes of other recordings, or all of its own where there are none."""
+    seconds = 0.0
+    for place in rng.permutation(len(rows)):
+        other = rows[place]
+        if other is not row and seconds < POOL_SECONDS:
+            seconds += other["keys_n"] / 50
+            yield np.arange(other["keys_at"], other["keys_at"] + other["keys_n"])
+    if seconds < 10:
+        yield np.arange(row["keys_at"], row["keys_at"] + row["keys_n"])
+
+
+def _nearest(row: dict[str, Any], pool: np.ndarray, keys: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    import torch
+
+    def unit(frames: np.ndarray) -> torch.Tensor:
+        return torch.nn.functional.normalize(torch.from_numpy(frames.astype(np.float32)), dim=1)
+
+    own = np.arange(row["keys_at"], row["keys_at"] + row["keys_n"])
+    similarity = unit(queries[own[0] : own[-1] + 1]) @ unit(keys[pool]).T
+    near = np.abs(own[:, None] - pool[None]) < APART
+    similarity[torch.from_numpy(near)] = -2.0
+    return pool[similarity.topk(NUM_NEIGHBOURS, dim=1).indices.numpy()].astype(np.int32)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--corpora", default="librispeech,cmu_arctic,ljspeech,rhasspy_kathleen,rhasspy_kerstin")
+    parser.add_argument("--hours-per-speaker", type=float, default=0.35)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--limit", type=int, default=None, help="recordings, for trials")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
+    rows = chosen(args.manifest, args.corpora.split(","), args.hours_per_speaker)[: args.limit]
+    index = write(rows, args.manifest.parent, args.output, args.model, args.workers)
+    find_neighbours(index, args.output, args.seed)
+
+
+if __name__ == "__main__":
+    main()

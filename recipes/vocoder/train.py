@@ -1,0 +1,94 @@
+"""Train the vocoder of the embedded bundle on a cache of ``prepare.py``.
+
+    python recipes/vocoder/train.py cache --run runs/vocoder --steps 3000
+
+A run that was stopped goes on when the same command is given again; ``--init`` starts from another run's network.
+``--toy`` is a run of seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from batches import INPUTS, VocoderBatches
+from safetensors.torch import load_file
+
+from speechssl.objectives.resynthesis import Resynthesis, Weights
+from speechssl.training import Schedule, fit
+from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig
+
+TOY = {"width": 32, "hidden": 48, "num_layers": 2, "key_width": 8}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--init", type=Path, default=None, help="run whose averaged objective is the first one")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--decay", type=float, default=0.35)
+    parser.add_argument("--warmup", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--adversarial-from", type=int, default=1000)
+    parser.add_argument("--adversarial", type=float, default=1.0)
+    parser.add_argument("--matching", type=float, default=2.0)
+    parser.add_argument("--frames", type=int, default=64)
+    parser.add_argument("--batch-seconds", type=float, default=20.0)
+    parser.add_argument("--width", type=int, default=48, help="of the discriminators")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--max-seconds", type=float, default=math.inf)
+    parser.add_argument("--toy", action="store_true")
+    args = parser.parse_args(arguments)
+    if args.toy:
+        args.steps, args.adversarial_from, args.frames, args.batch_seconds, args.width = 6, 2, 40, 1.6, 8
+    return args
+
+
+def make_objective(args: argparse.Namespace, batches: VocoderBatches) -> Resynthesis:
+    """The generator, starting as WORLD, in its losses."""
+    torch.manual_seed(args.seed)
+    first = batches(0)
+    size = TOY if args.toy else {}
+    config = SourceFilterConfig(key_dim=first["keys"].shape[-1], order=first["values"].shape[-1] // 4 - 1, **size)
+    generator = SourceFilter(config)
+    mean, deviation = batches.statistics()
+    generator.mean.copy_(torch.from_numpy(mean))
+    generator.deviation.copy_(torch.from_numpy(deviation))
+    weights = Weights(adversarial=args.adversarial, matching=args.matching)
+    objective = Resynthesis(
+        generator, INPUTS, adversarial_from=args.adversarial_from, width=args.width, weights=weights
+    )
+    if args.init is not None:
+        objective.load_state_dict(load_file(args.init / "last" / "average.safetensors"))
+        objective.step.zero_()
+    return objective
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse(arguments)
+    torch.set_num_threads(args.threads)
+    batches = VocoderBatches(args.cache, frames=args.frames, batch_seconds=args.batch_seconds, seed=args.seed)
+    objective = make_objective(args, batches)
+    schedule = Schedule(args.steps, warmup=args.warmup, decay=args.decay, rate=args.rate, weight_decay=0.01)
+    free = {"run", "cache", "threads", "device", "max_seconds", "steps", "decay"}
+    config = {name: value for name, value in vars(args).items() if name not in free}
+    config = {**config, "init": str(args.init), "network": asdict(objective.generator.config)}
+
+    def tell(step: int, losses: dict[str, float]) -> None:
+        if step % 10 == 0:
+            print(step, " ".join(f"{name} {value:.3f}" for name, value in losses.items()), flush=True)
+
+    fit(
+        objective, batches, schedule, folder=args.run, config=config, seed=args.seed, device=args.device,
+        max_seconds=args.max_seconds, on_step=tell,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

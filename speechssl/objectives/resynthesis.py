@@ -1,0 +1,177 @@
+"""Resynthesis: what a vocoder is trained on. Spectra at several resolutions, and discriminators of spectrograms.
+
+The generator and the discriminators are trained by one sum: the generator's part sees the discriminators with their
+weights held, the discriminators' part sees sound cut off from the generator, so that one backward pass gives each its
+own gradients.
+
+Source: Yamamoto et al. 2020 (Parallel WaveGAN: the spectral loss), Jang et al. 2021 (UnivNet: discriminators of
+spectrograms), Mao et al. 2017 (least squares), Kumar et al. 2019 (feature matching).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+SAMPLE_RATE = 16_000
+RESOLUTIONS = ((1024, 256, 80), (512, 128, 64), (256, 64, 40))  # window, hop, mel bands
+FLOOR = 2e-5  # of amplitude, full scale sine 1/2: below lies what nobody hears
+WINDOWS = ((1024, 256, 80), (512, 128, 64), (256, 80, 40))  # of the discriminators
+LEAK = 0.1
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Shares of the losses in the sum."""
+
+    mel: float = 15.0
+    linear: float = 4.0
+    adversarial: float = 1.0
+    matching: float = 2.0
+
+
+class Spectrum(nn.Module):
+    """Amplitudes of the short-time Fourier transform, linear and in mel bands."""
+
+    window: Tensor
+    bands: Tensor
+
+    def __init__(self, size: int, hop: int, bands: int) -> None:
+        super().__init__()
+        from torchaudio.functional import melscale_fbanks
+
+        self.size, self.hop = size, hop
+        self.register_buffer("window", torch.hann_window(size), persistent=False)
+        mel = melscale_fbanks(size // 2 + 1, 0.0, SAMPLE_RATE / 2, bands, SAMPLE_RATE, norm=None, mel_scale="htk")
+        # each band is a mean, whatever its width
+        self.register_buffer("bands", mel / mel.sum(0).clamp(min=1e-3), persistent=False)
+
+    def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) to amplitudes (B, frames, size // 2 + 1) and (B, frames, bands)."""
+        spectrum = torch.stft(samples, self.size, self.hop, window=self.window, return_complex=True)
+        power = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
+        scale = 2 / self.size
+        return (power + 1e-7).sqrt() * scale, (power @ self.bands + 1e-7).sqrt() * scale
+
+
+class EqualisedConv(nn.Module):
+    """A convolution whose weights are stored larger than they are: the optimiser's steps are that much smaller."""
+
+    STORED = 5.0
+
+    def __init__(self, given: int, wanted: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)) -> None:
+        super().__init__()
+        weight = torch.empty(wanted, given, *kernel)
+        nn.init.kaiming_normal_(weight, a=LEAK)
+        self.weight = nn.Parameter(weight * self.STORED)
+        self.bias = nn.Parameter(torch.zeros(wanted))
+        self.stride, self.padding = stride, (kernel[0] // 2, kernel[1] // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, given, frames, bands) to (B, wanted, ...)."""
+        return nn.functional.conv2d(x, self.weight / self.STORED, self.bias, self.stride, self.padding)
+
+
+class SpectrogramDiscriminator(nn.Module):
+    """Real or made, judged patch by patch on a mel-spectrogram."""
+
+    def __init__(self, size: int, hop: int, bands: int, width: int) -> None:
+        super().__init__()
+        self.spectrum = Spectrum(size, hop, bands)
+        sizes = (1, width // 2, width, width, width)
+        strides = ((1, 2), (1, 2), (2, 2), (1, 1))
+        self.blocks = nn.ModuleList(
+            EqualisedConv(given, wanted, (3, 5) if stride == (1, 2) else (3, 3), stride)
+            for given, wanted, stride in zip(sizes, sizes[1:], strides, strict=False)
+        )
+        self.verdict = EqualisedConv(width, 1, (3, 3))
+        with torch.no_grad():
+            self.verdict.weight.mul_(0.1)
+
+    def forward(self, samples: Tensor) -> list[Tensor]:
+        """Hidden layers, and last the verdict (B, 1, frames, bands): 1 for real."""
+        with torch.autocast(samples.device.type, enabled=False):
+            mel = self.spectrum(samples.float())[1]
+            # a third root keeps quiet parts in sight; centred on speech
+            x = (mel.clamp(min=1e-5) ** 0.3)[:, None] * 4 - 1
+        found = []
+        for block in self.blocks:
+            x = nn.functional.leaky_relu(block(x), LEAK)
+            found.append(x)
+        return [*found, self.verdict(x)]
+
+
+class Resynthesis(nn.Module):
+    """Losses of a generator that makes sound.
+
+    Args:
+        generator: module called with the batch's ``inputs``; gives (B, T).
+        inputs: names of the tensors of a batch that the generator takes, in order; ``samples`` is the truth (B, T).
+        adversarial_from: step at which the discriminators' verdict begins to count; they train from a tenth before.
+        width: channels of the discriminators.
+        weights: of the losses.
+    """
+
+    step: Tensor
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        inputs: Sequence[str],
+        *,
+        adversarial_from: int,
+        width: int = 48,
+        weights: Weights | None = None,
+    ) -> None:
+        super().__init__()
+        self.generator, self.inputs, self.weights = generator, tuple(inputs), weights or Weights()
+        self.adversarial_from = adversarial_from
+        self.spectra = nn.ModuleList(Spectrum(*resolution) for resolution in RESOLUTIONS)
+        self.discriminators = nn.ModuleList(SpectrogramDiscriminator(*size, width=width) for size in WINDOWS)
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    def after_step(self, step: int) -> None:
+        """Called after each optimiser step."""
+        self.step.fill_(step + 1)
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``total``, ``mel``, ``linear``; later ``adversarial``, ``matching`` and ``discriminator`` too."""
+        made = self.generator(*(batch[name] for name in self.inputs))
+        real = batch["samples"]
+        found = self._spectral(made, real)
+        total = self.weights.mel * found["mel"] + self.weights.linear * found["linear"]
+        step = int(self.step)
+        if step >= 0.9 * self.adversarial_from:
+            found |= self._judged(made, real)
+            total = total + found["discriminator"]
+            if step >= self.adversarial_from:
+                total = total + self.weights.adversarial * found["adversarial"]
+                total = total + self.weights.matching * found["matching"]
+        return {"total": total, **found}
+
+    def _spectral(self, made: Tensor, real: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(made.device.type, enabled=False):
+            gaps = {"linear": made.new_zeros(()), "mel": made.new_zeros(())}
+            for spectrum in self.spectra:
+                for name, ours, theirs in zip(gaps, spectrum(made), spectrum(real), strict=True):
+                    gap = (ours + FLOOR).log() - (theirs + FLOOR).log()
+                    gaps[name] = gaps[name] + gap.abs().mean() / len(self.spectra)
+            return gaps
+
+    def _judged(self, made: Tensor, real: Tensor) -> dict[str, Tensor]:
+        zero = made.new_zeros(())
+        found = {"adversarial": zero, "matching": zero, "discriminator": zero}
+        for judge in self.discriminators:
+            truth, made_up = judge(real), judge(made.detach())
+            wrong = (truth[-1].float() - 1).square().mean() + made_up[-1].float().square().mean()
+            held = {name: parameter.detach() for name, parameter in judge.named_parameters()}
+            seen = torch.func.functional_call(judge, held, (made,))
+            layers = list(zip(seen[:-1], truth[:-1], strict=True))
+            gap = sum(((a.float() - b.detach().float()).abs().mean() for a, b in layers), zero)
+            found["discriminator"] = found["discriminator"] + wrong
+            found["adversarial"] = found["adversarial"] + (seen[-1].float() - 1).square().mean()
+            found["matching"] = found["matching"] + gap / len(layers)
+        return found

@@ -1,0 +1,220 @@
+"""The network of the embedded vocoder: what WORLD would say, corrected, through filters that it predicts.
+
+Sound is pulses at the pitch and noise, each through a filter that changes 100 times a second (a source-filter vocoder
+in the short-time Fourier domain). The filters begin as WORLD's own envelope and aperiodicity of the retrieved frames,
+as minimum phase; a ConvNeXt stack that sees the retrieved values, the keys of what is said and the pitch predicts what
+has to be added to their logarithm and phase. So an untrained network is WORLD, and training starts from there.
+
+Time: value frame i of 20 ms is centred on sample 320 i + 200; the filters of frames 2 i and 2 i + 1 lie at samples
+320 i + 120 and 320 i + 280, which are the means of the WORLD frames that frame i stacks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from speechssl.vocoders import pulses, world
+
+FRAMES = 2  # filters a value frame
+HOP = world.HOP_LENGTH // FRAMES
+FIRST = 120  # sample the first filter lies at
+LIMIT = 6.0  # natural log of amplitude a filter may be corrected by, 52 dB
+TAPS = 16  # of a pulse between two samples
+
+
+@dataclass(frozen=True)
+class SourceFilterConfig:
+    """Sizes.
+
+    Args:
+        key_dim: numbers of a key.
+        order: of the WORLD envelope.
+        width: channels of the stack.
+        hidden: inner width of a block.
+        num_layers: blocks.
+        kernel: frames (of 10 ms) a block sees.
+        key_width: numbers that are kept of a key.
+        window: samples of the short-time Fourier transform.
+    """
+
+    key_dim: int = 256
+    order: int = world.ORDER
+    width: int = 256
+    hidden: int = 768
+    num_layers: int = 8
+    kernel: int = 7
+    key_width: int = 96
+    window: int = 640
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a checkpoint's header."""
+        return asdict(self)
+
+    @property
+    def context(self) -> int:
+        """Value frames on either side that can be heard in one."""
+        reach = self.num_layers * (self.kernel // 2) + -(-self.window // HOP)
+        return -(-reach // FRAMES) + 1
+
+    @property
+    def bins(self) -> int:
+        """Frequencies of a filter."""
+        return self.window // 2 + 1
+
+
+class Block(nn.Module):
+    """ConvNeXt in one dimension (Liu et al. 2022): a depthwise convolution, then two layers a frame."""
+
+    def __init__(self, config: SourceFilterConfig) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(
+            config.width, config.width, config.kernel, padding=config.kernel // 2, groups=config.width
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.widen = nn.Linear(config.width, config.hidden)
+        self.narrow = nn.Linear(config.hidden, config.width)
+        self.scale = nn.Parameter(torch.full((config.width,), 0.2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, width) to the same."""
+        inner: Tensor = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
+        inner = self.narrow(nn.functional.gelu(self.widen(self.norm(inner))))
+        return x + self.scale * inner
+
+
+class SourceFilter(nn.Module):
+    """Values, keys and F0 to the filters of pulses and noise, and with these two to sound."""
+
+    mean: Tensor
+    deviation: Tensor
+    envelope: Tensor
+    noise_db: Tensor
+    minimum_phase: Tensor
+    window: Tensor
+
+    def __init__(self, config: SourceFilterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.zeros(config.order + 1))
+        self.register_buffer("deviation", torch.ones(config.order + 1))
+        for name, table in _tables(config).items():
+            self.register_buffer(name, table, persistent=False)
+        self.keys = nn.Linear(config.key_dim, config.key_width)
+        self.entry = nn.Linear(FRAMES * (config.order + 1 + 2) + config.key_width, config.width)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(config.width)
+        self.exit = nn.Linear(config.width, 3 * config.bins)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)
+
+    def forward(self, values: Tensor, keys: Tensor, f0: Tensor, pulse: Tensor, noise: Tensor) -> Tensor:
+        """Sound (B, T), T = 320 (N - 1) + 400.
+
+        Args:
+            values: (B, N, 4 (order + 1)) of WORLD.
+            keys: (B, N, key_dim).
+            f0: (B, 4 N) Hz at the WORLD frames, 0 where unvoiced.
+            pulse: (B, T) pulses of unit power where voiced, else 0.
+            noise: (B, T) white noise of unit power.
+        """
+        correction = self.corrections(values, keys, f0)
+        with torch.autocast(values.device.type, enabled=False):
+            bins = self.config.bins
+            added = correction[..., : 2 * bins].float().view(*correction.shape[:2], 2, bins)
+            gains = self._world(values.float(), f0) + LIMIT * torch.tanh(added / LIMIT)
+            harmonic, noisy = gains.unbind(-2)
+            phase = harmonic @ self.minimum_phase + correction[..., 2 * bins :].float()
+            spectrum = torch.polar(harmonic.exp(), phase) * self.analyse(pulse) + noisy.exp() * self.analyse(noise)
+            return self.synthesise(spectrum)
+
+    def corrections(self, values: Tensor, keys: Tensor, f0: Tensor) -> Tensor:
+        """(B, 2 N, 3 bins): what is added to the log amplitude of pulses' and noise's filters, and to the phase."""
+        batch, count = values.shape[:2]
+        voiced = (f0 > 0).float()
+        pitch = torch.where(f0 > 0, f0.clamp(min=1).log() - 5.0, torch.zeros_like(f0))
+        normal = (values.reshape(batch, count, world.STACK, -1) - self.mean) / self.deviation
+        parts = [normal, pitch.view(batch, count, world.STACK, 1), voiced.view(batch, count, world.STACK, 1)]
+        frames = torch.cat(parts, dim=-1).reshape(batch, FRAMES * count, -1)
+        words = self.keys(keys).repeat_interleave(FRAMES, dim=1)
+        x: Tensor = self.entry(torch.cat([frames, words], dim=-1))
+        for layer in self.layers:
+            x = layer(x)
+        corrected: Tensor = self.exit(self.norm(x))
+        return corrected
+
+    def _world(self, values: Tensor, f0: Tensor) -> Tensor:
+        """(B, 2 N, 2, bins) log amplitude of the filters of pulses and noise that WORLD would take."""
+        batch, count = values.shape[:2]
+        frames = values.reshape(batch, FRAMES * count, world.STACK // FRAMES, -1).mean(-2)
+        voiced = (f0 > 0).view(batch, FRAMES * count, -1).any(-1, keepdim=True)
+        envelope = frames[..., :-1] @ self.envelope / 2
+        decibels = self.noise_db[0] + frames[..., -1:].clamp(max=0) * self.noise_db[1]
+        noise = torch.where(voiced, decibels * (np.log(10) / 20), torch.zeros_like(decibels)).clamp(max=-1e-3)
+        pulse = 0.5 * torch.log(-torch.expm1(2 * noise))
+        return torch.stack([envelope + pulse, envelope + torch.where(voiced, noise, torch.zeros_like(noise))], dim=-2)
+
+    def analyse(self, samples: Tensor) -> Tensor:
+        """(B, 2 N, bins) spectra around the filters' places."""
+        side = self.config.window // 2 - FIRST
+        padded = nn.functional.pad(samples, (side, side))
+        spectra: Tensor = torch.fft.rfft(padded.unfold(-1, self.config.window, HOP) * self.window, dim=-1)
+        return spectra
+
+    def synthesise(self, spectrum: Tensor) -> Tensor:
+        """The sound of spectra, overlapped and added."""
+        size, count = self.config.window, spectrum.shape[1]
+        pieces = torch.fft.irfft(spectrum, size, dim=-1) * self.window
+        total = HOP * (count - 1) + size
+        fold = {"output_size": (1, total), "kernel_size": (1, size), "stride": (1, HOP)}
+        sound = nn.functional.fold(pieces.transpose(1, 2), **fold)[:, 0, 0]
+        weights = (self.window**2)[None, :, None].expand(1, size, count)
+        weight = nn.functional.fold(weights, **fold)[:, 0, 0]
+        side = size // 2 - FIRST
+        whole: Tensor = (sound / weight.clamp(min=1e-2))[:, side : total - side]
+        return whole
+
+
+def _tables(config: SourceFilterConfig) -> dict[str, Tensor]:
+    """Constants: cepstrum to log power, aperiodicity to dB, log amplitude to minimum phase, and the window."""
+    places = np.linspace(0, pulses.FFT_SIZE // 2, config.bins)
+
+    def at_bins(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.stack([np.interp(places, np.arange(rows.shape[1]), row) for row in rows])
+
+    folded = np.zeros(config.window)
+    folded[1 : config.window // 2] = 1.0
+    folded[config.window // 2 + 1 :] = -1.0
+    cepstra = np.fft.irfft(np.eye(config.bins), config.window, axis=1)
+    tables = {
+        "envelope": at_bins(pulses.envelope_matrix(config.order, world.SAMPLE_RATE)),
+        "noise_db": at_bins(pulses.band_matrix(world.BANDS, world.SAMPLE_RATE)),
+        "minimum_phase": np.fft.rfft(cepstra * folded, axis=1).imag,
+        "window": np.hanning(config.window + 1)[:-1],
+    }
+    return {name: torch.from_numpy(np.ascontiguousarray(table, dtype=np.float32)) for name, table in tables.items()}
+
+
+def pulse_train(f0: np.ndarray[Any, Any], num_samples: int, *, first: int = world.STEP) -> np.ndarray[Any, Any]:
+    """(num_samples,) float32 pulses of unit power where F0 is above 0, band-limited, at exact moments.
+
+    Args:
+        f0: (M,) Hz every 5 ms.
+        num_samples: length.
+        first: sample of the first value of ``f0``.
+    """
+    output = np.zeros(num_samples + 2 * TAPS, dtype=np.float32)
+    taps = np.arange(TAPS) - TAPS // 2 + 1
+    for found, lengths in pulses.pulse_blocks(f0, num_samples, world.SAMPLE_RATE, first, pulses.BLOCK):
+        voiced = found.voiced
+        if not voiced.any():
+            continue
+        distance = taps - found.delay[voiced, None]
+        shape = np.sinc(distance) * np.cos(np.pi * distance / (TAPS + 2)) ** 2
+        height = np.sqrt(np.minimum(lengths[voiced, None], world.SAMPLE_RATE / 40))
+        np.add.at(output, found.sample[voiced, None] + taps + TAPS, (shape * height).astype(np.float32))
+    return output[TAPS : TAPS + num_samples]

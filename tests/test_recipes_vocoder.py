@@ -1,0 +1,131 @@
+"""The vocoder recipe end to end on the bundled clips: prepare, train, resume, export, speak."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from speechssl import audio, bundles, vocoders
+from speechssl.errors import InputError
+from speechssl.objectives.resynthesis import Resynthesis, Spectrum
+
+RECIPE = "vocoder"
+Recipe = Callable[[str], ModuleType]
+
+
+@pytest.fixture(scope="module")
+def cache(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory, encoder_file: Path) -> Path:
+    """A cache of three recordings of one voice and one of another, with the small encoder."""
+    from speechssl.signals import Waveform
+
+    folder = tmp_path_factory.mktemp("vocoder")
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "corpus", "speaker", "seconds", "split"])
+        for voice, number in (("ada", 0), ("ada", 1), ("ada", 2), ("eric", 0)):
+            samples = audio.read_mono(bundles.clip(voice).path, 16_000).samples
+            cut = Waveform(samples[64_000 * number : 64_000 * (number + 1)].clone(), 16_000)
+            audio.write(folder / f"{voice}{number}.wav", cut)
+            writer.writerow([f"{voice}{number}.wav", "clips", voice, 4.0, "train"])
+        audio.write(folder / "short.wav", Waveform(torch.zeros(8000), 16_000))
+        writer.writerow(["short.wav", "clips", "ada", 0.5, "train"])
+        writer.writerow(["missing.wav", "clips", "ada", 3.0, "train"])
+    arguments = [folder / "manifest.csv", "--output", folder / "cache", "--corpora", "clips", "--workers", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["prepare.py", *map(str, arguments), "--model", str(encoder_file)])
+        recipe("prepare").main()
+    return folder / "cache"
+
+
+def test_frames_are_found_in_other_recordings_or_other_seconds(cache: Path) -> None:
+    index = json.loads((cache / "index.json").read_text())
+    assert [row["path"] for row in index] == ["ada0.wav", "ada1.wav", "ada2.wav", "eric0.wav"]
+    neighbours = np.load(cache / "neighbours.npy")
+    for row in index[:3]:
+        own = range(row["keys_at"], row["keys_at"] + row["keys_n"])
+        found = neighbours[own.start : own.stop]
+        assert found.max() < index[3]["keys_at"]
+        inside = (found >= own.start) & (found < own.stop)
+        assert not (inside & (np.abs(found - np.array(own)[:, None]) < 75)).any()
+    alone = neighbours[index[3]["keys_at"] :]
+    assert alone.min() >= index[3]["keys_at"]
+    assert (np.abs(alone - (index[3]["keys_at"] + np.arange(len(alone)))[:, None]) >= 75).all()
+    skipped = [json.loads(line) for line in (cache / "skipped.jsonl").read_text().splitlines()]
+    assert [line["path"] for line in skipped] == ["missing.wav", "short.wav"]
+
+
+def test_a_stopped_run_goes_on_and_ends_as_one_that_never_stopped(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
+    train = recipe("train").main
+    train([str(cache), "--toy", "--run", str(tmp_path / "whole")])
+    for _ in range(6):
+        train([str(cache), "--toy", "--run", str(tmp_path / "parts"), "--max-seconds", "0"])
+    texts = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "parts")]
+    logs = [[json.loads(line) for line in text.splitlines()] for text in texts]
+    for one, other in zip(*logs, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    assert {"mel", "linear", "adversarial", "discriminator"} <= logs[0][-1].keys()
+    with pytest.raises(InputError, match="rate"):
+        train([str(cache), "--toy", "--run", str(tmp_path / "parts"), "--rate", "0.5"])
+    recipe("export").main([str(tmp_path / "whole"), str(tmp_path / "v.safetensors"), "--key-origin", "small/2"])
+    assert vocoders.load(tmp_path / "v.safetensors", device="cpu").key_origin == "small/2"
+
+
+def test_the_spectral_losses_fall(recipe: Recipe, cache: Path) -> None:
+    train = recipe("train")
+    args = train.parse([str(cache), "--toy", "--run", "unused"])
+    batches = train.VocoderBatches(cache, frames=40, batch_seconds=3.2, seed=0)
+    objective = train.make_objective(args, batches)
+    optimizer = torch.optim.AdamW(objective.generator.parameters(), lr=3e-3)
+    batch = batches(0)
+    found = []
+    for _ in range(25):
+        losses = objective.losses(batch)
+        found.append(float(losses["total"].detach()))
+        optimizer.zero_grad()
+        losses["total"].backward()
+        optimizer.step()
+    assert found[-1] < 0.85 * found[0]
+
+
+def test_each_part_gets_its_own_gradients() -> None:
+    """The discriminators' loss must not move the generator, nor the generator's the discriminators."""
+
+    class Constant(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = torch.nn.Parameter(torch.tensor(0.5))
+
+        def forward(self, noise: torch.Tensor) -> torch.Tensor:
+            return noise * self.gain
+
+    torch.manual_seed(0)
+    objective = Resynthesis(Constant(), ["noise"], adversarial_from=0, width=8)
+    batch = {"noise": torch.randn(2, 6000) * 0.1, "samples": torch.randn(2, 6000) * 0.1}
+    judges = list(objective.discriminators.parameters())
+    losses = objective.losses(batch)
+    alone = torch.autograd.grad(
+        losses["discriminator"], [objective.generator.gain, *judges], allow_unused=True, retain_graph=True
+    )
+    assert alone[0] is None
+    assert all(part is not None for part in alone[1:])
+    fooling = losses["adversarial"] + losses["matching"]
+    moved = torch.autograd.grad(fooling, [objective.generator.gain, *judges], allow_unused=True)
+    assert moved[0] is not None
+    assert all(part is None for part in moved[1:])
+
+
+def test_a_tone_lies_in_its_band() -> None:
+    spectrum = Spectrum(512, 128, 40)
+    tone = torch.sin(2 * torch.pi * 1000 / 16_000 * torch.arange(16_000))[None]
+    linear, mel = spectrum(tone)
+    assert int(linear[0, 50].argmax()) == 32
+    assert float(linear[0, 50, 32]) == pytest.approx(0.5, rel=0.01)
+    assert int(mel[0, 50].argmax()) == int(spectrum.bands[32].argmax())
