@@ -80,7 +80,11 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, A
     plain["sha256"] = _checksum(plain, ready)
     metadata = {METADATA_KEY: json.dumps(plain, ensure_ascii=False, sort_keys=True)}
     with atomic_path(path) as temporary:
+        # safetensors leaves its files to their owner alone; a model or a voice is as readable as any other file
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(ready, temporary, metadata=metadata)
+        temporary.chmod(mode)
     return path
 
 

@@ -473,3 +473,9 @@ def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
     assert checkpoints.cache_dir() == tmp_path / "xdg" / "speechssl"
     monkeypatch.setattr(sys, "platform", "darwin")
     assert checkpoints.cache_dir().parts[-3:] == ("Library", "Caches", "speechssl")
+
+
+def test_what_is_saved_is_as_readable_as_any_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    path = checkpoints.save(tmp_path / "m.safetensors", {"a": torch.zeros(2)}, {"kind": "voice"})
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
