@@ -82,7 +82,12 @@ def bundle(name: str) -> Bundle:
 
 
 def load_bundle(
-    name: str | Path = "tiny", *, layer: int | None = None, device: str = "auto", precision: str = "float32"
+    name: str | Path = "tiny",
+    *,
+    layer: int | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    vocoder: str | Path | None = None,
 ) -> VoiceConverter:
     """Encoder, values and vocoder, ready to convert.
 
@@ -92,8 +97,9 @@ def load_bundle(
             another layer is spoken by WORLD.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``float32`` or ``bfloat16``.
+        vocoder: for ``vocoders.load``, instead of the bundle's own: ``"world"``, or a file.
     Raises:
-        InputError: an unknown name, layer, device or precision.
+        InputError: a vocoder of another encoder, or an unknown name, layer, device or precision.
         CheckpointError: weights that are missing, damaged or not to be had offline.
     """
     from speechssl import encoders
@@ -105,8 +111,9 @@ def load_bundle(
     from speechssl import vocoders
     from speechssl.vocoders.world import WorldAnalysis
 
-    vocoder = vocoders.load(parts.vocoder if chosen == parts.layer else "world", device=device)
-    return VoiceConverter(encoder, encoder if vocoder.origin == encoder.origin else WorldAnalysis(), vocoder)
+    own = parts.vocoder if chosen == parts.layer else "world"
+    speaker = vocoders.load(vocoder or own, device=device)
+    return VoiceConverter(encoder, encoder if speaker.origin == encoder.origin else WorldAnalysis(), speaker)
 
 
 def convert(

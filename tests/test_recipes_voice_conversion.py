@@ -53,7 +53,7 @@ def test_too_few_recordings_are_said(recipe: Any, speakers: Path) -> None:
 def test_every_system_is_written(
     recipe: Any, speakers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    systems = "source,target,copy,tiny,tiny:uniform:k=2"
+    systems = "source,target,copy@world,tiny,tiny@world:uniform:k=2"
     arguments = ["--folder", speakers, "--systems", systems, "--reference-seconds", "7", "--output", tmp_path]
     monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments), "--threads", "1"])
     recipe("evaluate").main()
@@ -61,7 +61,7 @@ def test_every_system_is_written(
     assert list(printed) == systems.split(",")
     assert printed["tiny"]["speed"] > 0
     for system in systems.split(","):
-        files = sorted((tmp_path / system.replace(":", "-")).glob("*.wav"))
+        files = sorted((tmp_path / system.replace(":", "-").replace("@", "-")).glob("*.wav"))
         assert len(files) == 2
         assert all(abs(audio.info(file).seconds - 4.0) < 0.05 for file in files)
 

@@ -1,9 +1,9 @@
 """Any-to-any conversion over a folder of speakers, judged by independent models; every system in one table.
 
-A system is ``MODEL[:CONVERTER[:OPTION=VALUE...]]``: ``tiny``, ``tiny:uniform``, ``tiny:shift:k=32``. ``source`` (the
-recordings as they are), ``target`` (another recording of the target) and ``copy`` (analysis and synthesis by the first
-model's vocoder, without conversion) stand beside them. The judges are a folder with ``judge.py`` and its own
-environment; without ``--judge`` the conversions are only written.
+A system is ``MODEL[@VOCODER][:CONVERTER[:OPTION=VALUE...]]``: ``tiny``, ``tiny@world:uniform``, ``tiny:shift:k=32``.
+``source`` (the recordings as they are), ``target`` (another recording of the target) and ``copy[@VOCODER]`` (analysis
+and synthesis with tiny's keys and values, without conversion) stand beside them. The judges are a folder with
+``judge.py`` and its own environment; without ``--judge`` the conversions are only written.
 
     python recipes/voice_conversion/evaluate.py --manifest manifest.csv --corpus librispeech --split dev \\
         --systems source,copy,tiny:uniform,tiny --judge JUDGE --output runs/evaluation
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,12 @@ def parse_system(text: str) -> tuple[str, dict[str, Any]]:
     return model, options
 
 
+def load(model: str) -> VoiceConverter:
+    """The bundle of ``MODEL`` or ``MODEL@VOCODER``; ``copy`` is done with tiny."""
+    name, _, vocoder = model.partition("@")
+    return load_bundle("tiny" if name == "copy" else name, vocoder=vocoder or None)
+
+
 def convert_all(system: str, pairs: list[Pair], folder: Path, models: dict[str, VoiceConverter]) -> dict[str, Any]:
     """Write every conversion of one system; returns paths by pair and the speed in times real time."""
     model, options = parse_system(system)
@@ -55,8 +62,8 @@ def convert_all(system: str, pairs: list[Pair], folder: Path, models: dict[str, 
         if model == "target":
             audio.write(outputs[pair.name], audio.read(pair.references[0]))
             continue
-        if model == "copy":
-            audio.write(outputs[pair.name], copied(next(iter(models.values())), pair.source.path))
+        if model.startswith("copy"):
+            audio.write(outputs[pair.name], copied(models[model], pair.source.path))
             continue
         converter = models[model]
         if pair.target not in voices:
@@ -103,11 +110,11 @@ def main() -> None:
     if args.limit:
         pairs = pairs[:: max(1, len(pairs) // args.limit)][: args.limit]
     systems = args.systems.split(",")
-    names = dict.fromkeys(parse_system(system)[0] for system in systems) | {"tiny": None}
-    models = {name: load_bundle(name) for name in names if name not in ("source", "target", "copy")}
+    names = dict.fromkeys(parse_system(system)[0] for system in systems)
+    models = {name: load(name) for name in names if name not in ("source", "target")}
     results: dict[str, dict[str, Any]] = {}
     for system in systems:
-        folder = args.output / system.replace(":", "-").replace("/", "_")
+        folder = args.output / re.sub(r"[^\w.=-]", "-", system)
         made = convert_all(system, pairs, folder, models)
         results[system] = {"speed": made["speed"]}
         if args.judge:

@@ -43,7 +43,7 @@ def convert(
     ] = "auto",
     interpolation: Annotated[float, typer.Option("--interpolation", help="1: all target, 0: all source.")] = 1.0,
     pitch: Annotated[
-        str, typer.Option("--pitch", metavar="target|source|SEMITONES", help="F0, where the vocoder takes one (WORLD).")
+        str, typer.Option("--pitch", metavar="target|source|SEMITONES", help="F0, where the vocoder takes one.")
     ] = "target",
     loudness: Annotated[
         Optional[float],  # noqa: UP045
@@ -57,6 +57,10 @@ def convert(
             help="Which second of which reference every frame came from (a folder for several sources).",
             show_default=False,
         ),
+    ] = None,
+    vocoder: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--vocoder", metavar="NAME|FILE", help="Instead of the model's own: world.", show_default=False),
     ] = None,
     precision: Precision = "float32",
     device: Device = "auto",
@@ -82,9 +86,15 @@ def convert(
         "loudness": "source" if loudness is None else loudness,
     }
     conversion.check_options(**options)
-    system = load_bundle(model, layer=layer, device=device, precision=precision)
+    system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
     target = _target(system, reference or [], voice or [])
-    settings = {"version": __version__, "precision": precision, **options, "voices": _identity(target)}
+    settings = {
+        "version": __version__,
+        "precision": precision,
+        "vocoder": vocoder,
+        **options,
+        "voices": _identity(target),
+    }
 
     def work(job: Job) -> dict[str, Any]:
         return _write(system.convert(job.source, target, **options), job, tables.get(job))
