@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from speechssl import pitch
+from speechssl.consent import Consent
 from speechssl.errors import InputError
 from speechssl.pitch import PitchStatistics
 from speechssl.signals import Features, Waveform, check_same_origin
@@ -58,6 +59,7 @@ class MatchingSet:
         file_index: (M,) int32 the reference each frame is from, ascending.
         frame_index: (M,) int32 its number among the frames of that recording, ascending within it.
         name: of the voice; empty until it is stored.
+        consents: who attested that the recordings may be used, if anybody did.
     Raises:
         InputError: parts that do not belong together.
     """
@@ -71,6 +73,7 @@ class MatchingSet:
     file_index: Tensor
     frame_index: Tensor
     name: str = ""
+    consents: tuple[Consent, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = [len(part) for part in (self.keys, self.values, self.file_index, self.frame_index)]
@@ -117,6 +120,10 @@ class MatchingSet:
     def named(self, name: str) -> MatchingSet:
         """The same voice under a name."""
         return dataclasses.replace(self, name=name)
+
+    def with_consent(self, consent: Consent) -> MatchingSet:
+        """The same voice with one more attestation."""
+        return dataclasses.replace(self, consents=(*self.consents, consent))
 
     def without(self, reference: str) -> MatchingSet:
         """The voice without one recording.
@@ -179,6 +186,7 @@ def join(sets: Sequence[MatchingSet]) -> MatchingSet:
         keys=keys,
         values=torch.cat([one.values for one in sets]) if any(one.has_own_values for one in sets) else keys,
         references=references,
+        consents=tuple(consent for one in sets for consent in one.consents),
         file_index=torch.cat([one.file_index + start for one, start in zip(sets, starts, strict=True)]),
         frame_index=torch.cat([one.frame_index for one in sets]),
     )

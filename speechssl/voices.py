@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl import checkpoints, matching
+from speechssl.consent import Consent
 from speechssl.errors import CheckpointError, InputError
 from speechssl.matching import MatchingSet, Recording, Reference
 from speechssl.pitch import PitchStatistics
@@ -45,6 +46,7 @@ class VoiceInfo:
         references: the recordings.
         created: when it was last written, ISO 8601, UTC.
         megabytes: of the file.
+        consents: who attested that it may be used, if anybody did.
     """
 
     name: str
@@ -55,6 +57,7 @@ class VoiceInfo:
     references: tuple[Reference, ...]
     created: str
     megabytes: float
+    consents: tuple[Consent, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -112,6 +115,7 @@ def info(path: str | Path) -> VoiceInfo:
             references=_references(header),
             created=str(header["created"]),
             megabytes=path.stat().st_size / 1e6,
+            consents=_consents(header),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has a damaged header ({_said(error)}); use a fresh copy") from error
@@ -211,6 +215,7 @@ class VoiceLibrary:
         value_encoder: Encoder | None = None,
         *,
         keep_silence: bool = True,
+        consent: Consent | None = None,
     ) -> VoiceInfo:
         """Make a voice of recordings, or add them to the one of that name.
 
@@ -220,6 +225,7 @@ class VoiceLibrary:
             encoder: makes the keys.
             value_encoder: makes the values; None where they are the keys.
             keep_silence: see ``matching.build``.
+            consent: kept in the file; of the person who attests that these recordings may be used.
         Raises:
             InputError: a bad name, a recording that cannot be used or is in the voice already, or a voice of another
                 encoder.
@@ -232,6 +238,7 @@ class VoiceLibrary:
             check_same_origin(before.key_origin, encoder.origin, what=what)
             check_same_origin(before.value_origin, (value_encoder or encoder).origin, what=f"{what}, values")
         voice = matching.build(recordings, encoder, value_encoder, name=name, keep_silence=keep_silence)
+        voice = voice if consent is None else voice.with_consent(consent)
         save(path, voice if before is None else matching.join([before.named(name), voice]))
         return info(path)
 
@@ -302,6 +309,7 @@ def _header(voice: MatchingSet) -> dict[str, Any]:
         "frame_rate": voice.frame_rate,
         "frames": len(voice),
         "references": [asdict(reference) for reference in voice.references],
+        "consents": [consent.as_dict() for consent in voice.consents],
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
@@ -318,7 +326,13 @@ def _voice(header: dict[str, Any], tensors: dict[str, Tensor]) -> MatchingSet:
         file_index=tensors["file_index"],
         frame_index=tensors["frame_index"],
         name=str(header["name"]),
+        consents=_consents(header),
     )
+
+
+def _consents(header: dict[str, Any]) -> tuple[Consent, ...]:
+    # voices made before there were attestations have none
+    return tuple(Consent.from_dict(one) for one in header.get("consents", []))
 
 
 def _references(header: dict[str, Any]) -> tuple[Reference, ...]:

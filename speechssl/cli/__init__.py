@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from speechssl import __version__
-from speechssl.cli import convert, demo, doctor, features, report, units, verification, voice
+from speechssl.cli import convert, demo, doctor, features, receipt, report, units, verification, voice
 from speechssl.cli.terminal import remark
 from speechssl.errors import SpeechSSLError
 
@@ -25,6 +25,7 @@ app.command("convert")(convert.convert)
 app.command("features")(features.features)
 app.add_typer(voice.app, name="voice")
 app.add_typer(units.app, name="units")
+app.add_typer(receipt.app, name="receipt")
 app.add_typer(verification.app)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)

@@ -29,6 +29,15 @@ def add(
         list[str],
         typer.Argument(metavar="REF...", help="Recordings, folders or patterns of one speaker.", show_default=False),
     ],
+    consent: Annotated[
+        Optional[str],  # noqa: UP045  typer evaluates it, on Python 3.10 too
+        typer.Option(
+            "--consent",
+            metavar="'WHO: FOR WHAT'",
+            help="Attest that you have the right to use this voice; kept in it, and in the receipts of what it says.",
+            show_default=False,
+        ),
+    ] = None,
     model: Model = "tiny",
     layer: Layer = None,
     precision: Precision = "float32",
@@ -36,13 +45,15 @@ def add(
     json: Json = False,
 ) -> None:
     """Make a voice of recordings, or add recordings to one."""
+    from speechssl import consent as consents
     from speechssl.bundles import load_bundle
     from speechssl.voices import VoiceLibrary, check_name
 
     check_name(name)
+    attested = None if consent is None else consents.parse(consent)
     files = batch.audio_files(references)
     system = load_bundle(model, layer=layer, device=device, precision=precision)
-    _tell(VoiceLibrary().add(name, files, system.encoder, system.value_encoder), json)
+    _tell(VoiceLibrary().add(name, files, system.encoder, system.value_encoder, consent=attested), json)
 
 
 @app.command("list")
@@ -133,6 +144,7 @@ def _facts(voice: VoiceInfo) -> dict[str, Any]:
             {"name": one.name, "sha256": one.sha256, "seconds": round(one.seconds, 3), "f0": round(one.pitch.hertz, 1)}
             for one in voice.references
         ],
+        "consents": [consent.as_dict() for consent in voice.consents],
     }
 
 
@@ -144,5 +156,7 @@ def _tell(voice: VoiceInfo, json: bool) -> None:
     print(f"{voice.name}: {voice.seconds:.1f} s of speech in {len(voice.references)} recordings, {voice.frames} frames")
     print(f"made with {voice.key_origin}, values {voice.value_origin}, {voice.created}")
     print(voice.path)
+    for consent in facts["consents"]:
+        print(f"consent: {consent['who']}, {consent['when']}, for: {consent['purpose']}")
     rows = [(r["name"], f"{r['seconds']:.1f} s", f"{r['f0']:.0f} Hz", r["sha256"][:12]) for r in facts["references"]]
     terminal.table(rows, ("recording", "length", "mean F0", "sha256"))

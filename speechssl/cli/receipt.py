@@ -1,0 +1,49 @@
+"""``speechssl receipt``: what a file was made of and by whose leave, and whether that is true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from speechssl.cli import terminal
+from speechssl.cli.options import Json
+
+app = typer.Typer(help="Receipts of converted recordings: show, check.", no_args_is_help=True)
+
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A recording that speechssl made, or a receipt.", show_default=False)
+]
+
+
+@app.command("show")
+def show(file: File) -> None:
+    """Print the receipt inside a recording, or beside it, as JSON; nothing is checked."""
+    from speechssl import receipts
+
+    terminal.emit(receipts.show(file))
+
+
+@app.command("check")
+def check(
+    file: File,
+    receipt: Annotated[
+        Optional[Path],  # noqa: UP045  typer evaluates it, on Python 3.10 too
+        typer.Option("--receipt", metavar="JSON", help="Where it is kept elsewhere.", show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say whether a recording is what its receipt says and the receipt what was signed; exit code 2 if not."""
+    from speechssl import receipts
+
+    found = receipts.check(file, receipt=receipt)
+    if json:
+        terminal.emit({"genuine": found.genuine, "reasons": found.reasons, "key": found.key, "own_key": found.own_key})
+    elif found.genuine:
+        whose = "this machine's key" if found.own_key else "a key that is not this machine's"
+        print(f"{file}: genuine; signed {found.receipt.get('created')} with {whose} ({found.key})")
+    for reason in found.reasons:
+        terminal.remark(f"{file}: {reason}")
+    if not found.genuine:
+        raise typer.Exit(2)

@@ -1,0 +1,72 @@
+"""Who said that a voice may be used, when, and for what."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from speechssl.errors import CheckpointError, InputError
+
+STATEMENT = "I have the right to use this voice."
+LONGEST = 500  # characters of a field; a receipt is no letter
+
+
+@dataclass(frozen=True)
+class Consent:
+    """An attestation.
+
+    Args:
+        who: name of the person who attests.
+        purpose: what the voice is used for.
+        when: ISO 8601, UTC.
+        statement: what was attested.
+    """
+
+    who: str
+    purpose: str
+    when: str
+    statement: str = STATEMENT
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; ``from_dict`` is the way back."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Consent:
+        """Raises CheckpointError if a field is missing or unknown."""
+        try:
+            return Consent(**{name: str(value) for name, value in values.items()})
+        except TypeError as error:
+            raise CheckpointError(f"a damaged consent ({error}); attest again") from error
+
+
+def attest(who: str, purpose: str, *, statement: str = STATEMENT) -> Consent:
+    """An attestation made now.
+
+    Raises:
+        InputError: nobody, or no purpose, or more text than fits.
+    """
+    for name, text in (("who attests", who), ("the purpose", purpose)):
+        if not text.strip():
+            raise InputError(f"consent needs {name}; say it in a few words")
+        if len(text) > LONGEST:
+            raise InputError(f"consent: {name} has {len(text)} characters; {LONGEST} at most")
+    return Consent(who.strip(), purpose.strip(), now(), statement)
+
+
+def parse(text: str) -> Consent:
+    """``"Ada Smith: audiobook of her own texts"``, as ``--consent`` takes it.
+
+    Raises:
+        InputError: no colon between who attests and for what.
+    """
+    who, colon, purpose = text.partition(":")
+    if not colon:
+        raise InputError(f"consent {text!r}; 'WHO: FOR WHAT' needed, such as 'Ada Smith: my own audiobook'")
+    return attest(who, purpose)
+
+
+def now() -> str:
+    """The time as receipts and consents write it."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,411 @@
+"""Receipts: what a piece of synthetic speech was made of, by whose leave, signed, beside the file and inside it.
+
+A receipt is a JSON object. ``output`` names the sound: SHA-256 of the samples of a WAV or FLAC file (so it survives a
+change between the two), of the coded packets of an Opus or MP3 file; tags and file names do not enter it. The rest is
+what the maker knows: consent, sources and references by checksum, models, settings, similarity. ``signature`` is
+Ed25519 (RFC 8032) over all other fields as canonical JSON (sorted keys, no spaces, UTF-8).
+
+Inside: WAV has it in a LIST INFO chunk (ICMT), FLAC and Opus in a comment, MP3 in an ID3 text frame.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechssl import __version__, checkpoints
+from speechssl.consent import now
+from speechssl.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+FORMAT = "speechssl-receipt/1"
+SUFFIX = ".receipt.json"
+TAG = "SPEECHSSL_RECEIPT"
+LARGEST = 1 << 20  # bytes of a receipt; a bigger one is none of ours
+EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What ``check`` found.
+
+    Args:
+        genuine: the receipt is as it was signed, and the sound is the sound it was signed for.
+        reasons: what is wrong; empty if genuine.
+        key: fingerprint of the key that signed.
+        own_key: whether that is the key of this machine.
+        receipt: its content.
+    """
+
+    genuine: bool
+    reasons: tuple[str, ...]
+    key: str
+    own_key: bool
+    receipt: dict[str, Any]
+
+
+class Signer:
+    """The key receipts are signed with: a file that only its owner can read, made at the first use.
+
+    Args:
+        path: of the key (PEM); None for ``default_key()``.
+    Raises:
+        CheckpointError: the file is no Ed25519 key, or cannot be made.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self.path = default_key() if path is None else Path(path)
+        self._key = _read_key(self.path) if self.path.exists() else _make_key(self.path)
+
+    @property
+    def public(self) -> bytes:
+        """The public key, 32 bytes."""
+        return self._key.public_key().public_bytes_raw()
+
+    def sign(self, receipt: dict[str, Any]) -> dict[str, Any]:
+        """The receipt with its signature, in place of any it had."""
+        plain = {name: value for name, value in receipt.items() if name != "signature"}
+        signature = {
+            "algorithm": "Ed25519",
+            "public_key": base64.b64encode(self.public).decode(),
+            "value": base64.b64encode(self._key.sign(canonical(plain))).decode(),
+        }
+        return {**plain, "signature": signature}
+
+
+def default_key() -> Path:
+    """Where the key lives: ``$SPEECHSSL_KEY``, else beside the voices."""
+    from speechssl.voices import default_folder
+
+    chosen = os.environ.get("SPEECHSSL_KEY")
+    return Path(chosen).expanduser() if chosen else default_folder().parent / "receipt-key.pem"
+
+
+def issue(path: str | Path, facts: dict[str, Any], signer: Signer, *, embed: bool = True) -> dict[str, Any]:
+    """Sign a receipt for a finished file and write it beside the file and into it.
+
+    Args:
+        path: .wav, .flac, .ogg, .opus or .mp3, not changed any more afterwards but for its tags.
+        facts: JSON-able; whatever is known of its making.
+        signer: of this machine.
+        embed: also inside the file.
+    Returns:
+        The signed receipt.
+    Raises:
+        InputError: another kind of file, or one that cannot be read.
+        CheckpointError: the place cannot be written to.
+    """
+    path = Path(path)
+    head = {"format": FORMAT, "speechssl": __version__, "created": now()}
+    receipt = signer.sign({**facts, **head, "output": {"name": path.name, **sound(path)}})
+    if embed:
+        _embed(path, json.dumps(receipt, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False))
+    with checkpoints.atomic_path(beside(path)) as temporary:
+        text = json.dumps(receipt, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False) + "\n"
+        temporary.write_text(text, encoding="utf-8")
+    return receipt
+
+
+def beside(path: str | Path) -> Path:
+    """Where the receipt of a file lies: ``talk.wav.receipt.json``."""
+    return Path(f"{path}{SUFFIX}")
+
+
+def show(path: str | Path) -> dict[str, Any]:
+    """The receipt of a file: the one inside it, else the one beside it; or a receipt file itself. Nothing is checked.
+
+    Raises:
+        InputError: no such file, or without a receipt.
+    """
+    path = Path(path)
+    if path.name.endswith(".json"):
+        return _parsed(_text_of(path), path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a recording that speechssl made")
+    inside = _extract(path)
+    if inside is not None:
+        return _parsed(inside, path)
+    if beside(path).is_file():
+        return _parsed(_text_of(beside(path)), beside(path))
+    raise InputError(f"{path} has no receipt, inside or as {beside(path).name}; it was not made here, or lost its tags")
+
+
+def check(path: str | Path, *, receipt: str | Path | None = None, key: str | Path | None = None) -> Verdict:
+    """Whether a file is what its receipt says, and the receipt what was signed. Works offline.
+
+    Args:
+        path: the file.
+        receipt: its receipt, where it is neither inside nor beside.
+        key: file of this machine's key, to say whether it signed; None for ``default_key()``.
+    Raises:
+        InputError: no file, or no receipt.
+    """
+    path = Path(path)
+    found = show(receipt or path)
+    reasons = []
+    public = _public_key(found)
+    if public is None or not _signed(found, public):
+        reasons.append("the receipt was changed after it was signed, or never signed")
+    if (measured := sound(path)) != {name: found.get("output", {}).get(name) for name in measured}:
+        reasons.append("the sound is not the one that was signed")
+    place = default_key() if key is None else Path(key)
+    own = place.exists() and Signer(place).public == public
+    return Verdict(not reasons, tuple(reasons), fingerprint(public or b""), own, found)
+
+
+def fingerprint(public: bytes) -> str:
+    """16 hexadecimal digits of a public key, to compare by eye; empty without one."""
+    return hashlib.sha256(public).hexdigest()[:16] if public else ""
+
+
+def canonical(receipt: dict[str, Any]) -> bytes:
+    """The bytes that are signed."""
+    return json.dumps(receipt, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+# ---- keys
+
+
+def _read_key(path: Path) -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError, OSError) as error:
+        raise CheckpointError(f"{path} is no private key ({error}); move it away, and a new one is made") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise CheckpointError(f"{path} is a key of another kind; an Ed25519 key needed: move it away")
+    return key
+
+
+def _make_key(path: Path) -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = Ed25519PrivateKey.generate()
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(text)
+    except FileExistsError:
+        return _read_key(path)  # another process was first
+    except OSError as error:
+        raise CheckpointError(f"cannot make the key {path}: {error.strerror}; set SPEECHSSL_KEY elsewhere") from error
+    return key
+
+
+def _public_key(receipt: dict[str, Any]) -> bytes | None:
+    try:
+        return base64.b64decode(receipt["signature"]["public_key"], validate=True)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _signed(receipt: dict[str, Any], public: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    plain = {name: value for name, value in receipt.items() if name != "signature"}
+    try:
+        signature = base64.b64decode(receipt["signature"]["value"], validate=True)
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, canonical(plain))
+    except (InvalidSignature, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
+# ---- the sound
+
+
+def sound(path: Path) -> dict[str, Any]:
+    """What the receipt says of the sound: ``coding``, ``sha256`` and, for samples, their rate, number and channels.
+
+    Raises:
+        InputError: another extension, or a file that cannot be read.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in EXTENSIONS:
+        raise InputError(f"{path}: receipts are for {', '.join(EXTENSIONS)}")
+    try:
+        if suffix in (".wav", ".flac"):
+            return _samples(path)
+        packets = _mp3_frames(path) if suffix == ".mp3" else _ogg_packets(path)
+        digest = hashlib.sha256()
+        for packet in packets:
+            digest.update(packet)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); a whole recording needed") from error
+    return {"coding": suffix[1:] if suffix == ".mp3" else "ogg", "sha256": digest.hexdigest()}
+
+
+def _samples(path: Path) -> dict[str, Any]:
+    """Whole numbers as int32 (libsndfile shifts 16 and 24 bits up), so that WAV and FLAC agree; floats as they are."""
+    import soundfile
+
+    digest = hashlib.sha256()
+    with soundfile.SoundFile(path) as file:
+        kind = "float32" if file.subtype == "FLOAT" else "int32"
+        for block in file.blocks(1 << 18, dtype=kind):
+            digest.update(block.astype("<f4" if kind == "float32" else "<i4").tobytes())
+        shape = {"sample_rate": file.samplerate, "samples": file.frames, "channels": file.channels}
+    return {"coding": kind, "sha256": digest.hexdigest(), **shape}
+
+
+def _ogg_packets(path: Path) -> Iterator[bytes]:
+    """Packets after the two of the header (names and comments)."""
+    from mutagen.ogg import OggPage
+
+    number = 0
+    with path.open("rb") as file:
+        while True:
+            try:
+                page = OggPage(file)
+            except EOFError:
+                return
+            for packet in page.packets:
+                # a packet that continues on the next page ends there
+                if number >= 2:
+                    yield packet
+                number += 1
+            if not page.complete and page.packets:
+                number -= 1
+
+
+def _mp3_frames(path: Path) -> Iterator[bytes]:
+    data = path.read_bytes()
+    start = 0
+    if data[:3] == b"ID3":
+        size = [byte & 0x7F for byte in data[6:10]]
+        start = 10 + (size[0] << 21 | size[1] << 14 | size[2] << 7 | size[3])
+    end = len(data) - 128 if data[-128:-125] == b"TAG" else len(data)
+    yield data[start:end]
+
+
+# ---- inside the file
+
+
+def _embed(path: Path, text: str) -> None:
+    """Write the tag into a copy, and let it take the file's place."""
+    with checkpoints.atomic_path(path) as temporary:
+        shutil.copyfile(path, temporary)
+        writer = {".wav": _tag_wav, ".flac": _tag_flac, ".mp3": _tag_mp3}.get(path.suffix.lower(), _tag_opus)
+        writer(temporary, text)
+
+
+def _tag_wav(path: Path, text: str) -> None:
+    data = text.encode("ascii") + b"\0"
+    data += b"\0" * (len(data) % 2)
+    chunk = b"INFOICMT" + struct.pack("<I", len(data)) + data
+    with path.open("r+b") as file:
+        kept = b"".join(
+            name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+            for name, body in _riff_chunks(file.read())
+            if not (name == b"LIST" and body[:4] == b"INFO")
+        )
+        body = b"WAVE" + kept + b"LIST" + struct.pack("<I", len(chunk)) + chunk
+        if len(body) >= 1 << 32:
+            raise InputError("a WAV file of 4 GB or more holds no receipt; write .flac")
+        file.seek(0)
+        file.truncate()
+        file.write(b"RIFF" + struct.pack("<I", len(body)) + body)
+
+
+def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise InputError("a WAV file without a RIFF header; write it anew")
+    place = 12
+    while place + 8 <= len(data):
+        size = struct.unpack("<I", data[place + 4 : place + 8])[0]
+        yield data[place : place + 4], data[place + 8 : place + 8 + size]
+        place += 8 + size + size % 2
+
+
+def _tag_flac(path: Path, text: str) -> None:
+    from mutagen.flac import FLAC
+
+    file = FLAC(path)
+    if file.tags is None:
+        file.add_tags()
+    file.tags[TAG] = text
+    file.save()
+
+
+def _tag_opus(path: Path, text: str) -> None:
+    from mutagen.oggopus import OggOpus
+
+    file = OggOpus(path)
+    file.tags[TAG] = text
+    file.save()
+
+
+def _tag_mp3(path: Path, text: str) -> None:
+    from mutagen.id3 import ID3, TXXX, ID3NoHeaderError
+
+    try:
+        tags = ID3(path)
+    except ID3NoHeaderError:
+        tags = ID3()
+    tags.delall(f"TXXX:{TAG}")
+    tags.add(TXXX(encoding=3, desc=TAG, text=text))
+    tags.save(path)
+
+
+def _extract(path: Path) -> str | None:
+    """The text inside, if there is any."""
+    import mutagen
+
+    suffix = path.suffix.lower()
+    if suffix == ".wav":
+        return _wav_text(path)
+    try:
+        file = mutagen.File(path)
+    except (mutagen.MutagenError, OSError):
+        return None
+    if file is None or file.tags is None:
+        return None
+    found = file.tags.get(f"TXXX:{TAG}" if suffix == ".mp3" else TAG)
+    return str(found[0]) if found else None
+
+
+def _wav_text(path: Path) -> str | None:
+    try:
+        chunks = list(_riff_chunks(path.read_bytes()))
+    except (InputError, OSError, struct.error):
+        return None
+    for name, body in chunks:
+        if name == b"LIST" and body[:8] == b"INFOICMT":
+            size = struct.unpack("<I", body[8:12])[0]
+            text = body[12 : 12 + size].rstrip(b"\0").decode("utf-8", "replace")
+            return text if FORMAT in text else None
+    return None
+
+
+def _text_of(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path} is too large for a receipt; give the one speechssl wrote")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the receipt {path}: {error}") from error
+
+
+def _parsed(text: str, path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path} holds a damaged receipt ({error})") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InputError(f"{path} holds no receipt of the format {FORMAT}")
+    return found

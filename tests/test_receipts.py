@@ -1,0 +1,178 @@
+"""Receipts: whatever is changed, it is seen; whatever is not sound, is not."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import torch
+
+from speechssl import audio, cli, consent, receipts
+from speechssl.errors import CheckpointError, InputError
+from speechssl.signals import Waveform
+
+FACTS = {"what": "conversion", "source": {"name": "a.wav", "sha256": "0" * 64}}
+
+
+@pytest.fixture
+def signer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> receipts.Signer:
+    monkeypatch.setenv("SPEECHSSL_KEY", str(tmp_path / "keys" / "key.pem"))
+    return receipts.Signer()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    """A second of noise, in a new file of that name."""
+
+    def write(name: str) -> Path:
+        noise = torch.randn(24_000, generator=torch.Generator().manual_seed(0)) * 0.1
+        audio.write(tmp_path / name, Waveform(noise, 24_000))
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize("suffix", receipts.EXTENSIONS)
+def test_a_receipt_is_inside_and_beside_and_genuine(
+    suffix: str, write: Callable[[str], Path], signer: receipts.Signer
+) -> None:
+    path = write(f"speech{suffix}")
+    before = audio.read(path).samples
+    issued = receipts.issue(path, FACTS, signer)
+    assert torch.equal(audio.read(path).samples, before)
+    assert json.loads(receipts.beside(path).read_text()) == issued
+    receipts.beside(path).unlink()
+    assert receipts.show(path) == issued
+    verdict = receipts.check(path)
+    assert (verdict.genuine, verdict.reasons, verdict.own_key) == (True, (), True)
+    assert issued["source"] == FACTS["source"]
+    assert issued["output"]["name"] == path.name
+
+
+@pytest.mark.parametrize("suffix", receipts.EXTENSIONS)
+def test_a_file_without_tags_is_checked_by_the_receipt_beside_it(
+    suffix: str, write: Callable[[str], Path], signer: receipts.Signer
+) -> None:
+    path = write(f"speech{suffix}")
+    before = path.read_bytes()
+    receipts.issue(path, FACTS, signer, embed=False)
+    assert path.read_bytes() == before
+    assert receipts.check(path).genuine
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_one_changed_sample_is_seen(suffix: str, write: Callable[[str], Path], signer: receipts.Signer) -> None:
+    path = write(f"speech{suffix}")
+    receipts.issue(path, FACTS, signer)
+    samples, rate = soundfile.read(path, dtype="int16")
+    samples[12_345] += 1
+    soundfile.write(path, samples, rate)
+    verdict = receipts.check(path)
+    assert not verdict.genuine
+    assert verdict.reasons == ("the sound is not the one that was signed",)
+
+
+@pytest.mark.parametrize("suffix", [".opus", ".mp3"])
+def test_a_changed_packet_is_seen(suffix: str, write: Callable[[str], Path], signer: receipts.Signer) -> None:
+    path = write(f"speech{suffix}")
+    receipts.issue(path, FACTS, signer)
+    data = bytearray(path.read_bytes())
+    data[-2000] ^= 1
+    path.write_bytes(bytes(data))
+    assert receipts.check(path).reasons == ("the sound is not the one that was signed",)
+
+
+def test_a_copy_as_flac_has_the_receipt_of_the_wav(write: Callable[[str], Path], signer: receipts.Signer) -> None:
+    path = write("speech.wav")
+    receipts.issue(path, FACTS, signer)
+    copy = path.with_name("copy.flac")
+    samples, rate = soundfile.read(path, dtype="int16")
+    soundfile.write(copy, samples, rate)
+    assert receipts.check(copy, receipt=receipts.beside(path)).genuine
+
+
+@pytest.mark.parametrize("field", ["what", "created", "source", "speechssl"])
+def test_every_field_is_signed(field: str, write: Callable[[str], Path], signer: receipts.Signer) -> None:
+    path = write("speech.wav")
+    changed: dict[str, Any] = receipts.issue(path, FACTS, signer, embed=False) | {field: "another"}
+    receipts.beside(path).write_text(json.dumps(changed))
+    verdict = receipts.check(path)
+    assert verdict.reasons == ("the receipt was changed after it was signed, or never signed",)
+
+
+def test_without_signature_or_with_another_key(
+    write: Callable[[str], Path], signer: receipts.Signer, tmp_path: Path
+) -> None:
+    path = write("speech.wav")
+    issued = receipts.issue(path, FACTS, signer, embed=False)
+    unsigned = {name: value for name, value in issued.items() if name != "signature"}
+    receipts.beside(path).write_text(json.dumps(unsigned))
+    assert not receipts.check(path).genuine
+    other = receipts.Signer(tmp_path / "other.pem")
+    receipts.issue(path, FACTS, other)
+    verdict = receipts.check(path)
+    assert verdict.genuine
+    assert not verdict.own_key
+    assert verdict.key == receipts.fingerprint(other.public)
+
+
+def test_a_second_receipt_replaces_the_first(write: Callable[[str], Path], signer: receipts.Signer) -> None:
+    path = write("speech.wav")
+    receipts.issue(path, FACTS, signer)
+    size = path.stat().st_size
+    receipts.issue(path, {**FACTS, "what": "conversiom"}, signer)
+    assert path.stat().st_size == size
+    assert receipts.show(path)["what"] == "conversiom"
+
+
+def test_the_key_is_made_once_and_for_its_owner_alone(signer: receipts.Signer) -> None:
+    assert stat.S_IMODE(signer.path.stat().st_mode) == 0o600
+    assert receipts.Signer().public == signer.public
+    signer.path.write_text("no key")
+    with pytest.raises(CheckpointError, match="no private key"):
+        receipts.Signer()
+
+
+def test_what_is_no_receipt_is_said(write: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no receipt"):
+        receipts.show(write("speech.wav"))
+    with pytest.raises(InputError, match="no such file"):
+        receipts.show(tmp_path / "missing.wav")
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(InputError, match="no receipt of the format"):
+        receipts.show(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        receipts.show(tmp_path / "a.json")
+    with pytest.raises(InputError, match="receipts are for"):
+        receipts.sound(tmp_path / "a.txt")
+
+
+def test_the_command_line(
+    write: Callable[[str], Path], signer: receipts.Signer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write("speech.wav")
+    receipts.issue(path, FACTS, signer)
+    assert cli.run(["receipt", "show", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out)["what"] == "conversion"
+    assert cli.run(["receipt", "check", str(path)]) == 0
+    assert "genuine" in capsys.readouterr().out
+    samples, rate = soundfile.read(path, dtype="int16")
+    samples[0] += 1
+    soundfile.write(path, samples, rate)
+    assert cli.run(["receipt", "check", str(path), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["genuine"] is False
+
+
+def test_consent_needs_a_person_and_a_purpose() -> None:
+    given = consent.parse("Ada Smith: her own audiobook: part 2")
+    assert (given.who, given.purpose) == ("Ada Smith", "her own audiobook: part 2")
+    assert consent.Consent.from_dict(given.as_dict()) == given
+    for text in ("Ada Smith", ": nothing", "Ada:", "x" * 600 + ": long"):
+        with pytest.raises(InputError, match="consent"):
+            consent.parse(text)
