@@ -55,7 +55,7 @@ def test_every_system_is_written(
 ) -> None:
     systems = "source,target,copy@world,tiny,tiny@world:uniform:k=2"
     arguments = ["--folder", speakers, "--systems", systems, "--reference-seconds", "7", "--output", tmp_path]
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments), "--threads", "1"])
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments), "--threads", "1", "--pictures", "1"])
     recipe("evaluate").main()
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert list(printed) == systems.split(",")
@@ -64,6 +64,9 @@ def test_every_system_is_written(
         files = sorted((tmp_path / system.replace(":", "-").replace("@", "-")).glob("*.wav"))
         assert len(files) == 2
         assert all(abs(audio.info(file).seconds - 4.0) < 0.05 for file in files)
+    (picture,) = (tmp_path / "pictures").glob("*.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 20_000
 
 
 def test_the_judges_lines_become_a_table(recipe: Any) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import judge
+import pictures
 import torch
 from pairs import Pair, from_folder, from_manifest, make_pairs
 from rich.progress import track
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--judge", type=Path, default=None)
     parser.add_argument("--only", default="speaker,asr,phone,quality,prosody")
+    parser.add_argument("--pictures", type=int, default=0, help="spectrograms of so many conversions")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -113,13 +115,20 @@ def main() -> None:
     names = dict.fromkeys(parse_system(system)[0] for system in systems)
     models = {name: load(name) for name in names if name not in ("source", "target")}
     results: dict[str, dict[str, Any]] = {}
+    written: dict[str, dict[str, Path]] = {}
     for system in systems:
         folder = args.output / re.sub(r"[^\w.=-]", "-", system)
         made = convert_all(system, pairs, folder, models)
         results[system] = {"speed": made["speed"]}
         if args.judge:
             results[system] |= judge.run(args.judge, pairs, made["outputs"], folder, only=args.only)
+        written[system] = made["outputs"]
         (args.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    for pair in pairs[: args.pictures]:
+        shown = {
+            system: outputs[pair.name] for system, outputs in written.items() if system not in ("source", "target")
+        }
+        pictures.draw(pair, shown, args.output / "pictures" / f"{pair.name}.png")
     print(judge.table(results) if args.judge else json.dumps(results))
 
 
