@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from speechssl import audio, checkpoints, metrics
 from speechssl.calibration import Calibration
 from speechssl.errors import InputError
-from speechssl.trials import Trial, check_audio, speaker_of
+from speechssl.trials import Trial, check_audio
 
 if TYPE_CHECKING:
     from speechssl.interfaces import Embedder
+    from speechssl.plda import Plda
 
 Floats = NDArray[np.float64]
 PRIORS = (0.01, 0.05)  # of a target, for the detection costs; those of VoxCeleb and of NIST
@@ -65,9 +66,13 @@ def embed_files(
 
 
 def score_trials(
-    trials: Sequence[Trial], embeddings: dict[str, Floats], *, cohort: NDArray[np.floating[Any]] | None = None
+    trials: Sequence[Trial],
+    embeddings: dict[str, Floats],
+    *,
+    cohort: NDArray[np.floating[Any]] | None = None,
+    plda: Plda | None = None,
 ) -> Floats:
-    """Cosine of every trial (N,), or its AS-norm with a cohort (K, E)."""
+    """Cosine of every trial (N,), or its AS-norm with a cohort (K, E), or its log-likelihood ratio by a PLDA."""
     names = sorted(embeddings)
     place = {name: number for number, name in enumerate(names)}
     matrix = np.stack([embeddings[name] for name in names]).astype(np.float64)
@@ -76,7 +81,8 @@ def score_trials(
     scores = np.empty(len(trials))
     for start in range(0, len(trials), 65536):
         part = slice(start, start + 65536)
-        scores[part] = np.einsum("ne,ne->n", matrix[first[part]], matrix[second[part]])
+        sides = matrix[first[part]], matrix[second[part]]
+        scores[part] = np.einsum("ne,ne->n", *sides) if plda is None else plda.score(*sides)
     if cohort is None:
         return scores
     mean, spread = _cohort_statistics(matrix, np.asarray(cohort, np.float64))
@@ -94,7 +100,7 @@ def report(
         draws, seed: of the intervals over speakers.
     """
     labels = np.array([trial.is_target for trial in trials])
-    sides = [np.array([speaker_of(getattr(trial, side)) for trial in trials]) for side in ("enrolment", "test")]
+    sides = [np.array(names) for names in zip(*(trial.sides for trial in trials), strict=True)]
     curve = metrics.roc(scores, labels)
     interval = metrics.bootstrap(metrics.eer_of, scores, labels, *sides, draws=draws, seed=seed)
     found: dict[str, Any] = {
@@ -126,7 +132,7 @@ def speaker_errors(trials: Sequence[Trial], scores: Floats, threshold: float) ->
     accepted: Counter[str] = Counter()
     confused: dict[str, Counter[str]] = {}
     for trial, value in zip(trials, scores.tolist(), strict=True):
-        one, two = speaker_of(trial.enrolment), speaker_of(trial.test)
+        one, two = trial.sides
         for side, other in {(one, two), (two, one)}:
             (targets if trial.is_target else others)[side] += 1
             if trial.is_target and value < threshold:

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechssl import checkpoints
 from speechssl.errors import InputError
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aiff", ".aif"}
 LABELS = {"1": True, "0": False, "target": True, "nontarget": False, "true": True, "false": False}
-# names of the three columns of a CSV
+# names of the three columns of a CSV, and of the two that may be there
 COLUMNS = (("enrolment", "enrollment", "enrol", "enroll"), ("test",), ("label", "target", "is_target"))
+SPEAKER_COLUMNS = ("enrolment_speaker", "test_speaker")
 LISTED = 20  # faults named in one message
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Two recordings, and whether one speaker speaks in both. Paths as the list has them, relative to an audio root."""
+    """Two recordings, and whether one speaker speaks in both. Paths as the list has them, relative to an audio root.
+
+    Args:
+        speakers: of both sides, where the list says; None: the paths say (``speaker_of``).
+    """
 
     enrolment: str
     test: str
     is_target: bool
+    speakers: tuple[str, str] | None = None
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """The speakers of both sides."""
+        return self.speakers or (speaker_of(self.enrolment), speaker_of(self.test))
 
 
 def read_trials(path: str | Path) -> list[Trial]:
@@ -30,7 +43,8 @@ def read_trials(path: str | Path) -> list[Trial]:
 
     Args:
         path: lines ``1 a.wav b.wav`` (VoxCeleb), ``a b target`` (Kaldi), or a CSV whose header has ``enrolment`` (or
-            ``enrollment``), ``test`` and ``label``. Empty lines and lines that begin with # are passed over.
+            ``enrollment``), ``test`` and ``label``, and may have ``enrolment_speaker`` and ``test_speaker``. Empty
+            lines and lines that begin with # are passed over.
     Raises:
         InputError: missing, empty, or malformed lines: all of them are named, with file and line number.
     """
@@ -55,21 +69,33 @@ def read_trials(path: str | Path) -> list[Trial]:
 
 
 def write_trials(path: str | Path, trials: Iterable[Trial]) -> Path:
-    """Write VoxCeleb-style lines ``1 a.wav b.wav``.
+    """Write VoxCeleb-style lines ``1 a.wav b.wav``; as CSV, with the speakers, where the path ends in ``.csv``.
 
     Raises:
-        InputError: a path with a space, which this format cannot hold.
+        InputError: a path with a space, which the first format cannot hold.
     """
+    path = Path(path)
+    lines = _csv_lines(trials) if path.suffix.lower() == ".csv" else _plain_lines(trials)
+    with checkpoints.atomic_path(path) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def _csv_lines(trials: Iterable[Trial]) -> list[str]:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["enrolment", "test", "label", *SPEAKER_COLUMNS])
+    writer.writerows([trial.enrolment, trial.test, int(trial.is_target), *trial.sides] for trial in trials)
+    return [text.getvalue()]
+
+
+def _plain_lines(trials: Iterable[Trial]) -> list[str]:
     lines = []
     for trial in trials:
         if any(len(side.split()) != 1 for side in (trial.enrolment, trial.test)):
-            raise InputError(f"{trial.enrolment!r} or {trial.test!r} holds a space; rename it")
+            raise InputError(f"{trial.enrolment!r} or {trial.test!r} holds a space; rename it, or write a .csv")
         lines.append(f"{int(trial.is_target)} {trial.enrolment} {trial.test}\n")
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text("".join(lines), encoding="utf-8")
-    temporary.replace(path)
-    return path
+    return lines
 
 
 def speaker_of(recording: str) -> str:
@@ -134,6 +160,16 @@ def make_trials(
     return trials + _others(recordings, len(trials), rng)
 
 
+def all_pairs(recordings: dict[str, list[str]]) -> list[Trial]:
+    """Every pair of different recordings, paths by speaker: the whole of what a set can say."""
+    files = [(name, file) for name in sorted(recordings) for file in sorted(recordings[name])]
+    return [
+        Trial(one, two, name == other, (name, other))
+        for place, (name, one) in enumerate(files)
+        for other, two in files[place + 1 :]
+    ]
+
+
 def check_audio(trials: Sequence[Trial], root: str | Path) -> None:
     """Make sure that every recording is there.
 
@@ -170,11 +206,16 @@ def _csv_rows(numbered: list[tuple[int, str]]) -> list[tuple[int, Trial | None]]
     first, second, label = (_column(heading, names) for names in COLUMNS)
     if first is None or second is None or label is None:
         return [(numbered[0][0], None)]
+    named = [heading.index(name) for name in SPEAKER_COLUMNS if name in heading]
     rows: list[tuple[int, Trial | None]] = []
     for number, line in numbered[1:]:
         cells = [cell.strip() for cell in next(csv.reader([line]))]
         good = len(cells) == len(heading) and cells[label].lower() in LABELS and cells[first] and cells[second]
-        rows.append((number, Trial(cells[first], cells[second], LABELS[cells[label].lower()]) if good else None))
+        if not good:
+            rows.append((number, None))
+            continue
+        speakers = (cells[named[0]], cells[named[1]]) if len(named) == 2 else None
+        rows.append((number, Trial(cells[first], cells[second], LABELS[cells[label].lower()], speakers)))
     return rows
 
 

@@ -2,38 +2,51 @@
 
     python recipes/speaker_verification/evaluate.py folder --model tiny --output results
     python recipes/speaker_verification/evaluate.py veri_test.txt --root voxceleb1/wav --model ecapa --output results
+    python recipes/speaker_verification/evaluate.py dev.csv --root DATA --calibrate train.csv --output results
+    python recipes/speaker_verification/evaluate.py dev.csv --scores peer.csv --output results
 
-Writes ``report.json``, ``scores.tsv`` and, with matplotlib, ``det.png`` and ``scores.png``. Embeddings are kept
-in ``OUTPUT/embeddings`` by content and model, so that an interrupted run goes on where it stopped.
+Writes ``report.json``, ``scores.csv`` (the trials and their scores) and, with matplotlib, ``det.png`` and
+``scores.png``. ``--model mfcc`` and ``--model untrained`` are floors. ``--calibrate`` fits the likelihood ratios and,
+``--plda`` a PLDA, on another list or folder, with speakers that are not tested. ``--scores`` measures scores made
+elsewhere. Embeddings are kept in ``OUTPUT/embeddings`` by content and model: an interrupted run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import statistics
 from pathlib import Path
 
+import floors
 import numpy as np
 
-from speechssl import embedders, evaluation, metrics, verification
+from speechssl import calibration, evaluation, metrics, plda, verification
+from speechssl.calibration import Calibration
 from speechssl.errors import SpeechSSLError
+from speechssl.interfaces import Embedder
 from speechssl.trials import Trial, find_recordings, make_trials, read_trials
 
 TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4)  # rates written at the axes of the DET curve
 
 
-def draw_det(path: Path, scores: np.ndarray, labels: np.ndarray) -> None:
-    """Detection error trade-off curve on normal-deviate axes."""
+def draw_det(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Detection error trade-off curves of scores and labels by name, on normal-deviate axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.add_subplot(xlabel="false alarms, %", ylabel="misses, %", aspect="equal")
-    axes.plot(*metrics.det_points(scores, labels))
     places = [statistics.NormalDist().inv_cdf(tick) for tick in TICKS]
     axes.plot(places, places, color="lightgrey", linewidth=0.8)
+    for name, (scores, labels) in curves.items():
+        error = 100 * metrics.eer(scores, labels)
+        axes.plot(*metrics.det_points(scores, labels), label=f"{name}, {error:.2f} %")
     axes.set_xticks(places, [f"{100 * tick:g}" for tick in TICKS])
     axes.set_yticks(places, [f"{100 * tick:g}" for tick in TICKS])
+    axes.set_xlim(places[0], places[-1])
+    axes.set_ylim(places[0], places[-1])
+    axes.legend(fontsize=8)
     figure.savefig(path, dpi=120)
 
 
@@ -51,54 +64,120 @@ def draw_scores(path: Path, scores: np.ndarray, labels: np.ndarray) -> None:
 
 
 def write_scores(path: Path, trials: list[Trial], scores: np.ndarray) -> None:
-    """One line a trial: label, both recordings, score."""
-    lines = [
-        f"{int(trial.is_target)}\t{trial.enrolment}\t{trial.test}\t{value:.6f}\n"
-        for trial, value in zip(trials, scores.tolist(), strict=True)
-    ]
-    path.write_text("".join(lines))
+    """A CSV trial list with speakers and a column ``score``."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["enrolment", "test", "label", "enrolment_speaker", "test_speaker", "score"])
+        for trial, value in zip(trials, scores.tolist(), strict=True):
+            writer.writerow([trial.enrolment, trial.test, int(trial.is_target), *trial.sides, f"{value:.6f}"])
 
 
-def main() -> None:
+def read_scores(path: Path) -> tuple[list[Trial], np.ndarray]:
+    """Trials and scores of a CSV with a column ``score``."""
+    with path.open(newline="", encoding="utf-8") as file:
+        scores = np.array([float(row["score"]) for row in csv.DictReader(file)])
+    return read_trials(path), scores
+
+
+def trials_of(target: Path, root: Path | None, per_speaker: int, seed: int) -> tuple[list[Trial], Path]:
+    """Trials of a list, or a balanced list for a folder of speakers, and where their paths begin."""
+    if target.is_dir():
+        return make_trials(find_recordings(target), per_speaker=per_speaker, seed=seed), target
+    return read_trials(target), root or target.parent
+
+
+class System:
+    """An embedder with a way of scoring, its embeddings kept on disk."""
+
+    def __init__(self, embedder: Embedder, cache: Path, workers: int, *, as_norm: bool = False) -> None:
+        self.embedder, self._cache, self._workers = embedder, cache, workers
+        self._plda: plda.Plda | None = None
+        cohort = getattr(embedder, "cohort", None)
+        if as_norm and cohort is None:
+            raise SystemExit(f"{embedder.origin} came without a cohort; leave --as-norm out")
+        self._cohort = cohort.numpy() if as_norm else None
+
+    @property
+    def scoring(self) -> str:
+        """As a ``Calibration`` names it."""
+        return "plda" if self._plda else "cosine" if self._cohort is None else "as-norm"
+
+    def embeddings(self, trials: list[Trial], root: Path) -> dict[str, np.ndarray]:
+        """Unit vectors by path."""
+        names = [side for trial in trials for side in (trial.enrolment, trial.test)]
+        return evaluation.embed_files(names, root, self.embedder, cache=self._cache, workers=self._workers)
+
+    def fit_plda(self, trials: list[Trial], root: Path) -> None:
+        """Fit on the recordings of a list, by their speakers."""
+        vectors = self.embeddings(trials, root)
+        speaker = {
+            path: name
+            for trial in trials
+            for path, name in zip((trial.enrolment, trial.test), trial.sides, strict=True)
+        }
+        matrix = np.stack([vectors[name] for name in speaker])
+        self._plda = plda.fit(matrix, list(speaker.values()), origin=self.embedder.origin)
+
+    def scores(self, trials: list[Trial], root: Path) -> np.ndarray:
+        """Scores (N,) of trials."""
+        return evaluation.score_trials(trials, self.embeddings(trials, root), cohort=self._cohort, plda=self._plda)
+
+    def calibration(self, trials: list[Trial], root: Path, source: str, false_alarm: float | None) -> Calibration:
+        """Fitted on other trials than those tested."""
+        sides = list(zip(*(trial.sides for trial in trials), strict=True))
+        labels = [trial.is_target for trial in trials]
+        facts = {"origin": self.embedder.origin, "source": source, "scoring": self.scoring}
+        return calibration.calibrate(self.scores(trials, root), labels, *sides, false_alarm=false_alarm, **facts)
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", type=Path, help="trial list, or folder speaker/**/recording")
-    parser.add_argument("--root", type=Path, default=None, help="where the list's paths begin; its folder")
+    parser.add_argument("--root", type=Path, default=None, help="where the lists' paths begin; their folder")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--as-norm", action="store_true")
+    parser.add_argument("--plda", type=Path, default=None, metavar="LIST")
+    parser.add_argument("--calibrate", type=Path, default=None, metavar="LIST")
+    parser.add_argument("--false-alarm", type=float, default=None, help="rate the threshold is for")
+    parser.add_argument("--scores", type=Path, default=None, help="CSV trial list with a column score")
     parser.add_argument("--per-speaker", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--draws", type=int, default=500, help="resamplings of the intervals")
     parser.add_argument("--workers", type=int, default=1)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def measure(args: argparse.Namespace) -> tuple[dict[str, object], list[Trial], np.ndarray]:
+    """The report, the trials and their scores."""
+    if args.scores:
+        trials, scores = read_scores(args.scores)
+        return {"model": args.scores.stem, **evaluation.report(trials, scores, draws=args.draws)}, trials, scores
+    system = System(floors.load(args.model), args.output / "embeddings", args.workers, as_norm=args.as_norm)
+    trials, root = trials_of(args.target, args.root, args.per_speaker, args.seed)
+    if args.plda:
+        system.fit_plda(*trials_of(args.plda, args.root, args.per_speaker, args.seed))
+    fitted = verification.shipped_calibration(system.embedder) if system.scoring == "cosine" else None
+    if args.calibrate:
+        other = trials_of(args.calibrate, args.root, args.per_speaker, args.seed)
+        fitted = system.calibration(*other, args.calibrate.stem, args.false_alarm)
+    scores = system.scores(trials, root)
+    found = evaluation.report(trials, scores, calibration=fitted, draws=args.draws)
+    return {"model": system.embedder.origin, "scoring": system.scoring, **found}, trials, scores
+
+
+def main() -> None:
+    args = parse()
     try:
-        embedder = embedders.load(args.model)
-        if args.target.is_dir():
-            trials, root = (
-                make_trials(find_recordings(args.target), per_speaker=args.per_speaker, seed=args.seed),
-                args.target,
-            )
-        else:
-            trials, root = read_trials(args.target), args.root or args.target.parent
-        cohort = getattr(embedder, "cohort", None) if args.as_norm else None
-        if args.as_norm and cohort is None:
-            raise SystemExit(f"{embedder.origin} came without a cohort; leave --as-norm out")
         args.output.mkdir(parents=True, exist_ok=True)
-        report, scores = evaluation.evaluate(
-            trials,
-            root,
-            embedder,
-            calibration=None if args.as_norm else verification.shipped_calibration(embedder),
-            cohort=None if cohort is None else cohort.numpy(),
-            cache=args.output / "embeddings",
-            workers=args.workers,
-        )
+        report, trials, scores = measure(args)
     except SpeechSSLError as error:
         raise SystemExit(f"error: {error}") from error
     evaluation.save_report(args.output / "report.json", report)
-    write_scores(args.output / "scores.tsv", trials, scores)
+    write_scores(args.output / "scores.csv", trials, scores)
     labels = np.array([trial.is_target for trial in trials])
     try:
-        draw_det(args.output / "det.png", scores, labels)
+        draw_det(args.output / "det.png", {str(report["model"]): (scores, labels)})
         draw_scores(args.output / "scores.png", scores, labels)
     except ImportError:
         print("no curves: matplotlib is not installed")

@@ -171,13 +171,12 @@ def calibrate(
     """Fit likelihood ratios and the threshold on recordings of your own; verify and identify use them from then on."""
     from speechssl import calibration as fitting
     from speechssl import evaluation, metrics
-    from speechssl.trials import speaker_of
 
     embedder, before = _model(model, device, database)
     trials, folder = _trials(target, root, seed)
     _, scores = evaluation.evaluate(trials, folder, embedder, cache=_cache(), workers=workers, draws=2)
     labels = [trial.is_target for trial in trials]
-    sides = [[speaker_of(getattr(trial, side)) for trial in trials] for side in ("enrolment", "test")]
+    sides = list(zip(*(trial.sides for trial in trials), strict=True))
     found = fitting.calibrate(
         scores, labels, *sides, origin=embedder.origin, source=Path(target).name, false_alarm=false_alarm, seed=seed
     )

@@ -1,0 +1,43 @@
+"""What a trained embedder has to beat: averaged cepstra, and the very network with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from speechssl import audio, checkpoints, embedders
+from speechssl.embedders import log_mel
+from speechssl.embedders.ecapa import Ecapa
+from speechssl.interfaces import Embedder
+from speechssl.signals import Embedding, Waveform
+
+
+class MeanMfcc:
+    """Twenty mel-cepstral coefficients, averaged over time."""
+
+    origin, sample_rate, dim = "mean-mfcc", 16000, 20
+
+    def embed(self, waveform: Waveform) -> Embedding:
+        """Unit vector (20,)."""
+        from scipy.fft import dct
+
+        mel = log_mel.log_mel(audio.resample(waveform, self.sample_rate).samples).numpy()
+        mean = torch.from_numpy(dct(mel, axis=1, norm="ortho")[:, :20].mean(0))
+        return Embedding(functional.normalize(mean, dim=0), self.origin)
+
+
+def untrained(path: Path, seed: int = 0) -> Embedder:
+    """The network of an embedder file of ours as it is before training."""
+    header = checkpoints.load(path, kind="embedder").header
+    torch.manual_seed(seed)
+    network = Ecapa(**{**header["config"], "dilations": tuple(header["config"].get("dilations", (2, 3, 4)))})
+    return log_mel.LogMelEmbedder(network, origin=f"untrained-{seed}", scale=float(header["input"]["scale"]))
+
+
+def load(name: str) -> Embedder:
+    """``mfcc``, ``untrained``, or whatever ``speechssl.embedders.load`` knows."""
+    if name == "mfcc":
+        return MeanMfcc()
+    return untrained(embedders.TINY) if name == "untrained" else embedders.load(name)

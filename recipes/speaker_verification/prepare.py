@@ -1,0 +1,55 @@
+"""Write trial lists of all pairs within one corpus and split of a manifest.
+
+    python recipes/speaker_verification/prepare.py MANIFEST.csv --corpus librispeech --split dev --output dev.csv
+
+The manifest is a CSV with the columns path, corpus, speaker and split; paths stay relative to its folder, which is the
+``--root`` of the list. ``--per-speaker`` takes the first so many utterances of each, ``--seconds`` only longer ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+from speechssl.errors import SpeechSSLError
+from speechssl.trials import all_pairs, write_trials
+
+
+def recordings_of(manifest: Path, corpus: str, split: str, *, per_speaker: int, seconds: float) -> dict[str, list[str]]:
+    """Paths by speaker; speakers with a single utterance stay, for they give trials of different speakers."""
+    with manifest.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if (row["corpus"], row["split"]) == (corpus, split)]
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if float(row["seconds"]) >= seconds and len(found.setdefault(row["speaker"], [])) < per_speaker:
+            found[row["speaker"]].append(row["path"])
+    return {speaker: paths for speaker, paths in found.items() if paths}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--corpus", required=True)
+    parser.add_argument("--split", required=True)
+    parser.add_argument("--per-speaker", type=int, default=10**9)
+    parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    recordings = recordings_of(
+        args.manifest, args.corpus, args.split, per_speaker=args.per_speaker, seconds=args.seconds
+    )
+    if not recordings:
+        raise SystemExit(f"{args.manifest}: no utterances of {args.corpus!r}, split {args.split!r}")
+    trials = all_pairs(recordings)
+    try:
+        write_trials(args.output, trials)
+    except SpeechSSLError as error:
+        raise SystemExit(f"error: {error}") from error
+    targets = sum(trial.is_target for trial in trials)
+    print(json.dumps({"speakers": len(recordings), "trials": len(trials), "targets": targets}))
+
+
+if __name__ == "__main__":
+    main()
