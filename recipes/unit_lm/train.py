@@ -1,10 +1,13 @@
-"""A small GPT on units: does it know more of what comes next than counts of three units do?
+"""A small GPT on units: does it know more of what comes next than counts of a few units do?
 
-Reads a folder that ``speechssl units encode --collapse`` made, trains transformers' GPT-2 from scratch on CPU, and
-compares bits per unit on held-out utterances with a unigram and an interpolated trigram model.
+Reads folders that ``speechssl units encode --collapse`` made, trains transformers' GPT-2 from scratch on CPU, and
+compares bits per unit on utterances of the test folder with n-gram models. A part of the training folder, of speakers
+of its own where the records name speakers, decides when to stop and which settings are better; the test folder decides
+nothing.
 
-    speechssl units encode MANIFEST.csv --codebook tiny/100 --output units
-    python recipes/unit_lm/train.py units --results recipes/unit_lm/RESULTS.md
+    speechssl units encode TRAIN.csv --codebook tiny/100 --output units-train
+    speechssl units encode DEV.csv --codebook tiny/100 --output units-dev
+    python recipes/unit_lm/train.py units-train --test units-dev --results recipes/unit_lm/RESULTS.md
     python recipes/unit_lm/train.py --toy
 """
 
@@ -17,11 +20,14 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 Sequences = list[list[int]]
+ORDERS = {"unigram": 1, "trigram": 3, "five-gram": 5}
+PARTS = ("training", "validation", "testing")
 
 
 def toy(num_units: int = 6, utterances: int = 600, seed: int = 0) -> Sequences:
@@ -39,12 +45,29 @@ def toy(num_units: int = 6, utterances: int = 600, seed: int = 0) -> Sequences:
     return found
 
 
-def read(folder: Path) -> tuple[Sequences, int, str]:
-    """Units of every utterance, K, and their origin."""
+def read(folder: Path) -> tuple[Sequences, list[str], int, str]:
+    """Units and speaker of every utterance, K, and the origin of the units."""
     from speechssl.units import engine, formats
 
     meta = engine.read_meta(folder)
-    return [record["units"] for record in formats.read_all(folder)], meta["num_units"], meta["origin"]
+    records = list(formats.read_all(folder))
+    # without speakers, every utterance stands for itself
+    speakers = [str(record.get("speaker") or number) for number, record in enumerate(records)]
+    return [record["units"] for record in records], speakers, meta["num_units"], meta["origin"]
+
+
+def hold_out(sequences: Sequences, groups: Sequence[str], share: float, seed: int) -> tuple[Sequences, Sequences]:
+    """What stays and what is held out: whole groups, until they hold about ``share`` of the units."""
+    total, held, taken = sum(map(len, sequences)), set[str](), 0
+    names = sorted(set(groups))
+    # groups of more than the share would leave too little to train on, or one speaker to judge by
+    for place in np.random.default_rng(seed).permutation(len(names)):
+        size = sum(len(s) for s, group in zip(sequences, groups, strict=True) if group == names[place])
+        if not held or taken + size <= share * total:
+            held.add(names[place])
+            taken += size
+    kept = [s for s, group in zip(sequences, groups, strict=True) if group not in held]
+    return kept, [s for s, group in zip(sequences, groups, strict=True) if group in held]
 
 
 class Counts:
@@ -88,41 +111,67 @@ class Counts:
         return total / number
 
 
-def blocks(sequences: Sequences, num_units: int, length: int) -> torch.Tensor:
-    """(B, length + 1) training blocks: utterances end to end, each after the end mark."""
+def end_to_end(sequences: Sequences, num_units: int) -> list[int]:
+    """Utterances in one row, each after the end mark."""
     stream = [num_units]
     for sequence in sequences:
         stream += [*sequence, num_units]
-    count = (len(stream) - 1) // length
-    return torch.tensor([stream[i * length : (i + 1) * length + 1] for i in range(count)])
+    return stream
 
 
-def train(sequences: Sequences, num_units: int, args: argparse.Namespace) -> torch.nn.Module:
-    """GPT-2 from scratch with a one-cycle learning rate."""
-    from transformers import GPT2Config, GPT2LMHeadModel
+def crops(stream: torch.Tensor, count: int, length: int) -> torch.Tensor:
+    """(count, length + 1) stretches from anywhere, so that no two epochs cut utterances alike."""
+    length = min(length, len(stream) - 2)
+    starts = torch.randint(len(stream) - length, (count,))
+    return torch.stack([stream[start : start + length + 1] for start in starts.tolist()])
 
+
+def train(
+    sequences: Sequences, validation: Sequences, num_units: int, args: argparse.Namespace
+) -> tuple[torch.nn.Module, list[dict[str, float]]]:
+    """GPT-2 from scratch with a one-cycle learning rate; the weights that did best on the validation part.
+
+    Stops when three looks at the validation part in a row were no better than the best one.
+    """
     torch.manual_seed(args.seed)
-    config = GPT2Config(
-        vocab_size=num_units + 1, n_positions=args.length, n_embd=args.width, n_layer=args.layers,
-        n_head=max(1, args.width // 32), resid_pdrop=args.dropout, embd_pdrop=args.dropout, attn_pdrop=args.dropout,
-        bos_token_id=num_units, eos_token_id=num_units,
-    )  # fmt: skip
-    model = GPT2LMHeadModel(config).train()
+    model = gpt(num_units, args).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.rate, weight_decay=0.1, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.rate, total_steps=args.steps, pct_start=0.1)
-    data, start = blocks(sequences, num_units, args.length), time.perf_counter()
+    stream, start, log, best, running = torch.tensor(end_to_end(sequences, num_units)), time.perf_counter(), [], {}, 0.0
     for step in range(1, args.steps + 1):
-        batch = data[torch.randint(len(data), (args.batch,))]
+        batch = crops(stream, args.batch, args.length)
         loss = torch.nn.functional.cross_entropy(model(batch[:, :-1]).logits.flatten(0, 1), batch[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if step % args.every == 0:
-            told = {"step": step, "bits": round(loss.item() / math.log(2), 3)}
-            print(json.dumps({**told, "seconds": round(time.perf_counter() - start)}), flush=True)
-    return model.eval()
+        running += loss.item() / math.log(2) / args.every
+        if step % args.every == 0 or step == args.steps:
+            held = bits(model.eval(), validation, num_units, args.length)
+            model.train()
+            log.append({"step": step, "training": round(running, 3), "validation": round(held, 4)})
+            print(json.dumps({**log[-1], "seconds": round(time.perf_counter() - start)}), flush=True)
+            running = 0.0
+            if held <= min(row["validation"] for row in log):
+                best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            if len(log) > 3 and min(row["validation"] for row in log[-3:]) > min(row["validation"] for row in log):
+                break
+    model.load_state_dict(best)
+    return model.eval(), log
+
+
+def gpt(num_units: int, args: argparse.Namespace) -> torch.nn.Module:
+    """An untrained one; its last id is the end mark."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=num_units + 1, n_positions=args.length, n_embd=args.width, n_layer=args.layers,
+            n_head=max(1, args.width // 32), resid_pdrop=args.dropout, embd_pdrop=args.dropout,
+            attn_pdrop=args.dropout, bos_token_id=num_units, eos_token_id=num_units,
+        )
+    )  # fmt: skip
 
 
 @torch.inference_mode()
@@ -144,58 +193,86 @@ def bits(model: torch.nn.Module, sequences: Sequences, num_units: int, positions
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("units", type=Path, nargs="?", help="folder of units")
-    parser.add_argument("--toy", action="store_true", help="a made-up language and a tiny model, in seconds")
-    parser.add_argument("--results", type=Path, default=None)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--layers", type=int, default=3)
-    parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--every", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args(arguments)
+    args = parse(arguments)
     torch.set_num_threads(args.threads)
     if args.toy:
         sequences, num_units, origin = toy(), 6, "toy"
+        speakers = [str(number) for number in range(len(sequences))]
         args.steps, args.width, args.layers, args.length, args.dropout, args.rate = 300, 64, 2, 64, 0.0, 6e-3
-    elif args.units is None:
-        parser.error("give a folder of units, or --toy")
+        args.every = 100
     else:
-        sequences, num_units, origin = read(args.units)
-    order = np.random.default_rng(args.seed).permutation(len(sequences))
-    held = set(order[: max(1, len(order) // 10)].tolist())
-    training = [s for i, s in enumerate(sequences) if i not in held]
-    testing = [s for i, s in enumerate(sequences) if i in held]
-    model = train(training, num_units, args)
-    found = {
-        "unigram": Counts(training, num_units, 1).bits(testing),
-        "trigram": Counts(training, num_units, 3).bits(testing),
-        "gpt": bits(model, testing, num_units, args.length),
-    }
-    print(json.dumps(found))
+        sequences, speakers, num_units, origin = read(args.units)
+    if args.test:
+        testing, _, _, found_origin = read(args.test)
+        if found_origin != origin:
+            raise SystemExit(f"{args.test} holds {found_origin}, {args.units} holds {origin}; one codebook needed")
+    else:
+        sequences, testing = hold_out(sequences, speakers, 0.1, args.seed)
+        speakers = [str(number) for number in range(len(sequences))]
+    training, validation = hold_out(sequences, speakers, args.validation, args.seed + 1)
+    start = time.process_time()
+    model, log = train(training, validation, num_units, args)
+    minutes = (time.process_time() - start) / 60
+    grams = {name: Counts(training, num_units, order) for name, order in ORDERS.items()}
+    judged = validation if args.search else testing
+    found = {name: counts.bits(judged) for name, counts in grams.items()}
+    found["gpt"] = bits(model, judged, num_units, args.length)
+    print(json.dumps({"bits on": "validation" if args.search else "test", **found}))
     if args.results:
-        sizes = f"{len(training)} utterances, {sum(map(len, training))} units to train on; {len(testing)} held out"
-        args.results.write_text(page(found, origin, sizes, args, sum(p.numel() for p in model.parameters())))
+        told = {
+            "origin": origin,
+            "training": (len(training), sum(map(len, training))),
+            "validation": (len(validation), sum(map(len, validation))),
+            "testing": (len(testing), sum(map(len, testing))),
+            "weights": sum(p.numel() for p in model.parameters()),
+            "minutes": minutes,
+        }
+        args.results.write_text(page(found, log, told, args), encoding="utf-8")
     return found
 
 
-def page(found: dict[str, float], origin: str, sizes: str, args: argparse.Namespace, parameters: int) -> str:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("units", type=Path, nargs="?", help="folder of units to train on")
+    parser.add_argument("--test", type=Path, help="folder of units to judge by; a tenth of the first if not given")
+    parser.add_argument("--validation", type=float, default=0.06, help="share of the units that tells when to stop")
+    parser.add_argument("--search", action="store_true", help="print validation bits instead, to choose settings by")
+    parser.add_argument("--toy", action="store_true", help="a made-up language and a tiny model, in seconds")
+    parser.add_argument("--results", type=Path, default=None)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--every", type=int, default=150, help="steps between looks at the validation part")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args(arguments)
+    if args.units is None and not args.toy:
+        parser.error("give a folder of units, or --toy")
+    return args
+
+
+def page(found: dict[str, float], log: list[dict[str, float]], told: dict[str, Any], args: argparse.Namespace) -> str:
     """The results."""
-    names = ("steps", "batch", "length", "width", "layers", "dropout", "rate", "seed")
+    names = ("steps", "batch", "length", "width", "layers", "dropout", "rate", "every", "seed")
     options = " ".join(f"--{name} {getattr(args, name)}" for name in names)
     rows = "\n".join(f"| {name} | {value:.3f} | {2**value:.1f} |" for name, value in found.items())
-    return f"""# A language model over `{origin}`
+    best = min(log, key=lambda row: row["validation"])
+    parts = ", ".join(f"{told[n][1]} units of {told[n][0]} utterances ({n})" for n in PARTS)
+    return f"""# A language model over `{told["origin"]}`
 
-{sizes}. GPT of {parameters / 1e6:.2f} million weights.
+    python recipes/unit_lm/train.py TRAIN --test DEV {options}
 
-    python recipes/unit_lm/train.py UNITS {options}
+{parts}.
 
-| model | bits per collapsed unit | perplexity |
+GPT-2 with {told["weights"] / 1e6:.2f} million weights, {told["minutes"]:.0f} minutes of one core. The weights of step
+{best["step"]} did best on the validation part: {best["validation"]:.3f} bits there, {best["training"]:.3f} in training.
+N-grams are interpolated (Witten and Bell 1991) and trained on the same part. The ends of utterances count as units.
+
+| model | bits per collapsed unit of the test part | perplexity |
 |---|---:|---:|
 {rows}
 """

@@ -5,7 +5,7 @@
 Frames are *prematched* as in kNN-VC, and harder: the keys that search are those of a copy played faster or slower (so
 that it is another voice that asks, as in a conversion), and the frames found come from other recordings of the speaker
 (or, where there is one recording only, from other seconds of it). The manifest has the columns path, corpus, speaker,
-seconds and split; any ``speaker/**`` folder is turned into one by ``recipes/ssl_pretraining/README.md``.
+seconds and split; ``recipes/corpora/manifest.py`` makes one.
 
 The cache holds flat arrays, which training maps into memory: ``samples.npy`` (T,) int16 at 16 kHz, ``f0.npy`` (F,)
 float16 Hz every 5 ms, and for every 20 ms frame ``keys.npy`` (N, D) and ``values.npy`` (N, V), both float16,
