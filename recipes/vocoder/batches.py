@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechssl.vocoders.source_filter import pulse_train
+from speechssl.vocoders.source_filter import pulse_train, voice_statistics
 
 STACK, HOP, WINDOW = 4, 320, 400
 NEIGHBOURS = (1, 2, 4, 4, 4, 4, 8, 8)  # how many of the found frames are averaged, drawn from these
 OWN_VALUES = 0.12  # share of crops that are copied, with their own frames
 OWN_KEYS = 0.25  # share of crops whose keys are those of the undistorted recording
 GAIN = 1.2  # natural log of amplitude: +-10 dB
-INPUTS = ("values", "keys", "f0", "pulse", "noise")
+VOICE_FRAMES = 256  # of the recording, whose statistics tell the voice
+INPUTS = ("values", "keys", "f0", "voice", "pulse", "noise")
 
 
 class VocoderBatches:
@@ -58,7 +59,7 @@ class VocoderBatches:
         return sample.mean(0), sample.std(0)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        """``samples``, ``pulse``, ``noise`` (B, T), ``values`` (B, N, V), ``keys`` (B, N, D), ``f0`` (B, 4 N)."""
+        """What ``INPUTS`` names, as ``SourceFilter.forward`` takes it, and ``samples`` (B, T)."""
         rng = np.random.default_rng([self._seed, step])
         rows = rng.choice(len(self._rows), size=self._size, p=self._weights)
         crops = [self._crop(self._rows[row], rng) for row in rows]
@@ -73,30 +74,40 @@ class VocoderBatches:
         samples = self._arrays["samples"][start : start + length].astype(np.float32) / 32768
         contour = row["f0_at"] + np.minimum(STACK * first + 1 + np.arange(STACK * count), row["f0_n"] - 1)
         f0 = self._arrays["f0"][contour].astype(np.float32)
-        values, keys = self._frames_of(rows, rng)
+        values, keys, all_values = self._frames_of(row, rows, rng)
         gain = 0.0 if self._plain else float(rng.uniform(-GAIN, GAIN / 2))
-        values = values.reshape(count * STACK, -1)
-        values[:, 0] += 2 * gain / _level_row(values.shape[1] - 1)
+        order = values.shape[1] // STACK - 1
+        for array in (values, all_values):
+            array.reshape(-1, order + 1)[:, 0] += 2 * gain / _level_row(order)
         return {
             "samples": samples * np.float32(np.exp(gain)),
-            "values": values.reshape(count, -1),
+            "values": values,
             "keys": keys,
             "f0": f0,
+            "voice": voice_statistics(torch.from_numpy(all_values), order).numpy(),
             "pulse": pulse_train(f0, length),
             "noise": rng.standard_normal(length, dtype=np.float32),
         }
 
-    def _frames_of(self, rows: slice, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Values and keys, float32."""
+    def _frames_of(
+        self, row: dict[str, Any], rows: slice, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values and keys of the crop, and values of frames all over the recording; float32."""
         arrays = self._arrays
         k = 4 if self._plain else int(rng.choice(NEIGHBOURS))
         asked = arrays["keys" if rng.random() < OWN_KEYS and not self._plain else "queries"][rows].astype(np.float32)
+        some = row["keys_at"] + np.sort(rng.choice(row["keys_n"], min(row["keys_n"], VOICE_FRAMES), replace=False))
         if not self._plain and rng.random() < OWN_VALUES:
-            return arrays["values"][rows].astype(np.float32), asked
-        found = arrays["neighbours"][rows][:, :k]
+            return arrays["values"][rows].astype(np.float32), asked, arrays["values"][some].astype(np.float32)
+        found = [self._mean(arrays["neighbours"][which][:, :k]) for which in (rows, some)]
+        return found[0], asked, found[1]
+
+    def _mean(self, found: np.ndarray) -> np.ndarray:
+        """(n, V) mean of the values of neighbours (n, k)."""
         order, inverse = np.unique(found, return_inverse=True)
-        values = np.asarray(arrays["values"][order], np.float32)[inverse.reshape(found.shape)]
-        return values.mean(1), asked
+        values = np.asarray(self._arrays["values"][order], np.float32)[inverse.reshape(found.shape)]
+        mean: np.ndarray = values.mean(1)
+        return mean
 
 
 def _level_row(order: int) -> float:

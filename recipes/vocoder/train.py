@@ -65,7 +65,8 @@ def make_objective(args: argparse.Namespace, batches: VocoderBatches) -> Resynth
         generator, INPUTS, adversarial_from=args.adversarial_from, width=args.width, weights=weights
     )
     if args.init is not None:
-        objective.load_state_dict(load_file(args.init / "last" / "average.safetensors"))
+        # parts that the other run had not stay as they begin
+        objective.load_state_dict(load_file(args.init / "last" / "average.safetensors"), strict=False)
         objective.step.zero_()
     return objective
 

@@ -15,7 +15,7 @@ from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Features, Waveform, check_same_origin
 from speechssl.vocoders import world
 from speechssl.vocoders.hifigan import chosen_device
-from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig, pulse_train
+from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig, pulse_train, voice_statistics
 
 FAMILY = "source-filter"
 CHUNK = 500  # value frames at once: 10 s
@@ -91,6 +91,7 @@ class SourceFilterVocoder:
     ) -> Iterator[Tensor]:
         """Consecutive pieces of the sound; each is made with the frames around it that can be heard in it."""
         count, hop = len(values), world.HOP_LENGTH
+        voice = voice_statistics(values, self.network.config.order)
         pulse = pulse_train(f0, self.num_samples(count))
         context = self.network.config.context
         for start in range(0, count, chunk):
@@ -101,6 +102,7 @@ class SourceFilterVocoder:
                 values[first:last],
                 keys[first:last],
                 torch.from_numpy(f0[world.STACK * first : world.STACK * last]),
+                voice,
                 torch.from_numpy(pulse[begin:end]),
                 torch.from_numpy(noise(begin, end)),
             )

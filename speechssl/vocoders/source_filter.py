@@ -106,23 +106,27 @@ class SourceFilter(nn.Module):
             self.register_buffer(name, table, persistent=False)
         self.keys = nn.Linear(config.key_dim, config.key_width)
         self.entry = nn.Linear(FRAMES * (config.order + 1 + 2) + config.key_width, config.width)
+        self.voice = nn.Linear(2 * (config.order + 1), config.width)
+        nn.init.zeros_(self.voice.weight)
+        nn.init.zeros_(self.voice.bias)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.width)
         self.exit = nn.Linear(config.width, 3 * config.bins)
         nn.init.zeros_(self.exit.weight)
         nn.init.zeros_(self.exit.bias)
 
-    def forward(self, values: Tensor, keys: Tensor, f0: Tensor, pulse: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, values: Tensor, keys: Tensor, f0: Tensor, voice: Tensor, pulse: Tensor, noise: Tensor) -> Tensor:
         """Sound (B, T), T = 320 (N - 1) + 400.
 
         Args:
             values: (B, N, 4 (order + 1)) of WORLD.
             keys: (B, N, key_dim).
             f0: (B, 4 N) Hz at the WORLD frames, 0 where unvoiced.
+            voice: (B, 2 (order + 1)) ``voice_statistics`` of all values of the recording, not only of these.
             pulse: (B, T) pulses of unit power where voiced, else 0.
             noise: (B, T) white noise of unit power.
         """
-        correction = self.corrections(values, keys, f0)
+        correction = self.corrections(values, keys, f0, voice)
         with torch.autocast(values.device.type, enabled=False):
             bins = self.config.bins
             added = correction[..., : 2 * bins].float().view(*correction.shape[:2], 2, bins)
@@ -132,7 +136,7 @@ class SourceFilter(nn.Module):
             spectrum = torch.polar(harmonic.exp(), phase) * self.analyse(pulse) + noisy.exp() * self.analyse(noise)
             return self.synthesise(spectrum)
 
-    def corrections(self, values: Tensor, keys: Tensor, f0: Tensor) -> Tensor:
+    def corrections(self, values: Tensor, keys: Tensor, f0: Tensor, voice: Tensor) -> Tensor:
         """(B, 2 N, 3 bins): what is added to the log amplitude of pulses' and noise's filters, and to the phase."""
         batch, count = values.shape[:2]
         voiced = (f0 > 0).float()
@@ -141,7 +145,9 @@ class SourceFilter(nn.Module):
         parts = [normal, pitch.view(batch, count, world.STACK, 1), voiced.view(batch, count, world.STACK, 1)]
         frames = torch.cat(parts, dim=-1).reshape(batch, FRAMES * count, -1)
         words = self.keys(keys).repeat_interleave(FRAMES, dim=1)
-        x: Tensor = self.entry(torch.cat([frames, words], dim=-1))
+        mean, deviation = voice.view(batch, 2, -1).unbind(1)
+        who = self.voice(torch.cat([(mean - self.mean) / self.deviation, deviation / self.deviation - 1], dim=-1))
+        x: Tensor = self.entry(torch.cat([frames, words], dim=-1)) + who[:, None]
         for layer in self.layers:
             x = layer(x)
         corrected: Tensor = self.exit(self.norm(x))
@@ -177,6 +183,12 @@ class SourceFilter(nn.Module):
         side = size // 2 - FIRST
         whole: Tensor = (sound / weight.clamp(min=1e-2))[:, side : total - side]
         return whole
+
+
+def voice_statistics(values: Tensor, order: int) -> Tensor:
+    """(2 (order + 1),): mean and deviation, over time, of the WORLD frames stacked in values (N, 4 (order + 1))."""
+    frames = values.float().reshape(-1, order + 1)
+    return torch.cat([frames.mean(0), frames.std(0, unbiased=False)])
 
 
 def _tables(config: SourceFilterConfig) -> dict[str, Tensor]:
