@@ -48,8 +48,9 @@ def fit(
     ] = "tiny",
     layer: Layer = None,
     k: Annotated[int, typer.Option("--k", help="Centroids (of each level).")] = 500,
-    kind: Annotated[str, typer.Option("--kind", help="kmeans, rvq or mvq.")] = "kmeans",
+    kind: Annotated[str, typer.Option("--kind", help="kmeans, rvq, mvq or syllable.")] = "kmeans",
     levels: Annotated[int, typer.Option("--levels", help="Codebooks of rvq and mvq.")] = 1,
+    rate: Annotated[float, typer.Option("--rate", help="Segments a second of syllable.")] = 5.0,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     passes: Annotated[int, typer.Option("--passes", help="Most full passes over all frames.")] = 30,
     reservoir: Annotated[int, typer.Option("--reservoir", help="Frames held in memory.")] = 200_000,
@@ -69,7 +70,7 @@ def fit(
     files = [entry.file for entry in manifest.entries(audio)]
     encoder = encoders.load(model, layer=layer, device=device, precision=precision)
     settings = Settings(seed=seed, passes=passes, reservoir=reservoir)
-    book = fit_encoder(encoder, files, k, spool=scratch, family=kind, levels=levels, settings=settings)
+    book = fit_encoder(encoder, files, k, spool=scratch, family=kind, levels=levels, settings=settings, rate=rate)
     book.save(output)
     data = book.facts["data"]
     _tell_codebook(output, book, json, f"{data['frames']} frames, {data['seconds']} s; {data['files']} recordings")

@@ -2,11 +2,13 @@
 
 ``kmeans`` has one level of K centroids. ``rvq`` (residual vector quantisation) has Q levels, each of which quantises
 what the ones before left over. ``mvq`` has Q codebooks on an equal footing whose chosen centroids add up to the frame.
+``syllable`` quantises the means of segments of variable length; every frame of a segment gets the segment's unit.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,8 +21,8 @@ import torch
 from speechssl import checkpoints
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Features, Units, check_same_origin
-from speechssl.units import runs
-from speechssl.units.assign import nearest
+from speechssl.units import multicodebook, runs
+from speechssl.units.syllables import Segmentation, Segmenter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from speechssl.interfaces import Encoder
 
 KIND = "codebook"
-FAMILIES = {"kmeans": "km", "rvq": "rvq", "mvq": "mvq"}
-SWEEPS = 3  # over the codebooks of an mvq when frames are encoded; more change fewer than one code in a hundred
+FAMILIES = {"kmeans": "km", "rvq": "rvq", "mvq": "mvq", "syllable": "syl"}
+SINGLE = ("kmeans", "syllable")  # families of one level
 PACKAGED = Path(__file__).parents[1] / "models"
 
 
@@ -38,12 +40,14 @@ class Codebook:
     """Centroids over the features of one encoder.
 
     Args:
-        centroids: (Q, K, D) float32, finite; Q = 1 for ``kmeans``.
+        centroids: (Q, K, D) float32, finite; Q = 1 for ``kmeans`` and ``syllable``.
         features: origin of the features, e.g. ``"tiny/5"``.
         frame_rate: of the features, Hz.
-        family: ``kmeans``, ``rvq`` or ``mvq``.
+        family: ``kmeans``, ``rvq``, ``mvq`` or ``syllable``.
         encoder: fingerprint of the encoder's weights (``encoder_fingerprint``); empty if unknown.
         facts: JSON-able: data summary, seed, how it was fitted, licence.
+        predictor: (Q, K, D + 1) float32, where the search for the codes of an ``mvq`` starts; see ``multicodebook``.
+        segmentation: how a ``syllable`` codebook cuts its frames; None for the others.
     Raises:
         InputError: parts that do not belong together.
     """
@@ -54,6 +58,8 @@ class Codebook:
     family: str = "kmeans"
     encoder: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    predictor: NDArray[np.float32] | None = None
+    segmentation: Segmentation | None = None
 
     def __post_init__(self) -> None:
         shape, kind = self.centroids.shape, self.centroids.dtype
@@ -61,12 +67,21 @@ class Codebook:
             raise InputError(f"centroids have shape {shape} and type {kind}; (Q, K, D) float32, nothing empty, needed")
         if self.family not in FAMILIES:
             raise InputError(f"codebook family {self.family!r}; one of {', '.join(FAMILIES)} needed")
-        if self.family == "kmeans" and shape[0] != 1:
-            raise InputError(f"a kmeans codebook with {shape[0]} levels; 1 needed")
+        if self.family in SINGLE and shape[0] != 1:
+            raise InputError(f"a {self.family} codebook with {shape[0]} levels; 1 needed")
+        self._check_parts((*shape[:2], shape[2] + 1))
         if not np.isfinite(self.centroids).all():
             raise InputError("centroids hold NaN or infinite values")
         if not self.frame_rate > 0 or not self.features:
             raise InputError("a codebook without frame rate or origin of its features")
+
+    def _check_parts(self, wanted: tuple[int, ...]) -> None:
+        if self.predictor is not None and (self.family != "mvq" or self.predictor.shape != wanted):
+            raise InputError(f"a {self.family} codebook with a predictor {self.predictor.shape}; only mvq, {wanted}")
+        if (self.segmentation is not None) != (self.family == "syllable"):
+            raise InputError("a syllable codebook needs a segmentation, others have none")
+        if self.segmentation is not None and self.segmentation.centre.shape != (self.dim,):
+            raise InputError(f"the segmentation is of {self.segmentation.centre.shape}, the centroids of {self.dim}")
 
     @property
     def num_levels(self) -> int:
@@ -88,16 +103,21 @@ class Codebook:
         """16 hexadecimal digits that name the centroids, their family and origin; the file's name does not matter."""
         facts = f"{self.family}\n{self.features}\n{self.frame_rate}\n{self.encoder}\n{self.centroids.shape}\n"
         digest = hashlib.sha256(facts.encode() + np.ascontiguousarray(self.centroids).tobytes())
+        if self.predictor is not None:
+            digest.update(np.ascontiguousarray(self.predictor).tobytes())
+        if self.segmentation is not None:
+            digest.update(f"{self.segmentation.threshold} {self.segmentation.longest}\n".encode())
+            digest.update(self.segmentation.centre.tobytes())
         return digest.hexdigest()[:16]
 
     @property
     def origin(self) -> str:
         """Of the units it makes: ``"tiny/5/km500-0123abcd"``; the digits tell two codebooks of one size apart."""
-        levels = "" if self.family == "kmeans" else f"{self.num_levels}x"
+        levels = "" if self.family in SINGLE else f"{self.num_levels}x"
         return f"{self.features}/{FAMILIES[self.family]}{levels}{self.num_units}-{self.fingerprint[:8]}"
 
     def codes(self, features: Features) -> NDArray[np.int64]:
-        """Codes (N, Q) of every frame, each a pure function of that frame.
+        """Codes (N, Q) of every frame, each a pure function of that frame; of all frames for ``syllable``.
 
         Raises:
             InputError: features of another origin, width or frame rate.
@@ -111,9 +131,23 @@ class Codebook:
         return self.codes_of(features.frames.detach().cpu().float().numpy())
 
     def codes_of(self, frames: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Codes (N, Q) of bare frames (N, D) float32, whose origin the caller has checked."""
-        codes = greedy(frames, self.centroids)
-        return refine(frames, codes, self.centroids) if self.family == "mvq" else codes
+        """Codes (N, Q) of bare frames (N, D) float32 of one recording, whose origin the caller has checked."""
+        if self.segmentation is not None:
+            quantiser = self.quantiser()
+            return np.concatenate([quantiser.push(frames), quantiser.finish()])
+        if self.family != "mvq":
+            return multicodebook.greedy(frames, self.centroids)
+        guess = multicodebook.greedy if self.predictor is None else multicodebook.predict
+        start = guess(frames, self.centroids if self.predictor is None else self.predictor)
+        return self._search.refine(frames, start)
+
+    @functools.cached_property
+    def _search(self) -> multicodebook.Search:
+        return multicodebook.Search(self.centroids)
+
+    def quantiser(self) -> Quantiser:
+        """For a recording that comes in pieces: the codes are those of the whole."""
+        return Quantiser(self)
 
     def assign(self, features: Features) -> Units:
         """Units with run lengths; for codebooks of one level.
@@ -136,7 +170,7 @@ class Codebook:
             raise InputError(f"codes have shape {codes.shape}; (N, {self.num_levels}) needed for {self.origin}")
         if len(codes) and not 0 <= int(codes.min()) <= int(codes.max()) < self.num_units:
             raise InputError(f"codes from {codes.min()} to {codes.max()}; {self.origin} has 0 to {self.num_units - 1}")
-        return _sum_of(self.centroids, codes)
+        return multicodebook.total(self.centroids, codes)
 
     def check_encoder(self, encoder: Encoder) -> None:
         """Refuse an encoder the codebook was not fitted on.
@@ -167,11 +201,42 @@ class Codebook:
             "fingerprint": self.fingerprint,
             "facts": dict(self.facts),
         }
-        return checkpoints.save(path, {"centroids": torch.from_numpy(self.centroids)}, header)
+        tensors = {"centroids": torch.from_numpy(self.centroids)}
+        if self.predictor is not None:
+            tensors["predictor"] = torch.from_numpy(self.predictor)
+        if self.segmentation is not None:
+            tensors["centre"] = torch.from_numpy(self.segmentation.centre)
+            header |= {"threshold": self.segmentation.threshold, "longest": self.segmentation.longest}
+        return checkpoints.save(path, tensors, header)
 
     def with_facts(self, **facts: Any) -> Codebook:
         """The same codebook with more said about it; its fingerprint stays."""
         return dataclasses.replace(self, facts={**self.facts, **facts})
+
+
+class Quantiser:
+    """Codes of a recording that comes in pieces.
+
+    Args:
+        codebook: of any family.
+    """
+
+    def __init__(self, codebook: Codebook) -> None:
+        self._codebook = codebook
+        cut = codebook.segmentation
+        self._segmenter = Segmenter(cut, codebook.centroids[0]) if cut is not None else None
+
+    def push(self, frames: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Codes (M, Q) that are certain after frames (N, D); M differs from N where segments are cut."""
+        if self._segmenter is None:
+            return self._codebook.codes_of(frames)
+        return self._segmenter.push(frames)[:, None]
+
+    def finish(self) -> NDArray[np.int64]:
+        """The codes that are left when the recording ends."""
+        if self._segmenter is None:
+            return np.zeros((0, self._codebook.num_levels), np.int64)
+        return self._segmenter.finish()[:, None]
 
 
 def load(name_or_path: str | Path) -> Codebook:
@@ -191,12 +256,20 @@ def load(name_or_path: str | Path) -> Codebook:
             family=header["family"],
             encoder=header["encoder"],
             facts=header["facts"],
+            predictor=checkpoint.tensors["predictor"].numpy().copy() if "predictor" in checkpoint.tensors else None,
+            segmentation=_segmentation(checkpoint) if header["family"] == "syllable" else None,
         )
     except (KeyError, TypeError, InputError) as error:
         raise CheckpointError(f"{path} is not a usable codebook ({error}); fit or import it again") from error
     if book.fingerprint != header["fingerprint"]:
         raise CheckpointError(f"{path}: its centroids are not the ones its header names; use a fresh copy")
     return book
+
+
+def _segmentation(checkpoint: checkpoints.Checkpoint) -> Segmentation:
+    header = checkpoint.header
+    centre = checkpoint.tensors["centre"].numpy().copy()
+    return Segmentation(centre, float(header["threshold"]), int(header["longest"]))
 
 
 def find(name_or_path: str | Path) -> Path:
@@ -217,38 +290,6 @@ def find(name_or_path: str | Path) -> Path:
             f"({', '.join(shipped) or 'which has none'}); make one with `speechssl units fit`"
         )
     return path
-
-
-def greedy(frames: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Codes (N, Q), each level the nearest to what the ones before left over."""
-    # residuals are float32 and taken element by element, so they too depend on their frame alone
-    residual, codes = frames, np.empty((len(frames), len(centroids)), np.int64)
-    for level, book in enumerate(centroids):
-        codes[:, level] = nearest(residual, book)
-        if level + 1 < len(centroids):
-            residual = residual - book[codes[:, level]]
-    return codes
-
-
-def refine(frames: NDArray[np.float32], codes: NDArray[np.int64], centroids: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Choose each codebook's centroid again given all the others', ``SWEEPS`` times.
-
-    Coordinate descent on the squared error, so no sweep makes it worse beyond float32 rounding.
-
-    Args:
-        frames: (N, D).
-        codes: (N, Q) to begin with.
-        centroids: (Q, K, D).
-    """
-    codes = codes.copy()
-    for _ in range(SWEEPS):
-        before = codes.copy()
-        for level, book in enumerate(centroids):
-            others = np.delete(np.arange(len(centroids)), level)
-            codes[:, level] = nearest(frames - _sum_of(centroids[others], codes[:, others]), book)
-        if np.array_equal(before, codes):
-            break
-    return codes
 
 
 def encoder_fingerprint(encoder: Encoder) -> str:
@@ -289,10 +330,3 @@ def _bytes(tensor: torch.Tensor) -> bytes:
     rounded = tensor.detach().cpu().bfloat16() if tensor.is_floating_point() else tensor.detach().cpu()
     flat: bytes = rounded.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     return flat
-
-
-def _sum_of(centroids: NDArray[np.float32], codes: NDArray[np.int64]) -> NDArray[np.float32]:
-    total = np.zeros((len(codes), centroids.shape[2]), np.float32)
-    for level, book in enumerate(centroids):
-        total += book[codes[:, level]]
-    return total

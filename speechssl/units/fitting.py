@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechssl.errors import InputError
-from speechssl.units.codebook import Codebook, encoder_fingerprint, greedy, refine
-from speechssl.units.kmeans import CHUNK, Chunks, Settings, kmeans, reservoir
+from speechssl.units import syllables
+from speechssl.units.codebook import FAMILIES, SINGLE, Codebook, encoder_fingerprint
+from speechssl.units.kmeans import CHUNK, Chunks, Settings
+from speechssl.units.multicodebook import fit_additive, fit_residual
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from speechssl.interfaces import Encoder
 
-ROUNDS = 8  # of an mvq fit: codes given centroids, then centroids given codes
-RIDGE = 1e-3  # frames' worth of pull towards zero that keeps unused centroids of an mvq finite
+SYLLABLES = 5.0  # segments a second: what people speak, and in the middle of the published rates of 4 to 8
+CALIBRATION = 50_000  # frames the threshold is found on, more than 16 minutes
 
 
 def fit(
@@ -34,6 +36,7 @@ def fit(
     levels: int = 1,
     encoder: str = "",
     settings: Settings = Settings(),  # noqa: B008  frozen
+    rate: float = SYLLABLES,
     data: dict[str, Any] | None = None,
 ) -> Codebook:
     """Fit a codebook.
@@ -45,22 +48,32 @@ def fit(
         features: origin of the frames.
         frame_rate: Hz.
         family: ``kmeans``; ``rvq``: ``levels`` of k-means, each on what the ones before left; ``mvq``: ``levels``
-            codebooks whose centroids add up, fitted together by least squares.
-        levels: Q; 1 for ``kmeans``.
+            codebooks whose centroids add up and whose codes a linear classifier predicts; ``syllable``: k-means of the
+            means of segments, for which the chunks must be in the order of time.
+        levels: Q; 1 for ``kmeans`` and ``syllable``.
         encoder: fingerprint of the encoder's weights.
         settings: of k-means.
+        rate: segments a second, for ``syllable``.
         data: what the codebook says of its data.
     Raises:
         InputError: fewer than k different frames, an unknown family, or levels that do not go with it.
-    Source: rvq: Juang and Gray 1982. mvq: the additive codebooks of multi-codebook vector quantisation (Guo et al.
-        2022, arXiv:2211.00508), here fitted by alternating least squares instead of a trained classifier.
+    Source: rvq: Juang and Gray 1982. mvq: ``multicodebook``. syllable: ``syllables``.
     """
-    if family == "kmeans" and levels != 1:
-        raise InputError(f"kmeans with {levels} levels; 1 needed, or another family (rvq, mvq)")
-    if levels < 1 or family not in ("kmeans", "rvq", "mvq"):
-        raise InputError(f"codebook family {family!r} with {levels} levels; kmeans, rvq or mvq with at least 1 needed")
-    build = _additive if family == "mvq" else _residual
-    centroids, facts = build(chunks, k, levels, settings)
+    if family in SINGLE and levels != 1:
+        raise InputError(f"{family} with {levels} levels; 1 needed, or another family (rvq, mvq)")
+    if levels < 1 or family not in FAMILIES:
+        raise InputError(
+            f"codebook family {family!r} with {levels} levels; {', '.join(FAMILIES)} with 1 or more needed"
+        )
+    parts: dict[str, Any] = {}
+    if family == "mvq":
+        centroids, parts["predictor"], facts = fit_additive(chunks, k, levels, settings)
+    elif family == "syllable":
+        parts["segmentation"] = _segmentation(chunks, rate, frame_rate)
+        centroids, facts = fit_residual(_segment_means(chunks, parts["segmentation"]), k, 1, settings)
+        facts |= {"segments": facts.pop("frames"), "threshold": parts["segmentation"].threshold}
+    else:
+        centroids, facts = fit_residual(chunks, k, levels, settings)
     return Codebook(
         centroids=centroids,
         features=features,
@@ -68,6 +81,7 @@ def fit(
         family=family,
         encoder=encoder,
         facts={"seed": settings.seed, "fit": {**dataclasses.asdict(settings), **facts}, "data": data or {}},
+        **parts,
     )
 
 
@@ -80,6 +94,7 @@ def fit_encoder(
     family: str = "kmeans",
     levels: int = 1,
     settings: Settings = Settings(),  # noqa: B008  frozen
+    rate: float = SYLLABLES,
 ) -> Codebook:
     """Fit a codebook to recordings. Their features are kept in a temporary file on disk, not in memory.
 
@@ -91,6 +106,7 @@ def fit_encoder(
         family: see ``fit``.
         levels: see ``fit``.
         settings: of k-means.
+        rate: see ``fit``.
     Raises:
         InputError: no recording could be used.
     """
@@ -108,6 +124,7 @@ def fit_encoder(
             levels=levels,
             encoder=encoder_fingerprint(encoder),
             settings=settings,
+            rate=rate,
             data=data,
         )
 
@@ -166,58 +183,22 @@ def pieces(encoder: Encoder, recording: str | Path) -> Iterable[NDArray[np.float
         yield piece.numpy()
 
 
-def _residual(chunks: Chunks, k: int, levels: int, settings: Settings) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    from speechssl.units.assign import nearest
-
-    done: list[NDArray[np.float32]] = []
-    facts: dict[str, Any] = {"inertia": [], "passes": [], "reseeded": []}
-
-    def left_over() -> Iterator[NDArray[np.float32]]:
-        for chunk in chunks():
-            for centroids in done:
-                chunk = chunk - centroids[nearest(chunk, centroids)]
-            yield chunk
-
-    for level in range(levels):
-        found = kmeans(left_over, k, dataclasses.replace(settings, seed=settings.seed + level))
-        done.append(found.centroids)
-        facts["inertia"].append(found.inertia)
-        facts["passes"].append(found.passes)
-        facts["reseeded"].append(found.reseeded)
-    return np.stack(done), {**facts, "frames": found.num_frames}
+def _segmentation(chunks: Chunks, rate: float, frame_rate: float) -> syllables.Segmentation:
+    total, number, held, kept = np.zeros(1), 0, [], 0
+    for chunk in chunks():
+        total, number = total + chunk.sum(axis=0, dtype=np.float64), number + len(chunk)
+        if kept < CALIBRATION:
+            held.append(np.array(chunk[: CALIBRATION - kept]))
+            kept += len(held[-1])
+    if not number:
+        raise InputError("no frames to cut into segments; give audio of at least one frame")
+    return syllables.calibrate(held, (total / number).astype(np.float32), rate, frame_rate)
 
 
-def _additive(chunks: Chunks, k: int, levels: int, settings: Settings) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Alternating least squares on the reservoir, from a residual start."""
-    sample = reservoir(chunks(), settings.reservoir, np.random.default_rng(settings.seed))
-    centroids, _ = _residual(lambda: [sample], k, levels, dataclasses.replace(settings, passes=5))
-    codes = greedy(sample, centroids)
-    inertia: list[float] = []
-    for _ in range(ROUNDS):
-        codes = refine(sample, codes, centroids)
-        centroids = _least_squares(sample, codes, centroids)
-        inertia.append(_error(sample, codes, centroids))
-    return centroids, {"inertia": inertia, "frames": len(sample)}
+def _segment_means(chunks: Chunks, segmentation: syllables.Segmentation) -> Chunks:
+    """Means of the segments of each chunk; what a chunk's border cuts in two is two segments."""
 
+    def means() -> Iterator[NDArray[np.float32]]:
+        return (syllables.means(chunk, segmentation.ends(chunk)) for chunk in chunks() if len(chunk))
 
-def _least_squares(
-    sample: NDArray[np.float32], codes: NDArray[np.int64], centroids: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Centroids that minimise the squared error of the codes, with a little pull towards where they are."""
-    from scipy.sparse import csr_matrix
-
-    levels, k, dim = centroids.shape
-    columns = (codes + k * np.arange(levels)).ravel()
-    rows = np.repeat(np.arange(len(sample)), levels)
-    design = csr_matrix((np.ones(len(columns)), (rows, columns)), (len(sample), levels * k))
-    flat = centroids.reshape(-1, dim).astype(np.float64)
-    gram = (design.T @ design).toarray() + RIDGE * np.eye(levels * k)
-    solved = np.linalg.solve(gram, design.T @ sample.astype(np.float64) + RIDGE * flat)
-    return solved.reshape(centroids.shape).astype(np.float32)
-
-
-def _error(sample: NDArray[np.float32], codes: NDArray[np.int64], centroids: NDArray[np.float32]) -> float:
-    total = sample.astype(np.float64)
-    for level, book in enumerate(centroids):
-        total -= book[codes[:, level]]
-    return float(np.square(total).sum(axis=1).mean())
+    return means

@@ -82,8 +82,9 @@ class UnitEncoder:
             waveform = audio.read_mono(path, rate)
             return self.codebook.codes(self.encoder.encode(waveform)), len(waveform.samples)
         pieces = stream(counter.over(lambda: audio.stream(path, rate, READ_SECONDS)))
-        codes = [self.codebook.codes_of(piece.numpy()) for piece in pieces]
-        return np.concatenate(codes), counter.num_samples
+        quantiser = self.codebook.quantiser()
+        codes = [quantiser.push(piece.numpy()) for piece in pieces]
+        return np.concatenate([*codes, quantiser.finish()]), counter.num_samples
 
     def _spans(self, path: str, num_frames: int) -> NDArray[np.bool_]:
         """(N,) whether each frame is wanted."""

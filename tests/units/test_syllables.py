@@ -75,6 +75,30 @@ def test_a_higher_threshold_gives_more_segments() -> None:
     assert counts[0] < counts[-1]
 
 
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 500), cuts=st.lists(st.integers(0, 200), max_size=12))
+def test_pieces_give_the_units_of_the_whole(seed: int, cuts: list[int]) -> None:
+    frames = steps([7, 4, 11, 3, 30] * 4, noise=1.2, seed=seed) + 3
+    cut = syllables.Segmentation(frames.mean(0), 0.6, longest=9)
+    centroids = np.random.default_rng(seed).normal(size=(6, 8)).astype(np.float32)
+    whole = syllables.frame_units(frames, cut.ends(frames), centroids)
+    segmenter = syllables.Segmenter(cut, centroids)
+    pieces = [segmenter.push(piece) for piece in np.split(frames, sorted(cuts))]
+    assert np.array_equal(np.concatenate([*pieces, segmenter.finish()]), whole)
+    # and is ready for the next recording
+    assert len(segmenter.finish()) == 0
+
+
+def test_a_rate_is_met() -> None:
+    frames = [steps([9, 5, 14] * 30, noise=2.0, seed=seed) for seed in range(2)]
+    for rate in (4.0, 8.0):
+        found = syllables.calibrate(frames, np.zeros(8, np.float32), rate, 50.0)
+        segments = sum(len(found.ends(piece)) for piece in frames)
+        assert segments / (sum(map(len, frames)) / 50) == pytest.approx(rate, rel=0.05)
+    with pytest.raises(InputError, match="less than 50 needed"):
+        syllables.calibrate(frames, np.zeros(8, np.float32), 70.0, 50.0)
+
+
 def test_bad_arguments() -> None:
     with pytest.raises(InputError, match="threshold is 2"):
         syllables.segment(np.ones((3, 2), np.float32), threshold=2)
