@@ -12,7 +12,7 @@ import errno
 import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ __all__ = [
     "speech_seconds",
     "stream",
     "write",
+    "writing",
 ]
 
 LIMITED = 0.005  # share of the samples that may be turned down for the rest to reach its loudness
@@ -144,6 +145,39 @@ def write(path: str | os.PathLike[str], waveform: Waveform, *, subtype: str | No
         )
     with _replaced(target) as temporary:
         _encode(temporary, waveform, container, coding)
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Callable[[Waveform], None]]:
+    """Write a file block by block, in flat memory; it appears when the block of code ends well, or not at all.
+
+    Args:
+        path: see ``write``.
+        sample_rate: of every waveform that is written.
+    Yields:
+        A function that writes the next waveform.
+    Raises:
+        InputError: as ``write``, or a waveform of another sample rate.
+    """
+    import soundfile
+
+    target = Path(path)
+    container, coding = _format(target, sample_rate, None)
+    with _replaced(target) as temporary:
+        try:
+            with soundfile.SoundFile(temporary, "w", sample_rate, 1, coding, format=container) as file:
+
+                def write_next(waveform: Waveform) -> None:
+                    if waveform.sample_rate != sample_rate:
+                        raise InputError(f"cannot write {target}: {waveform.sample_rate} Hz after {sample_rate} Hz")
+                    for start in range(0, len(waveform.samples), BLOCK):
+                        file.write(_as_coded(waveform.samples[start : start + BLOCK].detach().cpu(), coding))
+
+                yield write_next
+            _flush(temporary)
+        except (soundfile.LibsndfileError, AssertionError) as error:
+            _flush(temporary, probe=bytes(1 << 20))
+            raise OSError(errno.EIO, reason(error)) from error
 
 
 def resample(waveform: Waveform, sample_rate: int) -> Waveform:

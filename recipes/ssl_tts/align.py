@@ -1,6 +1,6 @@
 """Read the transcripts of a cache aloud in phones, and find which frames belong to each: monotonic alignment search.
 
-Writes ``aligned.json`` into the cache: the symbols, and for each utterance the tokens, stresses and durations in frames.
+Writes ``aligned.json`` into the cache: the symbols, and of each utterance the tokens, stresses and durations in frames.
 ``--check`` compares the borders of words with those of another aligner (``recipes/ssl_pretraining/align.py``);
 ``--plot`` draws one utterance.
 
@@ -102,10 +102,24 @@ def plot(path: Path, one: dict[str, Any], keys: np.ndarray, symbols: list[str], 
     figure, (top, bottom) = pyplot.subplots(2, 1, figsize=(12, 8), sharex=True)
     span = (0, len(keys) / frame_rate)
     frames = keys.astype(np.float32).T
-    top.imshow(frames - frames.mean(axis=1, keepdims=True), aspect="auto", origin="lower", extent=(*span, 0, len(frames)), vmin=-2, vmax=2)
+    top.imshow(
+        frames - frames.mean(axis=1, keepdims=True),
+        aspect="auto",
+        origin="lower",
+        extent=(*span, 0, len(frames)),
+        vmin=-2,
+        vmax=2,
+    )
     top.set(ylabel="key", title=one["text"])
     path_matrix = np.repeat(np.eye(len(durations)), durations, axis=1)
-    bottom.imshow(path_matrix, aspect="auto", origin="lower", cmap="Greys", extent=(*span, -0.5, len(durations) - 0.5), interpolation="nearest")
+    bottom.imshow(
+        path_matrix,
+        aspect="auto",
+        origin="lower",
+        cmap="Greys",
+        extent=(*span, -0.5, len(durations) - 0.5),
+        interpolation="nearest",
+    )
     bottom.set(xlabel="seconds", yticks=range(len(durations)))
     bottom.set_yticklabels([symbols[token] for token in one["tokens"]], fontsize=6)
     for edge in np.cumsum(durations) / frame_rate:
@@ -148,11 +162,18 @@ def main() -> None:
         optional, kinds=len(optional), iterations=args.iterations,
     )  # fmt: skip
     aligned = [
-        {**row, "tokens": [numbers[symbol] for symbol in one.symbols], "stresses": list(one.stresses), "durations": lasts.tolist()}
+        {
+            **row,
+            "tokens": [numbers[symbol] for symbol in one.symbols],
+            "stresses": list(one.stresses),
+            "durations": lasts.tolist(),
+        }
         for row, one, lasts in zip(rows, read, durations, strict=True)
     ]
     facts = {key: index[key] for key in ("origin", "frame_rate", "language")}
-    (args.cache / "aligned.json").write_text(json.dumps({**facts, "symbols": symbols, "utterances": aligned, "skipped": skipped}))
+    (args.cache / "aligned.json").write_text(
+        json.dumps({**facts, "symbols": symbols, "utterances": aligned, "skipped": skipped})
+    )
     print(json.dumps({"utterances": len(aligned), "skipped": len(skipped), "symbols": len(symbols)}))
     if args.check:
         print(json.dumps(check(args.check, aligned, symbols, index["frame_rate"])))

@@ -1,9 +1,9 @@
-"""Extract what a synthesizer learns from, once: the keys of an encoder and F0, of the transcribed speech of one speaker.
+"""Extract what a synthesizer learns from, once: keys of an encoder and F0, of the transcribed speech of one speaker.
 
 Takes a manifest (CSV with the columns path and text, perhaps corpus, speaker, language and split; audio paths relative
 to its folder) or a folder in the manner of LJ Speech (``metadata.csv`` with ``name|text|normalised text`` lines beside
-``wavs/``). Writes to OUTPUT: ``keys.npy`` (N, D) float16; ``pitch.npy`` (N, 2) float32, the mean log-F0 of each frame (0
-where unvoiced) and the fraction of it that is voiced; ``index.json``, the facts and a row an utterance.
+``wavs/``). Writes to OUTPUT: ``keys.npy`` (N, D) float16; ``pitch.npy`` (N, 2) float32, the mean log-F0 of each frame
+(0 where unvoiced) and the fraction of it that is voiced; ``index.json``, the facts and a row an utterance.
 
     python recipes/ssl_tts/prepare.py MANIFEST.csv --corpus rhasspy_kathleen --output cache
 """
@@ -121,7 +121,11 @@ def main() -> None:
     np.save(args.output / "keys.npy", np.concatenate(keys))
     np.save(args.output / "pitch.npy", np.concatenate(pitches))
     (args.output / "index.json").write_text(json.dumps({**facts, "utterances": index, "skipped": skipped}))
-    print(json.dumps({"utterances": len(index), "minutes": round(start / encoder.frame_rate / 60, 1), "skipped": len(skipped)}))
+    print(
+        json.dumps(
+            {"utterances": len(index), "minutes": round(start / encoder.frame_rate / 60, 1), "skipped": len(skipped)}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from speechssl import __version__
-from speechssl.cli import convert, demo, doctor, features, receipt, report, units, verification, voice
+from speechssl.cli import convert, demo, doctor, features, receipt, report, say, units, verification, voice
 from speechssl.cli.terminal import remark
 from speechssl.errors import SpeechSSLError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("convert")(convert.convert)
+app.command("say")(say.say)
 app.command("features")(features.features)
 app.add_typer(voice.app, name="voice")
 app.add_typer(units.app, name="units")

@@ -1,0 +1,164 @@
+"""Train the network from phones to keys on an aligned cache.
+
+    python recipes/ssl_tts/train.py cache --run runs/tts --max-seconds 2400
+
+A run that was stopped goes on when the same command is given again. ``--init`` starts from another synthesizer, in a
+new language perhaps: phones that it lacks begin as the most similar it has. ``--toy`` is a run of seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechssl.objectives.text_to_keys import TextToKeysLoss
+from speechssl.synthesis.front_end import BORDERS, START
+from speechssl.synthesis.network import NetworkConfig, TextToKeys
+from speechssl.training import Schedule, fit
+
+SIZES: dict[str, dict[str, int]] = {
+    "toy": {"width": 32, "hidden": 48, "encoder_layers": 2, "decoder_layers": 2},
+    "tiny": {},
+    "small": {"width": 320, "hidden": 1024, "encoder_layers": 6, "decoder_layers": 8},
+}
+
+
+class Utterances:
+    """Batches of utterances of about the same length, a pure function of the step.
+
+    Args:
+        cache: of ``prepare.py`` and ``align.py``.
+        split: whose utterances.
+        utterances: in a batch.
+        seed: of the order.
+    """
+
+    def __init__(self, cache: Path, split: str, utterances: int, seed: int) -> None:
+        self.facts = json.loads((cache / "aligned.json").read_text())
+        self.keys = np.load(cache / "keys.npy", mmap_mode="r")
+        self.pitch = np.load(cache / "pitch.npy", mmap_mode="r")
+        self.symbols: list[str] = self.facts["symbols"]
+        self.rows = [row for row in self.facts["utterances"] if row.get("split", split) == split]
+        if not self.rows:
+            raise SystemExit(f"{cache}: no utterances of the split {split!r}")
+        self.size, self.seed = min(utterances, len(self.rows)), seed
+        borders = {START, *BORDERS}
+        self.borders = torch.tensor([symbol in borders for symbol in self.symbols])
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.rows) / self.size)
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        epoch, place = divmod(step, len(self))
+        random = np.random.default_rng((self.seed, epoch))
+        # alike in length, but not the same together in each epoch
+        lengths = np.array([row["frames"] for row in self.rows]) * random.uniform(0.8, 1.25, len(self.rows))
+        batches = np.array_split(np.argsort(lengths), len(self))
+        return self.batch([self.rows[i] for i in batches[random.permutation(len(self))[place]]])
+
+    def batch(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Padded tensors of some utterances; see ``TextToKeysLoss``."""
+        tokens = max(len(row["tokens"]) for row in rows)
+        frames = max(row["frames"] for row in rows)
+        batch = {name: torch.zeros(len(rows), tokens, dtype=torch.int64) for name in ("symbols", "stresses")}
+        batch["durations"] = torch.full((len(rows), tokens), -1)
+        batch["keys"] = torch.zeros(len(rows), frames, self.keys.shape[1], dtype=torch.float16)
+        batch["pitch"] = torch.zeros(len(rows), frames, 2)
+        for number, row in enumerate(rows):
+            span, count = slice(row["start"], row["start"] + row["frames"]), len(row["tokens"])
+            batch["symbols"][number, :count] = torch.tensor(row["tokens"])
+            batch["stresses"][number, :count] = torch.tensor(row["stresses"])
+            batch["durations"][number, :count] = torch.tensor(row["durations"])
+            batch["keys"][number, : row["frames"]] = torch.from_numpy(np.array(self.keys[span]))
+            batch["pitch"][number, : row["frames"]] = torch.from_numpy(np.array(self.pitch[span]))
+        return {**batch, "borders": self.borders[batch["symbols"]]}
+
+    def scales(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and spread (D,) of the keys; mean and spread of the log-F0 of voiced frames (2,)."""
+        chosen = np.concatenate([np.arange(row["start"], row["start"] + row["frames"]) for row in self.rows])
+        keys = torch.from_numpy(self.keys[chosen].astype(np.float32))
+        pitch = torch.from_numpy(self.pitch[chosen])
+        voiced = pitch[pitch[:, 1] > 0.5, 0]
+        scale = torch.stack([voiced.mean(), voiced.std()]) if len(voiced) > 1 else torch.tensor([5.0, 0.2])
+        return keys.mean(0), keys.std(0).clamp(min=1e-3), scale
+
+
+def make_network(data: Utterances, size: str) -> TextToKeys:
+    """A network that knows the scales of the data."""
+    network = TextToKeys(NetworkConfig(len(data.symbols), data.keys.shape[1], **SIZES[size]))
+    network.key_mean, network.key_spread, network.pitch_scale = data.scales()
+    return network
+
+
+@torch.no_grad()
+def validate(objective: TextToKeysLoss, data: Utterances) -> dict[str, float]:
+    """Mean losses over the utterances of a split."""
+    objective.eval()
+    totals: dict[str, float] = {}
+    for step in range(len(data)):
+        for name, value in objective.losses(data(step)).items():
+            totals[name] = totals.get(name, 0.0) + float(value) / len(data)
+    return {name: round(value, 4) for name, value in totals.items()}
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
+    parser.add_argument("--init", type=Path, default=None, help="a synthesizer to start from")
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--decay", type=float, default=0.4)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--utterances", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--checkpoint-seconds", type=float, default=120.0)
+    parser.add_argument("--max-seconds", type=float, default=math.inf)
+    parser.add_argument("--toy", action="store_true", help="a net and batches so small that a run takes seconds")
+    args = parser.parse_args()
+    if args.toy:
+        args.size, args.utterances, args.steps = "toy", min(args.utterances, 4), min(args.steps, 20)
+    return args
+
+
+def main() -> None:
+    args = parse()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    data = Utterances(args.cache, "train", args.utterances, args.seed)
+    network = make_network(data, args.size)
+    if args.init:
+        from adapt import start_from
+
+        start_from(network, args.init, data.symbols)
+    objective = TextToKeysLoss(network)
+    schedule = Schedule(
+        steps=args.steps, warmup=min(100, args.steps // 10), decay=args.decay, rate=args.rate, average=0.99
+    )
+    keys = ("size", "rate", "seed", "utterances", "steps", "decay")
+    config = {key: getattr(args, key) for key in keys} | {"init": args.init.name if args.init else None}
+
+    def show(step: int, losses: dict[str, float]) -> None:
+        if step % 20 == 0:
+            print(json.dumps({"step": step, **{name: round(value, 3) for name, value in losses.items()}}), flush=True)
+
+    average = fit(
+        objective, data, schedule, folder=args.run, config=config, seed=args.seed, device=args.device,
+        checkpoint_seconds=args.checkpoint_seconds, max_seconds=args.max_seconds, on_step=show,
+    )  # fmt: skip
+    held_out = [row for row in data.facts["utterances"] if row.get("split") == "dev"]
+    if held_out:
+        print(json.dumps({"dev": validate(average, Utterances(args.cache, "dev", args.utterances, args.seed))}))
+
+
+if __name__ == "__main__":
+    main()

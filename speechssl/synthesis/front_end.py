@@ -1,0 +1,107 @@
+"""Text to what the network reads: sounds with their stress, the borders of words, and pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from speechssl.errors import InputError
+from speechssl.synthesis import normalise
+from speechssl.synthesis.pronunciation import Phone, Pronouncer, check_language, pronouncer
+
+START = "^"  # silence before the first word
+BORDERS = (" ", ",", ".", "?", "!")  # between words, and after the last
+MAX_WORD = 80  # letters of a word; a longer one is read in parts
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word that is said.
+
+    Args:
+        word: as it is looked up.
+        phones: at least one.
+        start, end: of the text it was written as, in characters.
+        after: the border that follows, one of ``BORDERS``.
+    """
+
+    word: str
+    phones: tuple[Phone, ...]
+    start: int
+    end: int
+    after: str
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the network reads of one sentence, L tokens.
+
+    Args:
+        symbols: phones, borders and ``START``.
+        stresses: 0, 1 or 2.
+        words: number of the word each token belongs to; a border belongs to the word before it, ``START`` to none (-1).
+    """
+
+    symbols: tuple[str, ...]
+    stresses: tuple[int, ...]
+    words: tuple[int, ...]
+
+
+class FrontEnd:
+    """Reads one language.
+
+    Args:
+        language: see ``pronunciation.check_language``.
+        pronounce: of its words; the packaged dictionary's if None.
+    Raises:
+        InputError: a language it does not have.
+    """
+
+    def __init__(self, language: str = "en-us", *, pronounce: Pronouncer | None = None) -> None:
+        self.language = check_language(language)
+        self._pronouncer = pronounce or pronouncer(self.language)
+
+    def sentences(self, text: str) -> Iterator[list[Word]]:
+        """The words of each sentence with their phones, one sentence at a time.
+
+        Raises:
+            InputError: nothing in the text can be said.
+        """
+        empty = True
+        for spoken in normalise.sentences(text, self.language, knows=self._pronouncer.knows):
+            words = self._pronounced(spoken)
+            if words:
+                empty = False
+                yield words
+        if empty:
+            shown = text.strip()[:40]
+            raise InputError(f"nothing to say in {shown!r}; a text with at least one word, number or symbol needed")
+
+    def _pronounced(self, spoken: Sequence[normalise.Spoken]) -> list[Word]:
+        parts = [
+            (word.word[at : at + MAX_WORD], word, at + MAX_WORD >= len(word.word))
+            for word in spoken
+            for at in range(0, len(word.word), MAX_WORD)
+        ]
+        phones = self._pronouncer.pronounce([text for text, _, _ in parts])
+        return [
+            Word(text, sounds, word.start, word.end, (word.after if last else "") or " ")
+            for (text, word, last), sounds in zip(parts, phones, strict=True)
+            if sounds
+        ]
+
+
+def tokens(words: Sequence[Word]) -> Tokens:
+    """Tokens of a sentence: its start, and each word's phones with the border after it.
+
+    The border after the last word is never a mere space: a sentence without a full stop has one all the same.
+    """
+    symbols, stresses, owners = [START], [0], [-1]
+    for number, word in enumerate(words):
+        border = word.after
+        if number == len(words) - 1 and border == " ":
+            border = "."
+        symbols += [*(phone.symbol for phone in word.phones), border]
+        stresses += [*(phone.stress for phone in word.phones), 0]
+        owners += [number] * (len(word.phones) + 1)
+    return Tokens(tuple(symbols), tuple(stresses), tuple(owners))

@@ -1,0 +1,150 @@
+"""A trained synthesizer as one file: the network, the sounds it knows, whose keys it predicts and in what language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from speechssl import checkpoints
+from speechssl.errors import CheckpointError, InputError
+from speechssl.pitch import FRAME_PERIOD
+from speechssl.signals import Features
+from speechssl.synthesis.front_end import BORDERS, START, Tokens
+from speechssl.synthesis.network import NetworkConfig, TextToKeys, sampled_durations
+
+KIND = "synthesizer"
+LEAD = 3  # frames of silence before the first sound, at most
+STAND_INS = {"ɝ": "ɚ", "ɾ": "t", "ɐ": "ə", "a": "ɑ", "e": "eɪ", "o": "oʊ", "r": "ɹ", "x": "k", "ç": "ʃ", "y": "u"}
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """How a sentence is to sound, before any voice speaks it.
+
+    Args:
+        keys: (N, D) of the words, as the encoder would find them in speech.
+        f0: (F,) Hz every 5 ms, 0 where unvoiced, of the speaker the model was trained on.
+        durations: (L,) frames of each token; they sum to N.
+        tokens: what was read.
+    """
+
+    keys: Features
+    f0: Tensor
+    durations: Tensor
+    tokens: Tokens
+
+    def times(self) -> Tensor:
+        """Second at which each token ends (L,)."""
+        return self.durations.cumsum(0) / self.keys.frame_rate
+
+
+class TextModel:
+    """Sentences to keys and pitch.
+
+    Args:
+        network: with its weights.
+        symbols: what its embeddings stand for, in order.
+        origin: of the keys.
+        frame_rate: of the keys, Hz.
+        language: that it reads, e.g. ``"en-us"``.
+    Raises:
+        InputError: symbols without the borders of words, or not as many as the network has.
+    """
+
+    def __init__(
+        self, network: TextToKeys, symbols: Sequence[str], *, origin: str, frame_rate: float, language: str
+    ) -> None:
+        missing = [symbol for symbol in (START, *BORDERS) if symbol not in symbols]
+        if missing or len(symbols) != network.config.num_symbols:
+            raise InputError(
+                f"{len(symbols)} symbols, without {missing}; {network.config.num_symbols} needed, with all"
+            )
+        self.network = network.eval().requires_grad_(False)
+        self.symbols = tuple(symbols)
+        self.origin, self.frame_rate, self.language = origin, frame_rate, language
+        self._numbers = {symbol: number for number, symbol in enumerate(symbols)}
+
+    @torch.inference_mode()
+    def predict(self, tokens: Tokens, *, speed: float = 1.0, variation: float = 0.0, seed: int = 0) -> Prediction:
+        """Keys and pitch of a sentence; the same for the same seed.
+
+        Args:
+            tokens: of ``front_end.tokens``.
+            speed: > 0; 2 is twice as fast.
+            variation: of the lengths of sounds, in the spreads that were learnt; 0 for the most likely.
+            seed: of the variation.
+        """
+        symbols = torch.tensor([[self._number(symbol) for symbol in tokens.symbols]])
+        stresses = torch.tensor([tokens.stresses])
+        borders = torch.tensor([[symbol == START or symbol in BORDERS for symbol in tokens.symbols]])
+        hidden, lengths = self.network.encode(symbols, stresses, torch.ones_like(borders))
+        generator = torch.Generator().manual_seed(seed)
+        durations = sampled_durations(lengths, borders, speed=speed, variation=variation, generator=generator)
+        durations[0, 0] = durations[0, 0].clamp(max=LEAD)
+        frames, _ = self.network.decode(hidden, durations)
+        keys, log_f0 = self.network.unscaled(frames)
+        features = Features(keys[0], self.frame_rate, self.origin)
+        return Prediction(features, contour(log_f0[0], frames.voiced[0], self.frame_rate), durations[0], tokens)
+
+    def _number(self, symbol: str) -> int:
+        """Of a symbol, or of the sound most like it that was in the training speech."""
+        for one in (symbol, STAND_INS.get(symbol, ""), symbol[0], STAND_INS.get(symbol[0], "")):
+            if one in self._numbers:
+                return self._numbers[one]
+        return self._numbers["ə"] if "ə" in self._numbers else len(BORDERS) + 1
+
+
+def contour(log_f0: Tensor, voiced: Tensor, frame_rate: float) -> Tensor:
+    """F0 (F,) in Hz every 5 ms of log-F0 and voicing logits (N,): frame i lies 12.5 ms after its start."""
+    frames = len(log_f0)
+    times = torch.arange(round(frames / frame_rate / FRAME_PERIOD) + 1) * FRAME_PERIOD
+    places = ((times - 0.0125) * frame_rate).clamp(0, frames - 1)
+    below = places.long().clamp(max=max(0, frames - 2))
+    above = (below + 1).clamp(max=frames - 1)
+    share = places - below
+
+    def between(values: Tensor) -> Tensor:
+        return values[below] * (1 - share) + values[above] * share
+
+    return torch.where(between(voiced) > 0, between(log_f0).exp(), torch.zeros(()))
+
+
+def save(path: str | Path, model: TextModel, facts: Mapping[str, Any]) -> Path:
+    """Write a model as float16, whole or not at all.
+
+    Args:
+        path: the file.
+        model: what is written.
+        facts: name, licence, provenance.
+    """
+    header = {
+        **facts,
+        "kind": KIND,
+        "origin": model.origin,
+        "frame_rate": model.frame_rate,
+        "language": model.language,
+        "symbols": list(model.symbols),
+        "config": model.network.config.as_dict(),
+    }
+    return checkpoints.save(path, {name: value.half() for name, value in model.network.state_dict().items()}, header)
+
+
+def load(path: str | Path) -> TextModel:
+    """Read a model.
+
+    Raises:
+        CheckpointError: missing, damaged, or not a synthesizer.
+    """
+    file = checkpoints.load(path, kind=KIND)
+    try:
+        network = TextToKeys(NetworkConfig(**file.header["config"]))
+        facts = {name: file.header[name] for name in ("symbols", "origin", "frame_rate", "language")}
+    except (KeyError, TypeError, InputError) as error:
+        raise CheckpointError(f"{path} is a damaged synthesizer ({error}); get it again") from error
+    checkpoints.load_state(network, {name: value.float() for name, value in file.tensors.items()}, source=path)
+    return TextModel(network, **facts)

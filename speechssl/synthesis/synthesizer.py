@@ -1,0 +1,227 @@
+"""Text in, any voice out, sentence by sentence.
+
+The text model predicts the keys of one speaker saying the sentence; a voice answers them with its own nearest frames,
+which also repairs that predicted keys are smoother than real ones; the vocoder of the bundle speaks those.
+
+Source: El Hajal et al. 2024, "SSL-TTS / kNN-TTS", arXiv:2408.10771.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from speechssl.conversion import Source, VoiceConverter
+from speechssl.errors import InputError
+from speechssl.matching import MatchingSet
+from speechssl.signals import Waveform, check_same_origin
+from speechssl.synthesis.front_end import FrontEnd, Word, tokens
+
+if TYPE_CHECKING:
+    from speechssl.conversion import Conversion
+    from speechssl.synthesis.model import Prediction, TextModel
+
+LOUDNESS = -23.0  # LUFS, of EBU R 128: there is no recording to take it from
+SLOWEST, FASTEST = 0.25, 4.0
+PAUSE = 0.3  # seconds of silence after a sentence
+VARIATION = 0.15  # of the lengths of sounds: audibly not the same twice, without a word harder to understand
+FADE = 0.005  # seconds over which a sentence begins and ends
+
+
+@dataclass(frozen=True)
+class TimedWord:
+    """A word as it is written and when it is said.
+
+    Args:
+        text: as written, with the punctuation beside it.
+        start, end: seconds.
+    """
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, eq=False)
+class Speech:
+    """One sentence, or several, spoken.
+
+    Args:
+        waveform: what is heard, the pause after it included.
+        text: as written.
+        words: with their times from the beginning of the waveform.
+        prediction: how it was to sound; of the last sentence where there are several.
+        conversion: which frames of the voice it is made of; likewise.
+    """
+
+    waveform: Waveform
+    text: str
+    words: tuple[TimedWord, ...]
+    prediction: Prediction
+    conversion: Conversion
+
+
+class Synthesizer:
+    """Speaks text in any voice of the encoder whose keys the text model predicts.
+
+    Args:
+        model: text to keys.
+        system: encoder, values and vocoder.
+        speaker: a voice of the speaker the model was trained on, for interpolations below 1.
+        front_end: reads the text; that of the model's language if None.
+    Raises:
+        InputError: a text model of another encoder than the system's.
+    """
+
+    def __init__(
+        self,
+        model: TextModel,
+        system: VoiceConverter,
+        *,
+        speaker: MatchingSet | None = None,
+        front_end: FrontEnd | None = None,
+    ) -> None:
+        check_same_origin(system.encoder.origin, model.origin, what="speak with this text model")
+        self.model, self.system, self.speaker = model, system, speaker
+        self.front_end = front_end or FrontEnd(model.language)
+
+    def stream(
+        self,
+        text: str,
+        voice: MatchingSet,
+        *,
+        interpolation: float = 1.0,
+        speed: float = 1.0,
+        seed: int = 0,
+        variation: float = VARIATION,
+        k: int = 4,
+        loudness: float = LOUDNESS,
+    ) -> Iterator[Speech]:
+        """Speak a text sentence by sentence: the first is there before the second is thought of.
+
+        Args:
+            text: any; numbers, dates, symbols and emoji are read as well.
+            voice: the target.
+            interpolation: 1 is the voice, 0 the speaker the model was trained on, in between a blend of both.
+            speed: 0.25 ... 4; 2 is twice as fast.
+            seed: of the lengths of sounds.
+            variation: of the lengths of sounds, in the spreads that were learnt; 0 is always the same.
+            k: frames of the voice that are averaged.
+            loudness: LUFS.
+        Raises:
+            InputError: nothing to say, an option out of range, or a voice of another encoder.
+        """
+        check_options(interpolation=interpolation, speed=speed, variation=variation)
+        voices = self._voices(voice, interpolation)
+        for number, words in enumerate(self.front_end.sentences(text)):
+            prediction = self.model.predict(tokens(words), speed=speed, variation=variation, seed=seed + number)
+            source = Source(None, prediction.keys, None, prediction.f0)
+            spoken = self.system.convert(
+                source, voices, k=min(k, *(len(one) for one, _ in voices)), converter="uniform", loudness=loudness
+            )
+            waveform = finished(spoken.waveform, PAUSE / speed, spoken_seconds(prediction))
+            written = text[words[0].start : words[-1].end].strip()
+            yield Speech(waveform, written, timed_words(text, words, prediction), prediction, spoken)
+
+    def say(self, text: str, voice: MatchingSet, **options: float) -> Speech:
+        """Speak a text at once; arguments as for ``stream``.
+
+        Raises:
+            InputError: as ``stream``.
+        """
+        return join(list(self.stream(text, voice, **options)), text)  # type: ignore[arg-type]
+
+    def _voices(self, voice: MatchingSet, interpolation: float) -> list[tuple[MatchingSet, float]]:
+        if interpolation == 1:
+            return [(voice, 1.0)]
+        if self.speaker is None:
+            raise InputError(
+                f"interpolation is {interpolation}, but this text model has no voice of its own to start from; use 1"
+            )
+        if interpolation == 0:
+            return [(self.speaker, 1.0)]
+        return [(voice, interpolation), (self.speaker, 1 - interpolation)]
+
+
+def check_options(*, interpolation: float = 1.0, speed: float = 1.0, variation: float = 0.0) -> None:
+    """Refuse what cannot be spoken with, before anything is loaded.
+
+    Raises:
+        InputError: one out of range; the message says what is possible.
+    """
+    if not 0 <= interpolation <= 1:
+        raise InputError(f"interpolation is {interpolation}; between 0 (the model's speaker) and 1 (the voice) needed")
+    if not SLOWEST <= speed <= FASTEST:
+        raise InputError(f"speed is {speed}; between {SLOWEST} and {FASTEST:.0f} needed, 1 as usual")
+    if not 0 <= variation <= 2:
+        raise InputError(f"variation is {variation}; between 0 and 2 needed")
+
+
+def spoken_seconds(prediction: Prediction) -> float:
+    """When the last sound of a sentence ends."""
+    times = prediction.times()
+    return float(times[-2]) if len(times) > 1 else float(times[-1])
+
+
+def finished(waveform: Waveform, pause: float, speech_ends: float) -> Waveform:
+    """The waveform with a soft start and end, and silence up to ``pause`` seconds after its last sound."""
+    rate, samples = waveform.sample_rate, waveform.samples.clone()
+    ramp = torch.linspace(0, 1, min(round(FADE * rate), len(samples)))
+    samples[: len(ramp)] *= ramp
+    length = max(1, round((speech_ends + pause) * rate))
+    samples = samples[:length]
+    ramp = ramp[: len(samples)]
+    samples[len(samples) - len(ramp) :] *= ramp.flip(0)
+    return Waveform(torch.nn.functional.pad(samples, (0, length - len(samples))), rate)
+
+
+def timed_words(text: str, words: Sequence[Word], prediction: Prediction) -> tuple[TimedWord, ...]:
+    """What is written between spaces, with its times; numbers and the like are one word however many are said."""
+    ends = prediction.times().tolist()
+    starts = [0.0, *ends[:-1]]
+    owners = prediction.tokens.words
+    spans: list[list[float]] = [[math.inf, 0.0] for _ in words]
+    for token, owner in enumerate(owners):
+        # the border after a word is its last token, and silence
+        if owner >= 0 and not (token + 1 == len(owners) or owners[token + 1] != owner):
+            spans[owner][0] = min(spans[owner][0], starts[token])
+            spans[owner][1] = max(spans[owner][1], ends[token])
+    timed: list[tuple[int, int, float, float]] = []
+    for word, (start, end) in zip(words, spans, strict=True):
+        first, last = _written(text, word)
+        if timed and first < timed[-1][1]:
+            first, before, start, _ = timed.pop()
+            last = max(last, before)
+        timed.append((first, last, start, end))
+    return tuple(TimedWord(text[first:last], start, end) for first, last, start, end in timed)
+
+
+def _written(text: str, word: Word) -> tuple[int, int]:
+    """Where the stretch between spaces that a word is part of begins and ends."""
+    first, last = word.start, word.end
+    while first > 0 and not text[first - 1].isspace():
+        first -= 1
+    while last < len(text) and not text[last].isspace():
+        last += 1
+    return first, last
+
+
+def join(parts: Sequence[Speech], text: str) -> Speech:
+    """Sentences one after the other, their words with the times of the whole."""
+    rate = parts[0].waveform.sample_rate
+    words: list[TimedWord] = []
+    passed = 0.0
+    for part in parts:
+        words += shifted(part.words, passed)
+        passed += part.waveform.seconds
+    samples = torch.cat([part.waveform.samples for part in parts])
+    return Speech(Waveform(samples, rate), text, tuple(words), parts[-1].prediction, parts[-1].conversion)
+
+
+def shifted(words: Sequence[TimedWord], seconds: float) -> list[TimedWord]:
+    """The words so much later."""
+    return [TimedWord(word.text, word.start + seconds, word.end + seconds) for word in words]
