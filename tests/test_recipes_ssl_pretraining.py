@@ -240,3 +240,20 @@ def test_neighbour_accuracy_of_perfect_and_random_frames(recipe: Any) -> None:
     evaluate = recipe("evaluate")
     assert evaluate.neighbour_accuracy(perfect) == {"across": 1.0, "within": 1.0}
     assert abs(evaluate.neighbour_accuracy(noise)["across"] - 0.25) < 0.05
+
+
+def test_a_linear_probe_finds_what_is_there_and_nothing_else(recipe: Any) -> None:
+    probe = recipe("probe")
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 40)
+    noise = rng.standard_normal((120, 10))
+    shown = noise.copy()
+    shown[np.arange(120), labels] += 6
+    assert probe.probe(shown, labels, None, 0) > 0.95
+    assert probe.probe(noise, labels, None, 0) < 0.55
+    # by groups: what only tells the members of a group apart does not help with other groups
+    groups = np.arange(120) // 4
+    memorised = np.eye(30)[groups] * 5 + 0.1 * rng.standard_normal((120, 30))
+    assert probe.probe(memorised, rng.permutation(30)[groups] % 2, groups, 0) < 0.75
+    frames = [np.array([[1.0, 2.0], [3.0, 6.0]])]
+    np.testing.assert_allclose(probe.pooled(frames), [[2.0, 4.0, 1.0, 2.0]])

@@ -1,0 +1,125 @@
+"""Linear probes on pooled features: how much of the speaker is left in each block, with MFCC beside it.
+
+    python recipes/ssl_pretraining/probe.py cache RUN --audio DATA --output probe.json
+
+Every utterance is the mean and the deviation of its frames. *Speaker*: logistic regression among the LibriSpeech
+speakers with eight utterances or more, two thirds of the utterances of each to train, the rest to test. *Sex*: among
+all LibriSpeech speakers, five folds by speaker. The corpus at hand does not name the sex, so it is read off the median
+F0 of the first utterance, above or below 165 Hz; speakers within 10 Hz of that are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from batches import read_index
+from evaluate import layers_of, mfcc
+from export import averaged_network
+from network import make_network, speed_up
+
+MOST = 24  # utterances a speaker
+FRAMES = 1500  # 10 ms frames of an utterance
+BORDER, MARGIN = 165.0, 10.0  # Hz
+
+
+def pooled(layers: list[np.ndarray]) -> np.ndarray:
+    """(layers, 2 D) mean and deviation over time."""
+    return np.stack([np.concatenate([layer.mean(0), layer.std(0)]) for layer in layers])
+
+
+def probe(features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, seed: int) -> float:
+    """Accuracy of a linear classifier on what it was not trained on; by groups, if given, in five folds."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300, C=0.1))
+    if groups is None:
+        splits: Any = StratifiedShuffleSplit(n_splits=3, test_size=1 / 3, random_state=seed)
+    else:
+        splits = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=seed)
+    return float(cross_val_score(model, features, labels, groups=groups, cv=splits).mean())
+
+
+def median_f0(path: Path) -> float:
+    """Hz, of what is voiced."""
+    from speechssl import audio
+
+    contour = audio.f0(audio.read_mono(path, 16_000)).numpy()
+    return float(np.median(contour[contour > 0])) if (contour > 0).any() else float("nan")
+
+
+def chosen(cache: Path, corpus: str) -> dict[str, list[dict[str, Any]]]:
+    """Rows by speaker, at most ``MOST`` each."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in read_index(cache):
+        if row["corpus"] == corpus and len(rows.setdefault(row["speaker"], [])) < MOST and row["frames"] > 200:
+            rows[row["speaker"]].append(row)
+    return {speaker: items for speaker, items in rows.items() if items}
+
+
+def measure(
+    function: Callable[[np.ndarray], list[np.ndarray]],
+    rows: dict[str, list[dict[str, Any]]],
+    mel: np.ndarray,
+    sexes: dict[str, int],
+    seed: int,
+) -> list[dict[str, float]]:
+    """Both accuracies for every layer ``function`` gives."""
+    speakers = [speaker for speaker, items in rows.items() for _ in items]
+    vectors = np.stack([
+        pooled(function(np.asarray(mel[row["start"] : row["start"] + min(row["frames"], FRAMES)], np.float32)))
+        for items in rows.values()
+        for row in items
+    ])  # fmt: skip
+    ids = np.unique(speakers, return_inverse=True)[1]
+    often = np.isin(ids, np.flatnonzero(np.bincount(ids) >= 8))
+    known = np.array([speaker in sexes for speaker in speakers])
+    sex = np.array([sexes.get(speaker, 0) for speaker in speakers])
+    return [
+        {
+            "speaker": round(probe(vectors[often, i], ids[often], None, seed), 4),
+            "sex": round(probe(vectors[known, i], sex[known], ids[known], seed), 4),
+            "speakers": len(np.unique(ids[often])),
+            "sexed_speakers": len(sexes),
+        }
+        for i in range(vectors.shape[1])
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--audio", type=Path, required=True, help="folder the paths of the cache are relative to")
+    parser.add_argument("--corpus", default="librispeech")
+    parser.add_argument("--output", type=Path, default=None)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    rows, mel = chosen(args.cache, args.corpus), np.load(args.cache / "mel.npy", mmap_mode="r")
+    pitches = {speaker: median_f0(args.audio / items[0]["path"]) for speaker, items in rows.items()}
+    sexes = {speaker: int(hertz > BORDER) for speaker, hertz in pitches.items() if abs(hertz - BORDER) > MARGIN}
+    torch.manual_seed(args.seed)
+    untrained, trained = (speed_up(network) for network in (make_network("tiny").eval(), averaged_network(args.run)))
+    report = {
+        "mfcc": measure(lambda part: [mfcc(part)], rows, mel, sexes, args.seed),
+        "untrained": measure(lambda part: layers_of(untrained, part), rows, mel, sexes, args.seed),
+        "trained": measure(lambda part: layers_of(trained, part), rows, mel, sexes, args.seed),
+    }
+    text = json.dumps(report, indent=1)
+    print(text)
+    if args.output:
+        args.output.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
