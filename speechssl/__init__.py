@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from speechssl import audio, checkpoints, encoders, voices
     from speechssl.bundles import BUNDLES, clip, clips, convert, load_bundle
     from speechssl.conversion import Conversion, MatchingSet, VoiceConverter
+    from speechssl.embedders import load as load_embedder
     from speechssl.encoders import load as load_encoder
     from speechssl.errors import CheckpointError, InputError, SpeechSSLError
     from speechssl.interfaces import Embedder, Encoder, Objective, Vocoder
     from speechssl.signals import Embedding, Features, Units, Waveform
+    from speechssl.speakers import SpeakerDatabase
+    from speechssl.verification import embed
+    from speechssl.verification import verify_files as verify
     from speechssl.vocoders import load as load_vocoder
 
 # public name -> module that defines it, and the name it has there
@@ -40,6 +44,10 @@ _PLACES = {
     "clips": ("bundles", "clips"),
     "load_encoder": ("encoders", "load"),
     "load_vocoder": ("vocoders", "load"),
+    "load_embedder": ("embedders", "load"),
+    "embed": ("verification", "embed"),
+    "verify": ("verification", "verify_files"),
+    "SpeakerDatabase": ("speakers", "SpeakerDatabase"),
     "MatchingSet": ("conversion", "MatchingSet"),
     "VoiceConverter": ("conversion", "VoiceConverter"),
     "Conversion": ("conversion", "Conversion"),
@@ -60,6 +68,7 @@ __all__ = [
     "InputError",
     "MatchingSet",
     "Objective",
+    "SpeakerDatabase",
     "SpeechSSLError",
     "Units",
     "Vocoder",
@@ -71,10 +80,13 @@ __all__ = [
     "clip",
     "clips",
     "convert",
+    "embed",
     "encoders",
     "load_bundle",
+    "load_embedder",
     "load_encoder",
     "load_vocoder",
+    "verify",
     "voices",
 ]
 

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from speechssl.distributed import Processes
 from speechssl.errors import CheckpointError, InputError
 
 Batches = Callable[[int], dict[str, Tensor]]
@@ -66,6 +67,7 @@ def fit(
     checkpoint_seconds: float = 240.0,
     max_seconds: float = math.inf,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
+    processes: Processes | None = None,
 ) -> nn.Module:
     """Minimise ``objective.losses(batch)["total"]``; returns the averaged copy of the objective.
 
@@ -79,19 +81,27 @@ def fit(
         config: everything that defines the run; a resumed run with another config is refused.
         checkpoint_seconds, max_seconds: time between checkpoints, and after which the call saves and returns.
         on_step: called with the step and its losses.
+        processes: that train together (``distributed.launched``), each on its own device and on batches of its own; the
+            first one writes. N of them with ``accumulate`` A see the batches of one with N * A.
     Raises:
         InputError: the folder holds a run with another config (differences are in the message).
         CheckpointError: the loss became NaN or infinite; the message names the step, and the last checkpoint is kept.
     """
+    together = processes if processes is not None and processes.count > 1 else None
+    device = device if together is None else together.device
     objective.to(device)
     average = _copy_of(objective)
     optimizers = make_optimizers(objective, schedule)
-    run = _Run(folder, objective, average, optimizers)
+    run = _Run(folder, objective, average, optimizers, writes=together is None or together.rank == 0)
     first = run.resume(config)
+    if together is not None:
+        together.wait()  # nobody writes before all have read
+        batches = _share_of(batches, together, schedule.accumulate)
+    rank = 0 if together is None else together.rank
     began = saved = time.monotonic()
     for step, batch_group in _ahead(batches, first, schedule.steps, schedule.accumulate):
-        torch.manual_seed(hash((seed, step)) % 2**31)
-        losses = _step(objective, batch_group, optimizers, schedule, step, device, bfloat16)
+        torch.manual_seed(hash((seed, step, rank) if rank else (seed, step)) % 2**31)
+        losses = _step(objective, batch_group, optimizers, schedule, step, device, bfloat16, together)
         _update_average(average, objective, min(schedule.average, (1 + step) / (10 + step)))
         if not all(math.isfinite(value) for value in losses.values()):
             raise CheckpointError(
@@ -101,12 +111,25 @@ def fit(
         if on_step is not None:
             on_step(step, losses)
         now = time.monotonic()
-        if now - saved > checkpoint_seconds or now - began > max_seconds or step + 1 == schedule.steps:
+        over = now - began > max_seconds if together is None else together.decide(now - began > max_seconds)
+        if now - saved > checkpoint_seconds or over or step + 1 == schedule.steps:
             run.save(step + 1)
             saved = now
-            if now - began > max_seconds:
+            if over:
                 break
+    if together is not None:
+        together.wait()  # the last checkpoint is there when the call returns
     return average
+
+
+def _share_of(batches: Batches, together: Processes, accumulate: int) -> Batches:
+    """Every process takes its own of the batches of each step."""
+
+    def share(number: int) -> dict[str, Tensor]:
+        step, part = divmod(number, accumulate)
+        return batches((step * together.count + together.rank) * accumulate + part)
+
+    return share
 
 
 def make_optimizers(objective: nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
@@ -145,6 +168,7 @@ def _step(
     step: int,
     device: str,
     bfloat16: bool,
+    together: Processes | None,
 ) -> dict[str, float]:
     objective.train()
     sums: dict[str, float] = {}
@@ -155,6 +179,10 @@ def _step(
         (losses["total"] / len(group)).backward()
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(group)
+    if together is not None:
+        together.average_gradients(objective)
+        together.average(objective.buffers())
+        sums = together.mean(sums)
     sums["gradient_norm"] = float(nn.utils.clip_grad_norm_(objective.parameters(), schedule.clip))
     for optimizer in optimizers:
         for parameters in optimizer.param_groups:
@@ -204,9 +232,15 @@ class _Run:
     """The files of one run. ``last`` is replaced only by a complete checkpoint, so a full disk cannot lose it."""
 
     def __init__(
-        self, folder: Path, objective: nn.Module, average: nn.Module, optimizers: list[torch.optim.Optimizer]
+        self,
+        folder: Path,
+        objective: nn.Module,
+        average: nn.Module,
+        optimizers: list[torch.optim.Optimizer],
+        *,
+        writes: bool = True,
     ) -> None:
-        self.folder, self.last = folder, folder / "last"
+        self.folder, self.last, self._writes = folder, folder / "last", writes
         self._objective, self._average, self._optimizers = objective, average, optimizers
 
     def resume(self, config: dict[str, Any]) -> int:
@@ -223,7 +257,8 @@ class _Run:
                 raise InputError(
                     f"{self.folder}: this run was started with another config ({changes}); use another folder"
                 )
-        path.write_text(json.dumps(config, indent=1))
+        if self._writes:
+            path.write_text(json.dumps(config, indent=1))
         if not self.last.exists():
             return 0
         self._objective.load_state_dict(load_file(self.last / "objective.safetensors"))
@@ -233,6 +268,9 @@ class _Run:
         return int(json.loads((self.last / "state.json").read_text())["step"])
 
     def save(self, step: int) -> None:
+        """Replace the last checkpoint; only the process that writes does."""
+        if not self._writes:
+            return
         new, old = self.folder / "new", self.folder / "old"
         shutil.rmtree(new, ignore_errors=True)
         try:
@@ -254,6 +292,9 @@ class _Run:
         shutil.rmtree(old, ignore_errors=True)
 
     def log(self, step: int, losses: dict[str, float], seconds: float) -> None:
+        """A line of ``log.jsonl``."""
+        if not self._writes:
+            return
         with (self.folder / "log.jsonl").open("a") as file:
             rounded = {name: round(value, 5) for name, value in losses.items()}
             file.write(json.dumps({"step": step, "seconds": round(seconds, 1), **rounded}) + "\n")

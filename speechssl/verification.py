@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechssl import audio, checkpoints
+from speechssl import audio, checkpoints, embedders
 from speechssl.calibration import Calibration, probability
 from speechssl.errors import InputError
 from speechssl.metrics import bayes_threshold
@@ -79,15 +79,19 @@ class Candidate:
     accepted: bool | None
 
 
-def embed(path: str | Path, embedder: Embedder, *, calibration: Calibration | None = None) -> Utterance:
+def embed(
+    path: str | Path, embedder: Embedder | str | Path = "tiny", *, calibration: Calibration | None = None
+) -> Utterance:
     """Read a recording, check that it can carry a decision, and embed it.
 
     Args:
         path: any format, rate and number of channels (their mean is taken).
+        embedder: or what ``embedders.load`` makes one from; load it once for many recordings.
         calibration: of this embedder; lets the recording be searched for a second speaker.
     Raises:
         InputError: unreadable, or less than 1 s of speech: silence, noise, a click.
     """
+    embedder = embedders.load(embedder) if isinstance(embedder, (str, Path)) else embedder
     waveform = audio.read(path)
     seconds = audio.speech_seconds(waveform)
     if seconds < MIN_SPEECH:
@@ -163,6 +167,34 @@ def verify(
         origin=test.embedding.origin,
         remarks=tuple(f"{item.name}: {remark}" for item in (*enrolment, test) for remark in item.remarks),
     )
+
+
+def verify_files(
+    enrolment: str | Path | Sequence[str | Path],
+    test: str | Path,
+    *,
+    model: str | Path | Embedder = "tiny",
+    database: SpeakerDatabase | None = None,
+    prior: float | None = None,
+    threshold: float | None = None,
+) -> Decision:
+    """Decide whether a recording is by the speaker of one or several others; ``speechssl.verify``.
+
+    Args:
+        enrolment: recordings of the speaker.
+        model: for ``embedders.load``, or an embedder.
+        database: whose calibration of this model is taken; without one, the calibration that came with the model.
+        prior, threshold: as ``verify``.
+    Raises:
+        InputError: a recording that cannot be read or holds less than 1 s of speech.
+    """
+    embedder = embedders.load(model) if isinstance(model, (str, Path)) else model
+    own = None if database is None else database.calibration(embedder.origin)
+    calibration = own or shipped_calibration(embedder)
+    paths = [enrolment] if isinstance(enrolment, (str, Path)) else list(enrolment)
+    *known, asked = (embed(path, embedder, calibration=calibration) for path in (*paths, test))
+    cohort = getattr(embedder, "cohort", None)
+    return verify(known, asked, calibration=calibration, cohort=cohort, prior=prior, threshold=threshold)
 
 
 def identify(

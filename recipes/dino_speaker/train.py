@@ -1,8 +1,12 @@
-"""Train a speaker embedder without labels, on a log-mel cache of ``recipes/ssl_pretraining/prepare.py``.
+"""Train a speaker embedder without labels, on a log-mel cache of ``prepare.py``.
 
     python recipes/dino_speaker/train.py cache --run runs/contrast --objective nt-xent --max-seconds 1200
     python recipes/dino_speaker/train.py cache --run runs/dino --start runs/contrast --max-seconds 1800
+    python recipes/dino_speaker/train.py cache --run runs/margin --start runs/dino --labels runs/dino/labels.npy
+    accelerate launch --num_processes 4 recipes/dino_speaker/train.py cache --run runs/dino --accelerate
 
+``--labels`` begins the second stage, an angular margin on the pseudo-speakers of ``cluster.py``. With ``--accelerate``
+every process draws batches of its own and gradients are averaged: four processes make batches four times as large.
 A run that was stopped goes on when the same command is given again. ``--toy`` is a run of seconds.
 """
 
@@ -15,13 +19,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from crops import NUM_BANDS, Settings, SpeakerCrops
 from safetensors.torch import load_file
 from torch import nn
 
+from speechssl import checkpoints
+from speechssl.distributed import launched
 from speechssl.embedders.ecapa import Ecapa
 from speechssl.objectives.dino import Dino
+from speechssl.objectives.margin import GatedMargin
 from speechssl.objectives.nt_xent import NTXent
 from speechssl.training import Schedule, fit
 
@@ -37,12 +45,17 @@ def make_network(size: str) -> Ecapa:
     return Ecapa(2 * NUM_BANDS, **SIZES[size])
 
 
-def make_objective(name: str, network: Ecapa, size: str, prototypes: int, steps: int) -> nn.Module:
+def make_objective(args: argparse.Namespace, network: Ecapa) -> nn.Module:
     """The loss module, with the network inside as ``network``."""
-    if name == "nt-xent":
+    dim = SIZES[args.size]["dim"]
+    if args.objective == "nt-xent":
         return NTXent(network)
-    hidden = 64 if size == "toy" else 1024
-    return Dino(network, dim=SIZES[size]["dim"], hidden=hidden, prototypes=prototypes, steps=steps)
+    if args.objective == "margin":
+        labels = torch.from_numpy(np.load(args.labels, allow_pickle=False))
+        gate = args.steps // 3
+        return GatedMargin(network, dim=dim, labels=labels, gate_from=gate, gate_every=max(1, gate // 4))
+    hidden = 64 if args.size == "toy" else 1024
+    return Dino(network, dim=dim, hidden=hidden, prototypes=args.prototypes, steps=args.steps)
 
 
 def start_from(network: nn.Module, run: Path) -> None:
@@ -58,6 +71,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--objective", choices=["dino", "nt-xent"], default="dino")
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
     parser.add_argument("--start", type=Path, default=None, help="run whose averaged network is the first one")
+    parser.add_argument(
+        "--labels", type=Path, default=None, help="pseudo-speakers of cluster.py, to learn with a margin"
+    )
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--decay", type=float, default=0.3)
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -69,6 +85,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--prototypes", type=int, default=1024)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--accelerate", action="store_true", help="one of several processes of accelerate launch")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--checkpoint-seconds", type=float, default=180.0)
     parser.add_argument("--max-seconds", type=float, default=math.inf)
@@ -78,6 +95,8 @@ def parse() -> argparse.Namespace:
         args.size, args.utterances, args.prototypes = "toy", min(args.utterances, 8), min(args.prototypes, 32)
         args.global_seconds, args.local_seconds, args.local_crops = 0.8, 0.4, 2
         args.steps = min(args.steps, 20)
+    if args.labels:
+        args.objective = "margin"
     return args
 
 
@@ -85,24 +104,28 @@ def main() -> None:
     args = parse()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    contrast = args.objective == "nt-xent"
+    processes = launched() if args.accelerate else None
     settings = Settings(
         utterances=args.utterances,
         global_frames=round(100 * args.global_seconds),
         local_frames=round(100 * args.local_seconds),
-        local_crops=0 if contrast else args.local_crops,
+        local_crops=args.local_crops if args.objective == "dino" else 0,
         warp=args.warp,
     )
     network = make_network(args.size)
     if args.start:
         start_from(network, args.start)
-    objective = make_objective(args.objective, network, args.size, args.prototypes, args.steps)
+    objective = make_objective(args, network)
     batches = SpeakerCrops(args.cache, settings, seed=args.seed)
     warmup = min(100, args.steps // 10)
     schedule = Schedule(steps=args.steps, warmup=warmup, decay=args.decay, rate=args.rate, average=0.99)
     keys = ("objective", "size", "rate", "seed", "prototypes", "steps", "decay")
     config = {key: getattr(args, key) for key in keys} | {"settings": dataclasses.asdict(settings)}
     config["start"] = args.start.name if args.start else None
+    if args.labels:
+        config["labels"] = checkpoints.sha256_of(args.labels)
+    if processes:
+        config["processes"] = processes.count
 
     def show(step: int, losses: dict[str, float]) -> None:
         if step % 10 == 0:
@@ -110,7 +133,7 @@ def main() -> None:
 
     fit(
         objective, batches, schedule, folder=args.run, config=config, seed=args.seed, device=args.device,
-        checkpoint_seconds=args.checkpoint_seconds, max_seconds=args.max_seconds, on_step=show,
+        checkpoint_seconds=args.checkpoint_seconds, max_seconds=args.max_seconds, on_step=show, processes=processes,
     )  # fmt: skip
 
 

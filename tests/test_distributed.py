@@ -1,0 +1,93 @@
+"""Several processes train what one with their batches together does; one alone notices nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+pytest.importorskip("accelerate")
+
+SCRIPT = """
+import sys
+from pathlib import Path
+
+import torch
+
+from speechssl.distributed import launched
+from speechssl.training import Schedule, fit
+
+
+class Regression(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 1)
+        self.register_buffer("seen", torch.zeros(3))
+
+    def losses(self, batch):
+        self.seen.lerp_(batch["x"].mean(0), 0.5)
+        return {"total": (self.linear(batch["x"])[:, 0] - batch["x"].sum(1)).square().mean()}
+
+
+def batches(number):
+    return {"x": torch.randn(4, 3, generator=torch.Generator().manual_seed(number))}
+
+
+folder, steps, accumulate = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+torch.manual_seed(0)
+processes = launched() if sys.argv[4] == "accelerate" else None
+schedule = Schedule(steps=steps, accumulate=accumulate, warmup=2, rate=0.01, decay=0)
+seen = fit(
+    Regression(), batches, schedule, folder=folder, config={"x": 1}, seed=0, bfloat16=False, processes=processes
+).seen
+print("rank", 0 if processes is None else processes.rank, seen.tolist(), flush=True)
+"""
+
+
+def train(tmp_path: Path, name: str, *, steps: int = 6, accumulate: int = 1, how: str = "plain", count: int = 1) -> str:
+    """Run the script in one process, or in several that know of each other as ``accelerate launch`` tells them."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    words = [sys.executable, str(script), str(tmp_path / name), str(steps), str(accumulate), how]
+    base = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    running = []
+    for rank in range(count):
+        more = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 29611}
+        told = {key: str(value) for key, value in more.items()} if count > 1 else {}
+        running.append(subprocess.Popen(words, env={**base, **told}, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    answers = [process.communicate(timeout=250) for process in running]
+    for process, (_, error) in zip(running, answers, strict=True):
+        assert process.returncode == 0, error.decode()[-2000:]
+    return "".join(out.decode() for out, _ in answers)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "last" / "objective.safetensors")
+
+
+def test_one_process_gives_the_same_as_none(tmp_path: Path) -> None:
+    train(tmp_path, "plain")
+    train(tmp_path, "one", how="accelerate")
+    one, two = weights(tmp_path / "plain"), weights(tmp_path / "one")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_two_processes_give_what_one_does_with_both_batches_and_resume(tmp_path: Path) -> None:
+    train(tmp_path, "plain", accumulate=2)
+    train(tmp_path, "two", how="accelerate", count=2, steps=3)
+    told = train(tmp_path, "two", how="accelerate", count=2)
+    one, two = weights(tmp_path / "plain"), weights(tmp_path / "two")
+    for name in ("linear.weight", "linear.bias"):
+        assert torch.allclose(one[name], two[name], atol=1e-6)
+    lines = (tmp_path / "two" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(6))  # the first one alone writes
+    # buffers are averaged, so both hold the same
+    held = {line.split(" ", 2)[2] for line in told.splitlines() if line.startswith("rank")}
+    assert len(held) == 1
