@@ -17,6 +17,7 @@ NEIGHBOURS = (1, 2, 4, 4, 4, 4, 8, 8)  # how many of the found frames are averag
 OWN_VALUES = 0.12  # share of crops that are copied, with their own frames
 OWN_KEYS = 0.25  # share of crops whose keys are those of the undistorted recording
 GAIN = 1.2  # natural log of amplitude: +-10 dB
+LONGEST_ERROR, MEAN_ERROR = 6, 2.29  # frames of 20 ms
 VOICE_FRAMES = 256  # of the recording, whose statistics tell the voice
 INPUTS = ("values", "keys", "f0", "voice", "pulse", "noise")
 
@@ -29,11 +30,21 @@ class VocoderBatches:
         frames: 20 ms frames a crop.
         batch_seconds: audio per batch.
         split: ``train`` or ``dev``.
+        corrupt: share of the frames, in stretches of up to 120 ms, whose values are those found for another moment:
+            retrieval between speakers errs more than within one, and then the keys tell what is said.
         plain: crops as a conversion has them: four neighbours, no gain.
     """
 
     def __init__(
-        self, cache: Path, *, frames: int, batch_seconds: float, seed: int, split: str = "train", plain: bool = False
+        self,
+        cache: Path,
+        *,
+        frames: int,
+        batch_seconds: float,
+        seed: int,
+        split: str = "train",
+        corrupt: float = 0.0,
+        plain: bool = False,
     ) -> None:
         index: list[dict[str, Any]] = json.loads((cache / "index.json").read_text())
         self._rows = [row for row in index if row["split"] == split and row["keys_n"] > frames]
@@ -48,7 +59,7 @@ class VocoderBatches:
         # speakers of a few seconds come more often than their seconds: by the root of what there is of each
         weights = np.array([row["keys_n"] / seconds[row["corpus"], row["speaker"]] ** 0.5 for row in self._rows])
         self._weights = weights / weights.sum()
-        self._frames, self._seed, self._plain = frames, seed, plain
+        self._frames, self._seed, self._plain, self._corrupt = frames, seed, plain, corrupt
         self._size = max(1, round(batch_seconds * 50 / frames))
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
@@ -99,8 +110,16 @@ class VocoderBatches:
         some = row["keys_at"] + np.sort(rng.choice(row["keys_n"], min(row["keys_n"], VOICE_FRAMES), replace=False))
         if not self._plain and rng.random() < OWN_VALUES:
             return arrays["values"][rows].astype(np.float32), asked, arrays["values"][some].astype(np.float32)
-        found = [self._mean(arrays["neighbours"][which][:, :k]) for which in (rows, some)]
-        return found[0], asked, found[1]
+        near, far = (np.array(arrays["neighbours"][which][:, :k]) for which in (rows, some))
+        self._misplace(near, far, rng)
+        return self._mean(near), asked, self._mean(far)
+
+    def _misplace(self, near: np.ndarray, others: np.ndarray, rng: np.random.Generator) -> None:
+        """Give stretches of ``near`` (N, k), in place, neighbours out of ``others``."""
+        for first in range(0, len(near), LONGEST_ERROR):
+            if not self._plain and rng.random() < self._corrupt * LONGEST_ERROR / MEAN_ERROR:
+                start, stop = np.sort(rng.integers(0, LONGEST_ERROR + 1, 2)) + first
+                near[start:stop] = others[rng.integers(len(others), size=len(near[start:stop]))]
 
     def _mean(self, found: np.ndarray) -> np.ndarray:
         """(n, V) mean of the values of neighbours (n, k)."""

@@ -36,6 +36,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--adversarial-from", type=int, default=1000)
     parser.add_argument("--adversarial", type=float, default=1.0)
     parser.add_argument("--matching", type=float, default=2.0)
+    parser.add_argument("--corrupt", type=float, default=0.0, help="share of frames given wrong values")
     parser.add_argument("--frames", type=int, default=64)
     parser.add_argument("--batch-seconds", type=float, default=20.0)
     parser.add_argument("--width", type=int, default=48, help="of the discriminators")
@@ -74,7 +75,9 @@ def make_objective(args: argparse.Namespace, batches: VocoderBatches) -> Resynth
 def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     torch.set_num_threads(args.threads)
-    batches = VocoderBatches(args.cache, frames=args.frames, batch_seconds=args.batch_seconds, seed=args.seed)
+    batches = VocoderBatches(
+        args.cache, frames=args.frames, batch_seconds=args.batch_seconds, seed=args.seed, corrupt=args.corrupt
+    )
     objective = make_objective(args, batches)
     schedule = Schedule(args.steps, warmup=args.warmup, decay=args.decay, rate=args.rate, weight_decay=0.01)
     free = {"run", "cache", "threads", "device", "max_seconds", "steps", "decay"}
