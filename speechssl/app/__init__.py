@@ -1,0 +1,25 @@
+"""The front end in the browser: ``build`` makes the page, ``serve`` runs it as a service; handlers are plain functions.
+
+Nothing of Gradio is imported before one of them is called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from speechssl.app.page import build
+    from speechssl.app.service import make, serve
+    from speechssl.app.workshop import Settings, Workshop
+
+_PLACES = {"build": "page", "make": "service", "serve": "service", "Settings": "workshop", "Workshop": "workshop"}
+
+__all__ = ["Settings", "Workshop", "build", "make", "serve"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _PLACES:
+        raise AttributeError(f"module 'speechssl.app' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"speechssl.app.{_PLACES[name]}"), name)

@@ -1,0 +1,353 @@
+"""One conversion as the front end does it: leave, encode (or remember), convert, mark, verify, receipt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechssl import audio, checkpoints, consent, conversion, receipts, verification, watermark
+from speechssl.app import workshop as shop
+from speechssl.app.sessions import Session
+from speechssl.app.workshop import Refused, Tell, Workshop
+from speechssl.consent import Consent
+from speechssl.errors import InputError
+
+if TYPE_CHECKING:
+    from speechssl.conversion import Conversion, VoiceConverter
+    from speechssl.matching import MatchingSet
+    from speechssl.signals import Waveform
+    from speechssl.verification import Decision
+
+FORMATS = ("wav", "flac", "mp3")
+BUNDLED = "bundled: "  # before the names of the voices that ship with the package
+MP3_RATES = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whose voice is wanted.
+
+    Args:
+        files: recordings; or
+        voices: names of stored voices, or ``"bundled: ada"``, each with its share.
+    """
+
+    files: tuple[Path, ...] = ()
+    voices: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Options:
+    """How it is converted; see ``VoiceConverter.convert``.
+
+    Args:
+        pitch: ``"target"``, ``"source"`` or semitones.
+        form: one of ``FORMATS``.
+    """
+
+    k: int = 4
+    converter: str = "auto"
+    interpolation: float = 1.0
+    pitch: str | float = "target"
+    form: str = "wav"
+    model: str = "tiny"
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What came out.
+
+    Args:
+        path: of the recording.
+        receipt: signed.
+        conversion: with the attribution; its waveform is before the watermark.
+        decision: whether it passes verification as the target; None where the voice has nothing to compare with.
+        source: path of the source.
+        reference: path of a recording of the target; None where none is kept.
+        label: how it was made, in a few words.
+    """
+
+    path: Path
+    receipt: dict[str, Any]
+    conversion: Conversion
+    decision: Decision | None
+    source: Path
+    reference: Path | None
+    label: str
+    remarks: tuple[str, ...] = field(default=())
+
+    def facts(self) -> dict[str, Any]:
+        """The numbers, JSON-able."""
+        return {
+            "seconds": round(self.conversion.waveform.seconds, 3),
+            "sample_rate": self.conversion.waveform.sample_rate,
+            "converter": self.conversion.converter,
+            "reason": self.conversion.reason,
+            "coverage": round(self.conversion.coverage, 4),
+            "similarity": None if self.decision is None else decision_facts(self.decision),
+            "receipt": self.receipt,
+        }
+
+
+def convert(
+    shop: Workshop,
+    session: Session,
+    source: str | Path | None,
+    target: Target,
+    options: Options | None = None,
+    *,
+    leave: Consent | None = None,
+    tell: Tell = lambda share, text: None,
+) -> Made:
+    """Say what the source says in the voice of the target.
+
+    Args:
+        shop: models, voices, limits.
+        session: whose folder the result goes to, and whose wish to stop is heard.
+        source: a recording.
+        target: recordings or stored voices.
+        options: None for the defaults.
+        leave: the attestation; recordings and voices stored without one need it.
+        tell: progress, 0 to 1, and what is being done.
+    Raises:
+        Refused: a field that cannot be used; it names the field.
+        Stopped: cancelled, or over the time.
+    """
+    chosen = options or Options()
+    with shop.job(session, tell) as step:
+        step(0.02, "checking")
+        _check(shop, source, target, chosen)
+        consents = _leave(shop, session, target, leave)
+        step(0.05, f"loading the model {chosen.model}")
+        with _blame("model"):
+            system = shop.system(chosen.model)
+        step(0.1, "encoding the source")
+        with _blame("source"):
+            heard = _source(shop, system, Path(str(source)), chosen)
+        step(0.35, "encoding the voice")
+        with _blame("target"):
+            voices = _voices(shop, session, system, target, chosen.model)
+        step(0.6, "converting")
+        with _blame("options"):
+            result = system.convert(
+                heard, voices, k=chosen.k, converter=chosen.converter, interpolation=chosen.interpolation,
+                pitch=chosen.pitch,
+            )  # fmt: skip
+        step(0.85, "writing")
+        path, mark = _write(shop, session, result.waveform, f"{Path(str(source)).stem}-as-{_called(target)}", chosen)
+        step(0.9, "verifying")
+        decision = _verify(shop, session, target, path)
+        receipt = _receipt(shop, path, Path(str(source)), voices, consents, chosen, result, decision, mark)
+    label = f"{_called(target)}, {result.converter}, k {chosen.k}, {100 * chosen.interpolation:.0f} % target"
+    made = Made(path, receipt, result, decision, Path(str(source)), _a_reference(target), label)
+    session.remember({"what": "conversion", "path": path, "label": label, "made": receipt["created"], **made.facts()})
+    return made
+
+
+def files_of(target: Target) -> list[Path]:
+    """Recordings of the target that may be listened to: those given, or of bundled voices."""
+    from speechssl.bundles import clip
+
+    bundled = [clip(name.removeprefix(BUNDLED)).path for name, _ in target.voices if name.startswith(BUNDLED)]
+    return [*target.files, *bundled]
+
+
+def decision_facts(decision: Decision) -> dict[str, Any]:
+    """A decision for people and programs."""
+    return {
+        "accepted": decision.accepted,
+        "score": round(decision.score, 4),
+        "threshold": None if decision.threshold is None else round(decision.threshold, 4),
+        "probability": None if decision.probability is None else round(decision.probability, 4),
+        "model": decision.origin,
+    }
+
+
+def check_recordings(shop: Workshop, files: list[Path] | tuple[Path, ...], *, most: float, what: str) -> float:
+    """Refuse recordings that cannot be read or are longer together than is allowed; returns their seconds."""
+    total = sum(audio.info(path).seconds for path in files)
+    if total > most:
+        raise InputError(f"{what}: {total:.0f} s; at most {most:.0f} s here")
+    return total
+
+
+_blame = shop.field
+
+
+def _check(shop: Workshop, source: str | Path | None, target: Target, options: Options) -> None:
+    limits = shop.settings
+    if not source:
+        raise Refused("source", "Give a recording whose words are kept: upload one or use the microphone.")
+    with _blame("source"):
+        check_recordings(shop, [Path(source)], most=limits.source_seconds, what="the source")
+    if not target.files and not target.voices:
+        raise Refused("target", "Whose voice? Give recordings of it, or choose a stored voice.")
+    if len(target.files) > limits.references:
+        raise Refused("target", f"{len(target.files)} recordings; at most {limits.references} here.")
+    with _blame("target"):
+        check_recordings(shop, target.files, most=limits.reference_seconds, what="the references")
+    if options.form not in FORMATS:
+        raise Refused("options", f"format {options.form!r}; one of {', '.join(FORMATS)} needed")
+    with _blame("options"):
+        conversion.check_options(
+            k=options.k, converter=options.converter, interpolation=options.interpolation, pitch=options.pitch
+        )
+
+
+def _leave(shop: Workshop, session: Session, target: Target, leave: Consent | None) -> list[dict[str, Any]]:
+    """By whose leave, for the receipt; refused where somebody has to attest and did not."""
+    if leave is not None:
+        return [leave.as_dict()]
+    if target.files or not target.voices:
+        return _nobody(shop)
+    found: list[dict[str, Any]] = []
+    for name, _ in target.voices:
+        if name.startswith(BUNDLED):
+            found.append({"voice": name, "statement": "a synthetic voice that ships with speechssl, CC0"})
+            continue
+        with _blame("target"):
+            stored = shop.library(session.user).show(name).consents
+        found += [one.as_dict() for one in stored] if stored else _nobody(shop)
+    return found
+
+
+def _nobody(shop: Workshop) -> list[dict[str, Any]]:
+    if shop.settings.consent:
+        raise Refused("consent", f"Attest first: “{consent.STATEMENT}” — with your name and what it is for.")
+    return [{"statement": "not asked for: this service is configured without consent"}]
+
+
+def _source(shop: Workshop, system: VoiceConverter, path: Path, options: Options) -> Any:
+    """Encoded with its own values, which any setting may need later."""
+    key = ("source", options.model, checkpoints.sha256_of(path))
+    return shop.cached(key, lambda: system.source(path), _source_bytes)
+
+
+def _source_bytes(source: Any) -> int:
+    parts = [source.keys.frames, source.f0, source.waveform.samples]
+    parts += [] if source.values is None else [source.values.frames]
+    return sum(part.numel() * part.element_size() for part in parts)
+
+
+def _voices(
+    shop: Workshop, session: Session, system: VoiceConverter, target: Target, model: str
+) -> list[tuple[MatchingSet, float]]:
+    if target.files:
+        digests = tuple(checkpoints.sha256_of(path) for path in target.files)
+        return [(shop.cached(("voice", model, digests), lambda: system.matching_set(target.files), _voice_bytes), 1.0)]
+    return [(stored_voice(shop, session.user, system, name, model), share) for name, share in target.voices]
+
+
+def stored_voice(shop: Workshop, user: str, system: VoiceConverter, name: str, model: str) -> MatchingSet:
+    """A voice of the library, or one that ships with the package."""
+    from speechssl.bundles import clip
+
+    if not name.startswith(BUNDLED):
+        return shop.library(user).load(name)
+    spoken = clip(name.removeprefix(BUNDLED)).path
+    voice: MatchingSet = shop.cached(
+        ("bundled", model, name), lambda: system.matching_set([spoken], name=name.removeprefix(BUNDLED)), _voice_bytes
+    )
+    return voice
+
+
+def _voice_bytes(voice: MatchingSet) -> int:
+    parts = [voice.keys, voice.values] if voice.has_own_values else [voice.keys]
+    return sum(part.numel() * part.element_size() for part in parts)
+
+
+def _write(
+    shop: Workshop, session: Session, waveform: Waveform, name: str, options: Options
+) -> tuple[Path, dict[str, Any] | None]:
+    """The file, and what the receipt says of the watermark."""
+    path = session.place(name, f".{options.form}")
+    mark = None
+    if shop.settings.watermark and watermark.available():
+        waveform = watermark.mark(waveform)
+        mark = {"name": watermark.NAME, "confidence": round(watermark.confidence(waveform), 3)}
+    if options.form == "mp3" and waveform.sample_rate not in MP3_RATES:
+        waveform = audio.resample(waveform, 44_100)
+    audio.write(path, waveform)
+    return path, mark
+
+
+def _verify(shop: Workshop, session: Session, target: Target, path: Path) -> Decision | None:
+    """Whether the result passes as the target; None without anything to compare with, or with too little speech."""
+    embedder = shop.embedder()
+    try:
+        test = verification.embed(path, embedder)
+        if files := files_of(target):
+            enrolled = [_utterance(shop, file).embedding for file in files]
+        else:
+            with shop.prints(session.user) as store:
+                known = store.embeddings(embedder.origin)
+            enrolled = [one for name, _ in target.voices for one in known.get(name, [])]
+        if not enrolled:
+            return None
+        return _decide(shop, session.user, enrolled, test)
+    except InputError:
+        return None
+
+
+def _utterance(shop: Workshop, path: Path) -> Any:
+    key = ("utterance", checkpoints.sha256_of(path))
+    return shop.cached(key, lambda: verification.embed(path, shop.embedder()), lambda _: 4096)
+
+
+def _decide(shop: Workshop, user: str, enrolled: list[Any], test: Any) -> Decision:
+    sides = [verification.Utterance("", embedding, 0.0, "") for embedding in enrolled]
+    cohort = getattr(shop.embedder(), "cohort", None)
+    return verification.verify(sides, test, calibration=shop.calibration(user), cohort=cohort)
+
+
+def _receipt(
+    shop: Workshop,
+    path: Path,
+    source: Path,
+    voices: list[tuple[MatchingSet, float]],
+    consents: list[dict[str, Any]],
+    options: Options,
+    result: Conversion,
+    decision: Decision | None,
+    mark: dict[str, Any] | None,
+) -> dict[str, Any]:
+    facts = {
+        "what": "voice conversion: the words of the source, in a synthetic voice",
+        "consent": consents,
+        "source": {"name": source.name[:100], "sha256": checkpoints.sha256_of(source)},
+        "voices": [
+            {
+                "name": voice.name,
+                "share": share,
+                "references": [{"name": one.name[:100], "sha256": one.sha256} for one in voice.references],
+            }
+            for voice, share in voices
+        ],
+        "models": {
+            "name": options.model,
+            "encoder": voices[0][0].key_origin,
+            "values": voices[0][0].value_origin,
+            "vocoder": result.features.origin,
+        },
+        "settings": {
+            "k": options.k,
+            "converter": result.converter,
+            "interpolation": options.interpolation,
+            "pitch": options.pitch,
+        },
+        "similarity": None if decision is None else decision_facts(decision),
+        "watermark": mark,
+    }
+    return receipts.issue(path, facts, shop.signer())
+
+
+def _a_reference(target: Target) -> Path | None:
+    files = files_of(target)
+    return files[0] if files else None
+
+
+def _called(target: Target) -> str:
+    if target.voices:
+        return "-".join(name.removeprefix(BUNDLED) for name, _ in target.voices)
+    return target.files[0].stem

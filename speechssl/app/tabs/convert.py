@@ -1,0 +1,228 @@
+"""The tab Convert: whose words, whose voice, by whose leave; hear, see and compare what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from speechssl import audio, converters
+from speechssl.app import converting, listing, pictures
+from speechssl.app.converting import BUNDLED, FORMATS, Made, Options, Target
+from speechssl.app.sessions import Session
+from speechssl.app.tabs import parts
+from speechssl.app.tabs.parts import WORK
+from speechssl.app.workshop import Workshop
+from speechssl.bundles import BUNDLES, bundle, clip
+from speechssl.errors import SpeechSSLError
+from speechssl.signals import Waveform
+
+EXAMPLES = (("ada", "eric"), ("finn", "beth"), ("dan", "cleo"))
+PITCHES = {"Of the target": "target", "Of the source": "source"}
+HEADINGS = ["made (UTC)", "what", "how", "seconds", "passes"]
+
+
+def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
+    """Build the tab.
+
+    Args:
+        shop: what the handlers need.
+        history: table and files of the tab History, which follow.
+    Returns:
+        The fields of the target, whose list of voices others change.
+    """
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=320):
+            with gr.Row():
+                tries = [gr.Button(f"{a.title()} as {b.title()}", size="sm", min_width=90) for a, b in EXAMPLES]
+            source = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Whose words? Upload or record",
+                              elem_id="convert-source")  # fmt: skip
+            source_problem = parts.problem("convert-source-problem")
+            target = parts.target_fields(shop, "convert")
+            report = gr.HTML("", elem_id="convert-report", elem_classes="maybe")
+            leave = parts.consent_fields(shop, "convert")
+            options, options_problem = _options(shop)
+            with gr.Row():
+                go = gr.Button("Convert", variant="primary", elem_id="convert-go", scale=3)
+                stop = gr.Button("Cancel", variant="stop", elem_id="convert-cancel", scale=1, min_width=90)
+        with gr.Column(scale=6, min_width=320):
+            status = gr.HTML(_WELCOME, elem_id="convert-status")
+            result = gr.Audio(label="Result", type="filepath", interactive=False, elem_id="convert-result",
+                              visible=False, buttons=["download"])  # fmt: skip
+            with gr.Row(visible=False) as downloads:
+                save = gr.DownloadButton("Download recording", elem_id="convert-save", size="sm")
+                paper = gr.DownloadButton("Download receipt", elem_id="convert-receipt", size="sm")
+            verdict = gr.HTML("", elem_id="convert-verdict", elem_classes="maybe")
+            with gr.Group(visible=False) as comparison:
+                gr.HTML('<p class="small">Change an option and convert again: nothing is encoded twice.</p>')
+                with gr.Row():
+                    before = gr.Audio(label="A: before", type="filepath", interactive=False, elem_id="convert-a")
+                    now = gr.Audio(label="B: now", type="filepath", interactive=False, elem_id="convert-b")
+            look = gr.HTML("", elem_id="convert-pictures", elem_classes="maybe")
+            trail = gr.HTML("", elem_id="convert-timeline", elem_classes="maybe")
+    last = gr.State(None)
+    fields = {"source": source_problem, "target": target.problem, "consent": leave.problem,
+              "options": options_problem, "model": options_problem}  # fmt: skip
+
+    def run(*values: Any, request: gr.Request, progress: gr.Progress) -> dict[Any, Any]:
+        spoken, rest = values[0], list(values[1:])
+        chosen, rest = parts.target_of(*rest[:6]), rest[6:]
+        session = parts.session_of(shop, request)
+        try:
+            given = parts.leave_of(*rest[:3])
+            wanted, earlier = options_of(*rest[3:9]), rest[9]
+            made = converting.convert(shop, session, spoken, chosen, wanted, leave=given, tell=parts.teller(progress))
+        except (SpeechSSLError, ValueError) as error:
+            return parts.blame(fields, error, shop, status)
+        again = earlier is not None and earlier["source"] == str(made.source)
+        return {
+            **dict.fromkeys(fields.values(), ""),
+            status: "",
+            result: gr.update(value=str(made.path), visible=True, label=f"Result: {made.label}"),
+            downloads: gr.update(visible=True),
+            save: str(made.path),
+            paper: f"{made.path}.receipt.json",
+            verdict: pictures.verdict(made.decision, name=_name(chosen)),
+            comparison: gr.update(visible=again),
+            before: gr.update(value=earlier["path"], label=f"A: {earlier['label']}") if again else gr.update(),
+            now: gr.update(value=str(made.path), label=f"B: {made.label}") if again else gr.update(),
+            look: look_of(made),
+            trail: pictures.timeline(made.conversion),
+            last: {"path": str(made.path), "label": made.label, "source": str(made.source)},
+            history[0]: rows_of(session),
+            history[1]: files_of(session),
+        }
+
+    inputs = [source, *target.inputs, *leave.inputs, *options, last]
+    outputs = [*dict.fromkeys(fields.values()), status, result, downloads, save, paper, verdict, comparison, before,
+               now, look, trail, last, *history]  # fmt: skip
+
+    # Gradio finds the request and the progress by annotation and default, and counts the parameters
+    def on_convert(
+        source: Any, kind: Any, voice: Any, second: Any, share: Any, files: Any, microphone: Any, agreed: Any, who: Any,
+        purpose: Any, k: Any, converter: Any, interpolation: Any, pitch: Any, form: Any, model: Any, last: Any,
+        request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> dict[Any, Any]:  # fmt: skip
+        return run(source, kind, voice, second, share, files, microphone, agreed, who, purpose, k, converter,
+                   interpolation, pitch, form, model, last, request=request, progress=progress)  # fmt: skip
+
+    heavy = {"concurrency_id": WORK, "concurrency_limit": shop.jobs, "api_visibility": "private"}
+    event = go.click(on_convert, inputs, outputs, show_progress_on=[status], trigger_mode="once", **heavy)
+    events = [event]
+    for (speaker, wanted), button in zip(EXAMPLES, tries, strict=True):
+        first = button.click(_example(shop, speaker, wanted), None, [source, target.kind, target.voice, target.second],
+                             api_visibility="private", queue=False)  # fmt: skip
+        events.append(first.then(on_convert, inputs, outputs, show_progress_on=[status], **heavy))
+    stop.click(_stopper(shop), None, status, cancels=events, queue=False, api_visibility="private")
+    for field in (target.files, target.microphone):
+        field.change(_report(shop), field, [report, target.problem], show_progress="hidden", **heavy)
+    target.kind.change(lambda: "", None, report, queue=False, api_visibility="private")
+    parts.ask_only_where_needed(shop, target, leave)
+    return target
+
+
+def options_of(k: float, converter: str, interpolation: float, pitch: Any, form: str, model: str) -> Options:
+    """Options as the page has them."""
+    wanted = PITCHES.get(pitch, pitch)
+    return Options(
+        k=int(k),
+        converter=converter,
+        interpolation=float(interpolation),
+        pitch=wanted if wanted in ("target", "source") else float(wanted),
+        form=form,
+        model=model.split(" ")[0],
+    )
+
+
+def look_of(made: Made) -> str:
+    """Spectrograms of source, result and target, side by side."""
+    shown = [(made.source, "Source"), (made.path, "Result")] + ([(made.reference, "Target")] if made.reference else [])
+    seconds = max(1.0, made.conversion.waveform.seconds)
+    drawn = [pictures.spectrogram(_beginning(audio.read(path), seconds), title) for path, title in shown]
+    return f'<div class="pictures">{"".join(drawn)}</div>'
+
+
+def rows_of(session: Session) -> list[list[Any]]:
+    """The history as a table, newest first."""
+    rows = []
+    for one in reversed(session.results):
+        similarity = one.get("similarity") or {}
+        passes = {True: "yes", False: "no"}.get(similarity.get("accepted"), "–")  # type: ignore[call-overload]
+        rows.append([one["made"][:19].replace("T", " "), one["what"], one["label"], one["seconds"], passes])
+    return rows
+
+
+def files_of(session: Session) -> list[str]:
+    """Everything made in this session that is still there: recordings and receipts."""
+    found = [path for one in session.results for path in (str(one["path"]), f"{one['path']}.receipt.json")]
+    return [path for path in found if path and parts.Path(path).is_file()]
+
+
+def _options(shop: Workshop) -> tuple[list[Any], Any]:
+    with gr.Accordion("Options", open=False):
+        k = gr.Slider(1, 32, 4, step=1, label="k: neighbours averaged", elem_id="convert-k",
+                      info="More is smoother, fewer is crisper; 4 in the kNN-VC paper.")  # fmt: skip
+        converter = gr.Dropdown(["auto", *converters.NAMES], value="auto", label="Converter",
+                                info="auto chooses by the length of the reference.")  # fmt: skip
+        interpolation = gr.Slider(0, 1, 1, step=0.05, label="Interpolation", elem_id="convert-interpolation",
+                                  info="1 is the target's voice, 0 the source's own.")  # fmt: skip
+        pitch = gr.Dropdown([*PITCHES, "-4", "-2", "2", "4"], value="Of the target", label="Pitch",
+                            allow_custom_value=True,
+                            info="The target's, the source's, or semitones up or down.")  # fmt: skip
+        with gr.Row():
+            form = gr.Radio(list(FORMATS), value="wav", label="File")
+            models = [_described(name) for name in shop.settings.models]
+            model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1,
+                                info="Size and licence of what would be fetched the first time.")  # fmt: skip
+        wrong = parts.problem("convert-options-problem")
+    return [k, converter, interpolation, pitch, form, model], wrong
+
+
+def _described(name: str) -> str:
+    found = bundle(name)
+    size = "in the package" if name == "tiny" else f"{found.megabytes or '?'} MB, {found.licence or 'licence unknown'}"
+    return f"{name} ({size})" if name in BUNDLES else name
+
+
+def _example(shop: Workshop, speaker: str, wanted: str) -> Any:
+    def fill(request: gr.Request) -> tuple[str, str, str, str]:
+        place = parts.session_of(shop, request).place(f"{speaker}_sentence", ".wav")
+        audio.write(place, audio.read(clip(speaker, "sentence").path))
+        return str(place), parts.LISTED, f"{BUNDLED}{wanted}", ""
+
+    return fill
+
+
+def _stopper(shop: Workshop) -> Any:
+    def stop(request: gr.Request) -> str:
+        parts.session_of(shop, request).stop.set()
+        return pictures.problem("Cancelled; nothing was kept.")
+
+    return stop
+
+
+def _report(shop: Workshop) -> Any:
+    def report(files: Any) -> tuple[str, str]:
+        if not files:
+            return "", ""
+        try:
+            return pictures.report(listing.report(shop, parts.paths(files))), ""
+        except SpeechSSLError as error:
+            return "", pictures.problem(listing.said(error, shop))
+
+    return report
+
+
+def _beginning(waveform: Waveform, seconds: float) -> Waveform:
+    return Waveform(waveform.samples[: round(seconds * waveform.sample_rate)], waveform.sample_rate)
+
+
+def _name(target: Target) -> str:
+    return " and ".join(name.removeprefix(BUNDLED) for name, _ in target.voices) or "the target"
+
+
+_WELCOME = (
+    '<div class="card muted"><strong>Say it in another voice</strong><div>1. A recording whose words are kept. '
+    "2. A voice. 3. Convert. Or press one of the examples: they take a few seconds.</div></div>"
+)

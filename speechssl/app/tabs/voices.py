@@ -1,0 +1,149 @@
+"""The tab Voices: store, look at, rename, give away, take in, delete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from speechssl.app import listing, pictures
+from speechssl.app.tabs import parts
+from speechssl.app.tabs.parts import WORK
+from speechssl.app.workshop import Refused, Workshop
+from speechssl.errors import SpeechSSLError
+
+
+def tab(shop: Workshop, lists: list[Any]) -> list[Any]:
+    """Build the tab.
+
+    Args:
+        shop: what the handlers need.
+        lists: (component, first choices) of all drop-downs of voices, which follow.
+    Returns:
+        The table and the drop-down, to be filled when the page is opened.
+    """
+    heavy = {"concurrency_id": WORK, "concurrency_limit": shop.jobs, "api_visibility": "private"}
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=320):
+            gr.Markdown("### Store a voice")
+            name = gr.Textbox(label="Name", max_lines=1, elem_id="voices-name",
+                              info="The name of a stored voice adds recordings to it.")  # fmt: skip
+            name_problem = parts.problem("voices-name-problem")
+            files = gr.File(file_count="multiple", label="Recordings of one person", height=140, elem_id="voices-files")
+            files_problem = parts.problem("voices-files-problem")
+            report = gr.HTML("")
+            leave = parts.consent_fields(shop, "voices")
+            add = gr.Button("Store the voice", variant="primary", elem_id="voices-add")
+            with gr.Accordion("Take in a voice file", open=False):
+                file = gr.File(label="Voice (.safetensors)", height=120, elem_id="voices-import")
+                file_problem = parts.problem("voices-import-problem")
+                take = gr.Button("Import", elem_id="voices-import-go")
+        with gr.Column(min_width=320):
+            gr.Markdown("### Stored voices")
+            table = gr.Dataframe(headers=["voice", "seconds", "recordings", "MB", "consent of"], interactive=False,
+                                 label="Stored voices", show_label=False, elem_id="voices-table")  # fmt: skip
+            chosen = gr.Dropdown([], label="Voice", elem_id="voices-chosen")
+            chosen_problem = parts.problem("voices-chosen-problem")
+            facts = gr.JSON(label="What it is made of", visible=False)
+            with gr.Row():
+                inspect = gr.Button("Show", size="sm", min_width=80, elem_id="voices-show")
+                export = gr.Button("Export", size="sm", min_width=80)
+                delete = gr.Button("Delete", size="sm", variant="stop", min_width=80, elem_id="voices-delete")
+            saved = gr.DownloadButton("Download the voice file", visible=False, size="sm")
+            with gr.Row(equal_height=True):
+                new = gr.Textbox(label="New name", max_lines=1, scale=3)
+                rename = gr.Button("Rename", size="sm", min_width=80, scale=1)
+    making = {"name": name_problem, "files": files_problem, "consent": leave.problem, "target": files_problem}
+    keeping = {"name": chosen_problem}
+    everything = [*dict.fromkeys(making.values()), chosen_problem, file_problem, table, chosen, facts, saved, *lists]
+
+    def listed(user: str, picked: str | None = None) -> dict[Any, Any]:
+        stored = [one["name"] for one in listing.voices(shop, user)]
+        names = listing.names(shop, user)
+        return {
+            table: rows(shop, user),
+            chosen: gr.update(choices=stored, value=picked if picked in stored else next(iter(stored), None)),
+            **{one: gr.update(choices=[*([""] if one is lists[1] else []), *names]) for one in lists},
+            facts: gr.update(visible=False),
+            saved: gr.update(visible=False),
+        }
+
+    def store(called: str, given: Any, agreed: bool, who: str, purpose: str, request: gr.Request,
+              progress: gr.Progress = gr.Progress()) -> dict[Any, Any]:  # noqa: B008  # fmt: skip
+        session = parts.session_of(shop, request)
+        try:
+            given_leave = parts.leave_of(agreed, who, purpose)
+            made = listing.add_voice(
+                shop, session, called, parts.paths(given), given_leave, tell=parts.teller(progress)
+            )
+        except SpeechSSLError as error:
+            return parts.blame(making, error, shop, name_problem)
+        return {**dict.fromkeys(making.values(), ""), **listed(session.user, made["name"])}
+
+    def change(work: Any, blamed: dict[str, Any]) -> Any:
+        """An event that changes the library: what it does, then the lists anew."""
+
+        def changed(*values: Any) -> dict[Any, Any]:
+            *given, request = values
+            session = parts.session_of(shop, request)
+            try:
+                picked = work(session.user, *given)
+            except SpeechSSLError as error:
+                return parts.blame(blamed, error, shop, chosen_problem)
+            return {**dict.fromkeys(blamed.values(), ""), **listed(session.user, picked)}
+
+        return changed
+
+    removing = change(lambda user, called: listing.remove_voice(shop, user, called or ""), keeping)
+    renaming = change(lambda user, called, to: listing.rename_voice(shop, user, called or "", to)["name"], keeping)
+    taking = change(lambda user, given: listing.import_voice(shop, user, parts.path(given))["name"],
+                    {"file": file_problem})  # fmt: skip
+
+    def remove(called: str, request: gr.Request) -> dict[Any, Any]:
+        return dict(removing(called, request))
+
+    def give_name(called: str, to: str, request: gr.Request) -> dict[Any, Any]:
+        return dict(renaming(called, to, request))
+
+    def take_in(given: Any, request: gr.Request) -> dict[Any, Any]:
+        return dict(taking(given, request))
+
+    def show(called: str, request: gr.Request) -> dict[Any, Any]:
+        found = {one["name"]: one for one in listing.voices(shop, parts.session_of(shop, request).user)}
+        if called not in found:
+            return parts.blame(keeping, Refused("name", "Choose a voice."), shop, chosen_problem)
+        return {chosen_problem: "", facts: gr.update(value=found[called], visible=True)}
+
+    def give(called: str, request: gr.Request) -> dict[Any, Any]:
+        session = parts.session_of(shop, request)
+        try:
+            made = listing.export_voice(shop, session, called or "")
+        except SpeechSSLError as error:
+            return parts.blame(keeping, error, shop, chosen_problem)
+        return {chosen_problem: "", saved: gr.update(value=str(made), visible=True)}
+
+    def measure(given: Any) -> dict[Any, str]:
+        try:
+            found = listing.report(shop, parts.paths(given)) if given else None
+        except SpeechSSLError as error:
+            return {report: "", files_problem: pictures.problem(listing.said(error, shop))}
+        return {report: pictures.report(found) if found else "", files_problem: ""}
+
+    light: dict[str, Any] = {"api_visibility": "private"}
+    files.change(measure, files, [report, files_problem], show_progress="hidden", **heavy)
+    add.click(store, [name, files, *leave.inputs], everything, show_progress_on=[report], **heavy)
+    delete.click(remove, chosen, everything, **light)
+    rename.click(give_name, [chosen, new], everything, **light)
+    take.click(take_in, file, everything, **light)
+    inspect.click(show, chosen, [chosen_problem, facts], **light)
+    export.click(give, chosen, [chosen_problem, saved], **light)
+    return [table, chosen]
+
+
+def rows(shop: Workshop, user: str) -> list[list[Any]]:
+    """The stored voices as a table."""
+    return [
+        [one["name"], one["seconds"], len(one["recordings"]), one["megabytes"],
+         ", ".join(consent["who"] for consent in one["consents"]) or "nobody"]
+        for one in listing.voices(shop, user)
+    ]  # fmt: skip
