@@ -139,7 +139,8 @@ def convert(
         step(0.9, "verifying")
         decision = _verify(shop, session, target, path)
         receipt = _receipt(shop, path, Path(str(source)), voices, consents, chosen, result, decision, mark)
-    label = f"{_called(target)}, {result.converter}, k {chosen.k}, {100 * chosen.interpolation:.0f} % target"
+    blend = "" if chosen.interpolation == 1 else f", {100 * chosen.interpolation:.0f} %"
+    label = f"{_called(target)[:24]}, {result.converter}, k {chosen.k}{blend}"
     made = Made(path, receipt, result, decision, Path(str(source)), _a_reference(target), label)
     session.remember({"what": "conversion", "path": path, "label": label, "made": receipt["created"], **made.facts()})
     return made

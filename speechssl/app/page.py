@@ -25,13 +25,14 @@ CSS = """
 .card table {width:100%; font-size:.86rem; margin-top:.5rem; border-collapse:collapse; display:block; overflow-x:auto}
 .card th, .card td {text-align:left; padding:.18rem .6rem .18rem 0; white-space:nowrap}
 .card th {font-weight:600; opacity:.7}
+.card table, .card tr, .card th, .card td {border:none !important; background:none !important}
 .problem {color:#c02f47; margin:.15rem .2rem .3rem; font-weight:500}
 .dark .problem {color:#ff8fa0}
-.maybe:not(:has(p, .card, figure)) {display:none !important}
+.block.maybe:not(:has(.prose > *)) {display:none !important}
 .small {font-size:.86rem; opacity:.8; margin:.3rem .6rem}
 .picture {margin:.2rem 0 .1rem} .picture svg {width:100%; height:auto; display:block}
 .picture figcaption {font-size:.88rem; font-weight:600; margin-bottom:.2rem}
-.pictures {display:grid; grid-template-columns:repeat(auto-fit,minmax(230px,1fr)); gap:.6rem}
+.pictures {display:grid; grid-template-columns:repeat(auto-fit,minmax(170px,1fr)); gap:.6rem}
 .legend {display:flex; flex-wrap:wrap; gap:.15rem .9rem; font-size:.82rem; opacity:.85}
 .legend i {display:inline-block; width:.7rem; height:.7rem; border-radius:2px; margin-right:.35rem}
 .scale {position:relative; height:8px; border-radius:4px; margin:.6rem 0 .3rem;

@@ -31,16 +31,19 @@ BANDS = 72
 LONGEST = 60.0  # seconds drawn; more would be thinner than a pixel
 
 
-def spectrogram(waveform: Waveform, title: str, *, marks: Sequence[tuple[float, float, str]] = ()) -> str:
+def spectrogram(
+    waveform: Waveform, title: str, *, marks: Sequence[tuple[float, float, str]] = (), width: float = 640.0
+) -> str:
     """A mel spectrogram with a time axis.
 
     Args:
         waveform: up to ``LONGEST`` seconds of it are drawn.
         title: shown above and read aloud.
-        marks: stretches (start, end, name) drawn over it, alternately shaded.
+        marks: stretches (start, end, name) drawn over it.
+        width: of its drawing; a small one has larger letters where it is shown small.
     """
     seconds = min(waveform.seconds, LONGEST)
-    width, height, left, top = 640.0, 150.0, 34.0, 4.0
+    height, left, top = 150.0, 34.0, 4.0
     image = _png(_mel(waveform))
     parts = [
         f'<image href="data:image/png;base64,{image}" x="{left}" y="{top}" width="{width - left}" height="{height}" '
@@ -53,7 +56,8 @@ def spectrogram(waveform: Waveform, title: str, *, marks: Sequence[tuple[float, 
         x, w = left + start * scale, (min(end, seconds) - start) * scale
         parts.append(
             f'<rect x="{x:.1f}" y="{top}" width="{w:.2f}" height="{height}" fill="#fff" '
-            f'fill-opacity="{0.16 if number % 2 else 0}" stroke="none"><title>{escape(name)}</title></rect>'
+            f'fill-opacity="{0.1 if number % 2 else 0}" stroke="#fff" stroke-opacity=".3" stroke-width=".5">'
+            f"<title>{escape(name)}</title></rect>"
         )
         if w > 7.5 * len(name.split()[0]):
             parts.append(

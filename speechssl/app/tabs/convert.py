@@ -37,7 +37,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
             with gr.Row():
                 tries = [gr.Button(f"{a.title()} as {b.title()}", size="sm", min_width=90) for a, b in EXAMPLES]
             source = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Whose words? Upload or record",
-                              elem_id="convert-source")  # fmt: skip
+                              elem_id="convert-source", buttons=[])  # fmt: skip
             source_problem = parts.problem("convert-source-problem")
             target = parts.target_fields(shop, "convert")
             report = gr.HTML("", elem_id="convert-report", elem_classes="maybe")
@@ -57,8 +57,12 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
             with gr.Group(visible=False) as comparison:
                 gr.HTML('<p class="small">Change an option and convert again: nothing is encoded twice.</p>')
                 with gr.Row():
-                    before = gr.Audio(label="A: before", type="filepath", interactive=False, elem_id="convert-a")
-                    now = gr.Audio(label="B: now", type="filepath", interactive=False, elem_id="convert-b")
+                    before = gr.Audio(
+                        label="A: before", type="filepath", interactive=False, elem_id="convert-a", buttons=["download"]
+                    )
+                    now = gr.Audio(
+                        label="B: now", type="filepath", interactive=False, elem_id="convert-b", buttons=["download"]
+                    )
             look = gr.HTML("", elem_id="convert-pictures", elem_classes="maybe")
             trail = gr.HTML("", elem_id="convert-timeline", elem_classes="maybe")
     last = gr.State(None)
@@ -139,7 +143,7 @@ def look_of(made: Made) -> str:
     """Spectrograms of source, result and target, side by side."""
     shown = [(made.source, "Source"), (made.path, "Result")] + ([(made.reference, "Target")] if made.reference else [])
     seconds = max(1.0, made.conversion.waveform.seconds)
-    drawn = [pictures.spectrogram(_beginning(audio.read(path), seconds), title) for path, title in shown]
+    drawn = [pictures.spectrogram(_beginning(audio.read(path), seconds), title, width=300.0) for path, title in shown]
     return f'<div class="pictures">{"".join(drawn)}</div>'
 
 

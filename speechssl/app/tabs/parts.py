@@ -112,10 +112,10 @@ def target_fields(shop: Workshop, key: str) -> TargetFields:
             second = gr.Dropdown(["", *choices], value="", label="Second voice", elem_id=f"{key}-second")
             share = gr.Slider(0, 1, 0.3, step=0.05, label="Share of the second voice",
                               info="0 is the first voice alone, 1 the second.")  # fmt: skip
-    files = gr.File(file_count="multiple", label="Recordings of the voice (10 s or more, 30 s is plenty)",
+    files = gr.File(file_count="multiple", label="Recordings of the voice, 10 s or more",
                     visible=False, elem_id=f"{key}-files", height=150)  # fmt: skip
     microphone = gr.Audio(sources=["microphone"], type="filepath", label="Read something aloud for 15 seconds or more",
-                          visible=False, elem_id=f"{key}-microphone")  # fmt: skip
+                          visible=False, elem_id=f"{key}-microphone", buttons=[])  # fmt: skip
     wrong = problem(f"{key}-target-problem")
     kind.change(
         lambda chosen: [gr.update(visible=chosen == one) for one in (LISTED, FILES, MICROPHONE)],

@@ -23,7 +23,7 @@ def tab(shop: Workshop) -> Any:
         with gr.Column(scale=4, min_width=320):
             example = gr.Button("Example: Cleo says a sentence", size="sm")
             source = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Recording",
-                              elem_id="units-source")  # fmt: skip
+                              elem_id="units-source", buttons=[])  # fmt: skip
             source_problem = parts.problem("units-source-problem")
             codebook = gr.Dropdown(list(units.CODEBOOKS), value="tiny/500", label="Codebook",
                                    info="How many different units there are.")  # fmt: skip
@@ -40,7 +40,7 @@ def tab(shop: Workshop) -> Any:
                 say = gr.Button("Say the units", elem_id="units-say")
             voice_problem = parts.problem("units-voice-problem")
             spoken = gr.Audio(label="Units, spoken", type="filepath", interactive=False, visible=False,
-                              elem_id="units-spoken")  # fmt: skip
+                              elem_id="units-spoken", buttons=["download"])  # fmt: skip
     record = gr.State(None)
     fields = {"source": source_problem, "codebook": source_problem}
 

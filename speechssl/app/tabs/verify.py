@@ -44,7 +44,7 @@ def _compare(shop: Workshop, heavy: dict[str, Any]) -> None:
                                 elem_id="verify-enrolment")  # fmt: skip
             enrolment_problem = parts.problem("verify-enrolment-problem")
             test = gr.Audio(sources=["upload", "microphone"], type="filepath", label="The recording asked about",
-                            elem_id="verify-test")  # fmt: skip
+                            elem_id="verify-test", buttons=[])  # fmt: skip
             test_problem = parts.problem("verify-test-problem")
             go = gr.Button("Is it the same speaker?", variant="primary", elem_id="verify-go")
         with gr.Column(min_width=320):
@@ -90,7 +90,7 @@ def _identify(shop: Workshop, heavy: dict[str, Any]) -> Any:
                                  label="Enrolled", elem_id="enrol-table")  # fmt: skip
         with gr.Column(min_width=320):
             test = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Who is this?",
-                            elem_id="identify-test")  # fmt: skip
+                            elem_id="identify-test", buttons=[])  # fmt: skip
             test_problem = parts.problem("identify-problem")
             go = gr.Button("Identify", variant="primary", elem_id="identify-go")
             answer = gr.HTML("", elem_id="identify-answer")
