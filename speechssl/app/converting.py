@@ -118,7 +118,7 @@ def convert(
     with shop.job(session, tell) as step:
         step(0.02, "checking")
         _check(shop, source, target, chosen)
-        consents = _leave(shop, session, target, leave)
+        consents = consents_of(shop, session, target, leave)
         step(0.05, f"loading the model {chosen.model}")
         with _blame("model"):
             system = shop.system(chosen.model)
@@ -127,7 +127,7 @@ def convert(
             heard = _source(shop, system, Path(str(source)), chosen)
         step(0.35, "encoding the voice")
         with _blame("target"):
-            voices = _voices(shop, session, system, target, chosen.model)
+            voices = voices_of(shop, session, system, target, chosen.model)
         step(0.6, "converting")
         with _blame("options"):
             result = system.convert(
@@ -135,12 +135,12 @@ def convert(
                 pitch=chosen.pitch,
             )  # fmt: skip
         step(0.85, "writing")
-        path, mark = _write(shop, session, result.waveform, f"{Path(str(source)).stem}-as-{_called(target)}", chosen)
+        path, mark = _write(shop, session, result.waveform, f"{Path(str(source)).stem}-as-{called(target)}", chosen)
         step(0.9, "verifying")
-        decision = _verify(shop, session, target, path)
+        decision = verify_as(shop, session, target, path)
         receipt = _receipt(shop, path, Path(str(source)), voices, consents, chosen, result, decision, mark)
     blend = "" if chosen.interpolation == 1 else f", {100 * chosen.interpolation:.0f} %"
-    label = f"{_called(target)[:24]}, {result.converter}, k {chosen.k}{blend}"
+    label = f"{called(target)[:24]}, {result.converter}, k {chosen.k}{blend}"
     made = Made(path, receipt, result, decision, Path(str(source)), _a_reference(target), label)
     session.remember({"what": "conversion", "path": path, "label": label, "made": receipt["created"], **made.facts()})
     return made
@@ -182,12 +182,7 @@ def _check(shop: Workshop, source: str | Path | None, target: Target, options: O
         raise Refused("source", "Give a recording whose words are kept: upload one or use the microphone.")
     with _blame("source"):
         check_recordings(shop, [Path(source)], most=limits.source_seconds, what="the source")
-    if not target.files and not target.voices:
-        raise Refused("target", "Whose voice? Give recordings of it, or choose a stored voice.")
-    if len(target.files) > limits.references:
-        raise Refused("target", f"{len(target.files)} recordings; at most {limits.references} here.")
-    with _blame("target"):
-        check_recordings(shop, target.files, most=limits.reference_seconds, what="the references")
+    check_target(shop, target)
     if options.form not in FORMATS:
         raise Refused("options", f"format {options.form!r}; one of {', '.join(FORMATS)} needed")
     with _blame("options"):
@@ -196,7 +191,18 @@ def _check(shop: Workshop, source: str | Path | None, target: Target, options: O
         )
 
 
-def _leave(shop: Workshop, session: Session, target: Target, leave: Consent | None) -> list[dict[str, Any]]:
+def check_target(shop: Workshop, target: Target) -> None:
+    """Refuse a target that is none, or more than is allowed."""
+    limits = shop.settings
+    if not target.files and not target.voices:
+        raise Refused("target", "Whose voice? Give recordings of it, or choose a stored voice.")
+    if len(target.files) > limits.references:
+        raise Refused("target", f"{len(target.files)} recordings; at most {limits.references} here.")
+    with _blame("target"):
+        check_recordings(shop, target.files, most=limits.reference_seconds, what="the references")
+
+
+def consents_of(shop: Workshop, session: Session, target: Target, leave: Consent | None) -> list[dict[str, Any]]:
     """By whose leave, for the receipt; refused where somebody has to attest and did not."""
     if leave is not None:
         return [leave.as_dict()]
@@ -231,9 +237,10 @@ def _source_bytes(source: Any) -> int:
     return sum(part.numel() * part.element_size() for part in parts)
 
 
-def _voices(
+def voices_of(
     shop: Workshop, session: Session, system: VoiceConverter, target: Target, model: str
 ) -> list[tuple[MatchingSet, float]]:
+    """The voices of a target and their shares; those of recordings are encoded once."""
     if target.files:
         digests = tuple(checkpoints.sha256_of(path) for path in target.files)
         return [(shop.cached(("voice", model, digests), lambda: system.matching_set(target.files), _voice_bytes), 1.0)]
@@ -263,17 +270,22 @@ def _write(
 ) -> tuple[Path, dict[str, Any] | None]:
     """The file, and what the receipt says of the watermark."""
     path = session.place(name, f".{options.form}")
+    return path, write_marked(shop, path, waveform)
+
+
+def write_marked(shop: Workshop, path: Path, waveform: Waveform) -> dict[str, Any] | None:
+    """Write a recording, with the watermark where there is one; returns what the receipt says of that."""
     mark = None
     if shop.settings.watermark and watermark.available():
         waveform = watermark.mark(waveform)
         mark = {"name": watermark.NAME, "confidence": round(watermark.confidence(waveform), 3)}
-    if options.form == "mp3" and waveform.sample_rate not in MP3_RATES:
+    if path.suffix == ".mp3" and waveform.sample_rate not in MP3_RATES:
         waveform = audio.resample(waveform, 44_100)
     audio.write(path, waveform)
-    return path, mark
+    return mark
 
 
-def _verify(shop: Workshop, session: Session, target: Target, path: Path) -> Decision | None:
+def verify_as(shop: Workshop, session: Session, target: Target, path: Path) -> Decision | None:
     """Whether the result passes as the target; None without anything to compare with, or with too little speech."""
     embedder = shop.embedder()
     try:
@@ -348,7 +360,8 @@ def _a_reference(target: Target) -> Path | None:
     return files[0] if files else None
 
 
-def _called(target: Target) -> str:
+def called(target: Target) -> str:
+    """A name for the target."""
     if target.voices:
         return "-".join(name.removeprefix(BUNDLED) for name, _ in target.voices)
     return target.files[0].stem

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from speechssl import consent
-from speechssl.app import batches, converting, listing, units
+from speechssl.app import batches, converting, listing, speech, units
 from speechssl.app.converting import BUNDLED, Options, Target
 from speechssl.app.sessions import Session
 from speechssl.app.tabs import parts
@@ -26,6 +26,8 @@ def add(shop: Workshop) -> None:
     """Add the endpoints to the page that is being built."""
     with gr.Group(visible=False):
         _convert(shop)
+        if speech.available():
+            _say(shop)
         _batch(shop)
         _verify(shop)
         _speakers(shop)
@@ -117,6 +119,47 @@ def _semitones(pitch: str) -> float:
         return float(pitch)
     except ValueError:
         raise Refused("options", f"pitch {pitch!r}; target, source or a number of semitones needed") from None
+
+
+def _say(shop: Workshop) -> None:
+    def say(
+        text: str,
+        references: Any,
+        voice: str,
+        consent: str,
+        speed: float,
+        interpolation: float,
+        seed: float,
+        file_format: str,
+        request: gr.Request,
+    ) -> tuple[str, str, dict[str, Any]]:
+        session = parts.session_of(shop, request)
+        try:
+            target = _target(shop, session, references, voice)
+            *_, made = speech.say(
+                shop, session, text, target, speed=speed, interpolation=interpolation, seed=int(seed),
+                form=file_format, leave=_leave(consent),
+            )  # fmt: skip
+        except SpeechSSLError as error:
+            raise _sentence(shop, error) from error
+        assert isinstance(made, speech.Said)
+        return str(made.path), str(made.subtitles), made.facts
+
+    _endpoint(
+        shop, "say", say,
+        [
+            gr.Textbox(label="English text"),
+            gr.File(label="recordings of the wanted voice; or", file_count="multiple"),
+            gr.Textbox("", label="stored or bundled voice"),
+            gr.Textbox("", label="'WHO: FOR WHAT'"),
+            gr.Number(1.0, label="speed"),
+            gr.Number(1.0, label="1 is the target, 0 the text model's speaker"),
+            gr.Number(0, label="seed"),
+            gr.Textbox("wav", label="wav, flac or mp3"),
+        ],
+        [gr.File(label="recording"), gr.File(label="subtitles"), gr.JSON(label="facts and receipt")],
+        "Say a text in any voice.",
+    )  # fmt: skip
 
 
 def _batch(shop: Workshop) -> None:

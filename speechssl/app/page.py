@@ -7,8 +7,8 @@ from typing import Any
 import gradio as gr
 
 from speechssl import __version__
-from speechssl.app import endpoints, listing
-from speechssl.app.tabs import batch, convert, parts, units, verify, voices
+from speechssl.app import endpoints, listing, speech
+from speechssl.app.tabs import batch, convert, parts, speak, units, verify, voices
 from speechssl.app.workshop import Settings, Workshop
 
 TITLE = "speechssl"
@@ -78,6 +78,10 @@ def build(shop: Workshop | None = None) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Convert", id="convert"):
                 target = convert.tab(shop, (rows, files))
+            spoken = None
+            if speech.available():
+                with gr.Tab("Speak", id="speak"):
+                    spoken = speak.tab(shop, (rows, files))
             with gr.Tab("Verify", id="verify"):
                 speakers = verify.tab(shop)
             with gr.Tab("Units", id="units"):
@@ -85,8 +89,10 @@ def build(shop: Workshop | None = None) -> gr.Blocks:
             with gr.Tab("Batch", id="batch"):
                 batch_target = batch.tab(shop, (rows, files))
             with gr.Tab("Voices", id="voices"):
-                lists = [target.voice, target.second, unit_voice, batch_target.voice, batch_target.second]
-                shelf = voices.tab(shop, lists)
+                firsts = [target, batch_target, *([spoken] if spoken else [])]
+                lists = [unit_voice, *(one.voice for one in firsts)]
+                seconds = [one.second for one in firsts]
+                shelf = voices.tab(shop, lists, seconds)
             with gr.Tab("History", id="history"):
                 gr.Markdown(
                     f"What this window made. It is deleted {limits.keep_seconds / 60:.0f} minutes after the last use; "
@@ -105,11 +111,11 @@ def build(shop: Workshop | None = None) -> gr.Blocks:
                 speakers: verify.rows(shop, session.user),
                 shelf[0]: voices.rows(shop, session.user),
                 shelf[1]: gr.update(choices=stored, value=next(iter(stored), None)),
-                **{one: gr.update(choices=names) for one in (target.voice, unit_voice, batch_target.voice)},
-                **{one: gr.update(choices=["", *names]) for one in (target.second, batch_target.second)},
+                **{one: gr.update(choices=names) for one in lists},
+                **{one: gr.update(choices=["", *names]) for one in seconds},
             }
 
-        page.load(opened, None, [speakers, *shelf, *lists], api_visibility="private", show_progress="hidden")
+        page.load(opened, None, [speakers, *shelf, *lists, *seconds], api_visibility="private", show_progress="hidden")
         endpoints.add(shop)
     page.queue(max_size=limits.waiting, default_concurrency_limit=shop.jobs)
     return page

@@ -43,7 +43,7 @@ def spectrogram(
         width: of its drawing; a small one has larger letters where it is shown small.
     """
     seconds = min(waveform.seconds, LONGEST)
-    height, left, top = 150.0, 34.0, 4.0
+    height, left, top = 150.0, 40.0, 4.0
     image = _png(_mel(waveform))
     parts = [
         f'<image href="data:image/png;base64,{image}" x="{left}" y="{top}" width="{width - left}" height="{height}" '
@@ -237,7 +237,7 @@ def _label(x: float, y: float, text: str) -> str:
 
 
 def _seconds(seconds: float, left: float, width: float, y: float) -> list[str]:
-    step = next(step for step in (0.2, 0.5, 1, 2, 5, 10, 20, 1e9) if seconds / step <= 10)
+    step = next(step for step in (0.2, 0.5, 1, 2, 5, 10, 20, 1e9) if seconds / step <= (width - left) / 55)
     return [
         f'<text x="{left + tick * step / seconds * (width - left):.1f}" y="{y + 14}" font-size="11" '
         f'text-anchor="{"start" if tick == 0 else "middle"}" fill="currentColor" opacity=".7">{tick * step:g} s</text>'

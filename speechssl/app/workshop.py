@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from speechssl.interfaces import Embedder
     from speechssl.receipts import Signer
     from speechssl.speakers import SpeakerDatabase
+    from speechssl.synthesis.synthesizer import Synthesizer
     from speechssl.voices import VoiceLibrary
 
 CACHE_BYTES = 256 << 20  # encoded sources and references that a changed slider uses again
@@ -175,6 +176,17 @@ class Workshop:
                 f"the model {model!r} is not offered here; one of {', '.join(self.settings.models)} needed"
             )
         found: VoiceConverter = self._once(f"bundle {model}", lambda: load_bundle(model, device=self.settings.device))
+        return found
+
+    def synthesizer(self) -> Synthesizer:
+        """Text to speech with the default model.
+
+        Raises:
+            CheckpointError: there is no text model in the package.
+        """
+        from speechssl import speaking
+
+        found: Synthesizer = self._once("text", lambda: speaking.load_synthesizer(system=self.system("tiny")))
         return found
 
     def embedder(self) -> Embedder:

@@ -62,10 +62,6 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
     event = go.click(run, [archive, *target.inputs, *leave.inputs], outputs, show_progress_on=[status],
                      concurrency_id=WORK, concurrency_limit=shop.jobs, api_visibility="private")  # fmt: skip
 
-    def cancel(request: gr.Request) -> str:
-        parts.session_of(shop, request).stop.set()
-        return '<p role="status">Cancelled; nothing was kept.</p>'
-
     parts.ask_only_where_needed(shop, target, leave)
-    stop.click(cancel, None, status, cancels=[event], queue=False, api_visibility="private")
+    stop.click(convert.stopper(shop), None, status, cancels=[event], queue=False, api_visibility="private")
     return target

@@ -118,7 +118,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
         first = button.click(_example(shop, speaker, wanted), None, [source, target.kind, target.voice, target.second],
                              api_visibility="private", queue=False)  # fmt: skip
         events.append(first.then(on_convert, inputs, outputs, show_progress_on=[status], **heavy))
-    stop.click(_stopper(shop), None, status, cancels=events, queue=False, api_visibility="private")
+    stop.click(stopper(shop), None, status, cancels=events, queue=False, api_visibility="private")
     for field in (target.files, target.microphone):
         field.change(_report(shop), field, [report, target.problem], show_progress="hidden", **heavy)
     target.kind.change(lambda: "", None, report, queue=False, api_visibility="private")
@@ -198,7 +198,9 @@ def _example(shop: Workshop, speaker: str, wanted: str) -> Any:
     return fill
 
 
-def _stopper(shop: Workshop) -> Any:
+def stopper(shop: Workshop) -> Any:
+    """What a button that cancels does."""
+
     def stop(request: gr.Request) -> str:
         parts.session_of(shop, request).stop.set()
         return pictures.problem("Cancelled; nothing was kept.")

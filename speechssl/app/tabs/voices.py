@@ -13,12 +13,13 @@ from speechssl.app.workshop import Refused, Workshop
 from speechssl.errors import SpeechSSLError
 
 
-def tab(shop: Workshop, lists: list[Any]) -> list[Any]:
+def tab(shop: Workshop, lists: list[Any], seconds: list[Any]) -> list[Any]:
     """Build the tab.
 
     Args:
         shop: what the handlers need.
-        lists: (component, first choices) of all drop-downs of voices, which follow.
+        lists: all drop-downs of voices, which follow; and
+        seconds: those that may be empty.
     Returns:
         The table and the drop-down, to be filled when the page is opened.
     """
@@ -55,7 +56,17 @@ def tab(shop: Workshop, lists: list[Any]) -> list[Any]:
                 rename = gr.Button("Rename", size="sm", min_width=80, scale=1)
     making = {"name": name_problem, "files": files_problem, "consent": leave.problem, "target": files_problem}
     keeping = {"name": chosen_problem}
-    everything = [*dict.fromkeys(making.values()), chosen_problem, file_problem, table, chosen, facts, saved, *lists]
+    everything = [
+        *dict.fromkeys(making.values()),
+        chosen_problem,
+        file_problem,
+        table,
+        chosen,
+        facts,
+        saved,
+        *lists,
+        *seconds,
+    ]
 
     def listed(user: str, picked: str | None = None) -> dict[Any, Any]:
         stored = [one["name"] for one in listing.voices(shop, user)]
@@ -63,7 +74,8 @@ def tab(shop: Workshop, lists: list[Any]) -> list[Any]:
         return {
             table: rows(shop, user),
             chosen: gr.update(choices=stored, value=picked if picked in stored else next(iter(stored), None)),
-            **{one: gr.update(choices=[*([""] if one is lists[1] else []), *names]) for one in lists},
+            **{one: gr.update(choices=names) for one in lists},
+            **{one: gr.update(choices=["", *names]) for one in seconds},
             facts: gr.update(visible=False),
             saved: gr.update(visible=False),
         }
