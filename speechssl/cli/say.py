@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from speechssl.cli import batch, terminal
-from speechssl.cli.options import Json, References
+from speechssl.cli.options import Device, Json, Model, References
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,8 +46,12 @@ def say(
     ] = None,
     synthesizer: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--synthesizer", metavar="FILE", help="Another text model.", show_default=False),
+        typer.Option(
+            "--synthesizer", metavar="FILE", help="Another text model, with keys of --model.", show_default=False
+        ),
     ] = None,
+    model: Model = "tiny",
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Speak a text in the voice of some recordings, which need no transcript.
@@ -57,6 +61,7 @@ def say(
     """
     from speechssl import speaking
     from speechssl.audio import WRITABLE
+    from speechssl.bundles import load_bundle
     from speechssl.synthesis import subtitles as writer
     from speechssl.synthesis.synthesizer import check_options
 
@@ -69,7 +74,8 @@ def say(
     if subtitles is not None:
         writer.check_format(subtitles)
     written = read_text(text)
-    made = speaking.load_synthesizer(synthesizer or speaking.SYNTHESIZER, language=language)
+    system = load_bundle(model, device=device)
+    made = speaking.load_synthesizer(synthesizer or speaking.SYNTHESIZER, system=system, language=language)
     target = speaking.open_voice(made.system, batch.audio_files(reference) if reference else (), voice)
     parts = made.stream(written, target, interpolation=interpolation, speed=speed, seed=seed)
     tally = Tally()

@@ -14,6 +14,7 @@ _MONTH = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
     r"|Nov(?:ember)?|Dec(?:ember)?)"
 )
+LETTERS = {"a": "ay"}  # the others are words of one letter in the dictionary
 CURRENCIES = {
     "$": ("dollar", "dollars", "cent", "cents"),
     "€": ("euro", "euros", "cent", "cents"),
@@ -38,7 +39,7 @@ UNITS = {
 }  # fmt: skip
 ABBREVIATIONS = {
     "mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "prof": "professor", "st": "saint", "jr": "junior",
-    "sr": "senior", "vs": "versus", "etc": "et cetera", "e.g": "for example", "i.e": "that is", "a.m": "a m",
+    "sr": "senior", "vs": "versus", "etc": "et cetera", "e.g": "for example", "i.e": "that is", "a.m": "ay m",
     "p.m": "p m", "approx": "approximately", "dept": "department", "est": "established", "fig": "figure",
     "no": "number", "vol": "volume", "gen": "general", "gov": "governor", "sen": "senator", "rep": "representative",
     "capt": "captain", "lt": "lieutenant", "col": "colonel", "sgt": "sergeant", "rev": "reverend", "hon": "honorable",
@@ -115,7 +116,7 @@ def _month_day(match: re.Match[str]) -> str:
 
 def _time(match: re.Match[str]) -> str:
     hour, minute = int(match["time_h"]), int(match["time_m"])
-    half = " ".join(match["time_p"].lower().replace(".", "").strip()) if match["time_p"] else ""
+    half = _spelled(match["time_p"]) if match["time_p"] else ""
     if minute:
         said = f"{number_words(hour, 'en')} {'oh ' if minute < 10 else ''}{number_words(minute, 'en')}"
     else:
@@ -124,7 +125,7 @@ def _time(match: re.Match[str]) -> str:
 
 
 def _hour(match: re.Match[str]) -> str:
-    return f"{_cardinal(match['hour_h'])} {' '.join(match['hour_p'].lower().replace('.', ''))}"
+    return f"{_cardinal(match['hour_h'])} {_spelled(match['hour_p'])}"
 
 
 def _money(match: re.Match[str]) -> str:
@@ -208,7 +209,11 @@ def _abbreviation(match: re.Match[str]) -> str:
 
 
 def _initials(match: re.Match[str]) -> str:
-    return " ".join(match["initials"].replace(".", "").lower())
+    return _spelled(match["initials"])
+
+
+def _spelled(letters: str) -> str:
+    return " ".join(LETTERS.get(letter, letter) for letter in letters.lower() if letter.isalpha())
 
 
 def _contracted() -> str:
@@ -258,9 +263,10 @@ ENGLISH = Language(
     numbers="en",
     alphabet="abcdefghijklmnopqrstuvwxyz'",
     vowels="aeiouy",
-    letters={"a": "ay"},
+    letters=LETTERS,
     words_of_one_letter="ai",
     spelled=frozenset(("us", "uk", "tv", "eu", "un", "id", "pc", "dc")),
+    stand_ins={"ß": "ss"},
     symbols=SYMBOLS,
     rules=RULES,
 )

@@ -33,6 +33,7 @@ class Language:
         letters: names of letters, where they are not simply said as a word of one letter.
         words_of_one_letter: those that are words.
         spelled: words that are spelled where they are in capitals, such as ``us``.
+        stand_ins: what letters become that the alphabet lacks, where taking their marks off would not do.
         symbols: what symbols are called.
         rules: in order; the first that fits is taken.
     """
@@ -44,12 +45,17 @@ class Language:
     letters: Mapping[str, str]
     words_of_one_letter: str
     spelled: frozenset[str]
+    stand_ins: Mapping[str, str]
     symbols: Mapping[str, str]
     rules: Mapping[str, Rule]
 
     def letter(self, letter: str) -> str:
         """How a letter is called."""
         return self.letters.get(letter, letter)
+
+    def spell(self, word: str) -> str:
+        """The names of its letters."""
+        return " ".join(self.letter(letter) for letter in word if letter != "'")
 
     def digits(self, text: str) -> str:
         """Digit by digit."""

@@ -39,6 +39,7 @@ class Spoken:
 
 
 _LETTER = r"[^\W\d_\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u209c\u2150-\u218b\u2460-\u24ff]"
+_MARKS = r"[\u0300-\u036f]"  # accents that follow their letter
 
 Piece: TypeAlias = "tuple[int, int, str]"  # start, end, words to be said
 
@@ -114,25 +115,32 @@ def _word(text: str, rules: Language, knows: Callable[[str], bool]) -> str:
     word = unicodedata.normalize("NFKC", text).replace("’", "'").strip("'")
     if not _is_latin(word):
         return _transliterated(word, rules, knows)
-    lower = word.lower()
+    lower = _plain(word.lower(), rules)
     capitals = word.removesuffix("'s").removesuffix("s")
     plain = lower.removesuffix("'s")
     if len(capitals) > 1 and capitals.isupper() and (plain in rules.spelled or not knows(plain)):
         # the ending of "PCs" and "NASA's" is said with the last letter
-        ending = word[len(capitals) :].lower()
-        return " ".join([rules.letter(letter) for letter in capitals.lower()]) + ("'s" if ending else "")
-    if len(word) == 1 and lower in rules.letters and lower not in rules.words_of_one_letter:
+        ending = "'s" if len(word) > len(capitals) else ""
+        return rules.spell(_plain(capitals.lower(), rules)) + ending
+    if len(lower) == 1 and lower not in rules.words_of_one_letter:
         return rules.letter(lower)
     if not any(letter in rules.vowels for letter in lower) and not knows(lower):
-        return " ".join(rules.letter(letter) for letter in lower if letter != "'")
-    return _plain(lower, rules)
+        return rules.spell(lower)
+    return lower
 
 
 def _plain(word: str, rules: Language) -> str:
     """Letters of the alphabet of the language alone: é is e where there is no é."""
-    return "".join(
-        letter if letter in rules.alphabet else unicodedata.normalize("NFKD", letter)[0] for letter in word
-    ).strip("'")
+    letters = (rules.stand_ins.get(letter, letter) for letter in word)
+    plain = (letter if letter in rules.alphabet else _base(letter) for letter in "".join(letters))
+    return "".join(letter for letter in "".join(plain) if letter in rules.alphabet).strip("'")
+
+
+def _base(letter: str) -> str:
+    """Letters without their marks, and those that are not letters with marks as anyascii has them: ø is o, æ ae."""
+    from anyascii import anyascii
+
+    return anyascii(unicodedata.normalize("NFKD", letter)[0]).lower()
 
 
 def _is_latin(word: str) -> bool:
@@ -149,7 +157,7 @@ def _transliterated(word: str, rules: Language, knows: Callable[[str], bool]) ->
     # the syllables of Chinese begin with capitals
     parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", letters).split()
     if not parts:
-        return unicodedata.name(word[0], "unknown symbol").lower().replace("-", " ")
+        parts = re.findall(r"[A-Za-z]+|\d+", unicodedata.name(word[0], "unknown symbol"))
     return " ".join(said for part in parts for said in _ascii(part, rules, knows).split())
 
 
@@ -182,7 +190,7 @@ def _scanner(code: str) -> re.Pattern[str]:
     ends = re.escape("".join(ENDS))
     return re.compile(
         rf"(?P<blank>\n[^\S\n]*\n\s*)|{special}"
-        rf"|(?P<word>{_LETTER}+(?:['’]{_LETTER}+)*['’]?)"
+        rf"|(?P<word>(?:{_LETTER}{_MARKS}*)+(?:['’](?:{_LETTER}{_MARKS}*)+)*['’]?)"
         rf"|(?P<end>[{ends}]+(?=[\s\"'”’)\]»]|$)|[{ends}]{{2,}}|[!?。！？।…]+)"
         rf"|(?P<pause>[{pauses}]|(?<=\s)[-–](?=\s)|--+)"
         r"|(?P<symbol>\S)"
