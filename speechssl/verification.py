@@ -99,7 +99,11 @@ def embed(
             f"{path}: not enough speech ({seconds:.1f} s, {MIN_SPEECH:.0f} s needed); give a better recording"
         )
     embedding = embedder.embed(waveform)
-    remarks = _remarks(Path(path), waveform, seconds, embedder, calibration)
+    remarks = _remarks(waveform, seconds, embedder, calibration)
+    if unlike_speech(embedding, getattr(embedder, "cohort", None)):
+        remarks.append(
+            "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
+        )
     return Utterance(str(path), embedding, seconds, checkpoints.sha256_of(Path(path)), tuple(remarks))
 
 
@@ -253,6 +257,8 @@ def _check_calibration(origin: str, calibration: Calibration | None, cohort: Ten
     if calibration is None:
         return "as-norm" if cohort is not None else "cosine"
     check_same_origin(calibration.origin, origin, what="use this calibration")
+    if calibration.scoring not in ("cosine", "as-norm"):
+        raise InputError(f"the calibration is of {calibration.scoring} scores, which only evaluations give; calibrate")
     if calibration.scoring == "as-norm" and cohort is None:
         raise InputError("the calibration is of AS-norm scores, which need a cohort; give it, or calibrate on cosines")
     return calibration.scoring
@@ -266,9 +272,7 @@ def _against(side: Tensor, cohort: Tensor) -> tuple[float, float]:
     return float(nearest.mean()), max(float(nearest.std()), 1e-6)
 
 
-def _remarks(
-    path: Path, waveform: Waveform, seconds: float, embedder: Embedder, calibration: Calibration | None
-) -> list[str]:
+def _remarks(waveform: Waveform, seconds: float, embedder: Embedder, calibration: Calibration | None) -> list[str]:
     remarks = []
     if seconds < FEW_SPEECH:
         remarks.append(f"only {seconds:.1f} s of speech; {FEW_SPEECH:.0f} s make a surer decision")
@@ -279,6 +283,21 @@ def _remarks(
         if ratio is not None and ratio < SUSPICION:
             remarks.append("two speakers suspected; give recordings of one speaker")
     return remarks
+
+
+def unlike_speech(embedding: Embedding, cohort: Tensor | None) -> bool:
+    """Whether a recording lies farther from the cohort's voices than these lie from each other.
+
+    Compared are means of the ten highest cosines: the recording's with the cohort, and the lowest hundredth of those
+    within the cohort, less a fifth, for other microphones. How often music, noise and unseen voices pass is in
+    ``recipes/speaker_verification/RESULTS.md``. False without a cohort of at least 50.
+    """
+    if cohort is None or cohort.shape[0] < 50:
+        return False
+    voices = cohort.double()
+    within = (voices @ voices.T).topk(11).values[:, 1:].mean(1)  # the highest is itself
+    found = (voices @ embedding.vector.double()).topk(10).values.mean()
+    return bool(found < 0.8 * within.quantile(0.01))
 
 
 def two_speaker_llr(waveform: Waveform, embedder: Embedder, calibration: Calibration) -> float | None:

@@ -3,7 +3,8 @@
     python recipes/speaker_verification/prepare.py MANIFEST.csv --corpus librispeech --split dev --output dev.csv
 
 The manifest is a CSV with the columns path, corpus, speaker and split; paths stay relative to its folder, which is the
-``--root`` of the list. ``--per-speaker`` takes the first so many utterances of each, ``--seconds`` only longer ones.
+``--root`` of the list. ``--per-speaker`` takes the first so many utterances of each, ``--at-least`` leaves out
+who has fewer: let those who calibrate be recorded as those are who will be tested.
 """
 
 from __future__ import annotations
@@ -17,15 +18,14 @@ from speechssl.errors import SpeechSSLError
 from speechssl.trials import all_pairs, write_trials
 
 
-def recordings_of(manifest: Path, corpus: str, split: str, *, per_speaker: int, seconds: float) -> dict[str, list[str]]:
-    """Paths by speaker; speakers with a single utterance stay, for they give trials of different speakers."""
+def recordings_of(manifest: Path, corpus: str, split: str, *, per_speaker: int, at_least: int) -> dict[str, list[str]]:
+    """Paths by speaker; those with a single utterance stay unless told otherwise: they give trials of two speakers."""
     with manifest.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if (row["corpus"], row["split"]) == (corpus, split)]
     found: dict[str, list[str]] = {}
     for row in rows:
-        if float(row["seconds"]) >= seconds and len(found.setdefault(row["speaker"], [])) < per_speaker:
-            found[row["speaker"]].append(row["path"])
-    return {speaker: paths for speaker, paths in found.items() if paths}
+        found.setdefault(row["speaker"], []).append(row["path"])
+    return {speaker: paths[:per_speaker] for speaker, paths in found.items() if len(paths) >= at_least}
 
 
 def main() -> None:
@@ -34,11 +34,11 @@ def main() -> None:
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--split", required=True)
     parser.add_argument("--per-speaker", type=int, default=10**9)
-    parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--at-least", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     recordings = recordings_of(
-        args.manifest, args.corpus, args.split, per_speaker=args.per_speaker, seconds=args.seconds
+        args.manifest, args.corpus, args.split, per_speaker=args.per_speaker, at_least=args.at_least
     )
     if not recordings:
         raise SystemExit(f"{args.manifest}: no utterances of {args.corpus!r}, split {args.split!r}")

@@ -1,0 +1,181 @@
+"""The verification recipe on the bundled clips: lists, floors, calibration, PLDA, curves, coverage, suspicions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from speechssl import audio, bundles, embedders, verification
+from speechssl.embedders import log_mel
+from speechssl.embedders.ecapa import Ecapa
+from speechssl.signals import Waveform
+
+RECIPE = "speaker_verification"
+CONFIG = {"input_dim": 160, "channels": 16, "dim": 12, "bottleneck": 8, "scale": 4, "padding": "zeros"}
+VOICES = ("ada", "beth", "cleo", "dan", "eric", "finn")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six speakers, four pieces of 2.5 s each, with a manifest: half for calibrating, half for testing."""
+    root = tmp_path_factory.mktemp("data")
+    with (root / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "corpus", "speaker", "seconds", "split"])
+        for voice in VOICES:
+            samples = audio.read_mono(bundles.clip(voice).path, 16000).samples
+            (root / "clips" / voice).mkdir(parents=True)
+            for number in range(4):
+                name = f"clips/{voice}/{number}.wav"
+                audio.write(root / name, Waveform(samples[number * 40_000 : (number + 1) * 40_000].clone(), 16000))
+                writer.writerow([name, "clips", voice, 2.5, "train" if number < 2 else "test"])
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    calibration = {
+        "scale": 10.0, "offset": -5.0, "threshold": 0.5, "threshold_low": 0.4, "threshold_high": 0.6,
+        "false_alarm": None, "false_alarm_low": 0.0, "false_alarm_high": 0.1, "source": "nobody", "scoring": "cosine",
+    }  # fmt: skip
+    return log_mel.write(
+        path, Ecapa(**CONFIG).eval(), name="small", config=CONFIG, scale=3.0, provenance={}, licence="MIT",
+        cohort=torch.nn.functional.normalize(torch.randn(60, 12), dim=1), calibration=calibration,
+    )  # fmt: skip
+
+
+def call(recipe: Any, monkeypatch: pytest.MonkeyPatch, script: str, *words: object) -> None:
+    monkeypatch.setattr("sys.argv", [f"{script}.py", *map(str, words)])
+    recipe(script).main()
+
+
+@pytest.fixture
+def lists(recipe: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    found = {}
+    for split in ("train", "test"):
+        found[split] = tmp_path / f"{split}.csv"
+        call(
+            recipe, monkeypatch, "prepare", data / "manifest.csv", "--corpus", "clips", "--split", split,
+            "--output", found[split],
+        )  # fmt: skip
+    return found
+
+
+def test_list_holds_all_pairs_with_their_speakers(lists: dict[str, Path]) -> None:
+    rows = list(csv.DictReader(lists["test"].read_text().splitlines()))
+    assert len(rows) == 12 * 11 // 2
+    assert sum(row["label"] == "1" for row in rows) == 6
+    assert {row["enrolment_speaker"] for row in rows} <= set(VOICES)
+    assert all((row["enrolment_speaker"] == row["test_speaker"]) == (row["label"] == "1") for row in rows)
+
+
+@pytest.mark.parametrize("more", [(), ("--as-norm",), ("--plda",)])
+def test_evaluation_calibrates_on_one_list_and_measures_another(
+    recipe: Any,
+    lists: dict[str, Path],
+    data: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    more: Any,
+) -> None:
+    output = tmp_path / "results"
+    more = (*more, lists["train"]) if more == ("--plda",) else more
+    call(
+        recipe, monkeypatch, "evaluate", lists["test"], "--root", data, "--model", model, "--output", output,
+        "--calibrate", lists["train"], "--draws", 10, *more,
+    )  # fmt: skip
+    report = json.loads((output / "report.json").read_text())
+    assert report["speakers"] == 6  # of the list's columns: all paths begin with the same folder
+    assert report["scoring"] == {"--as-norm": "as-norm", "--plda": "plda"}.get(str(more[0]) if more else "", "cosine")
+    assert report["cllr"] >= report["min_cllr"]
+    assert set(report["act_dcf"]) == {"0.01", "0.05"}
+    assert report["speakers_worst_first"][0]["speaker"] in VOICES
+    rows = list(csv.DictReader((output / "scores.csv").read_text().splitlines()))
+    assert len(rows) == 66
+    for picture in ("det.png", "scores.png"):
+        assert (output / picture).read_bytes().startswith(b"\x89PNG")
+    # scores made elsewhere are measured in the same way
+    call(
+        recipe,
+        monkeypatch,
+        "evaluate",
+        lists["test"],
+        "--scores",
+        output / "scores.csv",
+        "--output",
+        tmp_path / "again",
+    )
+    assert json.loads((tmp_path / "again" / "report.json").read_text())["eer"] == pytest.approx(report["eer"])
+
+
+def test_floors_embed_and_differ_from_the_model(recipe: Any, model: Path) -> None:
+    floors = recipe("floors")
+    waveform = audio.read_mono(bundles.clip("ada").path, 16000)
+    cepstra, random = floors.load("mfcc"), floors.untrained(model, seed=1)
+    assert cepstra.embed(waveform).vector.shape == (20,)
+    assert random.dim == 12
+    assert not torch.allclose(
+        random.embed(waveform).vector, embedders.load(model, device="cpu").embed(waveform).vector, atol=0.01
+    )
+    assert torch.equal(floors.untrained(model, seed=1).embed(waveform).vector, random.embed(waveform).vector)
+
+
+def test_coverage_counts_how_often_the_interval_holds(
+    recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from speechssl.trials import all_pairs
+
+    evaluate = recipe("evaluate")
+    trials = all_pairs({f"s{number}": [f"s{number}/{take}" for take in range(4)] for number in range(24)})
+    rng = np.random.default_rng(0)
+    scores = np.array([0.6 if trial.is_target else 0.2 for trial in trials]) + 0.15 * rng.normal(size=len(trials))
+    evaluate.write_scores(tmp_path / "scores.csv", trials, scores)
+    call(recipe, monkeypatch, "coverage", tmp_path / "scores.csv", "--false-alarm", 0.05, "--draws", 20, "--inner", 40)
+    found = json.loads(capsys.readouterr().out)
+    assert found["speakers"] == 24
+    assert found["low"] <= 0.05 <= found["high"]
+    assert found["realised"] == pytest.approx(0.05, abs=0.02)
+    assert found["inside"] >= 0.9
+    assert 0 <= found["cllr_gap"] < 0.1
+
+
+def test_suspicions_are_counted(
+    recipe: Any,
+    data: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "other").mkdir()
+    audio.write(tmp_path / "other" / "silence.wav", Waveform(torch.zeros(32000), 16000))
+    talk = audio.read_mono(bundles.clip("ada").path, 16000).samples[: 16 * 16000].clone()
+    audio.write(tmp_path / "other" / "talk.wav", Waveform(talk, 16000))
+    call(
+        recipe, monkeypatch, "suspicions", data / "manifest.csv", "--corpus", "clips", "--split", "train",
+        "--model", model, "--count", 2, "--other", tmp_path / "other",
+    )  # fmt: skip
+    *kinds, other = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [row["recordings"] for row in kinds] == ["one", "turns", "brief", "at once"]
+    assert all(0 <= row["suspected"] <= row["of"] == 2 for row in kinds)
+    assert (other["of"], other["scored"]) == (3, 2)  # the silence is none
+
+
+def test_what_lies_far_from_all_voices_is_doubted() -> None:
+    generator = torch.Generator().manual_seed(0)
+    voices = torch.nn.functional.normalize(torch.ones(12) + 0.3 * torch.randn(80, 12, generator=generator), dim=1)
+    near = verification.Embedding(torch.nn.functional.normalize(torch.ones(12), dim=0), "m@1")
+    far = verification.Embedding(torch.nn.functional.one_hot(torch.tensor(0), 12).float(), "m@1")
+    assert not verification.unlike_speech(near, voices)
+    assert verification.unlike_speech(far, voices)
+    assert not verification.unlike_speech(far, voices[:40])
+    assert not verification.unlike_speech(far, None)
