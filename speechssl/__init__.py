@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from speechssl.interfaces import Embedder, Encoder, Objective, Vocoder
     from speechssl.signals import Embedding, Features, Units, Waveform
     from speechssl.speakers import SpeakerDatabase
+    from speechssl.speaking import load_synthesizer, say
     from speechssl.verification import embed
     from speechssl.verification import verify_files as verify
     from speechssl.vocoders import load as load_vocoder
@@ -40,6 +41,8 @@ _PLACES = {
     "BUNDLES": ("bundles", "BUNDLES"),
     "convert": ("bundles", "convert"),
     "load_bundle": ("bundles", "load_bundle"),
+    "say": ("speaking", "say"),
+    "load_synthesizer": ("speaking", "load_synthesizer"),
     "clip": ("bundles", "clip"),
     "clips": ("bundles", "clips"),
     "load_encoder": ("encoders", "load"),
@@ -85,7 +88,9 @@ __all__ = [
     "load_bundle",
     "load_embedder",
     "load_encoder",
+    "load_synthesizer",
     "load_vocoder",
+    "say",
     "verify",
     "voices",
 ]
