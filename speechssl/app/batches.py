@@ -44,7 +44,7 @@ def unpack(archive: Path, folder: Path) -> list[tuple[str, Path]]:
 
 def _is_recording(one: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(one.filename)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    hidden = any(part != ".." and part.startswith((".", "__MACOSX")) for part in path.parts)
     return not one.is_dir() and path.suffix.lower() in SOUND and not hidden
 
 

@@ -70,7 +70,7 @@ def _compare(shop: Workshop, heavy: dict[str, Any]) -> None:
 
     outputs = [enrolment_problem, test_problem, answer, chart]
     go.click(on_verify, [enrolment, test], outputs, show_progress_on=[answer], **heavy)
-    for button, voice in ((same, "ada"), (other, "beth")):
+    for button, voice in ((same, "ada"), (other, "eric")):
         first = button.click(example(voice), None, [enrolment, test], queue=False, api_visibility="private")
         first.then(on_verify, [enrolment, test], outputs, show_progress_on=[answer], **heavy)
 

@@ -1,0 +1,77 @@
+"""A workshop of the tests' own: no watermark (its package is optional), folders that vanish, bundled voices only."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gradio")
+
+# Gradio and what it uses warn of their own future
+GRADIO_WARNS = [
+    "ignore::DeprecationWarning",
+    "ignore::PendingDeprecationWarning",
+    "ignore::UserWarning",
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            for warning in GRADIO_WARNS:
+                item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """Models loaded once for a module."""
+    from speechssl.app.workshop import Settings, Workshop
+
+    folder = tmp_path_factory.mktemp("app")
+    before = os.environ.get("SPEECHSSL_KEY")
+    os.environ["SPEECHSSL_KEY"] = str(folder / "key.pem")
+    settings = Settings(
+        voices=folder / "voices",
+        speakers=folder / "speakers.sqlite",
+        watermark=False,
+        megabytes=5,
+        source_seconds=60.0,
+        references=3,
+    )
+    made = Workshop(settings, folder=folder / "work")
+    yield made
+    if before is None:
+        del os.environ["SPEECHSSL_KEY"]
+    else:
+        os.environ["SPEECHSSL_KEY"] = before
+
+
+@pytest.fixture(scope="module")
+def address(shop: object) -> Iterator[str]:
+    """The service, in this process, on a free port."""
+    import uvicorn
+
+    from speechssl.app import service
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    application = service.make(shop)  # type: ignore[arg-type]
+    server = uvicorn.Server(
+        uvicorn.Config(application, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)

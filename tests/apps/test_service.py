@@ -1,0 +1,273 @@
+"""The service from outside: every endpoint by ``gradio_client``, plain HTTP, and what it must refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import wave
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from speechssl import cli, receipts
+from speechssl.app import service
+from speechssl.app import speech as speaking
+from speechssl.app.workshop import Workshop
+from speechssl.errors import InputError
+
+Speech = dict[str, Path]
+LEAVE = "Ada Smith: a test"
+
+
+@pytest.fixture(scope="module")
+def client(address: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    return Client(address, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
+
+
+def _get(url: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def _file(path: Path) -> Any:
+    return handle_file(str(path))
+
+
+def _samples(path: str | Path) -> bytes:
+    with wave.open(str(path)) as file:
+        return file.readframes(file.getnframes())
+
+
+# ---- endpoints
+
+
+def test_convert_is_byte_for_byte_what_the_command_line_makes(client: Client, speech: Speech, tmp_path: Path) -> None:
+    path, facts = client.predict(
+        _file(speech["source"]), [_file(speech["reference"])], "", LEAVE, api_name="/convert"
+    )  # fmt: skip
+    arguments = ["convert", str(speech["source"]), "--reference", str(speech["reference"])]
+    assert cli.run([*arguments, "--output", str(tmp_path / "o.wav")]) == 0
+    assert _samples(path) == _samples(tmp_path / "o.wav")
+    assert receipts.check(path).genuine
+    assert facts["receipt"]["consent"][0]["who"] == "Ada Smith"
+    assert facts["receipt"] == receipts.show(path)
+
+
+def test_convert_to_voices_by_name_and_weight(client: Client, speech: Speech) -> None:
+    _, facts = client.predict(
+        _file(speech["source"]), None, "eric=0.7, beth=0.3", "", 8, "uniform", 0.9, "-2", "flac", api_name="/convert"
+    )
+    assert [(one["name"], one["share"]) for one in facts["receipt"]["voices"]] == [("eric", 0.7), ("beth", 0.3)]
+    assert facts["receipt"]["settings"] == {"k": 8, "converter": "uniform", "interpolation": 0.9, "pitch": -2.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((None, "eric", ""), "source"),
+        (("source", "", ""), "Whose voice"),
+        (("source", "nobody", ""), "nobody"),
+        (("source", "eric=x", ""), "no number"),
+        (("source", "eric", "no colon"), "WHO: FOR WHAT"),
+    ],
+)
+def test_convert_says_what_is_wrong(client: Client, speech: Speech, arguments: tuple[Any, ...], message: str) -> None:
+    source, voice, leave = arguments
+    given = _file(speech["source"]) if source else None
+    with pytest.raises(AppError, match=message):
+        client.predict(given, None, voice, leave, api_name="/convert")
+
+
+def test_no_leave_no_clone(client: Client, speech: Speech) -> None:
+    with pytest.raises(AppError, match="Attest first"):
+        client.predict(_file(speech["source"]), [_file(speech["reference"])], "", "", api_name="/convert")
+
+
+def test_batch(client: Client, speech: Speech, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as zipped:
+        zipped.write(speech["source"], "one.wav")
+    made, rows = client.predict(_file(tmp_path / "in.zip"), None, "eric", "", api_name="/batch")
+    assert zipfile.ZipFile(made).namelist() == [rows[0]["output"], "results.csv"]
+
+
+def test_verify_enrol_identify_speakers(client: Client, speech: Speech) -> None:
+    found = client.predict([_file(speech["reference"])], _file(speech["source"]), api_name="/verify")
+    assert found["accepted"] is False
+    assert client.predict("Eric", [_file(speech["reference"])], api_name="/enrol")["new"] == 1
+    assert client.predict(_file(speech["reference"]), api_name="/identify")["speaker"] == "Eric"
+    assert [one["speaker"] for one in client.predict("", api_name="/speakers")] == ["Eric"]
+    assert client.predict("Eric", api_name="/speakers") == []
+
+
+def test_units_and_back(client: Client, speech: Speech) -> None:
+    record = client.predict(_file(speech["source"]), "tiny/100", True, api_name="/units")
+    assert record["text"].startswith(f"<unit_{record['units'][0]}>")
+    assert record["path"] == "source.wav"
+    assert Path(client.predict(record["text"], "beth", "tiny/100", api_name="/speak_units")).stat().st_size > 1000
+
+
+def test_voices_are_added_listed_and_removed(client: Client, speech: Speech) -> None:
+    assert client.predict(api_name="/voices")["bundled"] == ["ada", "beth", "cleo", "dan", "eric", "finn"]
+    made = client.predict("beth2", [_file(speech["other"])], LEAVE, api_name="/add_voice")
+    assert made["consents"][0]["purpose"] == "a test"
+    assert [one["name"] for one in client.predict(api_name="/voices")["stored"]] == ["beth2"]
+    client.predict("beth2", "", api_name="/remove_voice")
+    assert client.predict(api_name="/voices")["stored"] == []
+    with pytest.raises(AppError, match="beth2"):
+        client.predict("beth2", "", api_name="/remove_voice")
+
+
+def test_report(client: Client, speech: Speech) -> None:
+    assert client.predict([_file(speech["reference"])], api_name="/report")["speech_seconds"] > 5
+
+
+@pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
+def test_say(client: Client) -> None:
+    path, subtitles, facts = client.predict("Good morning. It rains.", None, "eric", "", api_name="/say")
+    assert facts["sentences"] == 2
+    assert "Good morning." in Path(subtitles).read_text()
+    assert receipts.check(path).genuine
+    with pytest.raises(AppError, match="Write what"):
+        client.predict(" ", None, "eric", "", api_name="/say")
+
+
+def test_every_public_endpoint_is_named_and_described(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]  # type: ignore[index]
+    wanted = {"/convert", "/batch", "/verify", "/enrol", "/identify", "/speakers", "/units", "/speak_units", "/voices",
+              "/add_voice", "/remove_voice", "/report"}  # fmt: skip
+    assert set(endpoints) - {"/say"} == wanted
+
+
+# ---- HTTP
+
+
+def test_health(address: str) -> None:
+    status, body = _get(f"{address}/health")
+    assert status == 200
+    assert json.loads(body)["status"] == "ok"
+
+
+def test_plain_http_converts(address: str, speech: Speech) -> None:
+    """What the README does with curl."""
+    form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="talk.wav"\r\n\r\n'
+    upload = urllib.request.Request(
+        f"{address}/gradio_api/upload",
+        form + speech["source"].read_bytes() + b"\r\n--x--\r\n",
+        {"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    with urllib.request.urlopen(upload, timeout=20) as answer:
+        place = json.load(answer)[0]
+    file = {"path": place, "meta": {"_type": "gradio.FileData"}}
+    call = urllib.request.Request(
+        f"{address}/gradio_api/call/convert",
+        json.dumps({"data": [file, None, "eric", "", 4, "auto", 1, "target", "wav", "tiny"]}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(call, timeout=20) as answer:
+        event = json.load(answer)["event_id"]
+    status, body = _get(f"{address}/gradio_api/call/convert/{event}")
+    assert status == 200
+    lines = body.decode().splitlines()
+    assert "event: complete" in lines
+    assert json.loads(lines[-2].removeprefix("data: "))[1]["receipt"]["what"].startswith("voice conversion")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", "../../../../etc/passwd", "..%2f..%2f..%2fetc%2fpasswd", __file__, str(Path.home()), "/proc/self/environ"],
+)  # fmt: skip
+def test_no_file_of_the_machine_is_reachable(address: str, path: str) -> None:
+    status, body = _get(f"{address}/gradio_api/file={path}")
+    assert status in (403, 404)
+    assert b"root:" not in body
+
+
+def test_a_path_of_the_machine_is_no_upload(client: Client, address: str, speech: Speech, shop: Workshop) -> None:
+    for place in ("/etc/passwd", str(speech["source"]), str(shop.signer().path)):
+        file = {"path": place, "meta": {"_type": "gradio.FileData"}}
+        call = urllib.request.Request(
+            f"{address}/gradio_api/call/units",
+            json.dumps({"data": [file, "tiny/100", True]}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(call, timeout=20) as answer:
+                event = json.load(answer)["event_id"]
+        except urllib.error.HTTPError as error:
+            assert error.code >= 400
+            continue
+        _, body = _get(f"{address}/gradio_api/call/units/{event}")
+        assert b"event: error" in body
+
+
+def test_uploads_have_a_limit(address: str) -> None:
+    form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="talk.wav"\r\n\r\n'
+    upload = urllib.request.Request(
+        f"{address}/gradio_api/upload",
+        form + bytes(6 << 20) + b"\r\n--x--\r\n",
+        {"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(upload, timeout=20)
+    assert caught.value.code == 413
+
+
+# ---- where it listens, and how it ends
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org", "::"])
+def test_a_public_address_needs_a_password(host: str) -> None:
+    with pytest.raises(InputError, match="--auth"):
+        service.check_address(host, [])
+    service.check_address(host, [("ada", "secret")])
+    assert "public" in service.greeting(host, 7860, [("ada", "secret")])
+    assert "secret" not in service.greeting(host, 7860, [("ada", "secret")])
+
+
+def test_the_command_line_refuses_before_anything_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["app", "--host", "0.0.0.0"]) == 2
+    assert "--auth" in capsys.readouterr().err
+    assert cli.run(["app", "--auth", "nobody"]) == 2
+    assert "USER:PASSWORD" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_this_machine_needs_none(host: str) -> None:
+    service.check_address(host, [])
+    assert "public" not in service.greeting(host, 7860, [])
+
+
+def test_told_to_end_it_ends_and_leaves_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "SPEECHSSL_APP_AUTH": "ada:secret"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "speechssl", "app", "--port", "0"],
+        stdout=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    assert process.stdout is not None
+    place = process.stdout.readline().split()[-1]
+    for _ in range(600):
+        try:
+            status, _ = _get(f"{place}/health")
+            break
+        except OSError:
+            time.sleep(0.1)
+    assert status == 200
+    assert _get(f"{place}/config")[0] == 401
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "closing: 0 running jobs finished" in out
+    assert not list(tmp_path.glob("speechssl-app-*"))
