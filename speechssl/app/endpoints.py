@@ -241,6 +241,8 @@ def _units(shop: Workshop) -> None:
             found = units.encode(shop, session, parts.path(recording), codebook=codebook, collapse=collapse)
         except SpeechSSLError as error:
             raise _sentence(shop, error) from error
+        # a client takes whatever is called "path" for a file to download
+        found["recording"] = found.pop("path")
         return {**found, "text": units.as_text(found)}
 
     def speak(written: str, voice: str, codebook: str, request: gr.Request) -> str:

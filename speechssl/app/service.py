@@ -49,9 +49,12 @@ def make(shop: Workshop, *, auth: Sequence[tuple[str, str]] = ()) -> fastapi.Fas
             "seconds_up": round(time.time() - shop.started),
         }
 
+    blocks = page.build(shop)
+    # a page that is mounted, not launched, would take any path of this machine for an upload
+    blocks.has_launched = blocks.is_running = True
     return gr.mount_gradio_app(
         application,
-        page.build(shop),
+        blocks,
         path="/",
         auth=list(auth) or None,
         auth_message="speechssl: sign in to use this service.",

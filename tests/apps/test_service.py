@@ -115,7 +115,7 @@ def test_verify_enrol_identify_speakers(client: Client, speech: Speech) -> None:
 def test_units_and_back(client: Client, speech: Speech) -> None:
     record = client.predict(_file(speech["source"]), "tiny/100", True, api_name="/units")
     assert record["text"].startswith(f"<unit_{record['units'][0]}>")
-    assert record["path"] == "source.wav"
+    assert record["recording"] == "source.wav"
     assert Path(client.predict(record["text"], "beth", "tiny/100", api_name="/speak_units")).stat().st_size > 1000
 
 
@@ -187,7 +187,8 @@ def test_plain_http_converts(address: str, speech: Speech) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/etc/passwd", "../../../../etc/passwd", "..%2f..%2f..%2fetc%2fpasswd", __file__, str(Path.home()), "/proc/self/environ"],
+    ["/etc/passwd", "../../../../etc/passwd", "..%2f..%2f..%2fetc%2fpasswd", __file__, str(Path.home()),
+     "/proc/self/environ"],
 )  # fmt: skip
 def test_no_file_of_the_machine_is_reachable(address: str, path: str) -> None:
     status, body = _get(f"{address}/gradio_api/file={path}")
@@ -203,12 +204,8 @@ def test_a_path_of_the_machine_is_no_upload(client: Client, address: str, speech
             json.dumps({"data": [file, "tiny/100", True]}).encode(),
             {"Content-Type": "application/json"},
         )
-        try:
-            with urllib.request.urlopen(call, timeout=20) as answer:
-                event = json.load(answer)["event_id"]
-        except urllib.error.HTTPError as error:
-            assert error.code >= 400
-            continue
+        with urllib.request.urlopen(call, timeout=20) as answer:
+            event = json.load(answer)["event_id"]
         _, body = _get(f"{address}/gradio_api/call/units/{event}")
         assert b"event: error" in body
 
@@ -253,7 +250,7 @@ def test_this_machine_needs_none(host: str) -> None:
 def test_told_to_end_it_ends_and_leaves_nothing(tmp_path: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path), "SPEECHSSL_APP_AUTH": "ada:secret"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "speechssl", "app", "--port", "0"],
+        [sys.executable, "-c", "from speechssl.cli import main; main()", "app", "--port", "0"],
         stdout=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
     assert process.stdout is not None

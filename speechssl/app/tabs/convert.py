@@ -209,7 +209,7 @@ def stopper(shop: Workshop) -> Any:
 
 
 def _report(shop: Workshop) -> Any:
-    def report(files: Any) -> tuple[str, str]:
+    def on_report(files: Any) -> tuple[str, str]:
         if not files:
             return "", ""
         try:
@@ -217,7 +217,7 @@ def _report(shop: Workshop) -> Any:
         except SpeechSSLError as error:
             return "", pictures.problem(listing.said(error, shop))
 
-    return report
+    return on_report
 
 
 def _beginning(waveform: Waveform, seconds: float) -> Waveform:
