@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +54,11 @@ class UnitEncoder:
         from speechssl import audio
 
         with local_copy(entry.file) as path:
-            codes, num_samples = self._codes(path)
+            try:
+                codes, num_samples = self._codes(path)
+            except InputError as error:
+                # an encoder that finds too few samples does not know whose they are
+                raise error if Path(path).name in str(error) else InputError(f"{entry.path}: {error}") from error
             rate = audio.info(path).sample_rate
             first = self._spans(path, len(codes))
         rows, durations, starts = self._runs(codes, first)
@@ -143,7 +148,6 @@ def local_copy(file: str) -> Iterator[str]:
         return
     import shutil
     import tempfile
-    from pathlib import Path
 
     try:
         import fsspec

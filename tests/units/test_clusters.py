@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import time
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     # Ray's processes yield to everything else by default, on a busy machine for ever
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    made.lost = made.add_node(num_cpus=2)
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    made.lost = made.add_node(num_cpus=1)
     made.wait_for_nodes()
     ray.init(address=made.address, log_to_driver=False)
     yield made
@@ -32,26 +31,30 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Any:
     made.shutdown()
 
 
+def nodes() -> int:
+    return sum(node["Alive"] for node in ray.nodes())
+
+
 def test_a_lost_node_costs_nothing(
     cluster: Any, recordings: Path, codebook_file: Path, encoder_file: Path, tmp_path: Path
 ) -> None:
     recipe = Recipe(str(codebook_file), str(encoder_file), device="cpu")
-    source = recordings / "list.jsonl"
-    encode([source], recipe, tmp_path / "one", form="parquet", block=7)
-    assert len([node for node in ray.nodes() if node["Alive"]]) == 2
+    # every recording under four names, so that both nodes have work when the first result is back
+    rows = [json.loads(line) for line in (recordings / "list.jsonl").read_text().splitlines()]
+    source = recordings / "four.jsonl"
+    source.write_text("".join(json.dumps({**row, "id": f"{row['path']}-{i}"}) + "\n" for i in range(4) for row in rows))
+    encode([source], recipe, tmp_path / "one", form="parquet", block=20)
+    assert nodes() == 2
 
-    def kill() -> None:
-        time.sleep(4)
-        cluster.remove_node(cluster.lost, allow_graceful=False)
+    def kill(_: str) -> None:
+        if cluster.lost is not None:
+            cluster.remove_node(cluster.lost, allow_graceful=False)
+            cluster.lost = None
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    summary = encode([source], recipe, tmp_path / "two", form="parquet", block=7, through="ray", num_workers=2)
-    killer.join()
-    assert (summary.encoded, summary.failed) == (6, 1)
-    assert len([node for node in ray.nodes() if node["Alive"]]) == 1
-    for name in ("part-00000.parquet", "failed.jsonl", "meta.json"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    # and goes on with the node that is left
-    again = encode([source], recipe, tmp_path / "three", form="parquet", block=2, through="ray", num_workers=1)
-    assert (again.encoded, again.failed) == (6, 1)
+    two = tmp_path / "two"
+    summary = encode([source], recipe, two, form="parquet", block=20, through="ray", num_workers=2, advance=kill)
+    # the second part was made by the node that is left
+    assert nodes() == 1
+    assert (summary.encoded, summary.failed) == (24, 4)
+    for name in ("part-00000.parquet", "part-00001.parquet", "failed.jsonl", "meta.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (two / name).read_bytes()

@@ -16,12 +16,13 @@ import soundfile
 
 from speechssl import encoders
 from speechssl.errors import InputError
-from speechssl.units import formats, load
+from speechssl.units import Settings, fit_encoder, formats, load
 from speechssl.units.checking import check
 from speechssl.units.encoding import encode, plan
 from speechssl.units.manifest import Entry, entries
 from speechssl.units.records import UnitEncoder
 from speechssl.units.runs import expand
+from speechssl.units.syllables import frame_units
 from speechssl.units.workers import Recipe, encoder_of
 
 
@@ -311,6 +312,105 @@ def test_bad_lists_name_the_line(tmp_path: Path) -> None:
         entries([tmp_path / "list.csv"])
     with pytest.raises(InputError, match="matches no file"):
         entries([str(tmp_path / "*.flac")])
+
+
+def test_bad_recordings_are_told_and_cost_nothing_else(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    audio = tmp_path / "audio"
+    audio.mkdir()
+    whole = (recordings / "take6.wav").read_bytes()
+    (audio / "good.wav").write_bytes(whole)
+    (audio / "no_bytes.wav").write_bytes(b"")
+    (audio / "text.flac").write_text("no audio at all")
+    soundfile.write(audio / "no_samples.wav", np.zeros(0, np.float32), 16000)
+    soundfile.write(audio / "too_short.wav", np.zeros(50, np.float32), 16000)
+    soundfile.write(audio / "silent.wav", np.zeros(16000, np.float32), 16000)
+    (audio / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    rows = [{"path": path.name} for path in sorted(audio.iterdir())]
+    (audio / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "out"
+    summary = encode([audio / "list.jsonl"], recipe, out)
+    assert (summary.encoded, summary.failed) == (2, 5)
+    records = {record["id"]: record for record in formats.read_all(out)}
+    assert set(records) == {"good", "silent"}
+    # silence is audio: it has units like everything else, the same ones each time
+    assert records["silent"]["frames"] == 49
+    reasons = {row["id"]: row["reason"] for row in map(json.loads, (out / "failed.jsonl").read_text().splitlines())}
+    assert set(reasons) == {"no_bytes", "text", "no_samples", "too_short", "gone"}
+    assert all(f"{name}." in reason for name, reason in reasons.items()), reasons
+    assert check(out).sound
+    alone = encode([audio / "good.wav"], recipe, tmp_path / "alone")
+    assert alone.encoded == 1
+    assert next(formats.read_all(tmp_path / "alone"))["units"] == records["good"]["units"]
+
+
+def test_silence_and_no_vad_speech_are_told(recipe: Recipe, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16000, np.float32), 16000)
+    summary = encode([tmp_path / "silent.wav"], replace(recipe, speech_only=True), tmp_path / "out")
+    assert (summary.encoded, summary.failed) == (0, 1)
+    assert "holds no speech" in (tmp_path / "out" / "failed.jsonl").read_text()
+
+
+def test_two_recordings_of_one_id_are_refused(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    (tmp_path / "take0.wav").write_bytes((recordings / "take0.wav").read_bytes())
+    with pytest.raises(InputError, match=r"the id 'take0' is taken by .*ids must differ"):
+        encode([recordings / "take0.wav", tmp_path / "take0.wav"], recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+PEAK = """
+import resource, sys
+from speechssl.units.encoding import encode
+from speechssl.units.workers import Recipe
+encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory in other units")
+def test_a_long_file_takes_no_more_memory(recipe: Recipe, tmp_path: Path) -> None:
+    """Samples of 20 minutes are 77 MB, features with all their layers far more; ``benchmarks/units.py`` takes 3 h."""
+    peaks, models = [], f"{recipe.codebook}|{recipe.model}"
+    for minutes in (1, 20):
+        path = tmp_path / f"{minutes}.flac"
+        piece = 0.1 * np.random.default_rng(0).standard_normal(160_000)
+        with soundfile.SoundFile(path, "w", 16000, 1) as file:
+            for _ in range(6 * minutes):
+                file.write(piece)
+        command = [sys.executable, "-c", PEAK, str(path), models, str(tmp_path / f"out{minutes}")]
+        told = subprocess.run(command, check=True, timeout=250, capture_output=True, text=True)
+        peaks.append(int(told.stdout) / 1024)
+        (record,) = formats.read_all(tmp_path / f"out{minutes}")
+        assert record["frames"] == encoders.load(recipe.model).num_frames(16000 * 60 * minutes)
+    assert peaks[1] < peaks[0] + 60
+
+
+@pytest.fixture
+def syllables(encoder_file: Path, recordings: Path, tmp_path: Path) -> Recipe:
+    """A codebook of segments of the small encoder."""
+    encoder = encoders.load(encoder_file)
+    files = [recordings / f"take{number}.wav" for number in (0, 1, 3, 5, 6)]
+    settings = Settings(batches=5, starts=1, passes=3)
+    book = fit_encoder(encoder, files, 6, family="syllable", rate=8.0, settings=settings)
+    return Recipe(str(book.save(tmp_path / "syllables.safetensors")), str(encoder_file), device="cpu")
+
+
+def test_segments_are_encoded_as_units_are(syllables: Recipe, recordings: Path, tmp_path: Path) -> None:
+    book, encoder = load(syllables.codebook), encoders.load(syllables.model)
+    assert book.segmentation is not None
+    summary = encode([recordings / "list.jsonl"], syllables, tmp_path / "out", block=3)
+    assert (summary.encoded, summary.failed) == (6, 1)
+    for record in formats.read_all(tmp_path / "out"):
+        frames = encoder.encode_file(recordings / record["path"]).frames.numpy()
+        ends = book.segmentation.ends(frames)
+        ids = frame_units(frames, ends, book.centroids[0])
+        assert np.array_equal(expand(np.array(record["units"]), np.array(record["durations"])), ids)
+        assert len(record["units"]) <= len(ends)
+    assert check(tmp_path / "out").sound
+    encode([recordings / "list.jsonl"], syllables, tmp_path / "two", block=3, num_workers=2)
+    assert visible(tmp_path / "two") == visible(tmp_path / "out")
 
 
 def test_unknown_options_are_told_before_anything_is_loaded(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
