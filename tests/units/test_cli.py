@@ -69,6 +69,27 @@ def test_from_audio_to_units_and_what_is_said_of_them(
     assert run("check", out, code=2)
 
 
+@pytest.mark.parametrize(
+    ("options", "units"),
+    [(("--kind", "mvq", "--levels", 2), "mvq2x6-"), (("--kind", "syllable", "--rate", 8), "syl6-")],
+)
+def test_other_kinds_of_codebook_are_fitted_encoded_and_reported(
+    recordings: Path, encoder_file: Path, tmp_path: Path, options: tuple[Any, ...], units: str
+) -> None:
+    book, audio = tmp_path / "book.safetensors", [recordings / "take5.wav", recordings / "take6.wav"]
+    common = ("-m", encoder_file, "--device", "cpu", "--json")
+    facts = json.loads(run("fit", *audio, "-o", book, "--k", 6, "--passes", 2, *options, *common))
+    assert units in facts["origin"]
+    run("encode", *audio, "-o", tmp_path / "out", "-c", book, *common)
+    found = json.loads(run("check", tmp_path / "out", "--json"))
+    assert (found["sound"], found["records"]) == (True, 2)
+    card = json.loads(run("report", *audio, "-o", tmp_path / "card", "-c", book, "--stability", 0, *common))
+    assert card["codebook"] == facts["origin"]
+    if "syllable" in options:
+        # segments, not frames; neighbours of one unit are one
+        assert 1 < card["collapsed_per_second"] <= 9
+
+
 def test_import_and_bad_options(tmp_path: Path, recordings: Path, encoder_file: Path, codebook_file: Path) -> None:
     np.save(tmp_path / "c.npy", np.random.default_rng(0).normal(size=(4, 32)))
     told = json.loads(
