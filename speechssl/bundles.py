@@ -57,7 +57,7 @@ def _with_world(name: str, layer: int, licence: str, megabytes: int, source: str
 
 # Sizes are those of the weights files on the hub. Whatever encoders.load takes works too; these are the ones we name.
 _NAMED = (
-    Bundle("tiny", "tiny", licence="MIT", megabytes=0, source="this package"),
+    Bundle("tiny", "tiny", vocoder="tiny", licence="MIT", megabytes=0, source="this package"),
     Bundle(
         "wavlm-large",
         "wavlm-large",

@@ -187,7 +187,8 @@ class VoiceConverter:
         Args:
             source: a file, a waveform, or what ``source`` made of one.
             voice: one voice, or several with weights, whose values (and pitch) are blended.
-            k: neighbours per frame; 4 in kNN-VC. ``shift`` takes 16 or more, ``continuous`` chooses among 16 or more.
+            k: neighbours per frame; 4 in kNN-VC. ``shift`` takes 16 or more where the vocoder does not hear the keys,
+            ``continuous`` chooses among 16 or more.
             converter: ``uniform``, ``distance``, ``continuous``, ``transport``, ``shift``, or ``auto``, which chooses
                 by the length of the reference.
             interpolation: 1 is the voice, 0 the source, in between a blend of both, pitch included.
@@ -207,7 +208,8 @@ class VoiceConverter:
         given = source if isinstance(source, Source) else self.source(source, with_values=needed)
         if needed and given.values is None:
             raise InputError(f"the source was encoded without values, which {name!r} at {interpolation} needs")
-        parts = [convert_frames(given, one, name, k=k, join_weight=join_weight) for one in voices]
+        detail = converters.SHIFT_DETAIL if self.vocoder.key_origin else 1.0
+        parts = [convert_frames(given, one, name, k=k, join_weight=join_weight, detail=detail) for one in voices]
         frames = converters.blend([part for part, _, _ in parts], shares)
         if interpolation < 1 and given.values is not None:
             frames = converters.interpolate(given.values.frames, frames, interpolation)
@@ -242,9 +244,12 @@ class VoiceConverter:
         if converter != "auto":
             return converter, "as asked"
         shortest = min(voice.seconds for voice in voices)
-        # a vocoder that was trained on retrieved frames, as kNN-VC's and our own, speaks their means
-        speaks_means = bool(self.vocoder.key_origin) or not any(voice.has_own_values for voice in voices)
-        return converters.choose(shortest, has_source_values=has_source_values, speaks_means=speaks_means)
+        return converters.choose(
+            shortest,
+            has_source_values=has_source_values,
+            speaks_means=not any(voice.has_own_values for voice in voices),
+            hears_keys=bool(self.vocoder.key_origin),
+        )
 
     def _check_pitch(self, mode: str | float) -> None:
         if mode != "target" and not self.vocoder.needs_f0:
@@ -279,7 +284,13 @@ def check_options(
 
 
 def convert_frames(
-    source: Source, voice: MatchingSet, converter: str, *, k: int = 4, join_weight: float = converters.JOIN_WEIGHT
+    source: Source,
+    voice: MatchingSet,
+    converter: str,
+    *,
+    k: int = 4,
+    join_weight: float = converters.JOIN_WEIGHT,
+    detail: float = 1.0,
 ) -> tuple[Tensor, Trace, Tensor]:
     """Retrieve and combine, without sound.
 
@@ -289,6 +300,7 @@ def convert_frames(
         converter: a name in ``converters.NAMES``.
         k: neighbours per frame.
         join_weight: of ``continuous``.
+        detail: of ``shift``; below 1, only the k nearest frames of the voice are averaged.
     Returns:
         Frames (N, V) float32; what they are made of; and (N,) the cosine of each source frame and the nearest.
     Raises:
@@ -297,6 +309,8 @@ def convert_frames(
     wanted = {"continuous": max(k, converters.CANDIDATES), "shift": max(k, converters.SHIFT_K)}.get(converter, k)
     # a small voice has fewer candidates, but never fewer than the k that was asked for
     neighbours = nearest(source.keys.frames, voice.keys, k=max(k, min(wanted, len(voice))))
+    if converter == "shift":
+        return *_shifted(source, voice, neighbours, k, detail), 1.0 - neighbours.distances[:, 0]
     frames, trace = _combine(source, voice, converter, neighbours, join_weight)
     return frames, trace, 1.0 - neighbours.distances[:, 0]
 
@@ -309,8 +323,6 @@ def _combine(
         own = _own_values(source, converter)
         moved = converters.fit_transport(own, voice.values)(own)
         return moved, Trace(neighbours.indices, uniform.weights * 0.0, neighbours.distances)
-    if converter == "shift":
-        return _shifted(source, voice, neighbours), uniform
     trace = uniform
     if converter == "distance":
         trace = Trace(neighbours.indices, converters.distance_weights(neighbours), neighbours.distances)
@@ -321,7 +333,7 @@ def _combine(
     return converters.weighted_mean(voice.values, trace.indices, trace.weights), trace
 
 
-def _shifted(source: Source, voice: MatchingSet, neighbours: Neighbours) -> Tensor:
+def _shifted(source: Source, voice: MatchingSet, neighbours: Neighbours, k: int, detail: float) -> tuple[Tensor, Trace]:
     import torch
 
     keys, values = source.keys.frames, _own_values(source, "shift")
@@ -331,9 +343,16 @@ def _shifted(source: Source, voice: MatchingSet, neighbours: Neighbours) -> Tens
         own_keys = torch.cat([keys, source.more.keys.to(keys.dtype)])
         own_values = torch.cat([values, source.more.values.to(values.dtype)])
     own = nearest(keys, own_keys, k=min(neighbours.k, len(own_keys)))
-    return converters.shift(
-        values, converters.Surroundings(own_values, own), converters.Surroundings(voice.values, neighbours)
+    count = neighbours.k if detail == 1 else k
+    frames = converters.shift(
+        values,
+        converters.Surroundings(own_values, own),
+        converters.Surroundings(voice.values, neighbours),
+        detail=detail,
+        nearest=count,
     )
+    some = Neighbours(neighbours.indices[:, :count], neighbours.distances[:, :count])
+    return frames, Trace(some.indices, converters.uniform_weights(some), some.distances)
 
 
 def _own_values(source: Source, converter: str) -> Tensor:

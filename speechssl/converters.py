@@ -28,6 +28,7 @@ JOIN_WEIGHT = 1.0  # cosine distance at a join counts as much as that to the sou
 GROUP = 2  # dimensions mapped together; the paper's best
 RIDGE = 1e-6  # of the mean variance; keeps constant dimensions in place
 SHIFT_K = 16  # fewer bring back wrong words, more leave more of the source's voice: recipes/voice_conversion/RESULTS.md
+SHIFT_DETAIL = 0.5  # share of its own detail a frame keeps where the vocoder hears the words from the keys
 SHIFT_LIMIT = 3.0  # spreads of the voice a frame may lie from its surroundings: a burst beside digital silence does not
 SPREAD_RANGE = (0.5, 2.0)  # a spread moves by no more than a factor of two
 
@@ -48,7 +49,7 @@ class Trace:
     distances: Tensor
 
 
-def choose(seconds: float, *, has_source_values: bool, speaks_means: bool) -> tuple[str, str]:
+def choose(seconds: float, *, has_source_values: bool, speaks_means: bool, hears_keys: bool = False) -> tuple[str, str]:
     """The converter ``auto`` stands for, and why.
 
     Args:
@@ -56,7 +57,10 @@ def choose(seconds: float, *, has_source_values: bool, speaks_means: bool) -> tu
         has_source_values: whether the source was encoded with its own values.
         speaks_means: whether the vocoder was trained to speak means of frames, as those of kNN-VC are; one that only
             inverts its analysis, as WORLD, blurs them.
+        hears_keys: whether the vocoder takes the source's keys too, as our own does.
     """
+    if hears_keys:
+        return "uniform", f"{seconds:.0f} s of reference, and a vocoder that hears the words beside the frames"
     if has_source_values and not speaks_means:
         return (
             "shift",
@@ -319,9 +323,10 @@ class Surroundings:
     values: Tensor
     neighbours: Neighbours
 
-    def means(self) -> Tensor:
-        """(N, V) local means."""
-        return weighted_mean(self.values, self.neighbours.indices, uniform_weights(self.neighbours))
+    def means(self, k: int | None = None) -> Tensor:
+        """(N, V) local means, of the first k neighbours or of all."""
+        some = Neighbours(self.neighbours.indices[:, :k], self.neighbours.distances[:, :k])
+        return weighted_mean(self.values, some.indices, uniform_weights(some))
 
     def spread(self) -> Tensor:
         """(V,) float64 standard deviation around the local means, pooled over all frames."""
@@ -334,7 +339,15 @@ class Surroundings:
         return (total / len(indices)).sqrt()
 
 
-def shift(source_values: Tensor, own: Surroundings, voice: Surroundings, *, match_spread: bool = False) -> Tensor:
+def shift(
+    source_values: Tensor,
+    own: Surroundings,
+    voice: Surroundings,
+    *,
+    match_spread: bool = False,
+    detail: float = 1.0,
+    nearest: int | None = None,
+) -> Tensor:
     """Move each frame by the difference of its surroundings: out[t] = T[t] + r * (source_values[t] - S[t]).
 
     T[t] is the mean of the voice's values, S[t] of the source speaker's own, around the key of frame t: the k nearest
@@ -348,6 +361,8 @@ def shift(source_values: Tensor, own: Surroundings, voice: Surroundings, *, matc
         voice: the k nearest frames of the voice.
         match_spread: r, per dimension, is the voice's spread around local means over the source's, held within
             [0.5, 2]; else it is 1.
+        detail: share of what is kept; r is multiplied by it.
+        nearest: T is the mean of only so many of the voice's neighbours; None for all.
     """
     import torch
 
@@ -355,7 +370,7 @@ def shift(source_values: Tensor, own: Surroundings, voice: Surroundings, *, matc
     if match_spread:
         kept *= _spread_ratio(own.spread(), spread).float()
     limit = (SHIFT_LIMIT * spread).float()
-    return torch.clamp(kept, min=-limit, max=limit).add_(voice.means())
+    return torch.clamp(kept, min=-limit, max=limit).mul_(detail).add_(voice.means(nearest))
 
 
 def _spread_ratio(own: Tensor, voice: Tensor) -> Tensor:
