@@ -282,6 +282,17 @@ def test_shift_holds_a_burst_beside_silence_within_the_voice():
     torch.testing.assert_close(got[8:], values[8:])
 
 
+def test_shift_may_keep_less_detail_and_take_fewer_frames_of_the_voice():
+    queries, source_values = random(40, 6), random(40, 5, seed=1)
+    keys, values = random(90, 6, seed=2), random(90, 5, seed=3)
+    own, near = nearest(queries, queries, k=8), nearest(queries, keys, k=8)
+    parts = (source_values, Surroundings(source_values, own), Surroundings(values, near))
+    got = converters.shift(*parts, detail=0.25, nearest=2)
+    whole = converters.shift(*parts).numpy() - values.numpy()[near.indices.numpy()].mean(1)
+    expected = 0.25 * whole + values.numpy()[near.indices.numpy()[:, :2]].mean(1)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
 # ---- auto
 
 
@@ -301,3 +312,11 @@ def test_auto_chooses_by_reference_and_vocoder_and_says_so(seconds, has_source_v
     name, reason = converters.choose(seconds, has_source_values=has_source_values, speaks_means=speaks_means)
     assert name == chosen
     assert f"{seconds} s of reference" in reason
+
+
+@pytest.mark.parametrize("seconds", [5, 300])
+def test_auto_is_uniform_where_the_vocoder_hears_the_words(seconds):
+    for known in (True, False):
+        name, reason = converters.choose(seconds, has_source_values=known, speaks_means=False, hears_keys=True)
+        assert name == "uniform"
+        assert "hears the words" in reason
