@@ -50,13 +50,13 @@ def rows_of(manifest: Path, corpus: str, split: str) -> list[dict[str, str]]:
     return [{**row, "path": str((manifest.parent / row["path"]).resolve())} for row in rows]
 
 
-def make_targets(manifest: Path) -> dict[str, tuple[list[str], list[str]]]:
-    """For each LibriSpeech dev speaker the recordings of the voice, and three others for the judges."""
+def make_targets(manifest: Path, count: int) -> dict[str, tuple[list[str], list[str]]]:
+    """For each of the first LibriSpeech dev speakers the recordings of the voice, and three others for the judges."""
     by_speaker = defaultdict(list)
     for row in rows_of(manifest, "librispeech", "dev"):
         by_speaker[row["speaker"]].append(row)
     targets = {}
-    for speaker, rows in sorted(by_speaker.items()):
+    for speaker, rows in sorted(by_speaker.items())[:count]:
         kept, seconds = [], 0.0
         rows = sorted(rows, key=lambda row: -float(row["seconds"]))
         for row in rows[3:]:
@@ -136,7 +136,7 @@ def judged(judge: Path, items: list[dict[str, Any]], only: str, folder: Path) ->
 
 def words(args: argparse.Namespace, made: Synthesizer, voices: dict[str, Any]) -> dict[str, Any]:
     """Word errors, speaker and quality, against the real recordings of the same sentences."""
-    targets = make_targets(args.manifest)
+    targets = make_targets(args.manifest, args.targets)
     names = sorted(targets)
     rows = sentences(args.manifest, args.corpus, args.sentences)
     own = [row["path"] for row in rows_of(args.manifest, args.corpus, "dev")[:6]]
@@ -156,24 +156,30 @@ def words(args: argparse.Namespace, made: Synthesizer, voices: dict[str, Any]) -
 
 def morph(args: argparse.Namespace, made: Synthesizer, voices: dict[str, Any]) -> dict[str, Any]:
     """Similarity to target and to the training speaker at five interpolations."""
-    targets = make_targets(args.manifest)
+    targets = make_targets(args.manifest, args.targets)
     names = sorted(targets)
     rows = sentences(args.manifest, args.corpus, args.morph_sentences)
     own = [row["path"] for row in rows_of(args.manifest, args.corpus, "dev")[:6]]
-    result = {}
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        jobs = [
-            {
-                "id": f"m{i:03}", "text": row["text"], "target": names[i % len(names)], "interpolation": share,
-                "source": row["path"], "target_refs": targets[names[i % len(names)]][1], "source_refs": own,
-            }
-            for i, row in enumerate(rows)
-        ]  # fmt: skip
-        folder = args.output / f"morph-{share}"
-        speak_all(made, voices, jobs, folder)
-        scores = judged(args.judge, jobs, "speaker", folder)
-        result[str(share)] = {name: scores[name] for name in ("ge2e_tgt", "ge2e_srcref", "dvec_tgt", "dvec_srcref")}
-    return result
+    shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+    jobs = [
+        {
+            "id": f"m{i:03}-{share}", "text": row["text"], "target": names[i % len(names)], "interpolation": share,
+            "source": row["path"], "target_refs": targets[names[i % len(names)]][1], "source_refs": own,
+        }
+        for share in shares
+        for i, row in enumerate(rows)
+    ]  # fmt: skip
+    speak_all(made, voices, jobs, args.output / "morph")
+    judged(args.judge, jobs, "speaker", args.output / "morph")
+    scores = [json.loads(line) for line in (args.output / "morph" / "scored.jsonl").read_text().splitlines()]
+    metrics = ("ge2e_tgt", "ge2e_srcref", "dvec_tgt", "dvec_srcref")
+    return {
+        str(share): {
+            name: round(float(np.mean([one[name] for one in scores if one["id"].endswith(f"-{share}")])), 3)
+            for name in metrics
+        }
+        for share in shares
+    }
 
 
 def hard(args: argparse.Namespace, made: Synthesizer, voices: dict[str, Any]) -> dict[str, Any]:
@@ -271,6 +277,7 @@ def main() -> None:
     parser.add_argument("--corpus", default="rhasspy_kathleen")
     parser.add_argument("--only", default="words,hard,morph,speed")
     parser.add_argument("--judges", default="speaker,sphinx,quality")
+    parser.add_argument("--targets", type=int, default=6, help="voices, of six")
     parser.add_argument("--sentences", type=int, default=50)
     parser.add_argument("--morph-sentences", type=int, default=12)
     parser.add_argument("--hard-sentences", type=int, default=200)
@@ -281,7 +288,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     made = load_synthesizer(args.synthesizer, system=load_bundle(vocoder=args.vocoder))
     args.output.mkdir(parents=True, exist_ok=True)
-    voices = {name: made.system.matching_set(kept) for name, (kept, _) in make_targets(args.manifest).items()}
+    voices = {
+        name: made.system.matching_set(kept) for name, (kept, _) in make_targets(args.manifest, args.targets).items()
+    }
     parts = {"words": words, "hard": hard, "morph": morph, "speed": speed}
     for name in args.only.split(","):
         result = parts[name](args, made, voices)
