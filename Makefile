@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo app test check format bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -21,6 +21,9 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/.installed  ## convert a bundled recording to another bundled voice; offline after the installation
 	$(BIN)/speechssl demo --output demo
+
+app: $(VENV)/.installed  ## open the front end in the browser; offline after the installation
+	$(BIN)/speechssl app --browser
 
 test: $(VENV)/.installed-dev  ## run the tests
 	$(BIN)/python -m pytest

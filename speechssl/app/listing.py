@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -275,9 +276,10 @@ def _named(utterance: verification.Utterance, path: Path) -> verification.Uttera
 def said(error: SpeechSSLError, shop: Workshop) -> str:
     """What went wrong, without paths of this machine."""
     text = str(error)
-    for place in (str(shop.folder), str(shop.library().folder)):
-        text = text.replace(f"{place}/", "").replace(place, "here")
-    return text
+    for place in (shop.folder, shop.library().folder):
+        # folders below have names that mean nothing to a person
+        text = re.sub(rf"(?i){re.escape(str(place))}(/[0-9a-f]{{16,}}|/gradio|/users)*(/|\b)", "", text)
+    return text or "something went wrong"
 
 
 __all__ = [

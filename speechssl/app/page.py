@@ -13,7 +13,7 @@ from speechssl.app.workshop import Settings, Workshop
 
 TITLE = "speechssl"
 CSS = """
-.gradio-container {max-width: 1180px !important; margin: 0 auto !important}
+.gradio-container {width: 100% !important; max-width: 1180px !important; margin: 0 auto !important}
 .masthead {display:flex; flex-wrap:wrap; align-items:baseline; gap:.2rem .8rem; padding:.6rem .1rem .1rem}
 .masthead h1 {font-size:1.5rem; margin:0; letter-spacing:-.01em}
 .masthead p {margin:0; opacity:.75}

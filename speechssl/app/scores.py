@@ -14,7 +14,7 @@ from speechssl.app.workshop import Refused, Tell, Workshop, field
 from speechssl.errors import InputError
 
 KNOWN = Path(__file__).parent / "scores.json"
-SOURCE = "LibriSpeech dev-clean and dev-other, trials of the speaker recipe"
+SOURCE = "6 s of six LibriSpeech readers nothing was trained on"
 
 
 @functools.cache

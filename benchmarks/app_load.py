@@ -1,0 +1,113 @@
+"""Twenty clients at once: no error, bounded memory, and how long they wait.
+
+    python benchmarks/app_load.py [--clients 20] [--rounds 3]
+
+Starts the service as a process of its own, lets every client convert a 5-second recording of its own to a bundled
+voice, several times, and prints waits, errors and the memory of the service.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import torch
+from gradio_client import Client, handle_file
+
+import speechssl
+from speechssl import audio
+from speechssl.signals import Waveform
+
+VOICES = ("ada", "beth", "cleo", "dan", "eric", "finn")
+
+
+def start(folder: Path) -> tuple[subprocess.Popen[str], str]:
+    environment = {
+        **os.environ,
+        "SPEECHSSL_VOICES": str(folder / "voices"),
+        "SPEECHSSL_KEY": str(folder / "key.pem"),
+        "SPEECHSSL_SPEAKERS": str(folder / "speakers.sqlite"),
+        "TMPDIR": str(folder),
+    }
+    code = "from speechssl.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "app", "--port", "0", "--no-watermark"],
+        stdout=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    assert process.stdout is not None
+    address = process.stdout.readline().split()[-1]
+    while True:
+        try:
+            urllib.request.urlopen(f"{address}/health", timeout=5)
+            return process, address
+        except OSError:
+            time.sleep(0.2)
+
+
+def source(folder: Path, number: int) -> Path:
+    """A recording no other client has: nothing is remembered."""
+    whole = audio.read(speechssl.clip(VOICES[number % 6]).path)
+    begin = number // 6 * 3 * whole.sample_rate
+    path = folder / f"{number}.wav"
+    audio.write(path, Waveform(whole.samples[begin : begin + 5 * whole.sample_rate].clone(), whole.sample_rate))
+    return path
+
+
+def memory(pid: int, what: str) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith(what))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    waits: list[float] = []
+    errors: list[str] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        process, address = start(folder)
+        first = Client(address, verbose=False, download_files=str(folder))
+        first.predict(handle_file(str(source(folder, 0))), None, "eric", api_name="/convert")
+        before = memory(process.pid, "VmRSS")
+
+        def work(number: int) -> None:
+            client = Client(address, verbose=False, download_files=str(folder))
+            given = handle_file(str(source(folder, number)))
+            for turn in range(args.rounds):
+                begun = time.perf_counter()
+                try:
+                    client.predict(given, None, VOICES[(number + turn + 1) % 6], api_name="/convert")
+                except Exception as error:  # whatever it is, it is counted
+                    errors.append(f"{type(error).__name__}: {error}")
+                waits.append(time.perf_counter() - begun)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(args.clients)]
+        begun = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        spent = time.perf_counter() - begun
+        after, peak = memory(process.pid, "VmRSS"), memory(process.pid, "VmHWM")
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    p50, p95 = (float(torch.tensor(waits).quantile(q)) for q in (0.5, 0.95))
+    print(f"{args.clients} clients, {len(waits)} conversions of 5 s in {spent:.0f} s, {os.cpu_count()} cores")
+    print(f"errors {len(errors)}; wait p50 {p50:.1f} s, p95 {p95:.1f} s, longest {max(waits):.1f} s")
+    print(f"memory of the service: {before} MB after the first conversion, {after} MB after all, peak {peak} MB")
+    for error in errors[:3]:
+        print(error)
+
+
+if __name__ == "__main__":
+    main()
