@@ -73,12 +73,13 @@ def probability(llr: float, prior: float) -> float:
 
 
 def fit_logistic(
-    scores: ArrayLike, is_target: ArrayLike, *, ridge: float = 1e-4, prior: float = 0.5
+    scores: ArrayLike, is_target: ArrayLike, *, ridge: float | None = None, prior: float = 0.5
 ) -> tuple[float, float]:
     """Scale and offset that minimise the cost of the ratios in bits at one prior, by Newton's method.
 
     Args:
-        ridge: on the scale of standardised scores; keeps it finite where the scores separate without error.
+        ridge: on the scale of standardised scores; keeps it finite where the scores separate without error. None: a
+            hundredth of the weight of one trial of the rarer kind, so that many trials speak for themselves.
         prior: at which the ratios shall serve best; 0.5 minimises Cllr. A small one looks closely at the high scores of
             different speakers, where false alarms come from.
     Raises:
@@ -87,7 +88,9 @@ def fit_logistic(
     """
     metrics.roc(scores, is_target)
     values, labels = np.asarray(scores, np.float64), np.asarray(is_target).astype(bool)
-    return _fit_weighted(values, labels / labels.sum(), ~labels / (~labels).sum(), ridge, prior)
+    targets, others = int(labels.sum()), int((~labels).sum())
+    ridge = 0.01 / min(targets, others) if ridge is None else ridge
+    return _fit_weighted(values, labels / targets, ~labels / others, ridge, prior)
 
 
 def _fit_weighted(values: Floats, target: Floats, nontarget: Floats, ridge: float, prior: float) -> tuple[float, float]:
@@ -222,7 +225,9 @@ def _even_threshold(curve: metrics.Roc, prior: float) -> float:
     keep = total > 0
     shares = target[keep] / target.sum(), nontarget[keep] / nontarget.sum()
     try:
-        scale, offset = _fit_weighted(sums[keep] / total[keep], *shares, 1e-4, prior)
+        scale, offset = _fit_weighted(
+            sums[keep] / total[keep], *shares, 0.01 / min(target.sum(), nontarget.sum()), prior
+        )
     except InputError:
         # speakers drawn by whom the scores say nothing: nobody is accepted
         return float(np.nextafter(curve.thresholds[-2], np.inf))
