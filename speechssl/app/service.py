@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import os
 import threading
 import time
@@ -86,6 +87,8 @@ class Server(uvicorn.Server):
         running = self.shop.running
         finished = self.shop.drain(GRACE)
         print(f"closing: {running} running jobs {'finished' if finished else f'were cut off after {GRACE:.0f} s'}")
+        # open pages hold connections that never end; cutting them is no error
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self.should_exit = True
 
 
@@ -108,8 +111,6 @@ def serve(
     Raises:
         InputError: a public address without a password, or no free port.
     """
-    import logging
-
     check_address(host, auth)
     shop = Workshop(settings)
     try:

@@ -66,7 +66,7 @@ def address(shop: object) -> Iterator[str]:
         port = probe.getsockname()[1]
     application = service.make(shop)  # type: ignore[arg-type]
     server = uvicorn.Server(
-        uvicorn.Config(application, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1)
+        uvicorn.Config(application, host="127.0.0.1", port=port, log_level="critical", timeout_graceful_shutdown=1)
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
