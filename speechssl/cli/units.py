@@ -277,7 +277,9 @@ def decode(
 
 @app.command("import")
 def import_(
-    path: Annotated[str, typer.Argument(metavar="FILE", help=".npy, .npz or .safetensors with centroids.")],
+    path: Annotated[
+        str, typer.Argument(metavar="FILE", help=".npy, .npz or .safetensors with centroids; or its address: hf://...")
+    ],
     output: File,
     features: Annotated[
         str, typer.Option("--features", metavar="ORIGIN", help="What it was fitted on: hubert-base/6.")

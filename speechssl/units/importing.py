@@ -9,6 +9,7 @@ import numpy as np
 
 from speechssl.errors import CheckpointError, InputError
 from speechssl.units.codebook import Codebook
+from speechssl.units.records import local_copy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def import_codebook(
     """A codebook of ours from published centroids.
 
     Args:
-        path: see ``read_centroids``.
+        path: see ``read_centroids``; or an address, such as ``hf://OWNER/NAME/centroids.safetensors`` on the hub.
         features: origin of the features it was fitted on, e.g. ``"hubert-base/6"``; the file does not say.
         frame_rate: Hz of these features.
         family: ``kmeans`` or ``rvq``; by the number of levels if empty.
@@ -66,9 +67,10 @@ def import_codebook(
         licence: of the centroids.
     Raises:
         CheckpointError: as ``read_centroids``.
-        InputError: as ``read_centroids``; or NaN.
+        InputError: as ``read_centroids``; NaN; or an address that cannot be read.
     """
-    centroids = read_centroids(path, key)
+    with local_copy(str(path)) as file:
+        centroids = read_centroids(file, key)
     chosen = family or ("kmeans" if len(centroids) == 1 else "rvq")
     facts = {"imported": Path(path).name, "licence": licence}
     return Codebook(centroids, features, frame_rate, chosen, facts=facts)

@@ -76,7 +76,8 @@ class Search:
         self._shape = (levels, k)
 
     def _whole(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.rint(values / np.float64(self._step)).clip(-self._largest, self._largest)
+        whole: NDArray[np.float64] = np.rint(values / np.float64(self._step)).clip(-self._largest, self._largest)
+        return whole
 
     def refine(self, frames: Frames, codes: Codes, sweeps: int = SWEEPS) -> Codes:
         """Better codes (N, Q) for frames (N, D); no sweep makes the squared error worse, beyond the rounding."""
@@ -136,7 +137,8 @@ class Search:
         """(N, A, B) inner products of changes from a to each of (N, A) with changes from b to each of (N, B)."""
         gram = self._gram
         both: NDArray[np.float64] = gram[to_a[:, :, None], to_b[:, None, :]] - gram[a[:, None], to_b][:, None, :]
-        return both - gram[to_a, b[:, None]][:, :, None] + gram[a, b][:, None, None]
+        both = both - gram[to_a, b[:, None]][:, :, None] + gram[a, b][:, None, None]
+        return both
 
 
 def total(centroids: Frames, codes: Codes) -> Frames:

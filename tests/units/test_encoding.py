@@ -352,6 +352,17 @@ def test_silence_and_no_vad_speech_are_told(recipe: Recipe, tmp_path: Path) -> N
     assert "holds no speech" in (tmp_path / "out" / "failed.jsonl").read_text()
 
 
+def test_addresses_are_read_as_files_are(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    given = [f"file://{recordings}/{name}.wav" for name in ("take0", "nowhere")]
+    summary = encode(given, recipe, tmp_path / "out")
+    assert (summary.encoded, summary.failed) == (1, 1)
+    (record,) = formats.read_all(tmp_path / "out")
+    assert record["path"] == given[0]
+    encode([recordings / "take0.wav"], recipe, tmp_path / "file")
+    assert record["units"] == next(formats.read_all(tmp_path / "file"))["units"]
+    assert "nowhere.wav" in (tmp_path / "out" / "failed.jsonl").read_text()
+
+
 def test_two_recordings_of_one_id_are_refused(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
     (tmp_path / "take0.wav").write_bytes((recordings / "take0.wav").read_bytes())
     with pytest.raises(InputError, match=r"the id 'take0' is taken by .*ids must differ"):

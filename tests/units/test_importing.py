@@ -54,3 +54,13 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
         read_centroids(tmp_path / "flat.npy")
     with pytest.raises(CheckpointError, match="does not exist"):
         read_centroids(tmp_path / "none.npy")
+
+
+def test_an_address_is_fetched(tmp_path: Path) -> None:
+    centroids = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    np.savez(tmp_path / "c.npz", centroids=centroids)
+    book = import_codebook(f"file://{tmp_path}/c.npz", features="x/1")
+    assert np.array_equal(book.centroids[0], centroids)
+    assert book.facts["imported"] == "c.npz"
+    with pytest.raises(InputError, match=r"gone\.npz"):
+        import_codebook(f"file://{tmp_path}/gone.npz", features="x/1")
