@@ -16,12 +16,13 @@ import json
 import os
 import shutil
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechssl import __version__, checkpoints
+from speechssl import checkpoints
 from speechssl.consent import now
 from speechssl.errors import CheckpointError, InputError
 
@@ -106,7 +107,9 @@ def issue(path: str | Path, facts: dict[str, Any], signer: Signer, *, embed: boo
         CheckpointError: the place cannot be written to.
     """
     path = Path(path)
-    head = {"format": FORMAT, "speechssl": __version__, "created": now()}
+    # the package itself is above this module
+    version = sys.modules["speechssl"].__version__
+    head = {"format": FORMAT, "speechssl": version, "created": now()}
     receipt = signer.sign({**facts, **head, "output": {"name": path.name, **sound(path)}})
     if embed:
         _embed(path, json.dumps(receipt, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False))

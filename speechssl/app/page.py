@@ -32,7 +32,7 @@ CSS = """
 .small {font-size:.86rem; opacity:.8; margin:.3rem .6rem}
 .picture {margin:.2rem 0 .1rem} .picture svg {width:100%; height:auto; display:block}
 .picture figcaption {font-size:.88rem; font-weight:600; margin-bottom:.2rem}
-.pictures {display:grid; grid-template-columns:repeat(auto-fit,minmax(170px,1fr)); gap:.6rem}
+.pictures {display:grid; grid-template-columns:repeat(auto-fit,minmax(140px,1fr)); gap:.6rem}
 .legend {display:flex; flex-wrap:wrap; gap:.15rem .9rem; font-size:.82rem; opacity:.85}
 .legend i {display:inline-block; width:.7rem; height:.7rem; border-radius:2px; margin-right:.35rem}
 .scale {position:relative; height:8px; border-radius:4px; margin:.6rem 0 .3rem;
