@@ -204,6 +204,30 @@ def test_two_speakers_are_suspected_where_parts_of_a_recording_differ(model: Pat
     assert verification.two_speaker_llr(Waveform(one[: 5 * 16000], 16000), Pitch(), measure) is None
 
 
+def test_verification_of_files_follows_the_model_the_database_and_the_prior(tmp_path: Path, model: Path) -> None:
+    import speechssl
+
+    one, two = CLIPS / "ada_reference.opus", CLIPS / "ada_sentence.opus"
+    found = speechssl.verify(one, two, model=model, threshold=-1)
+    utterance = speechssl.embed(two, model)
+    assert found.origin == utterance.embedding.origin == speechssl.load_embedder(model).origin
+    assert found.accepted is True
+    cohort = speechssl.load_embedder(model).cohort
+    enrolled = [speechssl.embed(path, model).embedding for path in (one, two)]
+    several = speechssl.verify([one, two], two, model=speechssl.load_embedder(model))
+    assert several.score == pytest.approx(verification.score(enrolled, utterance.embedding, cohort=cohort))
+    with speechssl.SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        database.set_calibration(calibration(found.origin))
+        decided = speechssl.verify(one, two, model=model, database=database, prior=0.5)
+    assert decided.llr == pytest.approx(10 * decided.score - 5)
+    assert decided.accepted is (decided.score >= 0.5)
+
+
+def test_evaluation_scores_decide_nothing_in_use() -> None:
+    with pytest.raises(InputError, match="plda scores"):
+        verification.verify([utterance(1, 0)], utterance(1, 0), calibration=calibration("m@1", scoring="plda"))
+
+
 # -- evaluation
 
 
@@ -224,6 +248,16 @@ def test_embeddings_do_not_depend_on_workers_or_the_cache(folder: Path, model: P
     files[0].write_bytes(files[0].read_bytes()[:40])
     repaired = evaluation.embed_files(names, folder, embedder, cache=tmp_path)
     assert all(np.array_equal(plain[name], repaired[name]) for name in names)
+
+
+def test_cosines_of_many_and_of_few_trials_are_the_same() -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(40, 6))
+    first, second = rng.integers(0, 40, (2, 500))
+    many = evaluation.cosines(matrix, first, second)  # through all pairs
+    few = np.concatenate([evaluation.cosines(matrix, first[i : i + 50], second[i : i + 50]) for i in range(0, 500, 50)])
+    assert np.allclose(many, (matrix[first] * matrix[second]).sum(1), atol=1e-12)
+    assert np.allclose(many, few, atol=1e-12)
 
 
 def test_report_counts_errors_by_speaker() -> None:
