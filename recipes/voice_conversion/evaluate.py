@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--judge", type=Path, default=None)
-    parser.add_argument("--only", default="speaker,asr,phone,quality,prosody")
+    parser.add_argument("--only", default="speaker,asr,phone,quality,prosody,copy")
     parser.add_argument("--pictures", type=int, default=0, help="spectrograms of so many conversions")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
@@ -121,7 +121,9 @@ def main() -> None:
         made = convert_all(system, pairs, folder, models)
         results[system] = {"speed": made["speed"]}
         if args.judge:
-            results[system] |= judge.run(args.judge, pairs, made["outputs"], folder, only=args.only)
+            results[system] |= judge.run(
+                args.judge, pairs, made["outputs"], folder, only=args.only, copies=system.startswith("copy")
+            )
         written[system] = made["outputs"]
         (args.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     for pair in pairs[: args.pictures]:

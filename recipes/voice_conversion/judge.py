@@ -19,16 +19,24 @@ METRICS = {
     "phone errors, hama": ("hama_per", 100, "%"),
     "DNSMOS overall": ("ovrl", 1, ""),
     "DistillMOS": ("distillmos", 1, ""),
+    "STOI": ("stoi", 1, ""),
     "F0 correlation": ("f0_corr", 1, ""),
 }
 
 
-def run(judge: Path, pairs: list[Pair], outputs: dict[str, Path], folder: Path, *, only: str) -> dict[str, Any]:
-    """Scores of the judges in ``judge``, a folder set up by its own ``setup.sh``; items and scores go to ``folder``."""
+def run(
+    judge: Path, pairs: list[Pair], outputs: dict[str, Path], folder: Path, *, only: str, copies: bool = False
+) -> dict[str, Any]:
+    """Scores of the judges in ``judge``, a folder set up by its own ``setup.sh``; items and scores go to ``folder``.
+
+    ``copies``: the outputs say what the sources say in the same voice, so that both can be compared sample by sample.
+    """
+    if not copies:
+        only = ",".join(name for name in only.split(",") if name != "copy")
     items = folder / "items.jsonl"
     with items.open("w") as file:
         for pair in pairs:
-            file.write(json.dumps(_item(pair, outputs[pair.name])) + "\n")
+            file.write(json.dumps(_item(pair, outputs[pair.name], copies)) + "\n")
     python = judge / "venv" / "bin" / "python"
     command = [
         str(python),
@@ -72,7 +80,7 @@ def _cell(values: list[float] | None, scale: float, unit: str) -> str:
     return f"{shown[0]}{unit}" + (f" [{shown[1]}, {shown[2]}]" if len(shown) == 3 else "")
 
 
-def _item(pair: Pair, converted: Path) -> dict[str, Any]:
+def _item(pair: Pair, converted: Path, copied: bool) -> dict[str, Any]:
     item: dict[str, Any] = {
         "id": pair.name,
         "converted": str(converted.resolve()),
@@ -81,6 +89,8 @@ def _item(pair: Pair, converted: Path) -> dict[str, Any]:
         "target_refs": [str(path.resolve()) for path in pair.target_refs],
         "source_refs": [str(path.resolve()) for path in pair.source_refs],
     }
+    if copied:
+        item["reference"] = item["source"]
     return item | ({"text": pair.source.text} if pair.source.text else {})
 
 
