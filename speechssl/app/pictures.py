@@ -171,7 +171,8 @@ def histogram(same: Sequence[float], other: Sequence[float], decision: Decision,
             )
 
     def at(value: float) -> float:
-        return left + (min(max(value, edges[0]), edges[-1]) - edges[0]) / (edges[-1] - edges[0]) * (width - 2 * left)
+        first, last = float(edges[0]), float(edges[-1])
+        return left + (min(max(value, first), last) - first) / (last - first) * (width - 2 * left)
 
     if decision.threshold is not None:
         parts.append(_upright(at(decision.threshold), top, height, "4 3"))

@@ -39,7 +39,6 @@ def make(shop: Workshop, *, auth: Sequence[tuple[str, str]] = ()) -> fastapi.Fas
 
     application = fastapi.FastAPI(title="speechssl", version=__version__, docs_url=None, redoc_url=None)
 
-    @application.get("/health")
     def health() -> dict[str, Any]:
         return {
             "status": "closing" if shop.draining else "ok",
@@ -50,6 +49,7 @@ def make(shop: Workshop, *, auth: Sequence[tuple[str, str]] = ()) -> fastapi.Fas
             "seconds_up": round(time.time() - shop.started),
         }
 
+    application.add_api_route("/health", health)
     blocks = page.build(shop)
     # a page that is mounted, not launched, would take any path of this machine for an upload
     blocks.has_launched = blocks.is_running = True
@@ -70,7 +70,7 @@ def make(shop: Workshop, *, auth: Sequence[tuple[str, str]] = ()) -> fastapi.Fas
     )
 
 
-class Server(uvicorn.Server):
+class Server(uvicorn.Server):  # type: ignore[misc]
     """A server that lets jobs end before it does."""
 
     shop: Workshop

@@ -90,7 +90,7 @@ def say(
             voice = converting.voices_of(shop, session, system, target, "tiny")[0][0]
         parts = []
         with field("text"):
-            options = {"speed": speed, "interpolation": interpolation, "seed": seed}
+            options: dict[str, Any] = {"speed": speed, "interpolation": interpolation, "seed": seed}
             for part in synthesizer.stream(text, voice, **options):
                 parts.append(part)
                 step(min(0.2 + 0.03 * len(parts), 0.85), f"sentence {len(parts)}")

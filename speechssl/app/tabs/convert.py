@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -152,7 +153,8 @@ def rows_of(session: Session) -> list[list[Any]]:
     rows = []
     for one in reversed(session.results):
         similarity = one.get("similarity") or {}
-        passes = {True: "yes", False: "no"}.get(similarity.get("accepted"), "–")  # type: ignore[call-overload]
+        accepted = similarity.get("accepted")
+        passes = "–" if accepted is None else "yes" if accepted else "no"
         rows.append([one["made"][:19].replace("T", " "), one["what"], one["label"], one["seconds"], passes])
     return rows
 
@@ -160,7 +162,7 @@ def rows_of(session: Session) -> list[list[Any]]:
 def files_of(session: Session) -> list[str]:
     """Everything made in this session that is still there: recordings and receipts."""
     found = [path for one in session.results for path in (str(one["path"]), f"{one['path']}.receipt.json")]
-    return [path for path in found if path and parts.Path(path).is_file()]
+    return [path for path in found if Path(path).is_file()]
 
 
 def _options(shop: Workshop) -> tuple[list[Any], Any]:
