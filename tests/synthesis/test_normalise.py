@@ -91,6 +91,21 @@ def test_other_scripts_and_symbols_are_said(written: str, said: str) -> None:
     assert read(written) == said
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("1.024 Häuser", "eintausendvierundzwanzig häuser"),
+        ("3,50 €", "drei euro fünfzig"),
+        ("um 16:30 Uhr", "um sechzehn uhr dreißig"),
+        ("50 % z. B.", "fünfzig prozent zum beispiel"),
+        ("-2,5", "minus zwei komma fünf"),
+        ("XQ", "ix ku"),
+    ],
+)
+def test_german(written: str, said: str) -> None:
+    assert read(written, "de-de") == said
+
+
 def test_sentences_end_where_they_end() -> None:
     text = 'Dr. Who? "Yes!" he said. 3.14 is pi\n\nnew paragraph... and more... More'
     ends = [sentence[-1].word + sentence[-1].after for sentence in normalise.sentences(text)]
