@@ -123,7 +123,8 @@ def _evidence(total: Floats, count: int, between: Floats) -> Floats:
 
 def _unit(vectors: Floats) -> Floats:
     found: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return found * float(vectors.shape[-1]) ** 0.5
+    scaled: Floats = found * float(vectors.shape[-1]) ** 0.5
+    return scaled
 
 
 def _shrunk(covariance: Floats, share: float) -> Floats:

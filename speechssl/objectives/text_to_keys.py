@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,7 +28,8 @@ class TextToKeysLoss(nn.Module):
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Of a batch: ``symbols``, ``stresses``, ``durations``, ``borders`` (B, L); ``keys`` (B, T, D) as encoded;
         ``pitch`` (B, T, 2), log-F0 and voiced fraction; tokens of padding last -1 frame."""
-        network = self.network
+        # a network has more than PyTorch's stubs know of a module
+        network: Any = self.network
         there = batch["durations"] >= 0
         durations = batch["durations"].clamp(min=0)
         hidden, lengths = network.encode(batch["symbols"], batch["stresses"], there)

@@ -131,7 +131,8 @@ class Stack(nn.Module):
         present = mask[..., None].to(x.dtype)
         for layer in self.layers:
             x = x + layer(x * present)
-        return self.norm(x)
+        normal: Tensor = self.norm(x)
+        return normal
 
 
 class Block(nn.Module):
@@ -150,7 +151,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mixed = self.norm(self.along(x.transpose(1, 2)).transpose(1, 2))
-        return self.dropout(self.narrow(F.gelu(self.wide(mixed))))
+        added: Tensor = self.dropout(self.narrow(F.gelu(self.wide(mixed))))
+        return added
 
 
 def repeat_index(durations: Tensor) -> tuple[Tensor, Tensor]:
