@@ -12,10 +12,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from speechssl import audio, bundles, vocoders
+from speechssl import audio, bundles, embedders, encoders, vocoders
 from speechssl.errors import InputError
+from speechssl.objectives import impersonation
+from speechssl.objectives.impersonation import Impersonation
 from speechssl.objectives.resynthesis import Resynthesis, Spectrum
+from speechssl.signals import Waveform
 
 RECIPE = "vocoder"
 Recipe = Callable[[str], ModuleType]
@@ -24,8 +28,6 @@ Recipe = Callable[[str], ModuleType]
 @pytest.fixture(scope="module")
 def cache(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory, encoder_file: Path) -> Path:
     """A cache of three recordings of one voice and one of another, with the small encoder."""
-    from speechssl.signals import Waveform
-
     folder = tmp_path_factory.mktemp("vocoder")
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -129,3 +131,58 @@ def test_a_tone_lies_in_its_band() -> None:
     assert int(linear[0, 50].argmax()) == 32
     assert float(linear[0, 50, 32]) == pytest.approx(0.5, rel=0.01)
     assert int(mel[0, 50].argmax()) == int(spectrum.bands[32].argmax())
+
+
+@pytest.fixture(scope="module")
+def listeners(recipe: Recipe) -> Impersonation:
+    train = recipe("train")
+    heard: Impersonation = train.listeners(train.parse(["cache", "--run", "unused", "--conversions", "1"]))
+    return heard
+
+
+def spoken(voice: str) -> torch.Tensor:
+    return audio.read_mono(bundles.clip(voice).path, 16_000).samples[None, 16_000:56_000]
+
+
+def test_listeners_hear_what_encoder_and_embedder_hear(listeners: Impersonation) -> None:
+    waveform = Waveform(spoken("ada")[0], 16_000)
+    keys = encoders.load("tiny", device="cpu").encode(waveform).frames
+    with torch.no_grad():
+        ours = listeners.keys(impersonation.log_mel(waveform.samples[None]))[0]
+    assert torch.cosine_similarity(ours, keys[: len(ours)]).min() > 0.98
+    embedding = embedders.load("tiny", device="cpu").embed(waveform)
+    assert float(listeners.embed_samples(waveform.samples[None])[0] @ embedding.vector) > 0.999
+
+
+def test_voice_and_words_are_told_apart(listeners: Impersonation) -> None:
+    ada, eric = spoken("ada"), spoken("eric")
+    losses = [listeners.losses(ada, ada, listeners.embed_samples(wanted)) for wanted in (ada, eric)]
+    assert float(losses[0]["voice"]) < 0.1 < 0.3 < float(losses[1]["voice"])
+    assert float(losses[0]["words"]) < 0.05 < 0.3 < float(listeners.losses(ada, eric, losses[0]["voice"])["words"])
+    moved = ada.clone().requires_grad_()
+    sum(listeners.losses(moved, ada, listeners.embed_samples(eric)).values()).backward()
+    assert moved.grad is not None
+    assert float(moved.grad.abs().max()) > 0
+
+
+def test_conversions_are_made_of_the_target(recipe: Recipe, cache: Path, listeners: Impersonation) -> None:
+    batches = recipe("batches")
+    index = json.loads((cache / "index.json").read_text())
+    arrays = {name: np.load(cache / f"{name}.npy") for name in ("samples", "f0", "keys", "values")}
+    source, target = index[0], index[3]
+    crop = batches.Conversions(index, arrays, 60)(source, target, np.random.default_rng(0), listeners.embed_samples)
+    own = arrays["values"][target["keys_at"] :].astype(np.float32)
+    # the first of each frame's numbers is its level, which is drawn
+    rows = crop["converted_values"].reshape(60, 4, -1)[:, :, 1:], own.reshape(len(own), 4, -1)[:, :, 1:]
+    low, high = rows[1].min(0), rows[1].max(0)
+    assert ((rows[0] >= low - 1e-3) & (rows[0] <= high + 1e-3)).all()
+    assert crop["source"].shape == crop["converted_noise"].shape == (60 * 320 + 80,)
+    assert float(listeners.embed_samples(spoken("eric"))[0] @ torch.from_numpy(crop["target"])) > 0.5
+
+
+def test_training_on_conversions(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
+    recipe("train").main([str(cache), "--toy", "--run", str(tmp_path), "--conversions", "1"])
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert {"voice", "words", "unpaired", "caught"} <= log[-1].keys()
+    # what listens is neither trained nor stored
+    assert not [name for name in load_file(tmp_path / "last" / "average.safetensors") if "imperson" in name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechssl import pitch
+from speechssl.objectives.resynthesis import CONVERTED
 from speechssl.vocoders.source_filter import pulse_train, voice_statistics
 
 STACK, HOP, WINDOW = 4, 320, 400
@@ -19,6 +22,9 @@ OWN_KEYS = 0.25  # share of crops whose keys are those of the undistorted record
 GAIN = 1.2  # natural log of amplitude: +-10 dB
 LONGEST_ERROR, MEAN_ERROR = 6, 2.29  # frames of 20 ms
 VOICE_FRAMES = 256  # of the recording, whose statistics tell the voice
+POOL_FRAMES = 3000  # of the target, a minute, that a conversion chooses among
+CONVERTED_NEIGHBOURS = (1, 2, 4, 4)
+HEARD = 80_000  # samples of the target, 5 s, that tell its voice
 INPUTS = ("values", "keys", "f0", "voice", "pulse", "noise")
 
 
@@ -33,6 +39,8 @@ class VocoderBatches:
         corrupt: share of the frames, in stretches of up to 120 ms, whose values are those found for another moment:
             retrieval between speakers errs more than within one, and then the keys tell what is said.
         plain: crops as a conversion has them: four neighbours, no gain.
+        conversions: crops a batch, each from one speaker to another, beside the others.
+        embed: samples (1, T) to the unit embedding (1, E) of who speaks; for conversions.
     """
 
     def __init__(
@@ -45,6 +53,8 @@ class VocoderBatches:
         split: str = "train",
         corrupt: float = 0.0,
         plain: bool = False,
+        conversions: int = 0,
+        embed: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         index: list[dict[str, Any]] = json.loads((cache / "index.json").read_text())
         self._rows = [row for row in index if row["split"] == split and row["keys_n"] > frames]
@@ -61,6 +71,10 @@ class VocoderBatches:
         self._weights = weights / weights.sum()
         self._frames, self._seed, self._plain, self._corrupt = frames, seed, plain, corrupt
         self._size = max(1, round(batch_seconds * 50 / frames))
+        self._embed = embed
+        # longer than the others, for a second is not enough to tell a speaker by
+        self._conversions = Conversions(self._rows, self._arrays, 2 * frames) if conversions else None
+        self._num_conversions = conversions
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation (order + 1,) of the values, over ten thousand frames."""
@@ -73,8 +87,12 @@ class VocoderBatches:
         """What ``INPUTS`` names, as ``SourceFilter.forward`` takes it, and ``samples`` (B, T)."""
         rng = np.random.default_rng([self._seed, step])
         rows = rng.choice(len(self._rows), size=self._size, p=self._weights)
-        crops = [self._crop(self._rows[row], rng) for row in rows]
-        return {name: torch.from_numpy(np.stack([crop[name] for crop in crops])) for name in crops[0]}
+        batch = _stacked([self._crop(self._rows[row], rng) for row in rows])
+        if self._conversions is None or self._embed is None:
+            return batch
+        pairs = [rng.choice(len(self._rows), size=2, p=self._weights) for _ in range(self._num_conversions)]
+        crops = [self._conversions(self._rows[a], self._rows[b], rng, self._embed) for a, b in pairs]
+        return batch | _stacked(crops)
 
     def _crop(self, row: dict[str, Any], rng: np.random.Generator) -> dict[str, np.ndarray]:
         count = self._frames
@@ -127,6 +145,87 @@ class VocoderBatches:
         values = np.asarray(self._arrays["values"][order], np.float32)[inverse.reshape(found.shape)]
         mean: np.ndarray = values.mean(1)
         return mean
+
+
+class Conversions:
+    """Crops of one speaker said with the frames of another, as the package converts them.
+
+    Args:
+        rows: recordings.
+        arrays: of the cache, by name.
+        frames: 20 ms frames a crop; at most as long as the recording is taken.
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], arrays: dict[str, np.ndarray], frames: int) -> None:
+        self._arrays, self._frames = arrays, frames
+        self._speakers: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for row in rows:
+            self._speakers.setdefault(_who(row), []).append(row)
+
+    def __call__(
+        self,
+        source: dict[str, Any],
+        target: dict[str, Any],
+        rng: np.random.Generator,
+        embed: Callable[[Tensor], Tensor],
+    ) -> dict[str, np.ndarray]:
+        """Inputs of the network under names that begin with ``CONVERTED``, and what the result is held to."""
+        arrays, count = self._arrays, self._frames
+        others = self._speakers[_who(target)]
+        pool = [others[i] for i in rng.permutation(len(others))]
+        pool = pool[: 1 + int(np.searchsorted(np.cumsum([row["keys_n"] for row in pool]), POOL_FRAMES))]
+        # a recording that is too short is said again from its start
+        places = source["keys_at"] + (int(rng.integers(0, source["keys_n"])) + np.arange(count)) % source["keys_n"]
+        start = (places - source["keys_at"])[0]
+        length = HOP * (count - 1) + WINDOW
+        contours = [self._contour(row) for row in (source, *pool)]
+        own, wanted = pitch.statistics(contours[0]), pitch.pool([pitch.statistics(one) for one in contours[1:]])
+        moved = pitch.transform(contours[0], own, wanted).numpy()
+        f0 = moved[(STACK * start + 1 + np.arange(STACK * count)) % len(moved)].astype(np.float32)
+        k = int(rng.choice(CONVERTED_NEIGHBOURS))
+        some = source["keys_at"] + rng.choice(source["keys_n"], min(source["keys_n"], count), replace=False)
+        values = self._retrieved(np.concatenate([places, some]), pool, k)
+        gain = float(rng.uniform(-GAIN, GAIN / 2))
+        order = values.shape[1] // STACK - 1
+        values.reshape(-1, order + 1)[:, 0] += 2 * gain / _level_row(order)
+        crop = {
+            "values": values[:count],
+            "keys": arrays["keys"][places].astype(np.float32),
+            "f0": f0,
+            "voice": voice_statistics(torch.from_numpy(values), order).numpy(),
+            "pulse": pulse_train(f0, length),
+            "noise": rng.standard_normal(length, dtype=np.float32),
+        }
+        said = source["samples_at"] + (HOP * start + np.arange(length)) % source["samples_n"]
+        heard = pool[0]["samples_at"] + np.arange(min(pool[0]["samples_n"], HEARD))
+        spoken = torch.from_numpy(arrays["samples"][heard].astype(np.float32) / 32768)
+        return {CONVERTED + name: value for name, value in crop.items()} | {
+            "source": arrays["samples"][said].astype(np.float32) / 32768,
+            "target": embed(spoken[None])[0].numpy(),
+        }
+
+    def _contour(self, row: dict[str, Any]) -> Tensor:
+        found = self._arrays["f0"][row["f0_at"] : row["f0_at"] + row["f0_n"]]
+        return torch.from_numpy(found.astype(np.float32))
+
+    def _retrieved(self, asked: np.ndarray, pool: list[dict[str, Any]], k: int) -> np.ndarray:
+        """(n, V) means of the values of the k frames of ``pool`` whose keys are nearest."""
+        frames = np.concatenate([np.arange(row["keys_at"], row["keys_at"] + row["keys_n"]) for row in pool])
+        units = [
+            torch.nn.functional.normalize(torch.from_numpy(self._arrays["keys"][rows].astype(np.float32)), dim=1)
+            for rows in (asked, frames)
+        ]
+        near = frames[(units[0] @ units[1].T).topk(min(k, len(frames)), dim=1).indices.numpy()]
+        values: np.ndarray = np.asarray(self._arrays["values"][near], np.float32).mean(1)
+        return values
+
+
+def _stacked(crops: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.stack([crop[name] for crop in crops])) for name in crops[0]}
+
+
+def _who(row: dict[str, Any]) -> tuple[str, str]:
+    return row["corpus"], row["speaker"]
 
 
 def _level_row(order: int) -> float:

@@ -17,6 +17,9 @@ import torch
 from batches import INPUTS, VocoderBatches
 from safetensors.torch import load_file
 
+from speechssl import checkpoints, embedders, encoders
+from speechssl.embedders import log_mel
+from speechssl.objectives.impersonation import Impersonation
 from speechssl.objectives.resynthesis import Resynthesis, Weights
 from speechssl.training import Schedule, fit
 from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig
@@ -37,6 +40,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--adversarial", type=float, default=1.0)
     parser.add_argument("--matching", type=float, default=2.0)
     parser.add_argument("--corrupt", type=float, default=0.0, help="share of frames given wrong values")
+    parser.add_argument("--conversions", type=int, default=0, help="crops a batch from one speaker to another")
+    parser.add_argument("--voice", type=float, default=4.0, help="weight of the embedder's loss")
+    parser.add_argument("--words", type=float, default=6.0, help="weight of the encoder's loss")
+    parser.add_argument("--encoder", default="tiny", help="that hears the words of conversions; made the keys")
+    parser.add_argument("--embedder", default="tiny", help="that hears their voice; of our own files")
     parser.add_argument("--frames", type=int, default=64)
     parser.add_argument("--batch-seconds", type=float, default=20.0)
     parser.add_argument("--width", type=int, default=48, help="of the discriminators")
@@ -48,10 +56,39 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.toy:
         args.steps, args.adversarial_from, args.frames, args.batch_seconds, args.width = 6, 2, 40, 1.6, 8
+        args.conversions = min(args.conversions, 1)
     return args
 
 
-def make_objective(args: argparse.Namespace, batches: VocoderBatches) -> Resynthesis:
+def listeners(args: argparse.Namespace) -> Impersonation | None:
+    """Embedder and encoder, log-mel ones of our own files, that conversions are held to, if there are any."""
+    if not args.conversions:
+        return None
+    from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
+
+    embedder = log_mel.read(embedders.TINY if args.embedder == "tiny" else Path(args.embedder))
+    found = checkpoints.load(encoders.TINY if args.encoder == "tiny" else Path(args.encoder), kind="encoder")
+    network = Wav2Vec2BertModel(Wav2Vec2BertConfig(**found.header["config"], attn_implementation="eager"))
+    network.load_state_dict({name: tensor.float() for name, tensor in found.tensors.items()})
+    return Impersonation(embedder.network, embedder.scale, LastHiddenState(network))
+
+
+class LastHiddenState(torch.nn.Module):
+    """The output of a network of transformers' as one tensor."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """(B, F, 160) to (B, F, D)."""
+        hidden: torch.Tensor = self.network(frames).last_hidden_state
+        return hidden
+
+
+def make_objective(
+    args: argparse.Namespace, batches: VocoderBatches, impersonation: Impersonation | None = None
+) -> Resynthesis:
     """The generator, starting as WORLD, in its losses."""
     torch.manual_seed(args.seed)
     first = batches(0)
@@ -61,9 +98,14 @@ def make_objective(args: argparse.Namespace, batches: VocoderBatches) -> Resynth
     mean, deviation = batches.statistics()
     generator.mean.copy_(torch.from_numpy(mean))
     generator.deviation.copy_(torch.from_numpy(deviation))
-    weights = Weights(adversarial=args.adversarial, matching=args.matching)
+    weights = Weights(adversarial=args.adversarial, matching=args.matching, voice=args.voice, words=args.words)
     objective = Resynthesis(
-        generator, INPUTS, adversarial_from=args.adversarial_from, width=args.width, weights=weights
+        generator,
+        INPUTS,
+        adversarial_from=args.adversarial_from,
+        width=args.width,
+        weights=weights,
+        impersonation=impersonation,
     )
     if args.init is not None:
         # parts that the other run had not stay as they begin
@@ -75,10 +117,17 @@ def make_objective(args: argparse.Namespace, batches: VocoderBatches) -> Resynth
 def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     torch.set_num_threads(args.threads)
+    impersonation = listeners(args)
     batches = VocoderBatches(
-        args.cache, frames=args.frames, batch_seconds=args.batch_seconds, seed=args.seed, corrupt=args.corrupt
+        args.cache,
+        frames=args.frames,
+        batch_seconds=args.batch_seconds,
+        seed=args.seed,
+        corrupt=args.corrupt,
+        conversions=args.conversions,
+        embed=impersonation.embed_samples if impersonation else None,
     )
-    objective = make_objective(args, batches)
+    objective = make_objective(args, batches, impersonation)
     schedule = Schedule(args.steps, warmup=args.warmup, decay=args.decay, rate=args.rate, weight_decay=0.01)
     free = {"run", "cache", "threads", "device", "max_seconds", "steps", "decay"}
     config = {name: value for name, value in vars(args).items() if name not in free}

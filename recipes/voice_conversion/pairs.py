@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 AUDIO = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a")
 SOURCE_SECONDS = (3.0, 12.0)
 SCORED = 2  # recordings of the target and of the source kept out of the matching set, to score against
+MOST_SCORED = 10  # of the target, where it has recordings left: an error rate needs many pairs of real ones
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,14 @@ def make_pairs(
                     tuple(r.path for r in scored[source] if r is not chosen),
                 )
             )
-    return pairs
+    return _with_more_to_score(pairs, rest)
+
+
+def _with_more_to_score(pairs: list[Pair], rest: dict[str, list[Recording]]) -> list[Pair]:
+    """The same pairs, scored also against what neither converts nor is converted."""
+    taken = {path for pair in pairs for path in (pair.source.path, *pair.references)}
+    left = {speaker: tuple(r.path for r in items if r.path not in taken) for speaker, items in rest.items()}
+    return [replace(pair, target_refs=(*pair.target_refs, *left[pair.target])[:MOST_SCORED]) for pair in pairs]
 
 
 def _until(items: list[Recording], seconds: float) -> list[Recording]:

@@ -45,14 +45,14 @@ class LogMelEmbedder:
         calibration: dict[str, Any] | None = None,
         device: str = "cpu",
     ) -> None:
-        self._network = network.eval().to(device)
-        self._device, self._scale = device, scale
+        self.network = network.eval().to(device)
+        self._device, self.scale = device, scale
         self.origin, self.cohort, self.calibration = origin, cohort, calibration
 
     @property
     def dim(self) -> int:
         """Numbers per embedding."""
-        return int(self._network.fc.out_channels)
+        return int(self.network.fc.out_channels)
 
     @torch.inference_mode()
     def embed(self, waveform: Waveform) -> Embedding:
@@ -66,9 +66,9 @@ class LogMelEmbedder:
         return Embedding(functional.normalize(torch.stack(found).sum(0), dim=0).cpu(), self.origin)
 
     def _embed(self, mel: Tensor) -> Tensor:
-        levelled = (mel - mel.mean()) / self._scale
+        levelled = (mel - mel.mean()) / self.scale
         paired = levelled[: len(mel) // 2 * 2].reshape(1, -1, 2 * mel.shape[1])
-        return functional.normalize(self._network(paired.to(self._device))[0].float(), dim=0)
+        return functional.normalize(self.network(paired.to(self._device))[0].float(), dim=0)
 
 
 def read(path: Path, *, device: str = "cpu") -> LogMelEmbedder:

@@ -261,7 +261,7 @@ def _mel_blocks(blocks: Blocks) -> Iterator[Tensor]:
 
 def _log_mel(samples: Tensor) -> Tensor:
     """(T,) samples to (n, 80) log energies. Pre-emphasis includes the first sample of each window, as in Kaldi."""
-    window, filters = _mel_constants()
+    window, filters = mel_constants()
     x = samples.double().unfold(0, 400, 160) * 2**15
     x = x - x.mean(1, keepdim=True)
     x = torch.cat([x[:, :1] * (1 - 0.97), x[:, 1:] - 0.97 * x[:, :-1]], dim=1)
@@ -272,7 +272,7 @@ def _log_mel(samples: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _mel_constants() -> tuple[Tensor, Tensor]:
+def mel_constants() -> tuple[Tensor, Tensor]:
     """Povey window (400,) and triangular filters (257, 80), equally wide in Kaldi mel, float64."""
     window = torch.hann_window(400, periodic=False, dtype=torch.float64).pow(0.85)
     mel = _kaldi_mel(torch.arange(257, dtype=torch.float64) * 16000 / 512)

@@ -16,11 +16,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from speechssl.objectives.impersonation import Impersonation
+
 SAMPLE_RATE = 16_000
 RESOLUTIONS = ((1024, 256, 80), (512, 128, 64), (256, 64, 40))  # window, hop, mel bands
 FLOOR = 2e-5  # of amplitude, full scale sine 1/2: below lies what nobody hears
 WINDOWS = ((1024, 256, 80), (512, 128, 64), (256, 80, 40))  # of the discriminators
 LEAK = 0.1
+CONVERTED = "converted_"  # before the names of inputs that are conversions
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Weights:
     linear: float = 4.0
     adversarial: float = 1.0
     matching: float = 2.0
+    voice: float = 4.0
+    words: float = 6.0
 
 
 class Spectrum(nn.Module):
@@ -113,6 +118,8 @@ class Resynthesis(nn.Module):
         adversarial_from: step at which the discriminators' verdict begins to count; they train from a tenth before.
         width: channels of the discriminators.
         weights: of the losses.
+        impersonation: what judges conversions between speakers, where a batch has them: the ``inputs`` under names that
+            begin with ``CONVERTED``, ``source`` (B, T) and ``target`` (B, E). Discriminators see these as made up, too.
     """
 
     step: Tensor
@@ -125,8 +132,10 @@ class Resynthesis(nn.Module):
         adversarial_from: int,
         width: int = 48,
         weights: Weights | None = None,
+        impersonation: Impersonation | None = None,
     ) -> None:
         super().__init__()
+        self.impersonation = impersonation
         self.generator, self.inputs, self.weights = generator, tuple(inputs), weights or Weights()
         self.adversarial_from = adversarial_from
         self.spectra = nn.ModuleList(Spectrum(*resolution) for resolution in RESOLUTIONS)
@@ -150,7 +159,26 @@ class Resynthesis(nn.Module):
             if step >= self.adversarial_from:
                 total = total + self.weights.adversarial * found["adversarial"]
                 total = total + self.weights.matching * found["matching"]
+        if self.impersonation is not None:
+            judged = self._converted(batch, self.impersonation)
+            found |= judged
+            weights = self.weights
+            total = total + weights.voice * judged["voice"] + weights.words * judged["words"]
+            total = total + weights.adversarial * judged["unpaired"] + judged["caught"]
         return {"total": total, **found}
+
+    def _converted(self, batch: dict[str, Tensor], impersonation: Impersonation) -> dict[str, Tensor]:
+        """Losses of conversions: ``voice``, ``words``, and against the discriminators ``unpaired`` and ``caught``."""
+        made = self.generator(*(batch[CONVERTED + name] for name in self.inputs))
+        found = impersonation.losses(made, batch["source"], batch["target"])
+        zero = made.new_zeros(())
+        found |= {"unpaired": zero, "caught": zero}
+        for judge in self.discriminators:
+            held = {name: parameter.detach() for name, parameter in judge.named_parameters()}
+            seen = torch.func.functional_call(judge, held, (made,))[-1].float()
+            found["unpaired"] = found["unpaired"] + (seen - 1).square().mean()
+            found["caught"] = found["caught"] + judge(made.detach())[-1].float().square().mean()
+        return found
 
     def _spectral(self, made: Tensor, real: Tensor) -> dict[str, Tensor]:
         with torch.autocast(made.device.type, enabled=False):

@@ -1,0 +1,86 @@
+"""What a conversion between speakers can be held to though nobody ever said it: whose voice it is, and which words.
+
+There is no recording to compare a conversion with. A speaker embedder hears whether it is the target; an encoder hears
+whether its frames are still those of the source. Both are frozen, and neither is among those that judge the result.
+
+Source: Wang et al. 2017 (perceptual losses), Casanova et al. 2022 (YourTTS: the speaker consistency loss), Li et al.
+2021 (StarGANv2-VC: consistency of speech).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+HISS = 1e-3  # of noise laid over what is heard, so that nothing below it can please the embedder
+
+
+class Impersonation:
+    """Distances of sound from a speaker and from words, through two frozen networks.
+
+    It is no module, so that its networks are neither trained, nor averaged, nor stored with what they teach.
+
+    Args:
+        embedder: network, (B, F, 160) pairs of levelled log-mel frames to embeddings (B, E).
+        scale: log-mel numbers are divided by, for the embedder.
+        encoder: network, (B, F, 160) pairs of normalised log-mel frames to keys (B, F, D).
+    """
+
+    def __init__(self, embedder: nn.Module, scale: float, encoder: nn.Module) -> None:
+        self._networks = [network.eval().requires_grad_(False) for network in (embedder, encoder)]
+        self._scale = scale
+
+    def losses(self, made: Tensor, source: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """``voice`` and ``words``, each the mean of 1 - cos.
+
+        Args:
+            made: (B, T) conversions.
+            source: (B, T) what was converted.
+            target: (B, E) unit embeddings of the speakers wanted.
+        """
+        mel = log_mel(made + HISS * torch.randn_like(made))
+        with torch.no_grad():
+            said = self.keys(log_mel(source))
+        kept = 1 - functional.cosine_similarity(self.keys(mel).float(), said.float(), dim=-1)
+        return {"voice": (1 - (self.embed(mel) * target).sum(-1)).mean(), "words": kept.mean()}
+
+    @torch.no_grad()
+    def embed_samples(self, samples: Tensor) -> Tensor:
+        """(B, T) samples to unit embeddings (B, E), on the CPU."""
+        return self.embed(log_mel(samples)).cpu()
+
+    def embed(self, mel: Tensor) -> Tensor:
+        """(B, n, 80) log-mel to unit embeddings (B, E)."""
+        levelled = (mel - mel.mean((1, 2), keepdim=True)) / self._scale
+        return functional.normalize(self._network(0, mel.device)(_paired(levelled)).float(), dim=-1)
+
+    def keys(self, mel: Tensor) -> Tensor:
+        """(B, n, 80) log-mel to keys (B, n // 2, D), each band normalised over the piece."""
+        normal = (mel - mel.mean(1, keepdim=True)) / (mel.var(1, keepdim=True) + 1e-7).sqrt()
+        keys: Tensor = self._network(1, mel.device)(_paired(normal))
+        return keys
+
+    def _network(self, number: int, device: torch.device) -> Any:
+        self._networks[number] = self._networks[number].to(device)
+        return self._networks[number]
+
+
+def log_mel(samples: Tensor) -> Tensor:
+    """Kaldi log-mel energies (B, n, 80) of samples (B, T) at 16 kHz, as both networks take them; differentiable."""
+    from speechssl.encoders import frontends
+
+    with torch.autocast(samples.device.type, enabled=False):
+        window, filters = (constant.to(samples.device, torch.float32) for constant in frontends.mel_constants())
+        x = samples.float().unfold(1, 400, 160) * 2**15
+        x = x - x.mean(2, keepdim=True)
+        x = torch.cat([x[..., :1] * (1 - 0.97), x[..., 1:] - 0.97 * x[..., :-1]], dim=2)
+        power = torch.view_as_real(torch.fft.rfft(x * window, n=512)).square().sum(-1)
+        return (power @ filters).clamp(min=1.0).log()
+
+
+def _paired(mel: Tensor) -> Tensor:
+    batch, count, bands = mel.shape
+    return mel[:, : count // 2 * 2].reshape(batch, count // 2, 2 * bands)
