@@ -97,6 +97,7 @@ def plot(path: Path, one: dict[str, Any], keys: np.ndarray, symbols: list[str], 
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from PIL import Image
 
     durations = np.array(one["durations"])
     figure, (top, bottom) = pyplot.subplots(2, 1, figsize=(12, 8), sharex=True)
@@ -126,6 +127,8 @@ def plot(path: Path, one: dict[str, Any], keys: np.ndarray, symbols: list[str], 
         top.axvline(edge, color="white", linewidth=0.4)
     figure.tight_layout()
     figure.savefig(path, dpi=80)
+    # a picture of few colours is a quarter of the size
+    Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def main() -> None:

@@ -37,6 +37,18 @@ def read_rows(source: Path) -> list[dict[str, str]]:
     return rows
 
 
+def some_minutes(rows: list[dict[str, str]], minutes: float) -> list[dict[str, str]]:
+    """All rows but those of ``train`` (or no split) after so many minutes of it: a new voice has no more."""
+    kept, seconds = [], 0.0
+    for row in rows:
+        if row.get("split", "train") == "train":
+            if seconds >= 60 * minutes:
+                continue
+            seconds += float(row.get("seconds") or audio.read_mono(row["path"], 16_000).seconds)
+        kept.append(row)
+    return kept
+
+
 def _manifest(path: Path) -> Iterator[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
@@ -87,6 +99,7 @@ def main() -> None:
     parser.add_argument("--layer", type=int, default=None)
     parser.add_argument("--language", default="en-us")
     parser.add_argument("--limit", type=int, default=None, help="stop after this many utterances")
+    parser.add_argument("--minutes", type=float, default=None, help="of the split train, the first so many")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     import torch
@@ -99,6 +112,8 @@ def main() -> None:
         if row.get("corpus") in (args.corpus or row.get("corpus"),)
         and row.get("speaker") in (args.speaker or row.get("speaker"),)
     ][: args.limit]
+    if args.minutes is not None:
+        rows = some_minutes(rows, args.minutes)
     encoder = load_bundle(args.model, layer=args.layer).encoder
     keys, pitches, index, skipped = [], [], [], []
     start = 0

@@ -99,13 +99,27 @@ def make_network(data: Utterances, size: str) -> TextToKeys:
 
 @torch.no_grad()
 def validate(objective: TextToKeysLoss, data: Utterances) -> dict[str, float]:
-    """Mean losses over the utterances of a split."""
+    """Mean losses over the utterances of a split, and what they mean: cosine of keys, and sounds' lengths in ms."""
     objective.eval()
+    network = objective.network
     totals: dict[str, float] = {}
+    lengths: list[tuple[Tensor, Tensor]] = []
     for step in range(len(data)):
-        for name, value in objective.losses(data(step)).items():
+        batch = data(step)
+        for name, value in objective.losses(batch).items():
             totals[name] = totals.get(name, 0.0) + float(value) / len(data)
-    return {name: round(value, 4) for name, value in totals.items()}
+        _, predicted = network.encode(batch["symbols"], batch["stresses"], batch["durations"] >= 0)  # type: ignore[operator]
+        sounds = (batch["durations"] > 0) & ~batch["borders"]
+        lengths.append((predicted.mean.exp()[sounds], batch["durations"][sounds].float()))
+    guessed, true = (torch.cat(part) for part in zip(*lengths, strict=True))
+    milliseconds = 1000 / data.facts["frame_rate"]
+    facts = {
+        "key_cosine": 1 - totals["cosine"],
+        "sound_error_ms": float((guessed - true).abs().mean()) * milliseconds,
+        "sound_mean_ms": float(true.mean()) * milliseconds,
+        "total_length_ratio": float(guessed.sum() / true.sum()),
+    }
+    return {name: round(value, 4) for name, value in {**totals, **facts}.items()}
 
 
 def parse() -> argparse.Namespace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from speechssl.synthesis.languages import LONGEST_NUMBER, Language, Rule, number_words, whole
+from speechssl.synthesis.languages import LONGEST_NUMBER, Language, Rule, abbreviations, decimal, number_words, whole
 
 MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
@@ -72,11 +72,7 @@ def _ordinal(value: int) -> str:
 
 
 def _decimal(text: str) -> str:
-    """A number that may have a sign, commas and decimals."""
-    sign = "minus " if text[0] in "-−" else ""
-    integer, _, decimals = text.lstrip("-−+").partition(".")
-    said = sign + (_cardinal(integer) if integer else "zero")
-    return said + (" point " + " ".join(_cardinal(digit) for digit in decimals) if decimals else "")
+    return decimal(text, "en")
 
 
 def year(value: int) -> str:
@@ -204,23 +200,12 @@ def _address(match: re.Match[str]) -> str:
     return re.sub(r"[^A-Za-z' ]", " ", text).lower()
 
 
-def _abbreviation(match: re.Match[str]) -> str:
-    return ABBREVIATIONS[match["short_w"].lower().rstrip(".")]
-
-
 def _initials(match: re.Match[str]) -> str:
     return _spelled(match["initials"])
 
 
 def _spelled(letters: str) -> str:
     return " ".join(LETTERS.get(letter, letter) for letter in letters.lower() if letter.isalpha())
-
-
-def _contracted() -> str:
-    parts = []
-    for name in sorted(ABBREVIATIONS, key=len, reverse=True):
-        parts.append(re.escape(name) + r"\." + (f"(?={_NEED[name]})" if name in _NEED else ""))
-    return r"(?<![\w.])(?P<short_w>(?i:" + "|".join(parts) + r"))"
 
 
 _PLAIN = r"\d{1,3}(?:,\d{3})+|\d+"
@@ -254,7 +239,7 @@ RULES = {
     "fraction": Rule(r"\b(?P<fraction_t>\d{1,3})/(?P<fraction_b>\d{1,4})\b", _fraction),
     "range": Rule(rf"(?<![\w.-])(?P<range_a>{_PLAIN})\s?[-–]\s?(?P<range_b>{_PLAIN})\b(?![-.]\d)", _range),
     "number": Rule(rf"(?:(?<![\w.)])[-−])?(?:{_PLAIN})(?:\.\d+)?|(?<!\w)\.\d+", _number),
-    "short": Rule(_contracted(), _abbreviation),
+    "short": abbreviations(ABBREVIATIONS, _NEED),
     "initials": Rule(r"(?<![\w.])(?:[A-Za-z]\.){2,}", _initials),
 }
 

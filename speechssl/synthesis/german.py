@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from speechssl.synthesis.languages import Language, Rule, number_words, whole
+from speechssl.synthesis.languages import Language, Rule, abbreviations, decimal, number_words, whole
 
 CURRENCIES = {"€": "euro", "$": "dollar", "£": "pfund"}
 ABBREVIATIONS = {
-    "z.b": "zum beispiel", "d.h": "das heißt", "usw": "und so weiter", "bzw": "beziehungsweise", "dr": "doktor",
-    "prof": "professor", "nr": "nummer", "ca": "zirka", "hr": "herr", "fr": "frau",
+    "z.b": "zum beispiel", "z. b": "zum beispiel", "d.h": "das heißt", "d. h": "das heißt", "usw": "und so weiter",
+    "bzw": "beziehungsweise", "dr": "doktor", "prof": "professor", "nr": "nummer", "ca": "zirka", "hr": "herr",
+    "fr": "frau",
 }  # fmt: skip
 _NAMES = "ah be ze de eh eff ge ha ih jott ka ell emm enn oh pe ku err ess te uh vau we ix ypsilon zett"
 LETTERS = dict(zip("abcdefghijklmnopqrstuvwxyz", _NAMES.split(), strict=True))
@@ -24,13 +25,8 @@ def _cardinal(text: str) -> str:
     return whole(text, "de", separator=".")
 
 
-def _decimal(integer: str, decimals: str | None) -> str:
-    said = ("minus " if integer[0] in "-−" else "") + _cardinal(integer.lstrip("-−"))
-    return said + (" komma " + " ".join(_cardinal(digit) for digit in decimals) if decimals else "")
-
-
 def _number(match: re.Match[str]) -> str:
-    return _decimal(match["number_n"], match["number_d"])
+    return decimal(match["number"], "de", separator=".", mark=",", point="komma")
 
 
 def _money(match: re.Match[str]) -> str:
@@ -43,16 +39,11 @@ def _time(match: re.Match[str]) -> str:
     return f"{number_words(int(match['time_h']), 'de')} uhr" + (f" {number_words(minute, 'de')}" if minute else "")
 
 
-def _abbreviation(match: re.Match[str]) -> str:
-    return ABBREVIATIONS[match.group().lower().replace(" ", "").rstrip(".")]
-
-
-_SHORT = "|".join(re.escape(name).replace(r"\.", r"\.\s?") for name in sorted(ABBREVIATIONS, key=len, reverse=True))
 RULES = {
     "time": Rule(r"\b(?P<time_h>[01]?\d|2[0-4]):(?P<time_m>[0-5]\d)(?:\s?Uhr)?", _time),
     "money": Rule(rf"(?P<money_n>{_WHOLE})(?:,(?P<money_d>\d\d))?\s?(?P<money_c>[€$£])", _money),
-    "number": Rule(rf"(?P<number_n>(?:(?<![\w.)])[-−])?(?:{_WHOLE}))(?:,(?P<number_d>\d+))?", _number),
-    "short": Rule(rf"(?<![\w.])(?i:{_SHORT})\.", _abbreviation),
+    "number": Rule(rf"(?:(?<![\w.)])[-−])?(?:{_WHOLE})(?:,\d+)?", _number),
+    "short": abbreviations(ABBREVIATIONS),
 }
 
 GERMAN = Language(

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 LONGEST_NUMBER = 12  # digits above which a number is read digit by digit
 
@@ -80,6 +81,22 @@ def whole(digits: str, language: str, *, separator: str = ",") -> str:
     if len(plain) > LONGEST_NUMBER or (len(plain) > 1 and plain[0] == "0"):
         return " ".join(number_words(int(digit), language) for digit in plain)
     return number_words(int(plain), language)
+
+
+def decimal(text: str, language: str, *, separator: str = ",", mark: str = ".", point: str = "point") -> str:
+    """A number that may have a sign, separators of thousands, and decimals after a mark."""
+    sign = "minus " if text[0] in "-−" else ""
+    integer, _, decimals = text.lstrip("-−+").partition(mark)
+    said = sign + whole(integer or "0", language, separator=separator)
+    digits = " ".join(number_words(int(digit), language) for digit in decimals)
+    return f"{said} {point} {digits}" if digits else said
+
+
+def abbreviations(table: Mapping[str, str], need: Mapping[str, str] = MappingProxyType({})) -> Rule:
+    """Abbreviations with their full stop, capitals or not; some only before what they ``need``, a pattern."""
+    longest_first = sorted(table, key=len, reverse=True)
+    parts = (rf"{re.escape(name)}\." + (f"(?=(?-i:{need[name]}))" if name in need else "") for name in longest_first)
+    return Rule(rf"(?<![\w.])(?i:{'|'.join(parts)})", lambda match: table[match.group().lower().removesuffix(".")])
 
 
 def get(code: str) -> Language:

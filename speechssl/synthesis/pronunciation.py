@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 from speechssl.errors import InputError
 
 STRESS_MARKS = {"ˈ": 1, "ˌ": 2}
-_PACKAGES = {"en-us": "gruut_lang_en", "de-de": "gruut_lang_de"}
-_VOWELS = "aeiouæɑɔəʌɚɝɛɪʊyøœɐ"
+# gruut's German package holds two dictionaries. The first reads Zeit as "t s a eː t", benannt as "b ə n a n n t", and
+# lacks every word with ß; the one that was made with eSpeak NG is right there
+_PACKAGES = {"en-us": ("gruut_lang_en", "."), "de-de": ("gruut_lang_de", "espeak")}
+_VOWELS = "aeiouæɑɒɔəʌɚɜɝɛɪʊyøœɐ"
 _SIBILANTS = {"s", "z", "ʃ", "ʒ", "t͡ʃ", "d͡ʒ"}
 _VOICELESS = {"p", "t", "k", "f", "θ"}
 _CONTEXT = 3  # letters on either side that the grapheme-to-phoneme model was trained with
@@ -163,11 +165,11 @@ def check_language(language: str) -> str:
 
 
 def _package_folder(language: str) -> Path:
-    package = _PACKAGES[check_language(language)]
+    package, inside = _PACKAGES[check_language(language)]
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise InputError(
             f"reading {language} needs the package {package.replace('_', '-')}, which is not installed: "
             f"pip install {package.replace('_', '-')}"
         )
-    return Path(next(iter(found.submodule_search_locations)))
+    return Path(next(iter(found.submodule_search_locations))) / inside

@@ -46,6 +46,7 @@ def read(text: str, language: str = "en-us") -> str:
         ("(555) 123-4567", "five five five one two three four five six seven"),
         ("Dr. Smith vs. Mrs. Jones", "doctor smith versus missus jones"),
         ("St. Louis etc.", "saint louis et cetera"),
+        ("Gen. Lee is a gen. nuisance", "general lee is a gen. nuisance"),
         ("e.g. this", "for example this"),
         ("mail me@x.org", "mail me at x dot org"),
         ("www.example.com/a", "w w w dot example dot com slash a"),
@@ -100,6 +101,7 @@ def test_other_scripts_and_symbols_are_said(written: str, said: str) -> None:
         ("50 % z. B.", "fünfzig prozent zum beispiel"),
         ("-2,5", "minus zwei komma fünf"),
         ("XQ", "ix ku"),
+        ("1.000,25 bzw. d. h. Nr. 7", "eintausend komma zwei fünf beziehungsweise das heißt nummer sieben"),
     ],
 )
 def test_german(written: str, said: str) -> None:

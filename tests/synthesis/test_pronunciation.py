@@ -93,3 +93,10 @@ def test_a_word_of_a_thousand_letters_is_read_in_parts() -> None:
     (words,) = FrontEnd().sentences("ab" * 500)
     assert len(words) > 10
     assert "".join(word.word for word in words) == "ab" * 500
+
+
+def test_german_is_read_from_the_dictionary_that_is_right() -> None:
+    pytest.importorskip("gruut_lang_de")
+    words = ["zeit", "benannt", "weiß", "stadtbaumeister"]
+    said = [" ".join(phone.symbol for phone in phones) for phones in Pronouncer("de-de").pronounce(words)]
+    assert said == ["t s a ɪ t", "b ə n a n t", "v a ɪ s", "ʃ t a t b a ʊ m a ɪ s t ɜ"]
