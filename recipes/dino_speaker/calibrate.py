@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    network = log_mel.read(args.model)._network
+    network = log_mel.read(args.model).network
     data = [Held(args.cache, corpus, split, limit=limit) for corpus, split, limit in CALIBRATION]
     data = [held for held in data if len(set(held.speakers.tolist())) > 1]
     found = fit_calibration([embeddings_of(network, held) for held in data], data)

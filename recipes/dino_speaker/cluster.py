@@ -3,9 +3,9 @@
     python recipes/dino_speaker/cluster.py cache runs/dino --output runs/dino/labels.npy --clusters 400
     python recipes/dino_speaker/train.py cache --run runs/margin --start runs/dino --labels runs/dino/labels.npy
 
-May be repeated with the new run. The labels are an int64 array, one number a row of the cache, -1 for rows that are no
-training speech; clusters of fewer than ``--smallest`` utterances are left out. Speaker names are read only to say how
-well the clusters fit them.
+The embeddings are those of the run's averaged network, or of a file of ``export.py``. May be repeated with the new run.
+The labels are an int64 array, one number a row of the cache, -1 for rows that are no training speech; clusters of fewer
+than ``--smallest`` utterances are left out. Speaker names are read only to say how well the clusters fit them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import torch
 from evaluate import LONGEST, network_embedding
 from train import make_network, start_from
 
+from speechssl.embedders import log_mel
+
 
 def training_rows(cache: Path) -> list[dict[str, Any]]:
     """Rows of the index with speech of the training split, each with its number."""
@@ -28,6 +30,15 @@ def training_rows(cache: Path) -> list[dict[str, Any]]:
     return [
         row for row in rows if row["split"] == "train" and not row["corpus"].startswith("noise") and row["frames"] >= 90
     ]
+
+
+def network_of(source: Path) -> torch.nn.Module:
+    """The averaged network of a run, or that of an embedder file."""
+    if source.is_file():
+        return log_mel.read(source).network
+    network = make_network(json.loads((source / "config.json").read_text())["size"])
+    start_from(network, source)
+    return network
 
 
 def embeddings(cache: Path, rows: list[dict[str, Any]], network: torch.nn.Module) -> np.ndarray:
@@ -64,17 +75,16 @@ def without_small(labels: np.ndarray, smallest: int) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
-    parser.add_argument("run", type=Path, help="whose averaged network embeds")
+    parser.add_argument("source", type=Path, help="run whose averaged network embeds, or embedder file")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--clusters", type=int, default=400, help="about as many as there are speakers")
     parser.add_argument("--smallest", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    network = make_network(json.loads((args.run / "config.json").read_text())["size"])
-    start_from(network, args.run)
     rows = training_rows(args.cache)
-    labels = without_small(clustered(embeddings(args.cache, rows, network), args.clusters, args.seed), args.smallest)
+    vectors = embeddings(args.cache, rows, network_of(args.source))
+    labels = without_small(clustered(vectors, args.clusters, args.seed), args.smallest)
     if labels.max() < 1:
         raise SystemExit(f"{args.cache}: fewer than two clusters of {args.smallest} utterances; lower --smallest")
     of_rows = np.full(len(json.loads((args.cache / "index.json").read_text())), -1, np.int64)

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NUM_BANDS = 80
+from speechssl.augmentation import in_a_room, masked, paired, through_channel, warp_matrix, with_noise
+
 SHORTEST = 90  # frames of 10 ms; one-second words have 98
 NUM_WARPS = 65
 SCALE = 3.0  # standard deviation of log-mel bands over time, about; a constant, since a voice's own spread tells of it
@@ -79,7 +80,8 @@ class SpeakerCrops:
         weights = _corpus_weights(speech, settings.corpora)
         self._row_weights = [np.array([weights[row["row"]] for row in rows]) for _, rows in self._buckets]
         self._settings, self._seed = settings, seed
-        self._warps = _warp_matrices(settings.warp)
+        factors = np.exp(np.linspace(-settings.warp, settings.warp, NUM_WARPS))
+        self._warps = np.stack([warp_matrix(factor).T for factor in factors]).astype(np.float32)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Batch of this step; all its utterances come from one bucket of lengths, so that nothing is padded."""
@@ -113,27 +115,25 @@ class SpeakerCrops:
 
     def _crop(self, mel: np.ndarray, length: int, place: float, rng: np.random.Generator) -> np.ndarray:
         first = int(place * (len(mel) - length + 1))
-        return pairs(self._augment(mel[first : first + length], rng))
+        return paired(self._augment(mel[first : first + length], rng))
 
     def _augment(self, mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         strength = self._settings
         if rng.random() < strength.reverberation:
-            mel = _reverberated(mel, float(rng.uniform(0.15, 0.6)), float(rng.uniform(-12, -2)))
+            mel = in_a_room(mel, float(rng.uniform(0.15, 0.6)), float(rng.uniform(-12, -2)))
         if self._noise and rng.random() < strength.noise:
             mel = self._add_noise(mel, rng)
         if rng.random() < strength.channel:
-            knots = rng.uniform(-1.4, 1.4, 8)  # natural log of power: +-6 dB
-            mel = mel + np.interp(np.arange(NUM_BANDS), np.linspace(0, NUM_BANDS - 1, 8), knots).astype(np.float32)
+            mel = through_channel(mel, rng, size=1.4)  # +-6 dB
         mel = levelled(mel)
-        return _mask(mel, rng) if rng.random() < strength.mask else mel
+        longest = max(1, len(mel) // 8)
+        return masked(mel, rng, bands=11, frames=longest) if rng.random() < strength.mask else mel
 
     def _add_noise(self, mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         row = self._noise[int(rng.integers(len(self._noise)))]
         take = (int(rng.integers(row["frames"])) + np.arange(len(mel))) % row["frames"]
         noise = np.asarray(self._mel[row["start"] : row["start"] + row["frames"]], np.float32)[take]
-        snr = rng.uniform(3, 25) / 10 * np.log(10)
-        gap = np.log(np.exp(mel).sum(1).mean()) - np.log(np.exp(noise).sum(1).mean() + 1e-9) - snr
-        return np.logaddexp(mel, noise + gap).astype(np.float32)
+        return with_noise(mel, noise, rng.uniform(3, 25))
 
 
 def levelled(mel: np.ndarray) -> np.ndarray:
@@ -142,11 +142,6 @@ def levelled(mel: np.ndarray) -> np.ndarray:
     Not each band's own mean: a voice's average spectrum tells of it. Random channels in training say how far to trust.
     """
     return ((mel - mel.mean()) / SCALE).astype(np.float32)
-
-
-def pairs(mel: np.ndarray) -> np.ndarray:
-    """Two 10 ms frames side by side: (F, 80) to (F // 2, 160)."""
-    return np.ascontiguousarray(mel[: len(mel) // 2 * 2], dtype=np.float32).reshape(-1, 2 * NUM_BANDS)
 
 
 def _corpus_weights(rows: list[dict[str, Any]], shares: dict[str, float]) -> dict[int, float]:
@@ -169,44 +164,3 @@ def _corpus_weights(rows: list[dict[str, Any]], shares: dict[str, float]) -> dic
 def _places(count: int, rng: np.random.Generator) -> np.ndarray:
     """Where crops start, in [0, 1): one in each of ``count`` equal stretches, for little overlap."""
     return rng.permutation((np.arange(count) + rng.random(count)) / count)
-
-
-def _reverberated(mel: np.ndarray, t60: float, level: float) -> np.ndarray:
-    """Power smeared over time by an exponential tail of ``t60`` seconds, ``level`` dB of the direct sound."""
-    from scipy.signal import lfilter
-
-    keep = 10 ** (-6 * 0.01 / t60)
-    power = np.exp(mel)
-    tail = lfilter([0.0, 1 - keep], [1.0, -keep], power, axis=0)
-    return np.log(power + 10 ** (level / 10) * tail + 1e-9).astype(np.float32)
-
-
-def _mask(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    mel = mel.copy()
-    for _ in range(2):
-        width = int(rng.integers(0, 11))
-        first = int(rng.integers(0, NUM_BANDS - width))
-        mel[:, first : first + width] = 0
-        width = int(rng.integers(0, max(1, len(mel) // 8)))
-        first = int(rng.integers(0, len(mel) - width))
-        mel[first : first + width] = 0
-    return mel
-
-
-def _warp_matrices(limit: float) -> np.ndarray:
-    """Matrices (N, 80, 80) that read mel bands (20 Hz to 8 kHz) at frequencies times exp(-limit .. limit)."""
-    low, high = _mel_of(np.array([20.0, 8000.0]))
-    hertz = 700 * np.expm1((low + (high - low) * np.arange(1, NUM_BANDS + 1) / (NUM_BANDS + 1)) / 1127)
-    matrices = []
-    for factor in np.exp(np.linspace(-limit, limit, NUM_WARPS)):
-        # bend above 6.5 kHz so that the top stays in the band (Jaitly and Hinton 2013)
-        knee = 6500 / max(factor, 1.0)
-        top = 8000 - (8000 - knee * factor) / (8000 - knee) * (8000 - hertz)
-        warped = np.where(hertz <= knee, hertz * factor, top)
-        place = np.clip((_mel_of(warped) - low) / (high - low) * (NUM_BANDS + 1) - 1, 0, NUM_BANDS - 1)
-        matrices.append(np.maximum(0, 1 - np.abs(place[None] - np.arange(NUM_BANDS)[:, None])))
-    return np.stack(matrices).astype(np.float32)
-
-
-def _mel_of(hertz: np.ndarray) -> np.ndarray:
-    return 1127 * np.log1p(hertz / 700)

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from crops import levelled, pairs
+from crops import levelled
 from train import make_network, start_from
 
 from speechssl import metrics
+from speechssl.augmentation import paired
 from speechssl.embedders import log_mel
 
 SETS = (("librispeech", "dev"), ("an4", "test"), ("speech_commands", "dev"))
@@ -63,7 +64,7 @@ def network_embedding(network: torch.nn.Module) -> Embed:
 
     @torch.inference_mode()
     def embed(mel: np.ndarray) -> np.ndarray:
-        return network(torch.from_numpy(pairs(levelled(mel)))[None])[0].float().numpy()
+        return network(torch.from_numpy(paired(levelled(mel)))[None])[0].float().numpy()
 
     return embed
 
@@ -113,7 +114,7 @@ def main() -> None:
         step = json.loads((run / "last" / "state.json").read_text())["step"]
         show(f"{run.name} after {step} steps", network_embedding(network))
     for path in args.model:
-        show(path.name, network_embedding(log_mel.read(path)._network))
+        show(path.name, network_embedding(log_mel.read(path).network))
 
 
 if __name__ == "__main__":

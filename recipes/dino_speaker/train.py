@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from crops import NUM_BANDS, Settings, SpeakerCrops
+from crops import Settings, SpeakerCrops
 from safetensors.torch import load_file
 from torch import nn
 
 from speechssl import checkpoints
+from speechssl.augmentation import NUM_BANDS
 from speechssl.distributed import launched
 from speechssl.embedders.ecapa import Ecapa
 from speechssl.objectives.dino import Dino
@@ -81,7 +82,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--global-seconds", type=float, default=4.0)
     parser.add_argument("--local-seconds", type=float, default=2.0)
     parser.add_argument("--local-crops", type=int, default=4)
-    parser.add_argument("--warp", type=float, default=0.12)
+    parser.add_argument("--warp", type=float, default=None, help="of the voice; 0.12, and 0 where voices have labels")
     parser.add_argument("--prototypes", type=int, default=1024)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
@@ -97,6 +98,8 @@ def parse() -> argparse.Namespace:
         args.steps = min(args.steps, 20)
     if args.labels:
         args.objective = "margin"
+    if args.warp is None:
+        args.warp = 0.0 if args.labels else 0.12
     return args
 
 

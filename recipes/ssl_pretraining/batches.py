@@ -18,9 +18,9 @@ import torch
 from align import STATES_PER_PHONE, UNKNOWN_STATE, state_tracks
 from torch import Tensor
 
+from speechssl.augmentation import masked, paired, through_channel, warp_matrix, with_noise
 from speechssl.objectives.phones import IGNORE
 
-NUM_BANDS = 80
 CROP_FRAMES = (96, 200, 480)  # 10 ms frames: single words, short and long sentences
 NUM_WARPS = 65
 
@@ -82,7 +82,7 @@ class MelBatches:
         ]
         self._batch_frames, self._augmentation, self._seed = batch_seconds * 100, augmentation, seed
         self._warps = np.linspace(-augmentation.warp, augmentation.warp, NUM_WARPS)
-        self._warp_matrices = np.stack([_warp_matrix(np.exp(warp)) for warp in self._warps]).astype(np.float32)
+        self._warp_matrices = np.stack([warp_matrix(np.exp(warp)) for warp in self._warps]).astype(np.float32)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Batch of this step: ``input`` (B, T, 160) and every track (B, T) or (B, T, N), T at 50 Hz."""
@@ -106,8 +106,8 @@ class MelBatches:
         for targets in crop.values():
             targets[targets < 0] = IGNORE
         if self._clean:
-            crop["clean"] = _pairs(_standardised(mel))
-        crop["input"] = _pairs(self._augment(mel, rng))
+            crop["clean"] = paired(_standardised(mel))
+        crop["input"] = paired(self._augment(mel, rng))
         return crop
 
     def _augment(self, mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -117,20 +117,17 @@ class MelBatches:
         if self._noise and rng.random() < strength.noise:
             mel = self._add_noise(mel, rng)
         if rng.random() < strength.channel:
-            knots = rng.uniform(-0.9, 0.9, 8)  # natural log of power: +-4 dB
-            mel = mel + np.interp(np.arange(NUM_BANDS), np.linspace(0, NUM_BANDS - 1, 8), knots).astype(np.float32)
+            mel = through_channel(mel, rng, size=0.9)  # +-4 dB
         mel = _standardised(mel)
         if rng.random() < strength.mask:
-            mel = _mask(mel, rng)
+            mel = masked(mel, rng, bands=12, frames=min(24, len(mel) // 8))
         return mel
 
     def _add_noise(self, mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         row = self._noise[int(rng.integers(len(self._noise)))]
         take = (int(rng.integers(row["frames"])) + np.arange(len(mel))) % row["frames"]
         noise = np.asarray(self._mel[row["start"] : row["start"] + row["frames"]], np.float32)[take]
-        snr = rng.uniform(5, 30) / 10 * np.log(10)
-        gap = np.log(np.exp(mel).sum(1).mean()) - np.log(np.exp(noise).sum(1).mean() + 1e-9) - snr
-        return np.logaddexp(mel, noise + gap).astype(np.float32)
+        return with_noise(mel, noise, rng.uniform(5, 30))
 
 
 def read_index(cache: Path) -> list[dict[str, Any]]:
@@ -170,42 +167,5 @@ def _interpolate(frames: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return frames[low] * (1 - share) + frames[high] * share
 
 
-def _warp_matrix(factor: float) -> np.ndarray:
-    """Matrix (80, 80) that reads mel bands at frequencies multiplied by ``factor`` (20 Hz to 8 kHz, kaldi's mel)."""
-
-    def mel(hertz: np.ndarray) -> np.ndarray:
-        return 1127 * np.log1p(hertz / 700)
-
-    low, high = mel(np.array(20.0)), mel(np.array(8000.0))
-    centres = low + (high - low) * (np.arange(NUM_BANDS) + 1) / (NUM_BANDS + 1)
-    hertz = 700 * np.expm1(centres / 1127)
-    # bend above 6.5 kHz so that the top stays in the band (Jaitly and Hinton 2013)
-    knee = 6500 / max(factor, 1.0)
-    warped = np.where(hertz <= knee, hertz * factor, 8000 - (8000 - knee * factor) / (8000 - knee) * (8000 - hertz))
-    position = np.clip((mel(warped) - low) / (high - low) * (NUM_BANDS + 1) - 1, 0, NUM_BANDS - 1)
-    matrix = np.zeros((NUM_BANDS, NUM_BANDS))
-    below = np.minimum(np.floor(position).astype(int), NUM_BANDS - 2)
-    matrix[np.arange(NUM_BANDS), below] = 1 - (position - below)
-    matrix[np.arange(NUM_BANDS), below + 1] += position - below
-    return matrix
-
-
 def _standardised(mel: np.ndarray) -> np.ndarray:
     return (mel - mel.mean(0)) / np.sqrt(mel.var(0, ddof=1) + 1e-7)
-
-
-def _pairs(mel: np.ndarray) -> np.ndarray:
-    """Two 10 ms frames side by side: (F, 80) to (F // 2, 160)."""
-    return np.ascontiguousarray(mel, dtype=np.float32).reshape(len(mel) // 2, 2 * NUM_BANDS)
-
-
-def _mask(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    mel = mel.copy()
-    for _ in range(2):
-        width = int(rng.integers(0, 12))
-        first = int(rng.integers(0, NUM_BANDS - width))
-        mel[:, first : first + width] = 0
-        width = int(rng.integers(0, min(24, len(mel) // 8)))
-        first = int(rng.integers(0, len(mel) - width))
-        mel[first : first + width] = 0
-    return mel

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 from align import PHONES, STATES_PER_PHONE
-from batches import NUM_BANDS, Augmentation, MelBatches, phone_tracks
+from batches import Augmentation, MelBatches, phone_tracks
 from network import SIZES, make_network, speed_up
 from safetensors.torch import load_file
 
+from speechssl.augmentation import NUM_BANDS
 from speechssl.objectives.dinosr import DinoSR
 from speechssl.objectives.distil import CodebookDistillation
 from speechssl.objectives.hubert import MaskedUnits
