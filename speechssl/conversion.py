@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from speechssl import converters, matching, pitch
+from speechssl.converted import Attribution, Conversion
 from speechssl.converters import Trace
 from speechssl.errors import InputError
 from speechssl.matching import MatchingSet, Recording, Reference
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["Attribution", "Conversion", "MatchingSet", "Reference", "Source", "VoiceConverter"]
 
 Voices: TypeAlias = "MatchingSet | Sequence[tuple[MatchingSet, float]]"
-
-COLUMNS = ("frame", "second", "rank", "weight", "voice", "reference", "reference_second", "distance")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,80 +44,6 @@ class Source:
     values: Features | None
     f0: Tensor
     more: MatchingSet | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Attribution:
-    """Which frames of a voice each output frame was made of.
-
-    Args:
-        voice: name of the voice.
-        references: names of its recordings.
-        files: (N, k) number of the reference.
-        seconds: (N, k) float64, where in it the frame begins.
-        distances: (N, k) float64 cosine distance of its key to the source frame's.
-        weights: (N, k) float64 share in the output frame; 0 where the nearest frames are only named, because the output
-            was made from statistics of the whole voice (``transport``).
-    """
-
-    voice: str
-    references: tuple[str, ...]
-    files: Tensor
-    seconds: Tensor
-    distances: Tensor
-    weights: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Conversion:
-    """A converted recording and how it came about.
-
-    Args:
-        waveform: what is heard.
-        features: what was vocoded (N, V).
-        converter: the one that was used.
-        reason: why.
-        attributions: one for each voice.
-        similarities: (N,) float64 cosine between each source frame and the nearest frame of any of the voices.
-    """
-
-    waveform: Waveform
-    features: Features
-    converter: str
-    reason: str
-    attributions: tuple[Attribution, ...]
-    similarities: Tensor
-
-    @property
-    def coverage(self) -> float:
-        """The mean of the similarities: how near the source's frames find neighbours; 1 if all are in the voice."""
-        return float(self.similarities.mean())
-
-    def write_attribution(self, path: str | Path) -> None:
-        """Write a CSV file with a row for each output frame, voice and reference frame in it.
-
-        Columns: frame, second (both of the output), rank (1 is nearest), weight, voice, reference, reference_second,
-        distance.
-
-        Raises:
-            CheckpointError: the place cannot be written to, or the disk is full; no file is left behind then.
-        """
-        from speechssl.checkpoints import atomic_path
-
-        with atomic_path(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            for frame in range(len(self.features)):
-                writer.writerows(self._rows(frame))
-
-    def _rows(self, frame: int) -> Iterator[tuple[object, ...]]:
-        second = f"{frame / self.features.frame_rate:.3f}"
-        for one in self.attributions:
-            columns = (one.weights, one.files, one.seconds, one.distances)
-            entries = zip(*(column[frame].tolist() for column in columns), strict=True)
-            for rank, (weight, file, place, distance) in enumerate(entries, start=1):
-                reference = one.references[file]
-                yield frame, second, rank, f"{weight:.6g}", one.voice, reference, f"{place:.3f}", f"{distance:.6f}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,28 +123,79 @@ class VoiceConverter:
         Raises:
             InputError: a voice of another encoder, k above its frames, an option out of range, an unreadable source.
         """
-        voices, shares = self._voices(voice)
+        voices, shares = self.blend(voice)
         check_options(k=k, converter=converter, interpolation=interpolation, pitch=pitch, loudness=loudness)
         self._check_pitch(pitch)
         known = source.values is not None if isinstance(source, Source) else True
-        name, reason = self._chosen(converter, voices, known)
+        name, reason = self.choose(converter, voices, known)
         needed = name in converters.NEED_SOURCE_VALUES or interpolation < 1
         given = source if isinstance(source, Source) else self.source(source, with_values=needed)
         if needed and given.values is None:
             raise InputError(f"the source was encoded without values, which {name!r} at {interpolation} needs")
+        raw = self.speak(
+            given, voices, shares, name, k=k, interpolation=interpolation, pitch=pitch, join_weight=join_weight
+        )
+        sound = _set_loudness(raw.waveform, given.waveform, loudness)
+        return dataclasses.replace(raw, waveform=sound, reason=reason)
+
+    def stream(
+        self,
+        source: Recording,
+        voice: Voices,
+        *,
+        k: int = 4,
+        converter: str = "auto",
+        interpolation: float = 1.0,
+        pitch: str | float = "target",
+        loudness: str | float = "source",
+    ) -> Iterator[Conversion]:
+        """Convert piece by piece: the first sound of a long recording is there after a second, memory is flat.
+
+        The pieces joined (``streaming.join``) have the length of the whole conversion and nearly its sound; what they
+        cannot know of the rest of the recording is described in ``streaming.stream``, which see for all arguments.
+
+        Raises:
+            InputError: as ``convert``; or a converter that needs the whole source.
+        """
+        from speechssl import streaming
+
+        options = streaming.Options(k, converter, interpolation, pitch, loudness)
+        self._check_pitch(pitch)
+        return streaming.stream(self, source, voice, options)
+
+    def speak(
+        self,
+        source: Source,
+        voices: Sequence[MatchingSet],
+        shares: Sequence[float],
+        converter: str,
+        *,
+        k: int,
+        interpolation: float,
+        pitch: str | float,
+        join_weight: float = converters.JOIN_WEIGHT,
+        own: PitchStatistics | None = None,
+    ) -> Conversion:
+        """Retrieve, combine and vocode, at the loudness the vocoder gives.
+
+        Args:
+            source: with values, where the converter or the interpolation needs them.
+            voices: from ``blend``, with their shares.
+            converter: not ``auto``; see ``convert`` for it and the other options, which are not checked here.
+            own: pitch statistics of the source's speaker; None for those of the source.
+        """
         detail = converters.SHIFT_DETAIL if self.vocoder.key_origin else 1.0
-        parts = [convert_frames(given, one, name, k=k, join_weight=join_weight, detail=detail) for one in voices]
+        parts = [convert_frames(source, one, converter, k=k, join_weight=join_weight, detail=detail) for one in voices]
         frames = converters.blend([part for part, _, _ in parts], shares)
-        if interpolation < 1 and given.values is not None:
-            frames = converters.interpolate(given.values.frames, frames, interpolation)
+        if interpolation < 1 and source.values is not None:
+            frames = converters.interpolate(source.values.frames, frames, interpolation)
         features = Features(frames, self.vocoder.frame_rate, self.vocoder.origin)
-        contour = _moved(given.f0, voices, shares, pitch, interpolation, self.vocoder)
-        spoken = self.vocoder.vocode(features, f0=contour, keys=given.keys)
+        contour = _moved(source.f0, voices, shares, pitch, interpolation, self.vocoder, own)
         return Conversion(
-            waveform=_set_loudness(spoken, given.waveform, loudness),
+            waveform=self.vocoder.vocode(features, f0=contour, keys=source.keys),
             features=features,
-            converter=name,
-            reason=reason,
+            converter=converter,
+            reason="",
             attributions=tuple(
                 _attribution(one, trace, share) for one, (_, trace, _), share in zip(voices, parts, shares, strict=True)
             ),
@@ -232,7 +207,12 @@ class VoiceConverter:
             return keys
         return matching.encode_values(waveform, self.value_encoder, keys, contour)
 
-    def _voices(self, voice: Voices) -> tuple[list[MatchingSet], list[float]]:
+    def blend(self, voice: Voices) -> tuple[list[MatchingSet], list[float]]:
+        """The voices and their shares, which add up to 1.
+
+        Raises:
+            InputError: a voice of another encoder, or weights that are none.
+        """
         pairs = [(voice, 1.0)] if isinstance(voice, MatchingSet) else list(voice)
         for one, _ in pairs:
             called = f"convert to the voice {one.name!r}" if one.name else "convert to this voice"
@@ -240,7 +220,8 @@ class VoiceConverter:
             check_same_origin(self.value_encoder.origin, one.value_origin, what=f"{called} by its values")
         return [one for one, _ in pairs], converters.blend_shares([weight for _, weight in pairs])
 
-    def _chosen(self, converter: str, voices: Sequence[MatchingSet], has_source_values: bool) -> tuple[str, str]:
+    def choose(self, converter: str, voices: Sequence[MatchingSet], has_source_values: bool) -> tuple[str, str]:
+        """The converter, ``auto`` resolved, and why."""
         if converter != "auto":
             return converter, "as asked"
         shortest = min(voice.seconds for voice in voices)
@@ -368,11 +349,12 @@ def _moved(
     mode: str | float,
     interpolation: float,
     vocoder: Vocoder,
+    own: PitchStatistics | None = None,
 ) -> Tensor | None:
     """F0 for the vocoder; with ``"target"``, towards the blend of the voices' log-F0 statistics."""
     if not vocoder.needs_f0:
         return None
-    own = pitch.statistics(f0)
+    own = own or pitch.statistics(f0)
     voiced = [
         (voice.pitch, share) for voice, share in zip(voices, shares, strict=True) if voice.pitch.voiced_seconds > 0
     ]

@@ -1,0 +1,128 @@
+"""What a conversion gives: sound, frames, and which second of which reference they were made of."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechssl.signals import Features, Waveform
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+COLUMNS = ("frame", "second", "rank", "weight", "voice", "reference", "reference_second", "distance")
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """Which frames of a voice each output frame was made of.
+
+    Args:
+        voice: name of the voice.
+        references: names of its recordings.
+        files: (N, k) number of the reference.
+        seconds: (N, k) float64, where in it the frame begins.
+        distances: (N, k) float64 cosine distance of its key to the source frame's.
+        weights: (N, k) float64 share in the output frame; 0 where the nearest frames are only named, because the output
+            was made from statistics of the whole voice (``transport``).
+    """
+
+    voice: str
+    references: tuple[str, ...]
+    files: Tensor
+    seconds: Tensor
+    distances: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """A converted recording and how it came about.
+
+    Args:
+        waveform: what is heard.
+        features: what was vocoded (N, V).
+        converter: the one that was used.
+        reason: why.
+        attributions: one for each voice.
+        similarities: (N,) float64 cosine between each source frame and the nearest frame of any of the voices.
+    """
+
+    waveform: Waveform
+    features: Features
+    converter: str
+    reason: str
+    attributions: tuple[Attribution, ...]
+    similarities: Tensor
+
+    @property
+    def coverage(self) -> float:
+        """The mean of the similarities: how near the source's frames find neighbours; 1 if all are in the voice."""
+        return float(self.similarities.mean())
+
+    def write_attribution(self, path: str | Path) -> None:
+        """Write a CSV file with a row for each output frame, voice and reference frame in it.
+
+        Columns: frame, second (both of the output), rank (1 is nearest), weight, voice, reference, reference_second,
+        distance.
+
+        Raises:
+            CheckpointError: the place cannot be written to, or the disk is full; no file is left behind then.
+        """
+        from speechssl.checkpoints import atomic_path
+
+        with atomic_path(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            for frame in range(len(self.features)):
+                writer.writerows(self._rows(frame))
+
+    def _rows(self, frame: int) -> Iterator[tuple[object, ...]]:
+        second = f"{frame / self.features.frame_rate:.3f}"
+        for one in self.attributions:
+            columns = (one.weights, one.files, one.seconds, one.distances)
+            entries = zip(*(column[frame].tolist() for column in columns), strict=True)
+            for rank, (weight, file, place, distance) in enumerate(entries, start=1):
+                reference = one.references[file]
+                yield frame, second, rank, f"{weight:.6g}", one.voice, reference, f"{place:.3f}", f"{distance:.6f}"
+
+    def part(self, frames: slice, waveform: Waveform) -> Conversion:
+        """Some of its frames, and the sound that belongs to them."""
+        features = dataclasses.replace(self.features, frames=self.features.frames[frames])
+        rows = ("files", "seconds", "distances", "weights")
+        attributions = tuple(
+            dataclasses.replace(one, **{name: getattr(one, name)[frames] for name in rows}) for one in self.attributions
+        )
+        return dataclasses.replace(
+            self,
+            waveform=waveform,
+            features=features,
+            attributions=attributions,
+            similarities=self.similarities[frames],
+        )
+
+
+def join(pieces: Sequence[Conversion]) -> Conversion:
+    """Consecutive pieces of one conversion, 1 or more, as one."""
+    import torch
+
+    first = pieces[0]
+    sound = Waveform(torch.cat([one.waveform.samples for one in pieces]), first.waveform.sample_rate)
+    frames = torch.cat([one.features.frames for one in pieces])
+    rows = ("files", "seconds", "distances", "weights")
+    attributions = tuple(
+        dataclasses.replace(one, **{name: torch.cat([getattr(part.attributions[at], name) for part in pieces])
+                                    for name in rows})
+        for at, one in enumerate(first.attributions)
+    )  # fmt: skip
+    return dataclasses.replace(
+        first,
+        waveform=sound,
+        features=dataclasses.replace(first.features, frames=frames),
+        attributions=attributions,
+        similarities=torch.cat([one.similarities for one in pieces]),
+    )
