@@ -79,6 +79,38 @@ def test_lj_speech_folders_and_bad_tables(recipe: Recipe, tmp_path: Path) -> Non
         prepare.read_rows(tmp_path / "manifest.csv")
 
 
+def test_another_language_starts_from_all_weights_and_the_nearest_sounds(recipe: Recipe, tmp_path: Path) -> None:
+    import torch
+
+    from speechssl.synthesis import model as models
+    from speechssl.synthesis.front_end import BORDERS, START
+    from speechssl.synthesis.model import TextModel
+    from speechssl.synthesis.network import NetworkConfig, TextToKeys
+
+    def network(symbols: int, width: int = 16) -> TextToKeys:
+        return TextToKeys(NetworkConfig(symbols, 6, width=width, hidden=24, encoder_layers=1, decoder_layers=1))
+
+    english, german = (START, *BORDERS, "ɹ", "t", "i", "ɔ"), (START, *BORDERS, "t", "ɾ", "iː", "oː", "ɑ̃")
+    before, after = network(len(english)), network(len(german))
+    before.key_mean += 1.0
+    path = models.save(
+        tmp_path / "en.safetensors",
+        TextModel(before, english, origin="x/1", frame_rate=50.0, language="en-us"),
+        {"name": "x", "licence": "MIT"},
+    )
+    adapt, fresh = recipe("adapt"), after.symbol_embedding.weight[-1].clone()
+    began = adapt.start_from(after, path, german)
+    assert began == {"ɾ": "ɹ", "iː": "i", "oː": "ɔ"}
+    old, new = before.symbol_embedding.weight.half().float(), after.symbol_embedding.weight
+    assert torch.equal(new[german.index("ɾ")], old[english.index("ɹ")])
+    assert torch.equal(new[german.index("t")], old[english.index("t")])
+    assert torch.equal(new[-1], fresh)  # a sound that is like none keeps its random numbers
+    assert torch.equal(after.keys.weight, before.keys.weight.half().float())
+    assert float(after.key_mean.sum()) == 0.0  # the scales are those of the new speech
+    with pytest.raises(InputError, match="choose another --size"):
+        adapt.start_from(network(len(german), width=8), path, german)
+
+
 def test_no_more_than_so_many_minutes_of_training_speech(recipe: Recipe) -> None:
     rows = [{"path": f"{n}.wav", "split": split, "seconds": "25"} for n, split in enumerate(("train", "dev") * 4)]
     kept = recipe("prepare").some_minutes(rows, 1.0)
