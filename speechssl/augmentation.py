@@ -41,7 +41,8 @@ def warp_matrix(factor: float) -> NDArray[np.float64]:
 def with_noise(mel: Mel, noise: Mel, snr_db: float) -> Mel:
     """Powers (F, 80) added at a signal-to-noise ratio over the whole crop."""
     gap = np.log(np.exp(mel).sum(1).mean()) - np.log(np.exp(noise).sum(1).mean() + 1e-9) - snr_db / 10 * np.log(10)
-    return np.logaddexp(mel, noise + gap).astype(np.float32)
+    found: Mel = np.logaddexp(mel, noise + gap).astype(np.float32)
+    return found
 
 
 def in_a_room(mel: Mel, t60: float, level: float) -> Mel:
@@ -51,7 +52,8 @@ def in_a_room(mel: Mel, t60: float, level: float) -> Mel:
     keep = 10 ** (-6 * 0.01 / t60)
     power = np.exp(mel)
     tail = lfilter([0.0, 1 - keep], [1.0, -keep], power, axis=0)
-    return np.log(power + 10 ** (level / 10) * tail + 1e-9).astype(np.float32)
+    found: Mel = np.log(power + 10 ** (level / 10) * tail + 1e-9).astype(np.float32)
+    return found
 
 
 def through_channel(mel: Mel, rng: np.random.Generator, *, size: float) -> Mel:

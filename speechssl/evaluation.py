@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from speechssl import audio, checkpoints, metrics
 from speechssl.calibration import Calibration
 from speechssl.errors import InputError
+from speechssl.signals import check_same_origin
 from speechssl.trials import Trial, check_audio
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def evaluate(
     *,
     calibration: Calibration | None = None,
     cohort: NDArray[np.floating[Any]] | None = None,
+    plda: Plda | None = None,
     cache: str | Path | None = None,
     workers: int = 1,
     draws: int = 500,
@@ -181,13 +183,38 @@ def evaluate(
     """Embed, score and measure; returns the report and the scores (N,).
 
     Raises:
-        InputError: missing recordings (all listed at once), or as ``embed_files``.
+        InputError: missing recordings (all listed at once), a PLDA of another model, or as ``embed_files``.
     """
     check_audio(trials, root)
+    if plda is not None:
+        check_same_origin(plda.origin, embedder.origin, what="use this PLDA")
     names = [side for trial in trials for side in (trial.enrolment, trial.test)]
     embeddings = embed_files(names, root, embedder, cache=cache, workers=workers, advance=advance)
-    scores = score_trials(trials, embeddings, cohort=cohort)
+    scores = score_trials(trials, embeddings, cohort=cohort, plda=plda)
     return {"model": embedder.origin, **report(trials, scores, calibration=calibration, draws=draws)}, scores
+
+
+def fit_plda(
+    speakers: dict[str, str],
+    root: str | Path,
+    embedder: Embedder,
+    *,
+    cache: str | Path | None = None,
+    workers: int = 1,
+    advance: Callable[[str], None] = lambda _: None,
+) -> Plda:
+    """Fit a PLDA on recordings.
+
+    Args:
+        speakers: who speaks, by path relative to ``root``; others than those to be tested.
+        cache, workers, advance: as ``embed_files``.
+    Raises:
+        InputError: as ``embed_files`` and ``plda.fit``.
+    """
+    from speechssl import plda
+
+    vectors = embed_files(list(speakers), root, embedder, cache=cache, workers=workers, advance=advance)
+    return plda.fit(np.stack([vectors[path] for path in speakers]), list(speakers.values()), origin=embedder.origin)
 
 
 def _embedded(path: Path, embedder: Embedder, place: Path | None) -> Floats:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from speechssl.errors import InputError
+from speechssl import checkpoints
+from speechssl.errors import CheckpointError, InputError
 
 Floats = NDArray[np.float64]
+_ARRAYS = ("mean", "directions", "between")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,29 @@ class Plda:
         return _evidence(total + one, count + 1, self.between) - (
             _evidence(total, count, self.between) + _evidence(one, 1, self.between)
         )
+
+
+def save(path: str | Path, plda: Plda, *, source: str) -> Path:
+    """Keep a PLDA in one safetensors file; ``source`` says what it was fitted on."""
+    import torch
+
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(getattr(plda, name))) for name in _ARRAYS}
+    return checkpoints.save(path, tensors, {"kind": "plda", "origin": plda.origin, "provenance": {"fitted_on": source}})
+
+
+def load(path: str | Path) -> Plda:
+    """A PLDA of ``save``.
+
+    Raises:
+        CheckpointError: no such file, damaged, of another kind, or with arrays that do not fit each other.
+    """
+    checkpoint = checkpoints.load(path, kind="plda")
+    arrays = {name: tensor.double().numpy().copy() for name, tensor in checkpoint.tensors.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    whole = shapes == {"mean": (dim := shapes.get("mean", (0,))[0],), "directions": (dim, dim), "between": (dim,)}
+    if not whole or not isinstance(checkpoint.header.get("origin"), str):
+        raise CheckpointError(f"{path} holds no usable PLDA (arrays {shapes}); fit it again")
+    return Plda(checkpoint.header["origin"], **arrays)
 
 
 def fit(vectors: Floats, speakers: Sequence[str], *, origin: str, shrink: float = 0.1, steps: int = 20) -> Plda:

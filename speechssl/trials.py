@@ -170,6 +170,13 @@ def all_pairs(recordings: dict[str, list[str]]) -> list[Trial]:
     ]
 
 
+def recordings_of(trials: Sequence[Trial]) -> dict[str, str]:
+    """The speaker of every recording in a list, by path."""
+    return {
+        path: name for trial in trials for path, name in zip((trial.enrolment, trial.test), trial.sides, strict=True)
+    }
+
+
 def check_audio(trials: Sequence[Trial], root: str | Path) -> None:
     """Make sure that every recording is there.
 

@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from speechssl import checkpoints
-from speechssl.cli.verification import app
+from speechssl.cli import app
 from speechssl.embedders import log_mel
 from speechssl.embedders.ecapa import Ecapa
 from speechssl.errors import SpeechSSLError
@@ -76,11 +76,11 @@ def test_an_enrolment_with_one_bad_recording_enrols_nothing(run: Any, tmp_path: 
     assert run("speakers", "list", "--json", model=False) == []
 
 
-def make_folder(root: Path) -> Path:
+def make_folder(root: Path, names: tuple[str, ...] = ("ada", "beth", "dan", "eric")) -> Path:
     from speechssl import audio
     from speechssl.signals import Waveform
 
-    for name in ("ada", "beth", "dan", "eric"):
+    for name in names:
         (root / name).mkdir(parents=True)
         whole = audio.read_mono(CLIPS / f"{name}_reference.opus", 16000).samples
         for number, part in enumerate(whole.chunk(3)):
@@ -108,6 +108,29 @@ def test_trials_evaluate_calibrate_and_verify_after(run: Any, tmp_path: Path) ->
     assert after["threshold_source"] == "Bayes threshold at prior 0.01, by the calibration on list.txt"
     assert run("evaluate", listed, "--json")["cllr"] == pytest.approx(fitted["cllr_after"])
     assert "Cllr before" in run("calibrate", str(folder))
+
+
+def test_plda_is_fitted_on_other_speakers_kept_and_used_again(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, others = make_folder(tmp_path / "people"), make_folder(tmp_path / "others", ("cleo", "finn"))
+    kept = tmp_path / "plda.safetensors"
+    plain = run("evaluate", str(folder), "--json")
+    fitted = run("evaluate", str(folder), "--plda", str(others), "--save-plda", str(kept), "--json")
+    assert (plain["scoring"], fitted["scoring"]) == ("cosine", "plda")
+    assert fitted["min_cllr"] != plain["min_cllr"]
+    again = run("evaluate", str(folder), "--plda", str(kept), "--json")
+    assert again == fitted
+    listed = str(others / "list.csv")
+    run("trials", str(others), "--output", listed, model=False)
+    assert run("evaluate", str(folder), "--plda", listed, "--json")["min_cllr"] == pytest.approx(fitted["min_cllr"])
+    for words, message in (
+        (("--plda", str(kept), "--as-norm"), "give one"),
+        (("--plda", str(kept), "--save-plda", str(kept)), "give --plda a folder"),
+        (("--save-plda", str(kept)), "give --plda a folder"),
+    ):
+        with pytest.raises(SpeechSSLError, match=message):
+            run("evaluate", str(folder), *words)
 
 
 def test_bad_input_is_told_from_the_command_line(run: Any, tmp_path: Path) -> None:

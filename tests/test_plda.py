@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
 from speechssl import evaluation, metrics, plda
-from speechssl.errors import InputError
+from speechssl.errors import CheckpointError, InputError
 from speechssl.plda import Plda
 from speechssl.trials import Trial
 
@@ -93,3 +95,16 @@ def test_scoring_a_trial_list() -> None:
 def test_too_little_to_fit_on_is_refused(speakers: list[str]) -> None:
     with pytest.raises(InputError, match="PLDA needs two speakers or more"):
         plda.fit(np.random.default_rng(0).normal(size=(3, 4)), speakers, origin="m@1")
+
+
+def test_a_saved_plda_scores_as_before_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    vectors, speakers = sample(12, 5, 0)
+    model = plda.fit(vectors, speakers, origin="m@1")
+    again = plda.load(plda.save(tmp_path / "plda.safetensors", model, source="twelve speakers"))
+    assert again.origin == "m@1"
+    assert np.array_equal(again.score(vectors[:9], vectors[9:18]), model.score(vectors[:9], vectors[9:18]))
+    bad = Plda("m@1", model.mean, model.directions[:, :2], model.between)
+    with pytest.raises(CheckpointError, match="no usable PLDA"):
+        plda.load(plda.save(tmp_path / "bad.safetensors", bad, source=""))
+    with pytest.raises(CheckpointError, match=r"none\.safetensors"):
+        plda.load(tmp_path / "none.safetensors")

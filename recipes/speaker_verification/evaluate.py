@@ -22,11 +22,12 @@ from pathlib import Path
 import floors
 import numpy as np
 
-from speechssl import calibration, evaluation, metrics, plda, verification
+from speechssl import calibration, evaluation, metrics, verification
 from speechssl.calibration import Calibration
 from speechssl.errors import SpeechSSLError
 from speechssl.interfaces import Embedder
-from speechssl.trials import Trial, find_recordings, make_trials, read_trials
+from speechssl.plda import Plda
+from speechssl.trials import Trial, find_recordings, make_trials, read_trials, recordings_of
 
 TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4)  # rates written at the axes of the DET curve
 
@@ -91,7 +92,7 @@ class System:
 
     def __init__(self, embedder: Embedder, cache: Path, workers: int, *, as_norm: bool = False) -> None:
         self.embedder, self._cache, self._workers = embedder, cache, workers
-        self._plda: plda.Plda | None = None
+        self._plda: Plda | None = None
         cohort = getattr(embedder, "cohort", None)
         if as_norm and cohort is None:
             raise SystemExit(f"{embedder.origin} came without a cohort; leave --as-norm out")
@@ -109,14 +110,9 @@ class System:
 
     def fit_plda(self, trials: list[Trial], root: Path) -> None:
         """Fit on the recordings of a list, by their speakers."""
-        vectors = self.embeddings(trials, root)
-        speaker = {
-            path: name
-            for trial in trials
-            for path, name in zip((trial.enrolment, trial.test), trial.sides, strict=True)
-        }
-        matrix = np.stack([vectors[name] for name in speaker])
-        self._plda = plda.fit(matrix, list(speaker.values()), origin=self.embedder.origin)
+        self._plda = evaluation.fit_plda(
+            recordings_of(trials), root, self.embedder, cache=self._cache, workers=self._workers
+        )
 
     def scores(self, trials: list[Trial], root: Path) -> np.ndarray:
         """Scores (N,) of trials."""

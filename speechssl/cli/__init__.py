@@ -10,7 +10,7 @@ import typer
 
 from speechssl import __version__
 from speechssl.cli import app as app_command
-from speechssl.cli import convert, demo, doctor, features, receipt, report, say, units, verification, voice
+from speechssl.cli import convert, demo, doctor, evaluation, features, receipt, report, say, units, verification, voice
 from speechssl.cli.terminal import remark
 from speechssl.errors import SpeechSSLError
 
@@ -29,6 +29,7 @@ app.add_typer(voice.app, name="voice")
 app.add_typer(units.app, name="units")
 app.add_typer(receipt.app, name="receipt")
 app.add_typer(verification.app)
+app.add_typer(evaluation.app)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
