@@ -38,6 +38,16 @@ class Attribution:
     distances: Tensor
     weights: Tensor
 
+    def part(self, frames: slice) -> Attribution:
+        """Of some of the frames."""
+        return dataclasses.replace(
+            self,
+            files=self.files[frames],
+            seconds=self.seconds[frames],
+            distances=self.distances[frames],
+            weights=self.weights[frames],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Conversion:
@@ -93,10 +103,7 @@ class Conversion:
     def part(self, frames: slice, waveform: Waveform) -> Conversion:
         """Some of its frames, and the sound that belongs to them."""
         features = dataclasses.replace(self.features, frames=self.features.frames[frames])
-        rows = ("files", "seconds", "distances", "weights")
-        attributions = tuple(
-            dataclasses.replace(one, **{name: getattr(one, name)[frames] for name in rows}) for one in self.attributions
-        )
+        attributions = tuple(one.part(frames) for one in self.attributions)
         return dataclasses.replace(
             self,
             waveform=waveform,
@@ -113,16 +120,22 @@ def join(pieces: Sequence[Conversion]) -> Conversion:
     first = pieces[0]
     sound = Waveform(torch.cat([one.waveform.samples for one in pieces]), first.waveform.sample_rate)
     frames = torch.cat([one.features.frames for one in pieces])
-    rows = ("files", "seconds", "distances", "weights")
-    attributions = tuple(
-        dataclasses.replace(one, **{name: torch.cat([getattr(part.attributions[at], name) for part in pieces])
-                                    for name in rows})
-        for at, one in enumerate(first.attributions)
-    )  # fmt: skip
     return dataclasses.replace(
         first,
         waveform=sound,
         features=dataclasses.replace(first.features, frames=frames),
-        attributions=attributions,
+        attributions=tuple(_joined(parts) for parts in zip(*(one.attributions for one in pieces), strict=True)),
         similarities=torch.cat([one.similarities for one in pieces]),
+    )
+
+
+def _joined(parts: Sequence[Attribution]) -> Attribution:
+    import torch
+
+    return dataclasses.replace(
+        parts[0],
+        files=torch.cat([one.files for one in parts]),
+        seconds=torch.cat([one.seconds for one in parts]),
+        distances=torch.cat([one.distances for one in parts]),
+        weights=torch.cat([one.weights for one in parts]),
     )

@@ -10,8 +10,9 @@ from typing import Any
 
 from speechssl.app import converting
 from speechssl.app.converting import Options, Target
+from speechssl.app.jobs import Tell
 from speechssl.app.sessions import Session, Stopped, harmless
-from speechssl.app.workshop import Refused, Tell, Workshop
+from speechssl.app.workshop import Refused, Workshop
 from speechssl.consent import Consent
 from speechssl.errors import InputError, SpeechSSLError
 

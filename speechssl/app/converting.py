@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechssl import audio, checkpoints, consent, conversion, receipts, verification, watermark
+import torch
+
+from speechssl import (
+    audio,
+    checkpoints,
+    consent,
+    conversion,
+    converters,
+    provenance,
+    receipts,
+    streaming,
+    verification,
+    watermark,
+)
 from speechssl.app import workshop as shop
+from speechssl.app.jobs import Job, Tell
 from speechssl.app.sessions import Session
-from speechssl.app.workshop import Refused, Tell, Workshop
+from speechssl.app.workshop import Refused, Workshop
 from speechssl.consent import Consent
 from speechssl.errors import InputError
+from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
     from speechssl.conversion import Conversion, VoiceConverter
     from speechssl.matching import MatchingSet
-    from speechssl.signals import Waveform
     from speechssl.verification import Decision
 
 FORMATS = ("wav", "flac", "mp3")
+STREAMED_FROM = 30.0  # seconds of a source that one would not wait for
 BUNDLED = "bundled: "  # before the names of the voices that ship with the package
 MP3_RATES = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000)
 
@@ -116,34 +132,145 @@ def convert(
     """
     chosen = options or Options()
     with shop.job(session, tell) as step:
-        step(0.02, "checking")
-        _check(shop, source, target, chosen)
-        consents = consents_of(shop, session, target, leave)
-        step(0.05, f"loading the model {chosen.model}")
-        with _blame("model"):
-            system = shop.system(chosen.model)
+        ready = _prepare(shop, session, source, target, chosen, leave, step)
         step(0.1, "encoding the source")
         with _blame("source"):
-            heard = _source(shop, system, Path(str(source)), chosen)
+            heard = _source(shop, ready, step)
         step(0.35, "encoding the voice")
         with _blame("target"):
-            voices = voices_of(shop, session, system, target, chosen.model)
+            voices = voices_of(shop, session, ready.system, target, chosen.model, step)
         step(0.6, "converting")
         with _blame("options"):
-            result = system.convert(
-                heard, voices, k=chosen.k, converter=chosen.converter, interpolation=chosen.interpolation,
-                pitch=chosen.pitch,
+            result = step.run(
+                lambda: ready.system.convert(
+                    heard, voices, k=chosen.k, converter=chosen.converter, interpolation=chosen.interpolation,
+                    pitch=chosen.pitch,
+                )
             )  # fmt: skip
         step(0.85, "writing")
-        path, mark = _write(shop, session, result.waveform, f"{Path(str(source)).stem}-as-{called(target)}", chosen)
-        step(0.9, "verifying")
-        decision = verify_as(shop, session, target, path)
-        receipt = _receipt(shop, path, Path(str(source)), voices, consents, chosen, result, decision, mark)
-    blend = "" if chosen.interpolation == 1 else f", {100 * chosen.interpolation:.0f} %"
-    label = f"{called(target)[:24]}, {result.converter}, k {chosen.k}{blend}"
-    made = Made(path, receipt, result, decision, Path(str(source)), _a_reference(target), label)
+        path = _place(session, ready)
+        mark = step.run(lambda: write_marked(shop, path, result.waveform))
+        return _finish(shop, session, ready, voices, result, path, mark, step)
+
+
+def streamable(shop: Workshop, source: str | Path | None, options: Options) -> bool:
+    """Whether a recording is so long that one would listen before it is done, and its conversion can be streamed."""
+    if not source or audio.info(source).seconds < STREAMED_FROM:
+        return False
+    if options.converter != "auto":
+        return options.converter in streaming.CONVERTERS
+    # where the vocoder does not hear the words, auto is a converter that needs the whole source
+    return bool(shop.system(options.model).vocoder.key_origin)
+
+
+def stream(
+    shop: Workshop,
+    session: Session,
+    source: str | Path | None,
+    target: Target,
+    options: Options | None = None,
+    *,
+    leave: Consent | None = None,
+    tell: Tell = lambda share, text: None,
+) -> Iterator[Waveform | Made]:
+    """Convert piece by piece: see ``convert`` for the arguments, ``streaming.stream`` for what differs.
+
+    Returns:
+        The pieces, marked, as they are ready; at last what was made of them, whose receipt says that it was streamed.
+    """
+    chosen = options or Options()
+    with shop.job(session, tell) as step:
+        ready = _prepare(shop, session, source, target, chosen, leave, step)
+        step(0.1, "encoding the voice")
+        with _blame("target"):
+            voices = voices_of(shop, session, ready.system, target, chosen.model, step)
+        with _blame("options"):
+            coming = ready.system.stream(
+                ready.source, voices, k=chosen.k, converter=chosen.converter, interpolation=chosen.interpolation,
+                pitch=chosen.pitch,
+            )  # fmt: skip
+        total = max(audio.info(ready.source).seconds, 0.1)
+        pieces: list[Conversion] = []
+        marked: list[Waveform] = []
+        done = 0.0
+        while True:
+            step(0.15 + 0.7 * min(done / total, 1.0), f"converting, {done:.0f} of {total:.0f} s")
+            with _blame("source"):
+                piece = step.run(lambda: next(coming, None))
+            if piece is None:
+                break
+            sound = piece.waveform
+            if marks(shop):
+                sound = step.run(lambda: watermark.mark(sound))  # noqa: B023  it runs at once
+            pieces.append(piece)
+            marked.append(sound)
+            done += sound.seconds
+            yield sound
+        step(0.85, "writing")
+        whole = Waveform(torch.cat([one.samples for one in marked]), marked[0].sample_rate)
+        path = _place(session, ready)
+        _write(path, whole)
+        mark = step.run(lambda: _found(marked)) if marks(shop) else None
+        made = _finish(shop, session, ready, voices, streaming.join(pieces), path, mark, step, streamed=True)
+    yield made
+
+
+def write_piece(shop: Workshop, session: Session, sound: Waveform, facts: dict[str, Any]) -> Path:
+    """A piece of a stream as a file of its own, with a short receipt; that of the whole says the rest."""
+    path = session.place(f"piece-{facts['piece']}", ".wav")
+    audio.write(path, sound)
+    receipts.issue(path, {"what": "a piece of a voice conversion", **facts}, shop.signer())
+    return path
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """What was checked and loaded."""
+
+    source: Path
+    target: Target
+    options: Options
+    system: VoiceConverter
+    consents: list[dict[str, Any]]
+
+
+def _prepare(
+    shop: Workshop, session: Session, source: str | Path | None, target: Target, options: Options,
+    leave: Consent | None, step: Job,
+) -> _Ready:  # fmt: skip
+    step(0.02, "checking")
+    _check(shop, source, target, options)
+    consents = consents_of(shop, session, target, leave)
+    step(0.05, f"loading the model {options.model}")
+    with _blame("model"):
+        system = shop.system(options.model)
+    return _Ready(Path(str(source)), target, options, system, consents)
+
+
+def _finish(
+    shop: Workshop, session: Session, ready: _Ready, voices: list[tuple[MatchingSet, float]], result: Conversion,
+    path: Path, mark: dict[str, Any] | None, step: Job, *, streamed: bool = False,
+) -> Made:  # fmt: skip
+    """Verify, sign, remember."""
+    step(0.9, "verifying")
+    target, options = ready.target, ready.options
+    decision = step.run(lambda: verify_as(shop, session, target, path))
+    settings = {"k": options.k, "interpolation": options.interpolation, "pitch": options.pitch}
+    facts = provenance.of_conversion(
+        ready.source, voices, result, model=options.model, consent=ready.consents,
+        settings={**settings, "streamed": True} if streamed else settings,
+    )  # fmt: skip
+    similarity = None if decision is None else decision_facts(decision)
+    receipt = receipts.issue(path, {**facts, "similarity": similarity, "watermark": mark}, shop.signer())
+    blend = "" if options.interpolation == 1 else f", {100 * options.interpolation:.0f} %"
+    label = f"{called(target)[:24]}, {result.converter}, k {options.k}{blend}"
+    made = Made(path, receipt, result, decision, ready.source, _a_reference(target), label)
     session.remember({"what": "conversion", "path": path, "label": label, "made": receipt["created"], **made.facts()})
     return made
+
+
+def _place(session: Session, ready: _Ready) -> Path:
+    return session.place(f"{ready.source.stem}-as-{called(ready.target)}", f".{ready.options.form}")
 
 
 def files_of(target: Target) -> list[Path]:
@@ -225,10 +352,15 @@ def _nobody(shop: Workshop) -> list[dict[str, Any]]:
     return [{"statement": "not asked for: this service is configured without consent"}]
 
 
-def _source(shop: Workshop, system: VoiceConverter, path: Path, options: Options) -> Any:
-    """Encoded with its own values, which any setting may need later."""
-    key = ("source", options.model, checkpoints.sha256_of(path))
-    return shop.cached(key, lambda: system.source(path), _source_bytes)
+def _source(shop: Workshop, ready: _Ready, step: Job) -> Any:
+    """Encoded; with its own values, which take longer than the rest, only where the options need them."""
+    options, system = ready.options, ready.system
+    asked = options.converter in converters.NEED_SOURCE_VALUES or options.interpolation < 1
+    # for a vocoder that does not hear the words, auto may need them too
+    with_values = asked or (options.converter == "auto" and not system.vocoder.key_origin)
+    key = ("source", options.model, with_values, checkpoints.sha256_of(ready.source))
+    make = lambda: step.run(lambda: system.source(ready.source, with_values=with_values))  # noqa: E731
+    return shop.cached(key, make, _source_bytes)
 
 
 def _source_bytes(source: Any) -> int:
@@ -238,12 +370,13 @@ def _source_bytes(source: Any) -> int:
 
 
 def voices_of(
-    shop: Workshop, session: Session, system: VoiceConverter, target: Target, model: str
+    shop: Workshop, session: Session, system: VoiceConverter, target: Target, model: str, step: Job
 ) -> list[tuple[MatchingSet, float]]:
     """The voices of a target and their shares; those of recordings are encoded once."""
     if target.files:
-        digests = tuple(checkpoints.sha256_of(path) for path in target.files)
-        return [(shop.cached(("voice", model, digests), lambda: system.matching_set(target.files), _voice_bytes), 1.0)]
+        key = ("voice", model, tuple(checkpoints.sha256_of(path) for path in target.files))
+        voice = shop.cached(key, lambda: step.run(lambda: system.matching_set(target.files)), _voice_bytes)
+        return [(voice, 1.0)]
     return [(stored_voice(shop, session.user, system, name, model), share) for name, share in target.voices]
 
 
@@ -265,24 +398,32 @@ def _voice_bytes(voice: MatchingSet) -> int:
     return sum(part.numel() * part.element_size() for part in parts)
 
 
-def _write(
-    shop: Workshop, session: Session, waveform: Waveform, name: str, options: Options
-) -> tuple[Path, dict[str, Any] | None]:
-    """The file, and what the receipt says of the watermark."""
-    path = session.place(name, f".{options.form}")
-    return path, write_marked(shop, path, waveform)
+def marks(shop: Workshop) -> bool:
+    """Whether what is made here is marked."""
+    return shop.settings.watermark and watermark.available()
 
 
 def write_marked(shop: Workshop, path: Path, waveform: Waveform) -> dict[str, Any] | None:
     """Write a recording, with the watermark where there is one; returns what the receipt says of that."""
     mark = None
-    if shop.settings.watermark and watermark.available():
+    if marks(shop):
         waveform = watermark.mark(waveform)
-        mark = {"name": watermark.NAME, "confidence": round(watermark.confidence(waveform), 3)}
+        mark = _found([waveform])
+    _write(path, waveform)
+    return mark
+
+
+def _found(marked: list[Waveform]) -> dict[str, Any]:
+    """How surely the mark is found again in pieces of one recording, on average over its seconds."""
+    total = sum(one.seconds for one in marked)
+    sure = sum(watermark.confidence(one) * one.seconds for one in marked) / total
+    return {"name": watermark.NAME, "confidence": round(sure, 3)}
+
+
+def _write(path: Path, waveform: Waveform) -> None:
     if path.suffix == ".mp3" and waveform.sample_rate not in MP3_RATES:
         waveform = audio.resample(waveform, 44_100)
     audio.write(path, waveform)
-    return mark
 
 
 def verify_as(shop: Workshop, session: Session, target: Target, path: Path) -> Decision | None:
@@ -312,47 +453,6 @@ def _decide(shop: Workshop, user: str, enrolled: list[Any], test: Any) -> Decisi
     sides = [verification.Utterance("", embedding, 0.0, "") for embedding in enrolled]
     cohort = getattr(shop.embedder(), "cohort", None)
     return verification.verify(sides, test, calibration=shop.calibration(user), cohort=cohort)
-
-
-def _receipt(
-    shop: Workshop,
-    path: Path,
-    source: Path,
-    voices: list[tuple[MatchingSet, float]],
-    consents: list[dict[str, Any]],
-    options: Options,
-    result: Conversion,
-    decision: Decision | None,
-    mark: dict[str, Any] | None,
-) -> dict[str, Any]:
-    facts = {
-        "what": "voice conversion: the words of the source, in a synthetic voice",
-        "consent": consents,
-        "source": {"name": source.name[:100], "sha256": checkpoints.sha256_of(source)},
-        "voices": [
-            {
-                "name": voice.name,
-                "share": share,
-                "references": [{"name": one.name[:100], "sha256": one.sha256} for one in voice.references],
-            }
-            for voice, share in voices
-        ],
-        "models": {
-            "name": options.model,
-            "encoder": voices[0][0].key_origin,
-            "values": voices[0][0].value_origin,
-            "vocoder": result.features.origin,
-        },
-        "settings": {
-            "k": options.k,
-            "converter": result.converter,
-            "interpolation": options.interpolation,
-            "pitch": options.pitch,
-        },
-        "similarity": None if decision is None else decision_facts(decision),
-        "watermark": mark,
-    }
-    return receipts.issue(path, facts, shop.signer())
 
 
 def _a_reference(target: Target) -> Path | None:

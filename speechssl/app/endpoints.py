@@ -6,7 +6,7 @@ Files come and go as files, everything else as JSON. What cannot be used is an e
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
@@ -87,17 +87,43 @@ def _convert(shop: Workshop) -> None:
     ) -> tuple[str, dict[str, Any]]:
         session = parts.session_of(shop, request)
         try:
-            moved = pitch if pitch in ("target", "source") else _semitones(pitch)
-            chosen = Options(int(k), converter, interpolation, moved, file_format, model)
+            chosen = _options(k, converter, interpolation, pitch, file_format, model)
             target = _target(shop, session, references, voice)
             made = converting.convert(shop, session, source, target, chosen, leave=_leave(consent))
         except SpeechSSLError as error:
             raise _sentence(shop, error) from error
         return str(made.path), made.facts()
 
-    _endpoint(
-        shop, "convert", convert,
-        [
+    def stream(
+        source: Any,
+        references: Any,
+        voice: str,
+        consent: str,
+        k: float,
+        converter: str,
+        interpolation: float,
+        pitch: str,
+        file_format: str,
+        model: str,
+        request: gr.Request,
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        session = parts.session_of(shop, request)
+        try:
+            chosen = _options(k, converter, interpolation, pitch, file_format, model)
+            target = _target(shop, session, references, voice)
+            number, second = 0, 0.0
+            for made in converting.stream(shop, session, source, target, chosen, leave=_leave(consent)):
+                if isinstance(made, converting.Made):
+                    yield str(made.path), made.facts()
+                    return
+                facts = {"piece": number, "second": round(second, 3), "seconds": round(made.seconds, 3)}
+                yield str(converting.write_piece(shop, session, made, facts)), facts
+                number, second = number + 1, second + made.seconds
+        except SpeechSSLError as error:
+            raise _sentence(shop, error) from error
+
+    def inputs() -> list[Any]:
+        return [
             gr.File(label="recording whose words are kept"),
             gr.File(label="recordings of the wanted voice; or", file_count="multiple"),
             gr.Textbox("", label="stored or bundled voice, several with weights: ada=0.7, eric=0.3"),
@@ -108,10 +134,19 @@ def _convert(shop: Workshop) -> None:
             gr.Textbox("target", label="target, source or semitones"),
             gr.Textbox("wav", label="wav, flac or mp3"),
             gr.Textbox("tiny", label="model"),
-        ],
-        [gr.File(label="converted recording, its receipt inside"), gr.JSON(label="facts and receipt")],
-        "Say what a recording says in another voice.",
-    )  # fmt: skip
+        ]
+
+    def outputs() -> list[Any]:
+        return [gr.File(label="converted recording, its receipt inside"), gr.JSON(label="facts and receipt")]
+
+    _endpoint(shop, "convert", convert, inputs(), outputs(), "Say what a recording says in another voice.")
+    _endpoint(shop, "convert_stream", stream, inputs(), outputs(),
+              "The same piece by piece: WAV files as they are ready, then the whole with its facts.")  # fmt: skip
+
+
+def _options(k: float, converter: str, interpolation: float, pitch: str, form: str, model: str) -> Options:
+    moved = pitch if pitch in ("target", "source") else _semitones(pitch)
+    return Options(int(k), converter, interpolation, moved, form, model)
 
 
 def _semitones(pitch: str) -> float:

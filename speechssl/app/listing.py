@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from speechssl import references, verification
 from speechssl.app.converting import BUNDLED, check_recordings
+from speechssl.app.jobs import Tell
 from speechssl.app.sessions import Session, harmless
-from speechssl.app.workshop import Refused, Tell, Workshop, field
+from speechssl.app.workshop import Refused, Workshop, field
 from speechssl.consent import STATEMENT, Consent
 from speechssl.errors import InputError, SpeechSSLError
 from speechssl.speakers import Enrolment

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from speechssl.app import batches
+from speechssl.app.jobs import Tell
 from speechssl.app.sessions import Session, harmless
-from speechssl.app.workshop import Refused, Tell, Workshop, field
+from speechssl.app.workshop import Refused, Workshop, field
 from speechssl.errors import InputError
 
 KNOWN = Path(__file__).parent / "scores.json"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechssl import receipts, speaking
+from speechssl import provenance, receipts, speaking
 from speechssl.app import converting
 from speechssl.app.converting import FORMATS, Target, decision_facts
+from speechssl.app.jobs import Tell
 from speechssl.app.sessions import Session
-from speechssl.app.workshop import Refused, Tell, Workshop, field
+from speechssl.app.workshop import Refused, Workshop, field
 from speechssl.consent import Consent
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def say(
         synthesizer = shop.synthesizer()
         step(0.15, "encoding the voice")
         with field("target"):
-            voice = converting.voices_of(shop, session, system, target, "tiny")[0][0]
+            voice = converting.voices_of(shop, session, system, target, "tiny", step)[0][0]
         parts = []
         with field("text"):
             options: dict[str, Any] = {"speed": speed, "interpolation": interpolation, "seed": seed}
@@ -102,25 +102,10 @@ def say(
         subtitled = path.with_suffix(".srt")
         subtitles.write(subtitled, whole.words)
         decision = converting.verify_as(shop, session, target, path)
-        facts = {
-            "what": "speech synthesised from text",
-            "consent": consents,
-            "text": {"sha256": hashlib.sha256(text.encode()).hexdigest(), "characters": len(text)},
-            "voices": [
-                {
-                    "name": voice.name,
-                    "references": [{"name": one.name[:100], "sha256": one.sha256} for one in voice.references],
-                }
-            ],
-            "models": {
-                "text": synthesizer.model.origin,
-                "encoder": voice.key_origin,
-                "values": voice.value_origin,
-            },
-            "settings": options,
-            "similarity": None if decision is None else decision_facts(decision),
-            "watermark": mark,
-        }
+        facts = provenance.of_speech(
+            text, voice, text_model=synthesizer.model.origin, consent=consents, settings=options
+        )
+        facts |= {"similarity": None if decision is None else decision_facts(decision), "watermark": mark}
         receipt = receipts.issue(path, facts, shop.signer())
     numbers = {
         "seconds": round(whole.waveform.seconds, 3),

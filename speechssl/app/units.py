@@ -12,8 +12,9 @@ from typing import Any
 
 from speechssl import audio, receipts, watermark
 from speechssl.app.converting import BUNDLED, check_recordings, stored_voice
+from speechssl.app.jobs import Tell
 from speechssl.app.sessions import Session
-from speechssl.app.workshop import Refused, Tell, Workshop, field
+from speechssl.app.workshop import Refused, Workshop, field
 from speechssl.errors import InputError
 
 CODEBOOKS = ("tiny/100", "tiny/200", "tiny/500")
@@ -46,7 +47,7 @@ def encode(
         step(0.1, "loading the model")
         encoder = UnitEncoder(shop.system("tiny").encoder, shop.codebook(codebook), collapsed=collapse)
         step(0.3, "encoding")
-        return encoder.record(Entry(path.stem, path.name, str(path)))
+        return step.run(lambda: encoder.record(Entry(path.stem, path.name, str(path))))
 
 
 def as_text(record: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechssl.app.jobs import Job, Tell
 from speechssl.app.sessions import Session, Sessions, Stopped
 from speechssl.errors import InputError, SpeechSSLError
 
@@ -86,9 +87,6 @@ def field(name: str) -> Iterator[None]:
         raise Refused(name, str(error)) from error
 
 
-Tell = Callable[[float, str], None]
-
-
 class Workshop:
     """Everything the handlers need.
 
@@ -123,8 +121,8 @@ class Workshop:
     # ---- jobs
 
     @contextlib.contextmanager
-    def job(self, session: Session, tell: Tell = lambda share, text: None) -> Iterator[Tell]:
-        """Count a job and give it a function that reports progress, and ends the job when it must.
+    def job(self, session: Session, tell: Tell = lambda share, text: None) -> Iterator[Job]:
+        """Count a job that reports progress and is ended when it must.
 
         Raises:
             Stopped: the service is closing; inside, also when the person cancels or the time is over.
@@ -134,19 +132,8 @@ class Workshop:
                 raise Stopped("the service is closing; try again in a minute")
             self.running += 1
         session.stop.clear()
-        end = time.monotonic() + self.settings.job_seconds
-
-        def step(share: float, text: str) -> None:
-            if session.stop.is_set():
-                raise Stopped("cancelled; nothing was kept")
-            if time.monotonic() > end:
-                raise Stopped(
-                    f"stopped after {self.settings.job_seconds:.0f} s, the limit here; give shorter recordings"
-                )
-            tell(share, text)
-
         try:
-            yield step
+            yield Job(session, tell, self.settings.job_seconds)
         finally:
             with self._lock:
                 self.running -= 1

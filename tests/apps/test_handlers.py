@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -9,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from speechssl import audio, bundles, consent, receipts
-from speechssl.app import batches, converting, listing, scores, sessions, units
+from speechssl import audio, bundles, checkpoints, consent, receipts
+from speechssl.app import batches, converting, jobs, listing, scores, sessions, units
 from speechssl.app.converting import Options, Target
 from speechssl.app.sessions import Session, Sessions, Stopped
 from speechssl.app.workshop import Refused, Settings, Workshop
@@ -121,6 +123,73 @@ def test_cancelled_between_steps(shop: Workshop, session: Session, speech: Speec
     with pytest.raises(Stopped, match="cancelled"):
         converting.convert(shop, session, speech["source"], ERIC, tell=lambda share, text: session.stop.set())
     assert not session.results
+    assert shop.running == 0
+
+
+def test_cancelled_amid_an_encoding(shop: Workshop, session: Session, tmp_path: Path) -> None:
+    """Nothing asks between blocks: the exception comes from outside. Without it the encoding would be finished."""
+    noise = torch.randn(16_000 * 58, generator=torch.Generator().manual_seed(0)) * 0.1
+    audio.write(tmp_path / "long.wav", Waveform(noise, 16_000))
+    told: list[str] = []
+
+    def tell(share: float, text: str) -> None:
+        told.append(text)
+        if text == "encoding the source":
+            threading.Timer(0.2, session.stop.set).start()
+
+    with pytest.raises(Stopped, match="cancelled"):
+        # with its own values, which take seconds
+        converting.convert(shop, session, tmp_path / "long.wav", ERIC, Options(interpolation=0.5), tell=tell)
+    assert told[-1] == "encoding the source"
+    sources = [key[-1] for key in shop._cache if key[0] == "source"]
+    assert checkpoints.sha256_of(tmp_path / "long.wav") not in sources
+    assert shop.running == 0
+    assert not session.results
+    # nothing stays behind that would end the next one
+    assert converting.convert(shop, session, bundles.clip("dan", "sentence").path, ERIC).receipt["watermark"] is None
+
+
+def test_interrupted_computations_leave_their_threads_alone() -> None:
+    reasons = [""]
+    with jobs._interruptible(lambda: reasons[0]):
+        assert sum(range(1000)) == 499_500
+    reasons[0] = "enough"
+    with pytest.raises(Stopped, match="enough"), jobs._interruptible(lambda: reasons[0]):
+        all(time.sleep(0.01) is None for _ in itertools.count())
+    with pytest.raises(ZeroDivisionError), jobs._interruptible(lambda: ""):
+        raise ZeroDivisionError
+    for _ in range(1000):
+        time.sleep(0.0001)
+
+
+def test_a_streamed_conversion_is_heard_in_pieces_and_signed_as_a_whole(
+    shop: Workshop, session: Session, tmp_path: Path
+) -> None:
+    ada = audio.read_mono(bundles.clip("ada").path, 16_000).samples
+    audio.write(tmp_path / "long.wav", Waveform(torch.cat([ada, ada])[: 16_000 * 40].clone(), 16_000))
+    assert converting.streamable(shop, tmp_path / "long.wav", Options())
+    assert not converting.streamable(shop, tmp_path / "long.wav", Options(converter="shift"))
+    assert not converting.streamable(shop, bundles.clip("ada", "sentence").path, Options())
+    told: list[str] = []
+    *pieces, made = converting.stream(
+        shop, session, tmp_path / "long.wav", ERIC, tell=lambda share, text: told.append(text)
+    )
+    assert isinstance(made, converting.Made)
+    assert len(pieces) >= 3
+    heard = torch.cat([one.samples for one in pieces])  # type: ignore[union-attr]
+    assert torch.allclose(audio.read(made.path).samples, heard, atol=2**-15)
+    assert receipts.check(made.path).genuine
+    assert made.receipt["settings"]["streamed"] is True
+    assert made.receipt["settings"]["converter"] == "uniform"
+    assert made.decision is not None
+    assert made.facts()["seconds"] == pytest.approx(40, abs=0.1)
+    assert session.results[-1]["path"] == made.path
+    assert any("of 40 s" in text for text in told)
+    coming = converting.stream(shop, session, tmp_path / "long.wav", ERIC)
+    next(coming)
+    session.stop.set()
+    with pytest.raises(Stopped, match="cancelled"):
+        next(coming)
     assert shop.running == 0
 
 

@@ -19,7 +19,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from speechssl import cli, receipts
+from speechssl import bundles, cli, receipts
 from speechssl.app import service
 from speechssl.app import speech as speaking
 from speechssl.app.workshop import Workshop
@@ -72,6 +72,20 @@ def test_convert_to_voices_by_name_and_weight(client: Client, speech: Speech) ->
     )
     assert [(one["name"], one["share"]) for one in facts["receipt"]["voices"]] == [("eric", 0.7), ("beth", 0.3)]
     assert facts["receipt"]["settings"] == {"k": 8, "converter": "uniform", "interpolation": 0.9, "pitch": -2.0}
+
+
+def test_convert_piece_by_piece(client: Client) -> None:
+    job = client.submit(_file(bundles.clip("ada").path), None, "eric", "", api_name="/convert_stream")
+    *pieces, (path, facts) = list(job)
+    assert [one["piece"] for _, one in pieces] == list(range(len(pieces)))
+    assert len(pieces) >= 3
+    assert all(receipts.check(piece).genuine for piece, _ in pieces)
+    assert sum(one["seconds"] for _, one in pieces) == pytest.approx(facts["seconds"], abs=0.01)
+    assert b"".join(_samples(piece) for piece, _ in pieces) == _samples(path)
+    assert facts["receipt"]["settings"]["streamed"] is True
+    assert receipts.check(path).genuine
+    with pytest.raises(AppError, match="needs the whole source"):
+        client.predict(_file(bundles.clip("ada").path), None, "eric", "", 4, "shift", api_name="/convert_stream")
 
 
 @pytest.mark.parametrize(
@@ -146,8 +160,8 @@ def test_say(client: Client) -> None:
 
 def test_every_public_endpoint_is_named_and_described(client: Client) -> None:
     endpoints = client.view_api(return_format="dict")["named_endpoints"]  # type: ignore[index]
-    wanted = {"/convert", "/batch", "/verify", "/enrol", "/identify", "/speakers", "/units", "/speak_units", "/voices",
-              "/add_voice", "/remove_voice", "/report"}  # fmt: skip
+    wanted = {"/convert", "/convert_stream", "/batch", "/verify", "/enrol", "/identify", "/speakers", "/units",
+              "/speak_units", "/voices", "/add_voice", "/remove_voice", "/report"}  # fmt: skip
     assert set(endpoints) - {"/say"} == wanted
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from speechssl.app import converting, listing, pictures
 from speechssl.app.converting import BUNDLED, FORMATS, Made, Options, Target
 from speechssl.app.sessions import Session
 from speechssl.app.tabs import parts
-from speechssl.app.tabs.parts import WORK
+from speechssl.app.tabs.parts import HEARD_AT_ONCE, WORK
 from speechssl.app.workshop import Workshop
 from speechssl.bundles import BUNDLES, bundle, clip
 from speechssl.errors import SpeechSSLError
@@ -44,11 +44,16 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
             report = gr.HTML("", elem_id="convert-report", elem_classes="maybe")
             leave = parts.consent_fields(shop, "convert")
             options, options_problem = _options(shop)
+            aloud = gr.Checkbox(HEARD_AT_ONCE, label="Listen while it is made", visible=HEARD_AT_ONCE,
+                                elem_id="convert-aloud", info="Long recordings are heard after a second or two. Off: "
+                                "measured as a whole first, byte for byte what the command line makes.")  # fmt: skip
             with gr.Row():
                 go = gr.Button("Convert", variant="primary", elem_id="convert-go", scale=3)
                 stop = gr.Button("Cancel", variant="stop", elem_id="convert-cancel", scale=1, min_width=90)
         with gr.Column(scale=6, min_width=320):
             status = gr.HTML(_WELCOME, elem_id="convert-status")
+            live = gr.Audio(label="While it is made", streaming=True, autoplay=True, interactive=False, visible=False,
+                            elem_id="convert-live", buttons=[])  # fmt: skip
             result = gr.Audio(label="Result", type="filepath", interactive=False, elem_id="convert-result",
                               visible=False, buttons=["download"])  # fmt: skip
             with gr.Row(visible=False) as downloads:
@@ -56,7 +61,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
                 paper = gr.DownloadButton("Download receipt", elem_id="convert-receipt", size="sm")
             verdict = gr.HTML("", elem_id="convert-verdict", elem_classes="maybe")
             with gr.Group(visible=False) as comparison:
-                gr.HTML('<p class="small">Change an option and convert again: nothing is encoded twice.</p>')
+                gr.HTML('<p class="small">Change an option and convert again: A is what you had, B what you get.</p>')
                 with gr.Row():
                     before = gr.Audio(
                         label="A: before", type="filepath", interactive=False, elem_id="convert-a", buttons=["download"]
@@ -70,18 +75,30 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
     fields = {"source": source_problem, "target": target.problem, "consent": leave.problem,
               "options": options_problem, "model": options_problem}  # fmt: skip
 
-    def run(*values: Any, request: gr.Request, progress: gr.Progress) -> dict[Any, Any]:
+    def run(*values: Any, request: gr.Request, progress: gr.Progress) -> Iterator[dict[Any, Any]]:
         spoken, rest = values[0], list(values[1:])
         chosen, rest = parts.target_of(*rest[:6]), rest[6:]
         session = parts.session_of(shop, request)
         try:
             given = parts.leave_of(*rest[:3])
-            wanted, earlier = options_of(*rest[3:9]), rest[9]
-            made = converting.convert(shop, session, spoken, chosen, wanted, leave=given, tell=parts.teller(progress))
+            wanted, aloud, earlier = options_of(*rest[3:9]), rest[9], rest[10]
+            given = {"leave": given, "tell": parts.teller(progress)}
+            if aloud and HEARD_AT_ONCE and converting.streamable(shop, spoken, wanted):
+                # a player that is not shown plays nothing
+                yield {live: gr.update(visible=True, value=None), status: _LISTEN}
+                for one in converting.stream(shop, session, spoken, chosen, wanted, **given):
+                    if isinstance(one, Made):
+                        made = one
+                    else:
+                        yield {live: parts.heard(one)}
+            else:
+                yield {live: gr.update(visible=False)}
+                made = converting.convert(shop, session, spoken, chosen, wanted, **given)
         except (SpeechSSLError, ValueError) as error:
-            return parts.blame(fields, error, shop, status)
+            yield parts.blame(fields, error, shop, status)
+            return
         again = earlier is not None and earlier["source"] == str(made.source)
-        return {
+        yield {
             **dict.fromkeys(fields.values(), ""),
             status: "",
             result: gr.update(value=str(made.path), visible=True, label=f"Result: {made.label}"),
@@ -99,18 +116,18 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
             history[1]: files_of(session),
         }
 
-    inputs = [source, *target.inputs, *leave.inputs, *options, last]
-    outputs = [*dict.fromkeys(fields.values()), status, result, downloads, save, paper, verdict, comparison, before,
-               now, look, trail, last, *history]  # fmt: skip
+    inputs = [source, *target.inputs, *leave.inputs, *options, aloud, last]
+    outputs = [*dict.fromkeys(fields.values()), status, live, result, downloads, save, paper, verdict, comparison,
+               before,                now, look, trail, last, *history]  # fmt: skip
 
     # Gradio finds the request and the progress by annotation and default, and counts the parameters
     def on_convert(
         source: Any, kind: Any, voice: Any, second: Any, share: Any, files: Any, microphone: Any, agreed: Any, who: Any,
-        purpose: Any, k: Any, converter: Any, interpolation: Any, pitch: Any, form: Any, model: Any, last: Any,
-        request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> dict[Any, Any]:  # fmt: skip
-        return run(source, kind, voice, second, share, files, microphone, agreed, who, purpose, k, converter,
-                   interpolation, pitch, form, model, last, request=request, progress=progress)  # fmt: skip
+        purpose: Any, k: Any, converter: Any, interpolation: Any, pitch: Any, form: Any, model: Any, aloud: Any,
+        last: Any, request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[dict[Any, Any]]:  # fmt: skip
+        yield from run(source, kind, voice, second, share, files, microphone, agreed, who, purpose, k, converter,
+                       interpolation, pitch, form, model, aloud, last, request=request, progress=progress)  # fmt: skip
 
     heavy = {"concurrency_id": WORK, "concurrency_limit": shop.jobs, "api_visibility": "private"}
     event = go.click(on_convert, inputs, outputs, show_progress_on=[status], trigger_mode="once", **heavy)
@@ -230,6 +247,9 @@ def _name(target: Target) -> str:
     return " and ".join(name.removeprefix(BUNDLED) for name, _ in target.voices) or "the target"
 
 
+_LISTEN = (
+    '<div class="card muted"><strong>Listen while it is made</strong><div>The file follows at the end.</div></div>'
+)
 _WELCOME = (
     '<div class="card muted"><strong>Say it in another voice</strong><div>1. A recording whose words are kept. '
     "2. A voice. 3. Convert. Or press one of the examples: they take a few seconds.</div></div>"

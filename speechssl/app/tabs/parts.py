@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from speechssl import consent
 from speechssl.app import listing, pictures
@@ -15,7 +17,9 @@ from speechssl.app.converting import BUNDLED, Target
 from speechssl.app.sessions import Session
 from speechssl.app.workshop import Refused, Workshop
 from speechssl.consent import Consent
+from speechssl.signals import Waveform
 
+HEARD_AT_ONCE = shutil.which("ffmpeg") is not None  # Gradio codes its streams with it
 WORK = "work"  # name of the queue that all heavy events share
 LISTED, FILES, MICROPHONE = "A voice from the list", "Recordings", "Microphone"
 
@@ -40,6 +44,11 @@ def paths(files: Sequence[str] | str | None) -> tuple[Path, ...]:
 def path(file: str | None) -> Path | None:
     """What an audio component gives."""
     return Path(file) if file else None
+
+
+def heard(waveform: Waveform) -> tuple[int, Any]:
+    """A piece of sound for a streaming player."""
+    return waveform.sample_rate, (waveform.samples.clamp(-1, 1).numpy() * 32767).astype(np.int16)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from speechssl.app import pictures, speech
 from speechssl.app.converting import FORMATS
 from speechssl.app.speech import Said
 from speechssl.app.tabs import convert, parts
-from speechssl.app.tabs.parts import WORK
+from speechssl.app.tabs.parts import HEARD_AT_ONCE, WORK
 from speechssl.app.workshop import Workshop
 from speechssl.errors import SpeechSSLError
 
-HEARD_AT_ONCE = shutil.which("ffmpeg") is not None  # Gradio codes its streams with it
 EXAMPLE = "Good morning. The train to the coast leaves at half past seven, and it is nearly always full on Fridays."
 
 
@@ -69,8 +66,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
                 if isinstance(one, Said):
                     yield {**dict.fromkeys(fields.values(), ""), **done(one, session)}
                 elif HEARD_AT_ONCE:
-                    samples = (one.samples.clamp(-1, 1).numpy() * 32767).astype(np.int16)
-                    yield {live: (one.sample_rate, samples)}
+                    yield {live: parts.heard(one)}
         except SpeechSSLError as error:
             yield parts.blame(fields, error, shop, status)
 
