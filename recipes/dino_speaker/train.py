@@ -53,8 +53,8 @@ def make_objective(args: argparse.Namespace, network: Ecapa) -> nn.Module:
         return NTXent(network)
     if args.objective == "margin":
         labels = torch.from_numpy(np.load(args.labels, allow_pickle=False))
-        gate = args.steps // 3
-        return GatedMargin(network, dim=dim, labels=labels, gate_from=gate, gate_every=max(1, gate // 4))
+        first, every = int(args.gate * args.steps), max(1, args.steps // 12)
+        return GatedMargin(network, dim=dim, labels=labels, gate_from=first, gate_every=every)
     hidden = 64 if args.size == "toy" else 1024
     return Dino(network, dim=dim, hidden=hidden, prototypes=args.prototypes, steps=args.steps)
 
@@ -75,6 +75,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--labels", type=Path, default=None, help="pseudo-speakers of cluster.py, to learn with a margin"
     )
+    parser.add_argument("--gate", type=float, default=1 / 3, help="share of the steps in which all labels are believed")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--decay", type=float, default=0.3)
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -126,7 +127,7 @@ def main() -> None:
     config = {key: getattr(args, key) for key in keys} | {"settings": dataclasses.asdict(settings)}
     config["start"] = args.start.name if args.start else None
     if args.labels:
-        config["labels"] = checkpoints.sha256_of(args.labels)
+        config |= {"labels": checkpoints.sha256_of(args.labels), "gate": args.gate}
     if processes:
         config["processes"] = processes.count
 
