@@ -1,6 +1,10 @@
-"""Twenty clients at once: no error, bounded memory, and how long they wait.
+"""Twenty clients at once: no error, bounded memory, and how long they wait; and how soon a long conversion is heard.
 
     python benchmarks/app_load.py [--clients 20] [--rounds 3]
+    python benchmarks/app_load.py --first-audio 10
+
+The second converts ten minutes of speech (bundled clips in turn) by ``/convert_stream`` and by
+``VoiceConverter.stream``, and prints when the first piece is there.
 
 Starts the service as a process of its own, lets every client convert a 5-second recording of its own to a bundled
 voice, several times, and prints waits, errors and the memory of the service.
@@ -66,11 +70,53 @@ def memory(pid: int, what: str) -> int:
     return next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith(what))
 
 
+def speech(folder: Path, minutes: float) -> Path:
+    """The bundled clips one after the other, over and over."""
+    clips = [audio.read_mono(speechssl.clip(name).path, 16_000).samples for name in VOICES]
+    samples = torch.cat(clips).repeat(int(minutes * 60 * 16_000 / sum(map(len, clips))) + 1)
+    path = folder / "long.wav"
+    audio.write(path, Waveform(samples[: round(minutes * 60 * 16_000)].clone(), 16_000))
+    return path
+
+
+def first_audio(minutes: float) -> None:
+    """Seconds to the first piece and to all, by the service (upload and download included) and in Python."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = speech(folder, minutes)
+        process, address = start(folder)
+        client = Client(address, verbose=False, download_files=str(folder))
+        # loads the models
+        client.predict(handle_file(str(source(folder, 0))), None, "eric", api_name="/convert")
+        begun = time.perf_counter()
+        first, pieces = 0.0, 0
+        for _ in client.submit(handle_file(str(path)), None, "eric", api_name="/convert_stream"):
+            first, pieces = first or time.perf_counter() - begun, pieces + 1
+        whole, peak = time.perf_counter() - begun, memory(process.pid, "VmHWM")
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        print(f"service: {minutes:g} minutes; first audio after {first:.2f} s, {pieces - 1} pieces and the whole file "
+              f"after {whole:.0f} s; peak {peak} MB")  # fmt: skip
+        system = speechssl.load_bundle("tiny")
+        voice = system.matching_set([speechssl.clip("eric").path])
+        begun = time.perf_counter()
+        first, spoken = 0.0, 0.0
+        for piece in system.stream(path, voice):
+            first, spoken = first or time.perf_counter() - begun, spoken + piece.waveform.seconds
+        whole = time.perf_counter() - begun
+        print(f"Python: first audio after {first:.2f} s, {spoken:.0f} s of sound after {whole:.0f} s; "
+              f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--first-audio", type=float, metavar="MINUTES", help="measure that instead")
     args = parser.parse_args()
+    if args.first_audio:
+        first_audio(args.first_audio)
+        return
     waits: list[float] = []
     errors: list[str] = []
     with tempfile.TemporaryDirectory() as name:
