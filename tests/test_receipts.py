@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from speechssl import audio, cli, consent, receipts
+from speechssl import audio, bundles, cli, consent, receipts
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
 
@@ -176,3 +176,47 @@ def test_consent_needs_a_person_and_a_purpose() -> None:
     for text in ("Ada Smith", ": nothing", "Ada:", "x" * 600 + ": long"):
         with pytest.raises(InputError, match="consent"):
             consent.parse(text)
+
+
+def test_conversions_on_the_command_line_carry_receipts_where_they_are_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SPEECHSSL_KEY", str(tmp_path / "keys" / "key.pem"))
+    monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "voices"))
+    source, eric = (str(bundles.clip(name, "sentence").path) for name in ("ada", "eric"))
+    out = tmp_path / "out.wav"
+    arguments = ["convert", source, "--reference", eric, "--output", str(out), "--json"]
+    # neither a key nor a consent: the file alone
+    assert cli.run(arguments) == 0
+    plain = audio.read(out).samples
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.wav"]
+    assert cli.run(["voice", "add", "eric", eric, "--consent", "Eric: a test"]) == 0
+    capsys.readouterr()
+    # a voice with a consent
+    assert cli.run(["convert", source, "--voice", "eric", "--output", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["results"][0]["receipt"] == str(receipts.beside(out))
+    issued = receipts.show(out)
+    assert issued["consent"][0]["who"] == "Eric"
+    assert issued["voices"][0]["references"][0]["name"] == Path(eric).name
+    assert torch.equal(audio.read(out).samples, plain)
+    assert cli.run(["receipt", "check", str(out)]) == 0
+    assert "genuine" in capsys.readouterr().out
+    # now there is a key
+    assert cli.run(arguments) == 0
+    assert "none was recorded" in receipts.show(out)["consent"][0]["statement"]
+    assert receipts.check(out).genuine
+    receipts.beside(out).unlink()
+    assert cli.run([*arguments, "--no-receipt"]) == 0
+    assert not receipts.beside(out).exists()
+    with pytest.raises(InputError, match="has no receipt"):
+        receipts.show(out)
+
+
+def test_speech_on_the_command_line_carries_one_when_asked(tmp_path: Path, signer: receipts.Signer) -> None:
+    out = tmp_path / "out.flac"
+    eric = str(bundles.clip("eric", "sentence").path)
+    assert cli.run(["say", "Good morning.", "--reference", eric, "--output", str(out), "--receipt"]) == 0
+    issued = receipts.show(out)
+    assert issued["text"]["characters"] == len("Good morning.")
+    assert issued["settings"] == {"interpolation": 1.0, "speed": 1.0, "seed": 0}
+    assert receipts.check(out).own_key

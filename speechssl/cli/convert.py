@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
 import typer
 
 from speechssl import __version__
-from speechssl.cli import batch, terminal
-from speechssl.cli.options import Device, Json, Layer, Model, Output, Precision, References, Sources
+from speechssl.cli import batch, receipt, terminal
+from speechssl.cli.options import Device, Json, Layer, Model, Output, Precision, Receipt, References, Sources
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
     from speechssl.cli.batch import Job
     from speechssl.conversion import Conversion, VoiceConverter
     from speechssl.matching import MatchingSet
+    from speechssl.receipts import Signer
 
     Target: TypeAlias = list[tuple[MatchingSet, float]]
 
@@ -62,6 +63,7 @@ def convert(
         Optional[str],  # noqa: UP045
         typer.Option("--vocoder", metavar="NAME|FILE", help="Instead of the model's own: world.", show_default=False),
     ] = None,
+    sign: Receipt = None,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
@@ -95,9 +97,14 @@ def convert(
         **options,
         "voices": _identity(target),
     }
+    signer = receipt.signer(sign, [one for one, _ in target])
+    if signer is not None:
+        settings["receipt"] = True
 
     def work(job: Job) -> dict[str, Any]:
-        return _write(system.convert(job.source, target, **options), job, tables.get(job))
+        result = system.convert(job.source, target, **options)
+        facts = _write(result, job, tables.get(job))
+        return facts if signer is None else {**facts, "receipt": _sign(signer, job, target, result, model, options)}
 
     with terminal.progress("convert", len(jobs)) as advance:
         outcome = batch.run(
@@ -188,6 +195,16 @@ def _write(result: Conversion, job: Job, table: Path | None) -> dict[str, Any]:
         "coverage": round(result.coverage, 4),
         **({} if table is None else {"attribution": str(table)}),
     }
+
+
+def _sign(signer: Signer, job: Job, target: Target, result: Conversion, model: str, options: dict[str, Any]) -> str:
+    from speechssl import provenance, receipts
+
+    leave = provenance.consents([one for one, _ in target], otherwise=receipt.NOBODY)
+    settings = {name: value for name, value in options.items() if name != "converter"}
+    facts = provenance.of_conversion(job.source, target, result, model=model, consent=leave, settings=settings)
+    receipts.issue(job.output, facts, signer)
+    return str(receipts.beside(job.output))
 
 
 def _describe(result: dict[str, Any]) -> str:

@@ -37,3 +37,12 @@ Layer = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option("--precision", help="float32 or bfloat16 (faster where the processor has it).")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Receipt = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option(
+        "--receipt/--no-receipt",
+        help="Sign a receipt, beside the output and inside it. If neither is given: where a voice carries a consent, "
+        "or this machine has a key for receipts.",
+        show_default=False,
+    ),
+]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from speechssl.cli import terminal
 from speechssl.cli.options import Json
+
+if TYPE_CHECKING:
+    from speechssl.matching import MatchingSet
+    from speechssl.receipts import Signer
+
+NOBODY = "none was recorded: made on the command line from recordings that were named there"
 
 app = typer.Typer(help="Receipts of converted recordings: show, check.", no_args_is_help=True)
 
@@ -47,3 +54,18 @@ def check(
         terminal.remark(f"{file}: {reason}")
     if not found.genuine:
         raise typer.Exit(2)
+
+
+def signer(wanted: bool | None, voices: Sequence[MatchingSet]) -> Signer | None:
+    """Who signs what a command makes; None if nobody does.
+
+    Args:
+        wanted: what the person said; None if nothing: then a voice with an attestation, whose owner was told that it
+            is kept in everything made with the voice, or a key that was made before, asks for receipts.
+        voices: of which it is made.
+    """
+    from speechssl import receipts
+
+    if wanted is None:
+        wanted = any(voice.consents for voice in voices) or receipts.default_key().exists()
+    return receipts.Signer() if wanted else None

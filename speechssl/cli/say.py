@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from speechssl.cli import batch, terminal
-from speechssl.cli.options import Device, Json, Model, References
+from speechssl.cli import batch, receipt, terminal
+from speechssl.cli.options import Device, Json, Model, Receipt, References
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def say(
             "--synthesizer", metavar="FILE", help="Another text model, with keys of --model.", show_default=False
         ),
     ] = None,
+    sign: Receipt = None,
     model: Model = "tiny",
     device: Device = "auto",
     json: Json = False,
@@ -59,7 +60,7 @@ def say(
     Examples: speechssl say "Good morning." --reference ada1.wav ada2.wav --output morning.wav;
     speechssl say book.txt --voice ada --output book.opus --subtitles book.srt
     """
-    from speechssl import speaking
+    from speechssl import provenance, receipts, speaking
     from speechssl.audio import WRITABLE
     from speechssl.bundles import load_bundle
     from speechssl.synthesis import subtitles as writer
@@ -84,6 +85,12 @@ def say(
     if subtitles is not None:
         writer.write(subtitles, tally.words)
     facts = {"output": str(output), **tally.facts()}
+    if signer := receipt.signer(sign, [target]):
+        options = {"interpolation": interpolation, "speed": speed, "seed": seed}
+        leave = provenance.consents([target], otherwise=receipt.NOBODY)
+        made_of = provenance.of_speech(written, target, text_model=made.model.origin, consent=leave, settings=options)
+        receipts.issue(output, made_of, signer)
+        facts["receipt"] = str(receipts.beside(output))
     if subtitles is not None:
         facts["subtitles"] = str(subtitles)
     if json:
