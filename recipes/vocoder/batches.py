@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from speechssl import pitch
+from speechssl.objectives.impersonation import hiss
 from speechssl.objectives.resynthesis import CONVERTED
 from speechssl.vocoders.source_filter import pulse_train, voice_statistics
 
@@ -198,10 +199,12 @@ class Conversions:
         }
         said = source["samples_at"] + (HOP * start + np.arange(length)) % source["samples_n"]
         heard = pool[0]["samples_at"] + np.arange(min(pool[0]["samples_n"], HEARD))
-        spoken = torch.from_numpy(arrays["samples"][heard].astype(np.float32) / 32768)
+        spoken = torch.from_numpy(arrays["samples"][heard].astype(np.float32) / 32768)[None]
+        level, background = rng.random((1, 1), np.float32), rng.standard_normal(spoken.shape, np.float32)
+        spoken = spoken + hiss(spoken, torch.from_numpy(level), torch.from_numpy(background))
         return {CONVERTED + name: value for name, value in crop.items()} | {
             "source": arrays["samples"][said].astype(np.float32) / 32768,
-            "target": embed(spoken[None])[0].numpy(),
+            "target": embed(spoken)[0].numpy(),
         }
 
     def _contour(self, row: dict[str, Any]) -> Tensor:

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-HISS = 1e-3  # of noise laid over what is heard, so that nothing below it can please the embedder
+# amplitude of the noise laid over what an embedder hears, from and to: a voice is not to be had by adding the target's
+# background, which would please it too
+HISS = (1e-3, 1e-2)
 
 
 class Impersonation:
@@ -39,13 +41,13 @@ class Impersonation:
         Args:
             made: (B, T) conversions.
             source: (B, T) what was converted.
-            target: (B, E) unit embeddings of the speakers wanted.
+            target: (B, E) unit embeddings of the speakers wanted, of speech with ``hiss`` too.
         """
-        mel = log_mel(made + HISS * torch.randn_like(made))
         with torch.no_grad():
             said = self.keys(log_mel(source))
-        kept = 1 - functional.cosine_similarity(self.keys(mel).float(), said.float(), dim=-1)
-        return {"voice": (1 - (self.embed(mel) * target).sum(-1)).mean(), "words": kept.mean()}
+        kept = 1 - functional.cosine_similarity(self.keys(log_mel(made)).float(), said.float(), dim=-1)
+        heard = self.embed(log_mel(made + hiss(made, torch.rand(len(made), 1), torch.randn_like(made))))
+        return {"voice": (1 - (heard * target).sum(-1)).mean(), "words": kept.mean()}
 
     @torch.no_grad()
     def embed_samples(self, samples: Tensor) -> Tensor:
@@ -66,6 +68,12 @@ class Impersonation:
     def _network(self, number: int, device: torch.device) -> Any:
         self._networks[number] = self._networks[number].to(device)
         return self._networks[number]
+
+
+def hiss(samples: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+    """Noise to lay over samples (B, T): ``level`` (B, 1) in [0, 1] draws its amplitude within ``HISS``, by ratio."""
+    low, high = HISS
+    return noise * (low * (high / low) ** level.to(samples.device))
 
 
 def log_mel(samples: Tensor) -> Tensor:
