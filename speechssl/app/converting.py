@@ -26,7 +26,7 @@ from speechssl.app.jobs import Job, Tell
 from speechssl.app.sessions import Session
 from speechssl.app.workshop import Refused, Workshop
 from speechssl.consent import Consent
-from speechssl.errors import InputError
+from speechssl.errors import InputError, SpeechSSLError
 from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
@@ -155,12 +155,15 @@ def convert(
 
 def streamable(shop: Workshop, source: str | Path | None, options: Options) -> bool:
     """Whether a recording is so long that one would listen before it is done, and its conversion can be streamed."""
-    if not source or audio.info(source).seconds < STREAMED_FROM:
-        return False
-    if options.converter != "auto":
-        return options.converter in streaming.CONVERTERS
-    # where the vocoder does not hear the words, auto is a converter that needs the whole source
-    return bool(shop.system(options.model).vocoder.key_origin)
+    try:
+        if not source or audio.info(source).seconds < STREAMED_FROM:
+            return False
+        if options.converter != "auto":
+            return options.converter in streaming.CONVERTERS
+        # where the vocoder does not hear the words, auto is a converter that needs the whole source
+        return bool(shop.system(options.model).vocoder.key_origin)
+    except SpeechSSLError:
+        return False  # the conversion says what is wrong, and with which field
 
 
 def stream(

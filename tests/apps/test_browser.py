@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from speechssl import receipts
+from speechssl import audio, bundles, receipts
 from speechssl.app.workshop import Workshop
+from speechssl.signals import Waveform
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = os.environ.get("CHROMIUM") or next(
@@ -82,6 +84,18 @@ def test_an_example_in_one_click_then_compare(page: Any, tmp_path: Path) -> None
     page.locator("#convert-go").click()
     page.wait_for_selector("#convert-b")
     page.get_by_text("B: eric, uniform, k 12").wait_for()
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="streams are coded by ffmpeg")
+def test_a_long_recording_is_heard_while_it_is_made(page: Any, tmp_path: Path) -> None:
+    ada = audio.read_mono(bundles.clip("ada").path, 16_000).samples
+    audio.write(tmp_path / "long.wav", Waveform(torch.cat([ada, ada])[: 16_000 * 45].clone(), 16_000))
+    _upload(page, "#convert-source input[type=file]", tmp_path / "long.wav")
+    with page.expect_response("**/stream/**"):
+        page.locator("#convert-go").click()
+    page.wait_for_selector("#convert-verdict .card")
+    receipt = receipts.show(_download(page, "#convert-save", tmp_path))
+    assert receipt["settings"]["streamed"] is True
 
 
 def test_upload_report_refusal_consent_clone(page: Any, speech: Speech) -> None:

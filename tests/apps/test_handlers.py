@@ -170,6 +170,7 @@ def test_a_streamed_conversion_is_heard_in_pieces_and_signed_as_a_whole(
     assert converting.streamable(shop, tmp_path / "long.wav", Options())
     assert not converting.streamable(shop, tmp_path / "long.wav", Options(converter="shift"))
     assert not converting.streamable(shop, bundles.clip("ada", "sentence").path, Options())
+    assert not converting.streamable(shop, tmp_path / "missing.wav", Options())
     told: list[str] = []
     *pieces, made = converting.stream(
         shop, session, tmp_path / "long.wav", ERIC, tell=lambda share, text: told.append(text)

@@ -80,10 +80,11 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
         chosen, rest = parts.target_of(*rest[:6]), rest[6:]
         session = parts.session_of(shop, request)
         try:
-            given = parts.leave_of(*rest[:3])
+            leave_given = parts.leave_of(*rest[:3])
             wanted, aloud, earlier = options_of(*rest[3:9]), rest[9], rest[10]
-            given = {"leave": given, "tell": parts.teller(progress)}
-            if aloud and HEARD_AT_ONCE and converting.streamable(shop, spoken, wanted):
+            given: dict[str, Any] = {"leave": leave_given, "tell": parts.teller(progress)}
+            streamed = aloud and HEARD_AT_ONCE and converting.streamable(shop, spoken, wanted)
+            if streamed:
                 # a player that is not shown plays nothing
                 yield {live: gr.update(visible=True, value=None), status: _LISTEN}
                 for one in converting.stream(shop, session, spoken, chosen, wanted, **given):
@@ -92,7 +93,6 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
                     else:
                         yield {live: parts.heard(one)}
             else:
-                yield {live: gr.update(visible=False)}
                 made = converting.convert(shop, session, spoken, chosen, wanted, **given)
         except (SpeechSSLError, ValueError) as error:
             yield parts.blame(fields, error, shop, status)
@@ -101,6 +101,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
         yield {
             **dict.fromkeys(fields.values(), ""),
             status: "",
+            live: gr.update() if streamed else gr.update(visible=False),
             result: gr.update(value=str(made.path), visible=True, label=f"Result: {made.label}"),
             downloads: gr.update(visible=True),
             save: str(made.path),
@@ -118,7 +119,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
 
     inputs = [source, *target.inputs, *leave.inputs, *options, aloud, last]
     outputs = [*dict.fromkeys(fields.values()), status, live, result, downloads, save, paper, verdict, comparison,
-               before,                now, look, trail, last, *history]  # fmt: skip
+               before, now, look, trail, last, *history]  # fmt: skip
 
     # Gradio finds the request and the progress by annotation and default, and counts the parameters
     def on_convert(
