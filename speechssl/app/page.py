@@ -101,7 +101,7 @@ def build(shop: Workshop | None = None) -> gr.Blocks:
                 rows.render()
                 files.render()
         gr.HTML(f'<p class="small">speechssl {__version__}. Up to {limits.megabytes} MB a file and '
-                f"{limits.source_seconds / 60:.0f} minutes a source.</p>")  # fmt: skip
+                f"{limits.source_seconds / 60:.3g} min a source.</p>")  # fmt: skip
 
         def opened(request: gr.Request) -> dict[Any, Any]:
             session = parts.session_of(shop, request)

@@ -45,8 +45,8 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
             leave = parts.consent_fields(shop, "convert")
             options, options_problem = _options(shop)
             aloud = gr.Checkbox(HEARD_AT_ONCE, label="Listen while it is made", visible=HEARD_AT_ONCE,
-                                elem_id="convert-aloud", info="Long recordings are heard after a second or two. Off: "
-                                "measured as a whole first, byte for byte what the command line makes.")  # fmt: skip
+                                elem_id="convert-aloud", info="Recordings of half a minute and more are heard after a "
+                                "second or two. Off: the whole is measured first, as on the command line.")  # fmt: skip
             with gr.Row():
                 go = gr.Button("Convert", variant="primary", elem_id="convert-go", scale=3)
                 stop = gr.Button("Cancel", variant="stop", elem_id="convert-cancel", scale=1, min_width=90)
