@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechssl import audio, checkpoints, embedders
+from speechssl import audio, checkpoints, embedders, speechlike
 from speechssl.calibration import Calibration, probability
 from speechssl.errors import InputError
 from speechssl.metrics import bayes_threshold
@@ -89,22 +89,24 @@ def embed(
         embedder: or what ``embedders.load`` makes one from; load it once for many recordings.
         calibration: of this embedder; lets the recording be searched for a second speaker.
     Raises:
-        InputError: unreadable, or less than 1 s of speech: silence, noise, a click.
+        InputError: unreadable, or less than 1 s of speech: silence, noise, music, a click.
     """
     embedder = embedders.load(embedder) if isinstance(embedder, (str, Path)) else embedder
     waveform = audio.read(path)
-    seconds = audio.speech_seconds(waveform)
-    if seconds < MIN_SPEECH:
+    heard = speechlike.hear(waveform)
+    if heard.likely < MIN_SPEECH:
+        rest = ": most of what is heard sounds like music or noise" if heard.active >= MIN_SPEECH else ""
         raise InputError(
-            f"{path}: not enough speech ({seconds:.1f} s, {MIN_SPEECH:.0f} s needed); give a better recording"
+            f"{path}: not enough speech ({min(heard.likely, heard.active):.1f} s, {MIN_SPEECH:.0f} s needed){rest}; "
+            "give a better recording"
         )
     embedding = embedder.embed(waveform)
-    remarks = _remarks(waveform, seconds, embedder, calibration)
+    remarks = _remarks(waveform, heard, embedder, calibration)
     if unlike_speech(embedding, getattr(embedder, "cohort", None)):
         remarks.append(
             "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
         )
-    return Utterance(str(path), embedding, seconds, checkpoints.sha256_of(Path(path)), tuple(remarks))
+    return Utterance(str(path), embedding, heard.active, checkpoints.sha256_of(Path(path)), tuple(remarks))
 
 
 def score(enrolment: Sequence[Embedding], test: Embedding, *, cohort: Tensor | None = None) -> float:
@@ -272,13 +274,17 @@ def _against(side: Tensor, cohort: Tensor) -> tuple[float, float]:
     return float(nearest.mean()), max(float(nearest.std()), 1e-6)
 
 
-def _remarks(waveform: Waveform, seconds: float, embedder: Embedder, calibration: Calibration | None) -> list[str]:
+def _remarks(
+    waveform: Waveform, heard: speechlike.Hearing, embedder: Embedder, calibration: Calibration | None
+) -> list[str]:
     remarks = []
-    if seconds < FEW_SPEECH:
-        remarks.append(f"only {seconds:.1f} s of speech; {FEW_SPEECH:.0f} s make a surer decision")
+    if heard.active < FEW_SPEECH:
+        remarks.append(f"only {heard.active:.1f} s of speech; {FEW_SPEECH:.0f} s make a surer decision")
     if (share := audio.clipping_fraction(waveform)) > CLIPPED:
         remarks.append(f"clipped ({100 * share:.1f} % of the samples); record at a lower level")
-    if calibration is not None and calibration.scoring == "cosine":
+    if heard.at_once:
+        remarks.append("two speakers at once suspected; give recordings of one speaker")
+    elif calibration is not None and calibration.scoring == "cosine":
         ratio = two_speaker_llr(waveform, embedder, calibration)
         if ratio is not None and ratio < SUSPICION:
             remarks.append("two speakers suspected; give recordings of one speaker")

@@ -145,14 +145,24 @@ def test_bad_input_is_told_from_the_command_line(run: Any, tmp_path: Path) -> No
             run(*words)
 
 
-def test_commands_leave_with_code_two(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from speechssl import cli
+def test_commands_leave_with_code_two_and_without_a_score(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from speechssl import audio, cli
+    from speechssl.signals import Waveform
 
-    words = ["verify", ADA, str(tmp_path / "none.wav"), "--model", str(tmp_path / "small.safetensors")]
-    if "verify" not in {command.name for command in cli.app.registered_commands} | {
-        command.name or command.callback.__name__ for group in cli.app.registered_groups
-        for command in group.typer_instance.registered_commands
-    }:  # fmt: skip
-        pytest.skip("the commands are not mounted")
-    assert cli.run(words) == 2
-    assert "none.wav" in capsys.readouterr().err
+    time = torch.arange(80000) / 16000
+    tune = sum(
+        torch.sin(2 * torch.pi * 220 * part * (1 + 0.125 * ((time * 2).long() % 4)) * time) for part in (1, 2, 3)
+    )
+    audio.write(tmp_path / "tune.wav", Waveform(0.1 * tune * torch.exp(-4 * (time % 0.5)), 16000))
+    audio.write(tmp_path / "silence.wav", Waveform(torch.zeros(80000), 16000))
+    for name, message in (
+        ("none.wav", "none.wav"),
+        ("silence.wav", "not enough speech (0.0 s, 1 s needed)"),
+        ("tune.wav", "not enough speech (0.0 s, 1 s needed): most of what is heard sounds like music or noise"),
+    ):
+        assert cli.run(["verify", ADA, str(tmp_path / name), "--model", str(tmp_path / "small.safetensors")]) == 2
+        told = capsys.readouterr()
+        assert message in told.err
+        assert told.out == ""

@@ -149,25 +149,103 @@ def test_coverage_counts_how_often_the_interval_holds(
 
 
 def test_suspicions_are_counted(
-    recipe: Any,
-    data: Path,
-    model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    recipe: Any, data: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "other").mkdir()
-    audio.write(tmp_path / "other" / "silence.wav", Waveform(torch.zeros(32000), 16000))
-    talk = audio.read_mono(bundles.clip("ada").path, 16000).samples[: 16 * 16000].clone()
-    audio.write(tmp_path / "other" / "talk.wav", Waveform(talk, 16000))
-    call(
-        recipe, monkeypatch, "suspicions", data / "manifest.csv", "--corpus", "clips", "--split", "train",
-        "--model", model, "--count", 2, "--other", tmp_path / "other",
-    )  # fmt: skip
-    *kinds, other = map(json.loads, capsys.readouterr().out.splitlines())
+    words = ("--corpus", "clips", "--split", "train", "--model", model, "--count", 2, "--whole", "clips:test")
+    call(recipe, monkeypatch, "suspicions", data / "manifest.csv", *words)
+    *kinds, whole = map(json.loads, capsys.readouterr().out.splitlines())
     assert [row["recordings"] for row in kinds] == ["one", "turns", "brief", "at once"]
-    assert all(0 <= row["suspected"] <= row["of"] == 2 for row in kinds)
-    assert (other["of"], other["scored"]) == (3, 2)  # the silence is none
+    for row in kinds:
+        assert max(row["by_parts"], row["by_both_at_once"]) <= row["suspected"] <= row["of"] == 2
+    assert kinds[0]["by_both_at_once"] == 0
+    assert whole["of"] == 0  # pieces of 2.5 s are too short to say
+
+
+# -- what is no speech
+
+
+def test_made_up_music_follows_its_seed(recipe: Any) -> None:
+    music = recipe("music")
+    pieces = [music.piece(seed, 2.0) for seed in (1, 2, 3, 1)]
+    assert np.array_equal(pieces[0], pieces[3])
+    assert not np.array_equal(pieces[0], pieces[1])
+    for piece in pieces:
+        assert piece.shape == (32000,)
+        assert np.abs(piece).max() == pytest.approx(0.5, abs=1e-4)
+        assert np.abs(piece[16000:]).max() > 0.01
+
+
+def test_refusals_are_counted(
+    recipe: Any, data: Path, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    call(recipe, monkeypatch, "music", tmp_path / "music", "--count", 2, "--seconds", 6)
+    audio.write(tmp_path / "music" / "silence.wav", Waveform(torch.zeros(96000), 16000))
+    words = ("--speech", "clips:test", "--other", tmp_path / "music", "--model", model)
+    capsys.readouterr()
+    call(recipe, monkeypatch, "refusals", data / "manifest.csv", *words)
+    speech, music = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (speech["of"], speech["refused"]) == (12, 0)
+    assert (music["of"], music["refused"]) == (2, 2)  # the silence does not pass by its energy
+    assert music["odds_0_1_50_90_100"][-1] < 0 < speech["odds_0_1_50_90_100"][2]
+
+
+def test_the_classifiers_are_taught_on_a_cache(
+    recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from speechssl import speechlike
+
+    rows, mels, start = [], [], 0
+    noise = Waveform(0.1 * torch.randn(80000, generator=torch.Generator().manual_seed(0)), 16000)
+    sounds = [("noise_x", "-", noise)]
+    for voice in VOICES[:4]:
+        samples = audio.read_mono(bundles.clip(voice).path, 16000).samples
+        corpus = "one" if voice in ("ada", "dan") else "two"
+        sounds += [(corpus, voice, Waveform(part.clone(), 16000)) for part in samples[:240_000].split(60_000)]
+    for corpus, speaker, waveform in sounds:
+        mels.append(log_mel.log_mel(waveform.samples).numpy().astype(np.float16))
+        row = {"corpus": corpus, "speaker": speaker, "split": "train", "start": start, "frames": len(mels[-1])}
+        rows.append(row)
+        start += len(mels[-1])
+    np.save(tmp_path / "mel.npy", np.concatenate(mels))
+    (tmp_path / "index.json").write_text(json.dumps(rows))
+    output = tmp_path / "speechlike.safetensors"
+    call(recipe, monkeypatch, "teach", tmp_path, "--output", output, "--music", 4, "--pairs", 12, "--each", 1)
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row.get("left out") for row in told[:2]] == ["one", "two"]
+    assert {row["kind"]: row["taught_found"] > 0.5 for row in told[2:]} == {"speech": True, "alone": True}
+    monkeypatch.setattr(speechlike, "MODEL", output)
+    models = speechlike.load_models.__wrapped__()
+    features = speechlike.features(np.concatenate([mels[1], mels[2]]).astype(np.float32))[None]
+    assert all(model.odds(features)[0] > 0 for model in models)
+    assert all(model.limit <= 0 for model in models)
+
+
+def test_seconds_help_a_calibration_whose_scores_hang_on_them(
+    recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"{number}.wav" for number in range(60)]
+    seconds = np.exp(rng.uniform(0, 3, 60))
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "seconds"], *zip(names, seconds, strict=True)])
+    for listed in ("fit", "test"):
+        rows: list[list[object]] = [["enrolment", "test", "label", "score"]]
+        for _ in range(3000):
+            one, two = rng.integers(0, 60, 2)
+            target = rng.random() < 0.3
+            long = float(np.log(min(seconds[one], seconds[two])))
+            rows.append([names[one], names[two], int(target), (0.2 + 0.15 * long) * target + 0.15 * rng.normal()])
+        with (tmp_path / f"{listed}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(rows)
+    words = ("--fit", tmp_path / "fit.csv", "--test", tmp_path / "test.csv")
+    call(recipe, monkeypatch, "by_seconds", tmp_path / "manifest.csv", *words)
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(found) == 16
+    cost = {
+        row["by_seconds"]: row["dcf(0.05)"][0] for row in found if (row["fitted_on"], row["prior"]) == ("all", 0.05)
+    }
+    assert cost[True] < cost[False]
 
 
 def test_what_lies_far_from_all_voices_is_doubted() -> None:

@@ -139,7 +139,17 @@ def write(path: Path, samples: torch.Tensor, rate: int = 16000) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["silence", "hum", "noise", "short"])
+def music(seconds: float = 6.0) -> torch.Tensor:
+    """Chords of plucked strings, two a second, and a drum."""
+    time = torch.arange(round(16000 * seconds)) / 16000
+    since, chord = time % 0.5, (time * 2).long() % 4
+    root = torch.tensor([220.0, 174.6, 261.6, 196.0])[chord]
+    strings = sum(torch.sin(2 * torch.pi * root * r * h * time) / h for r in (1, 1.26, 1.5) for h in (1, 2, 3, 4, 5))
+    drum = torch.sin(2 * torch.pi * 60 * since) * torch.exp(-20 * since)
+    return 0.05 * strings * torch.exp(-3 * since) + 0.2 * drum
+
+
+@pytest.mark.parametrize("kind", ["silence", "hum", "noise", "short", "music"])
 def test_too_little_speech_gives_no_score(kind: str, tmp_path: Path, model: Path) -> None:
     clip = audio.read_mono(CLIPS / "ada_reference.opus", 16000).samples
     time = torch.arange(48000) / 16000
@@ -149,9 +159,17 @@ def test_too_little_speech_gives_no_score(kind: str, tmp_path: Path, model: Path
         "hum": 0.1 * torch.sin(2 * torch.pi * 100 * time),
         "noise": 0.05 * torch.randn(48000, generator=generator),
         "short": torch.cat([torch.zeros(16000), clip[8000:14000], torch.zeros(16000)]),
+        "music": music(),
     }[kind]
     with pytest.raises(InputError, match=r"not enough speech \(0\.\d s, 1 s needed\)"):
         verification.embed(write(tmp_path / "x.wav", samples), embedders.load(model, device="cpu"))
+
+
+def test_two_voices_at_once_are_remarked_on(tmp_path: Path, model: Path) -> None:
+    parts = [audio.read_mono(CLIPS / f"{name}_reference.opus", 16000).samples[:144000] for name in ("ada", "dan")]
+    mixed = sum(0.05 * part / part.square().mean().sqrt() for part in parts)
+    found = verification.embed(write(tmp_path / "x.wav", mixed), embedders.load(model, device="cpu"))
+    assert "two speakers at once suspected; give recordings of one speaker" in found.remarks
 
 
 def test_what_makes_a_decision_doubtful_is_said(tmp_path: Path, model: Path) -> None:

@@ -1,10 +1,10 @@
-"""How often two speakers are suspected, in recordings of one and of two, and what else passes for speech.
+"""How often two speakers are suspected, in recordings of one and of two.
 
-    python recipes/speaker_verification/suspicions.py MANIFEST.csv --split dev --count 60 --other MUSIC_DIR
+    python recipes/speaker_verification/suspicions.py MANIFEST.csv --split dev --count 60
 
-Recordings of 20 s are put together from utterances of one speaker, or of two who take turns or talk at once.
-``--other`` are folders of recordings without speech (music, noise): counted is how many would be scored, and how
-many of those are doubted.
+Recordings of 20 s are put together from utterances of one speaker, or of two who take turns or talk at once. Two are
+suspected if the parts differ too much, or if both are heard at once. ``--whole`` corpora are recordings of one speaker:
+how often two at once are suspected there.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechssl import audio, embedders, verification
-from speechssl.interfaces import Embedder
+from speechssl import audio, embedders, speechlike, verification
 from speechssl.signals import Waveform
-from speechssl.trials import SUFFIXES
 
 RATE, SECONDS = 16000, 20
 
@@ -47,21 +45,14 @@ def recording(kind: str, speakers: dict[str, list[Path]], rng: np.random.Generat
     return Waveform(samples.contiguous(), RATE)
 
 
-def passing(folder: Path, embedder: Embedder) -> dict[str, int]:
-    """Of pieces of 8 s at most: how many hold a second of what passes for speech, and how many of those are doubted."""
-    found = {"of": 0, "scored": 0, "doubted": 0}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES:
-            continue
-        samples = audio.read_mono(path, RATE).samples
-        for part in samples[: 60 * RATE].split(8 * RATE):
-            found["of"] += 1
-            piece = Waveform(part.clone(), RATE)
-            if audio.speech_seconds(piece) >= verification.MIN_SPEECH:
-                found["scored"] += 1
-                cohort = getattr(embedder, "cohort", None)
-                found["doubted"] += verification.unlike_speech(embedder.embed(piece), cohort)
-    return found
+def whole(manifest: Path, corpus: str, split: str, most: int) -> dict[str, int]:
+    """Of recordings of 3 s or more of one speaker: how many there are, and how many are taken for two at once."""
+    with manifest.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if (row["corpus"], row["split"]) == (corpus, split)]
+    rows = [row for row in rows if float(row["seconds"]) >= 3]
+    rows = rows[:: max(1, -(-len(rows) // most))]
+    found = [speechlike.hear(audio.read(manifest.parent / row["path"])).at_once for row in rows]
+    return {"of": sum(answer is not None for answer in found), "suspected": sum(answer is True for answer in found)}
 
 
 def main() -> None:
@@ -72,7 +63,8 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--other", type=Path, nargs="*", default=[])
+    parser.add_argument("--whole", nargs="*", default=[], metavar="CORPUS:SPLIT")
+    parser.add_argument("--most", type=int, default=200, help="recordings of each of these")
     args = parser.parse_args()
     torch.set_num_threads(1)
     speakers: dict[str, list[Path]] = {}
@@ -86,17 +78,18 @@ def main() -> None:
         raise SystemExit(f"{embedder.origin} came without a calibration; give a model that has one")
     rng = np.random.default_rng(args.seed)
     for kind in ("one", "turns", "brief", "at once"):
-        ratios = [
-            verification.two_speaker_llr(recording(kind, speakers, rng), embedder, calibration)
-            for _ in range(args.count)
-        ]
-        known = [ratio for ratio in ratios if ratio is not None]
-        suspected = sum(ratio < verification.SUSPICION for ratio in known)
-        quantiles = np.quantile(known, [0.05, 0.5, 0.95]).round(2).tolist() if known else []
-        row = {"recordings": kind, "of": args.count, "suspected": suspected, "ratio_5_50_95": quantiles}
+        row = {"recordings": kind, "of": args.count, "suspected": 0, "by_parts": 0, "by_both_at_once": 0}
+        for _ in range(args.count):
+            waveform = recording(kind, speakers, rng)
+            ratio = verification.two_speaker_llr(waveform, embedder, calibration)
+            parts = ratio is not None and ratio < verification.SUSPICION
+            at_once = bool(speechlike.hear(waveform).at_once)
+            row["suspected"] += parts or at_once
+            row["by_parts"] += parts
+            row["by_both_at_once"] += at_once
         print(json.dumps(row), flush=True)
-    for folder in args.other:
-        print(json.dumps({"recordings": folder.name, **passing(folder, embedder)}), flush=True)
+    for name in args.whole:
+        print(json.dumps({"recordings": name, **whole(args.manifest, *name.split(":"), args.most)}), flush=True)
 
 
 if __name__ == "__main__":
