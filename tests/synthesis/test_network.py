@@ -88,13 +88,23 @@ def test_variation_follows_its_seed() -> None:
 
 
 def test_contour_is_linear_between_frames_and_silent_where_unvoiced() -> None:
-    log_f0 = torch.tensor([100.0, 200.0, 400.0, 400.0]).log()
+    log_f0 = torch.tensor([150.0, 200.0, 250.0, 250.0]).log()
     f0 = contour(log_f0, torch.tensor([2.0, 2.0, 2.0, -6.0]), 50.0)
     assert len(f0) == 17
     # frame i lies at 12.5 + 20 i ms, so 22.5 ms is half way, in semitones
-    assert float((f0[4] * f0[5]).sqrt()) == pytest.approx(100 * 2**0.5, rel=1e-4)
+    assert float((f0[4] * f0[5]).sqrt()) == pytest.approx((150 * 200) ** 0.5, rel=1e-4)
     assert f0[-3:].tolist() == [0.0, 0.0, 0.0]
     assert (f0[:10] > 0).all()
+    assert contour(log_f0, torch.full((4,), -1.0), 50.0).tolist() == [0.0] * 17
+
+
+def test_what_the_noise_of_consonants_sings_is_not_heard() -> None:
+    hertz = torch.tensor([160.0] * 5 + [420.0, 470.0] + [160.0] * 5 + [900.0] * 2 + [160.0] * 3)
+    voiced = torch.tensor([6.0] * 5 + [1.0, 2.0] + [6.0] * 5 + [-4.0] * 2 + [6.0] * 3)
+    f0 = contour(hertz.log(), voiced, 50.0)
+    assert f0[f0 > 0].tolist() == pytest.approx([160.0] * int((f0 > 0).sum()))
+    assert (f0[21:28] == 0).all()  # 102.5 to 137.5 ms: frames 5 and 6
+    assert (f0[50:56] == 0).all()
 
 
 def test_it_learns_a_sentence_by_heart() -> None:
