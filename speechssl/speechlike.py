@@ -2,8 +2,7 @@
 
 Energy alone lets music pass for speech. This looks at how fast the bands change, how their loudness is modulated and
 how much of the spectrum is fine structure, and was taught speech of several corpora against environmental sounds and
-made-up music (``recipes/speaker_verification/teach.py``); what it refuses is in ``RESULTS.md`` there. A second one, on
-the same statistics, was taught one voice against two at once.
+made-up music (``recipes/speaker_verification/teach.py``); what it refuses is in ``RESULTS.md`` there.
 """
 
 from __future__ import annotations
@@ -28,10 +27,8 @@ if TYPE_CHECKING:
 MODEL = Path(__file__).parent / "models" / "speechlike.safetensors"
 WINDOW = 1000  # frames of 10 ms judged at once
 SHORTEST = 60  # frames of 10 ms; less is not judged
-ALONE = 300  # frames of 10 ms; in less, two voices at once are not looked for
 MOST = 30  # windows judged, spread evenly: five minutes
 LAGS = (1, 2, 4, 8, 16, 32)  # frames over which change is measured
-KINDS = ("speech", "alone")
 ARRAYS = ("mean", "spread", "inner", "inner_bias", "outer", "outer_bias")
 MODULATIONS = (0.5, 1.5, 3, 6, 10, 16, 30, 50)  # Hz, edges of bands of loudness modulation
 
@@ -43,12 +40,10 @@ class Hearing:
     Args:
         active: seconds of ``speech.speech_seconds``.
         likely: those of them that lie where it also sounds like speech.
-        at_once: whether two voices at once are suspected; None if no 3 s sound like speech.
     """
 
     active: float
     likely: float
-    at_once: bool | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +75,8 @@ class Model:
 
 
 @functools.cache
-def load_models() -> tuple[Model, Model]:
-    """The classifiers that ship: of speech, and of one voice alone.
+def load_model() -> Model:
+    """The classifier that ships.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -89,22 +84,15 @@ def load_models() -> tuple[Model, Model]:
     checkpoint = checkpoints.load(MODEL, kind="speechlike")
     tensors = {name: tensor.double().numpy() for name, tensor in checkpoint.tensors.items()}
     try:
-        speech_model, alone_model = (
-            Model(
-                **{name: tensors[f"{kind}.{name}"] for name in ARRAYS}, limit=float(checkpoint.header["limits"][kind])
-            )
-            for kind in KINDS
-        )
+        return Model(**{name: tensors[name] for name in ARRAYS}, limit=float(checkpoint.header["limit"]))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{MODEL} is damaged ({error}); install speechssl again") from error
-    return speech_model, alone_model
 
 
 def hear(waveform: Waveform) -> Hearing:
     """Judge a recording in windows of 10 s or less, five minutes of them at most.
 
-    If nine tenths of the windows are no speech, the rest is taken for chance. Two voices are suspected by the mean of
-    the windows.
+    If nine tenths of the windows are no speech, the rest is taken for chance.
     """
     import numpy as np
 
@@ -113,27 +101,23 @@ def hear(waveform: Waveform) -> Hearing:
     total = float(active.sum()) / 100
     bounds = [(first, last) for first, last in _bounds(len(active)) if active[first:last].any()]
     chosen = [bounds[i] for i in np.linspace(0, len(bounds) - 1, min(MOST, len(bounds))).round().astype(int)]
-    judged = [(int(active[first:last].sum()), last - first, *_odds(samples, first, last)) for first, last in chosen]
-    limits = [model.limit for model in load_models()]
-    good = [row for row in judged if row[2] >= limits[0]]
+    judged = [(int(active[first:last].sum()), _odds(samples, first, last)) for first, last in chosen]
+    good = [frames for frames, odds in judged if odds >= load_model().limit]
     if len(good) * 10 < len(judged) or not judged:
-        return Hearing(total, 0.0, None)
-    likely = total * sum(row[0] for row in good) / sum(row[0] for row in judged)
-    alone = [row[3] for row in good if row[1] >= ALONE]
-    return Hearing(total, likely, bool(np.mean(alone) < limits[1]) if alone else None)
+        return Hearing(total, 0.0)
+    return Hearing(total, total * sum(good) / sum(frames for frames, _ in judged))
 
 
-def _odds(samples: NDArray[np.float32], first: int, last: int) -> tuple[float, float]:
-    """Log odds of speech and of one voice, of frames of 10 ms of samples (T,); infinite where there are too few."""
+def _odds(samples: NDArray[np.float32], first: int, last: int) -> float:
+    """Log odds of speech of frames of 10 ms of samples (T,); infinite where there are too few."""
     import torch
 
     from speechssl.embedders.log_mel import log_mel
 
     if last - first < SHORTEST:
-        return math.inf, math.inf
-    found = features(log_mel(torch.from_numpy(samples[first * 160 : last * 160 + 240])).numpy())[None]
-    is_speech, is_alone = (float(model.odds(found)[0]) for model in load_models())
-    return is_speech, is_alone
+        return math.inf
+    found = features(log_mel(torch.from_numpy(samples[first * 160 : last * 160 + 240])).numpy())
+    return float(load_model().odds(found[None])[0])
 
 
 def features(mel: NDArray[np.floating]) -> Floats:

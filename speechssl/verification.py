@@ -282,9 +282,7 @@ def _remarks(
         remarks.append(f"only {heard.active:.1f} s of speech; {FEW_SPEECH:.0f} s make a surer decision")
     if (share := audio.clipping_fraction(waveform)) > CLIPPED:
         remarks.append(f"clipped ({100 * share:.1f} % of the samples); record at a lower level")
-    if heard.at_once:
-        remarks.append("two speakers at once suspected; give recordings of one speaker")
-    elif calibration is not None and calibration.scoring == "cosine":
+    if calibration is not None and calibration.scoring == "cosine":
         ratio = two_speaker_llr(waveform, embedder, calibration)
         if ratio is not None and ratio < SUSPICION:
             remarks.append("two speakers suspected; give recordings of one speaker")

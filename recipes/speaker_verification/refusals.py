@@ -50,7 +50,7 @@ def pieces(folder: Path, seconds: float = 10.0) -> Iterator[torch.Tensor]:
 
 def judged(sounds: Iterator[torch.Tensor], embedder: Embedder) -> dict[str, object]:
     """Counts, and quantiles of the log odds of the first 10 s."""
-    found, refused, doubted, odds, model = 0, 0, 0, [], speechlike.load_models()[0]
+    found, refused, doubted, odds, model = 0, 0, 0, [], speechlike.load_model()
     cohort = getattr(embedder, "cohort", None)
     for samples in sounds:
         waveform = Waveform(samples.clone(), RATE)

@@ -2,9 +2,7 @@
 
     python recipes/speaker_verification/suspicions.py MANIFEST.csv --split dev --count 60
 
-Recordings of 20 s are put together from utterances of one speaker, or of two who take turns or talk at once. Two are
-suspected if the parts differ too much, or if both are heard at once. ``--whole`` corpora are recordings of one speaker:
-how often two at once are suspected there.
+Recordings of 20 s are put together from utterances of one speaker, or of two who take turns or talk at once.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechssl import audio, embedders, speechlike, verification
+from speechssl import audio, embedders, verification
 from speechssl.signals import Waveform
 
 RATE, SECONDS = 16000, 20
@@ -45,16 +43,6 @@ def recording(kind: str, speakers: dict[str, list[Path]], rng: np.random.Generat
     return Waveform(samples.contiguous(), RATE)
 
 
-def whole(manifest: Path, corpus: str, split: str, most: int) -> dict[str, int]:
-    """Of recordings of 3 s or more of one speaker: how many there are, and how many are taken for two at once."""
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if (row["corpus"], row["split"]) == (corpus, split)]
-    rows = [row for row in rows if float(row["seconds"]) >= 3]
-    rows = rows[:: max(1, -(-len(rows) // most))]
-    found = [speechlike.hear(audio.read(manifest.parent / row["path"])).at_once for row in rows]
-    return {"of": sum(answer is not None for answer in found), "suspected": sum(answer is True for answer in found)}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
@@ -63,8 +51,6 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--whole", nargs="*", default=[], metavar="CORPUS:SPLIT")
-    parser.add_argument("--most", type=int, default=200, help="recordings of each of these")
     args = parser.parse_args()
     torch.set_num_threads(1)
     speakers: dict[str, list[Path]] = {}
@@ -78,18 +64,11 @@ def main() -> None:
         raise SystemExit(f"{embedder.origin} came without a calibration; give a model that has one")
     rng = np.random.default_rng(args.seed)
     for kind in ("one", "turns", "brief", "at once"):
-        row = {"recordings": kind, "of": args.count, "suspected": 0, "by_parts": 0, "by_both_at_once": 0}
+        row = {"recordings": kind, "of": args.count, "suspected": 0}
         for _ in range(args.count):
-            waveform = recording(kind, speakers, rng)
-            ratio = verification.two_speaker_llr(waveform, embedder, calibration)
-            parts = ratio is not None and ratio < verification.SUSPICION
-            at_once = bool(speechlike.hear(waveform).at_once)
-            row["suspected"] += parts or at_once
-            row["by_parts"] += parts
-            row["by_both_at_once"] += at_once
+            ratio = verification.two_speaker_llr(recording(kind, speakers, rng), embedder, calibration)
+            row["suspected"] += ratio is not None and ratio < verification.SUSPICION
         print(json.dumps(row), flush=True)
-    for name in args.whole:
-        print(json.dumps({"recordings": name, **whole(args.manifest, *name.split(":"), args.most)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""Teach ``speechssl.speechlike`` what is no speech, and two voices at once: on a log-mel cache and made-up music.
+"""Teach ``speechssl.speechlike`` what is no speech: on a log-mel cache, and made-up music.
 
     python recipes/speaker_verification/teach.py cache --output speechlike.safetensors
 
 The cache is that of ``recipes/ssl_pretraining/prepare.py``. Corpora named ``noise...`` are no speech, all others are;
 the training split teaches, single words joined. First every corpus of speech is left out in turn and judged by what the
-others taught: the limits are where 1 of 1000 of the recordings that were not taught would be refused, and 1 of 200 be
-suspected of two voices (joined words are no recordings, and left aside). Then all teach. Two voices are two utterances
-of one corpus added, 6 dB apart at most.
+others taught: 1.5 below where 1 of 1000 of the recordings that were not taught would be refused lies the limit (joined
+words are no recordings, and left aside). Then all teach.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from music import piece
 from speechssl import augmentation, checkpoints, speechlike
 from speechssl.embedders.log_mel import log_mel
 
-REFUSED, SUSPECTED = 1 / 1000, 1 / 200  # shares of unseen speech below the limits
+REFUSED = 1 / 1000  # share of unseen speech below the limit, before the margin
 MARGIN = 1.5  # log odds of speech below that: synthetic voices, of which none were taught, come down to it
 LENGTHS = (100, 1000)  # frames of 10 ms of a crop
 HIDDEN = 32
@@ -98,22 +97,6 @@ def examples(mels: list[np.ndarray], noises: list[np.ndarray], each: int, rng: n
     return np.stack(found)
 
 
-def together(
-    cache: Cache, corpora: list[str], count: int, noises: list[np.ndarray], rng: np.random.Generator
-) -> np.ndarray:
-    """Features (N, S) of pairs of speakers of one group of corpora, at once for 3 to 10 s."""
-    rows = [row for row in cache.rows if row["corpus"] in corpora and row["split"] == "train" and row["frames"] >= 300]
-    found: list[np.ndarray] = []
-    while len(found) < count and len({row["speaker"] for row in rows}) > 1:
-        pair = [rows[int(number)] for number in rng.integers(0, len(rows), 2)]
-        if pair[0]["speaker"] != pair[1]["speaker"]:
-            length = min(pair[0]["frames"], pair[1]["frames"], int(rng.integers(speechlike.ALONE, LENGTHS[1])))
-            parts = [cache.mel(row, int(rng.integers(0, row["frames"] - length + 1)), length) for row in pair]
-            both = augmentation.with_noise(parts[0], parts[1], float(rng.uniform(-6, 6)))
-            found.append(speechlike.features(disguised(both, noises, rng) if rng.random() < 0.7 else both))
-    return np.array(found)
-
-
 def taught(speech: np.ndarray, weights: np.ndarray, other: np.ndarray, seed: int) -> speechlike.Model:
     """Two layers, fitted by L-BFGS with a penalty; both kinds weigh the same."""
     torch.manual_seed(seed)
@@ -147,15 +130,10 @@ def balanced(corpora: np.ndarray) -> np.ndarray:
     return (1 / np.sqrt(count))[owner]
 
 
-def write(models: dict[str, speechlike.Model], output: Path, provenance: dict[str, Any]) -> None:
+def write(model: speechlike.Model, output: Path, provenance: dict[str, Any]) -> None:
     """One file, float32."""
-    tensors = {
-        f"{kind}.{name}": torch.as_tensor(getattr(model, name)).float()
-        for kind, model in models.items()
-        for name in speechlike.ARRAYS
-    }
-    limits = {kind: model.limit for kind, model in models.items()}
-    header = {"kind": "speechlike", "limits": limits, "licence": "MIT", "provenance": provenance}
+    tensors = {name: torch.as_tensor(getattr(model, name)).float() for name in speechlike.ARRAYS}
+    header = {"kind": "speechlike", "limit": model.limit, "licence": "MIT", "provenance": provenance}
     checkpoints.save(output, tensors, header)
 
 
@@ -166,7 +144,6 @@ def main() -> None:
     parser.add_argument("--music", type=int, default=250, help="made-up pieces")
     parser.add_argument("--most", type=int, default=400, help="utterances of a corpus that teach")
     parser.add_argument("--each", type=int, default=2, help="disguised crops of an utterance")
-    parser.add_argument("--pairs", type=int, default=800, help="of voices, of each corpus")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -181,40 +158,21 @@ def main() -> None:
     sets = {corpus: examples(found, backgrounds, args.each, rng) for corpus, found in mels.items() if found}
     names = np.concatenate([np.full(len(found), corpus) for corpus, found in sets.items()])
     every = np.concatenate(list(sets.values()))
-    pairs = {corpus: together(cache, [corpus], args.pairs, backgrounds, rng) for corpus in sets}
-    readers = [corpus for corpus, found in pairs.items() if not len(found)]  # of one voice each
-    pairs["readers"] = together(cache, readers, args.pairs, backgrounds, rng)
-    pairs = {corpus: found for corpus, found in pairs.items() if len(found)}
-    odds: dict[str, list[np.ndarray]] = {kind: [] for kind in speechlike.KINDS}
     words = {corpus for corpus in sets if _mostly_words(cache, corpus)}
+    odds = []
     for corpus in sorted(sets.keys() - words) if len(sets) > 1 else ():
         rest = names != corpus
-        weights = balanced(names[rest])
-        others = {"speech": other, "alone": np.concatenate([x for name, x in pairs.items() if name != corpus])}
-        judges = {kind: taught(every[rest], weights, others[kind], args.seed) for kind in speechlike.KINDS}
+        judge = taught(every[rest], balanced(names[rest]), other, args.seed)
         unseen = [mel[: speechlike.WINDOW] for mel in recordings(cache, corpus, 2 * args.most, rng)]
-        row: dict[str, Any] = {"left out": corpus}
-        for kind, least in (("speech", 100), ("alone", speechlike.ALONE)):
-            found = np.array([speechlike.features(mel) for mel in unseen if len(mel) >= least])
-            if len(found):
-                odds[kind].append(judges[kind].odds(found))
-                row[kind] = [len(found), *np.quantile(odds[kind][-1], [0, 0.01, 0.5]).round(2).tolist()]
-        if corpus in pairs:
-            row["two"] = np.quantile(judges["alone"].odds(pairs[corpus]), [0.5, 0.8, 0.9]).round(2).tolist()
-        print(json.dumps(row), flush=True)
-    models = {}
-    for kind, share, against in (
-        ("speech", REFUSED, other),
-        ("alone", SUSPECTED, np.concatenate(list(pairs.values()))),
-    ):
-        limit = float(np.quantile(np.concatenate(odds[kind]), share)) if odds[kind] else 0.0
-        model = taught(every, balanced(names), against, args.seed)
-        limit -= MARGIN if kind == "speech" else 0.0
-        models[kind] = dataclasses.replace(model, limit=min(0.0, limit))
-        below = float((model.odds(against) < models[kind].limit).mean())
-        print(json.dumps({"kind": kind, "limit": round(models[kind].limit, 3), "taught_found": round(below, 4)}))
+        odds.append(judge.odds(np.array([speechlike.features(mel) for mel in unseen if len(mel) >= 100])))
+        low = np.quantile(odds[-1], [0, 0.01, 0.5]).round(2).tolist()
+        print(json.dumps({"left out": corpus, "recordings": len(odds[-1]), "odds_0_1_50": low}), flush=True)
+    limit = float(np.quantile(np.concatenate(odds), REFUSED)) - MARGIN if odds else 0.0
+    model = dataclasses.replace(taught(every, balanced(names), other, args.seed), limit=min(0.0, limit))
     provenance = {"recipe": "recipes/speaker_verification/teach.py", "corpora": sorted(sets), "music": args.music}
-    write(models, args.output, {**provenance, "seed": args.seed})
+    write(model, args.output, {**provenance, "seed": args.seed})
+    found = float((model.odds(other) < model.limit).mean())
+    print(json.dumps({"limit": round(model.limit, 3), "taught_found": round(found, 4)}))
 
 
 if __name__ == "__main__":
