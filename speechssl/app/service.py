@@ -86,7 +86,7 @@ class Server(uvicorn.Server):  # type: ignore[misc]
     def _end(self, sig: int) -> None:
         running = self.shop.running
         finished = self.shop.drain(GRACE)
-        print(f"closing: {running} running jobs {'finished' if finished else f'were cut off after {GRACE:.0f} s'}")
+        _say(f"closing: {running} running jobs {'finished' if finished else f'were cut off after {GRACE:.0f} s'}")
         # open pages hold connections that never end; cutting them is no error
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self.should_exit = True
@@ -130,6 +130,15 @@ def serve(
             server.run()
     finally:
         shop.close()
+
+
+def _say(text: str) -> None:
+    """Print, unless the terminal or program that read what is printed is gone, which is no reason not to end."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        # what could not be written is tried again when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def check_address(host: str, auth: Sequence[tuple[str, str]]) -> None:
