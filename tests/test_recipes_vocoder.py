@@ -155,9 +155,11 @@ def test_listeners_hear_what_encoder_and_embedder_hear(listeners: Impersonation)
 
 
 def test_voice_and_words_are_told_apart(listeners: Impersonation) -> None:
+    torch.manual_seed(0)
     ada, eric = spoken("ada"), spoken("eric")
     losses = [listeners.losses(ada, ada, listeners.embed_samples(wanted)) for wanted in (ada, eric)]
-    assert float(losses[0]["voice"]) < 0.1 < 0.3 < float(losses[1]["voice"])
+    # noise is laid over what the embedder hears, so that not even the same sound is at no distance
+    assert float(losses[0]["voice"]) < 0.2 < 0.4 < float(losses[1]["voice"])
     assert float(losses[0]["words"]) < 0.05 < 0.3 < float(listeners.losses(ada, eric, losses[0]["voice"])["words"])
     moved = ada.clone().requires_grad_()
     sum(listeners.losses(moved, ada, listeners.embed_samples(eric)).values()).backward()
