@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from speechssl import converters, matching, pitch
+from speechssl import converters, fingerprints, matching, pitch
 from speechssl.converted import Attribution, Conversion
 from speechssl.converters import Trace
 from speechssl.errors import InputError
@@ -89,8 +89,11 @@ class VoiceConverter:
             InputError: it cannot be read, or is too short for a frame.
         """
         waveform = matching.heard(recording, self.encoder)
-        keys, contour = self.encoder.encode(waveform), matching.f0_of(waveform)
-        values = self._values(waveform, keys, contour) if with_values else None
+        try:
+            keys, contour = self.encoder.encode(waveform), matching.f0_of(waveform)
+            values = self._values(waveform, keys, contour) if with_values else None
+        except InputError as error:
+            raise error if isinstance(recording, Waveform) else InputError(f"{recording}: {error}") from error
         others = more if isinstance(more, MatchingSet) else self.matching_set(more) if more else None
         return Source(waveform, keys, values, contour, others)
 
@@ -218,6 +221,8 @@ class VoiceConverter:
             called = f"convert to the voice {one.name!r}" if one.name else "convert to this voice"
             check_same_origin(self.encoder.origin, one.key_origin, what=called)
             check_same_origin(self.value_encoder.origin, one.value_origin, what=f"{called} by its values")
+            weights = fingerprints.remembered(self.encoder) if one.key_encoder else ""
+            fingerprints.check_same_weights(one.key_encoder, weights, one.key_origin, what=called)
         return [one for one, _ in pairs], converters.blend_shares([weight for _, weight in pairs])
 
     def choose(self, converter: str, voices: Sequence[MatchingSet], has_source_values: bool) -> tuple[str, str]:

@@ -59,24 +59,17 @@ def choose(seconds: float, *, has_source_values: bool, speaks_means: bool, hears
             inverts its analysis, as WORLD, blurs them.
         hears_keys: whether the vocoder takes the source's keys too, as our own does.
     """
+    # half a second must not read as none
+    length = f"{round(seconds, 1) if seconds < 10 else round(seconds):g} s of reference"
     if hears_keys:
-        return "uniform", f"{seconds:.0f} s of reference, and a vocoder that hears the words beside the frames"
+        return "uniform", f"{length}, and a vocoder that hears the words beside the frames"
     if has_source_values and not speaks_means:
-        return (
-            "shift",
-            f"{seconds:.0f} s of reference, and a vocoder that blurs plain means: detail is kept",
-        )
+        return "shift", f"{length}, and a vocoder that blurs plain means: detail is kept"
     if seconds >= SHORT:
-        return "uniform", f"{seconds:.0f} s of reference: neighbours enough for plain means (from {SHORT:.0f} s)"
+        return "uniform", f"{length}: neighbours enough for plain means (from {SHORT:.0f} s)"
     if has_source_values:
-        return (
-            "transport",
-            f"only {seconds:.0f} s of reference (below {SHORT:.0f} s): its statistics are safer than its frames",
-        )
-    return (
-        "distance",
-        f"only {seconds:.0f} s of reference, and no values of the source to transport: near frames count more",
-    )
+        return "transport", f"only {length} (below {SHORT:.0f} s): its statistics are safer than its frames"
+    return "distance", f"only {length}, and no values of the source to transport: near frames count more"
 
 
 def uniform_weights(neighbours: Neighbours) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from speechssl import pitch
+from speechssl import fingerprints, pitch
 from speechssl.consent import Consent
 from speechssl.errors import InputError
 from speechssl.pitch import PitchStatistics
@@ -59,6 +59,7 @@ class MatchingSet:
         file_index: (M,) int32 the reference each frame is from, ascending.
         frame_index: (M,) int32 its number among the frames of that recording, ascending within it.
         name: of the voice; empty until it is stored.
+        key_encoder: fingerprint of the weights that made the keys; empty if unknown.
         consents: who attested that the recordings may be used, if anybody did.
     Raises:
         InputError: parts that do not belong together.
@@ -74,6 +75,7 @@ class MatchingSet:
     frame_index: Tensor
     name: str = ""
     consents: tuple[Consent, ...] = ()
+    key_encoder: str = ""
 
     def __post_init__(self) -> None:
         lengths = [len(part) for part in (self.keys, self.values, self.file_index, self.frame_index)]
@@ -177,6 +179,7 @@ def join(sets: Sequence[MatchingSet]) -> MatchingSet:
     for other in sets[1:]:
         check_same_origin(first.key_origin, other.key_origin, what="join voices")
         check_same_origin(first.value_origin, other.value_origin, what="join the values of voices")
+        fingerprints.check_same_weights(first.key_encoder, other.key_encoder, first.key_origin, what="join voices")
     references = tuple(reference for one in sets for reference in one.references)
     _refuse_copies([(reference.name, reference.sha256) for reference in references])
     starts = [sum(len(before.references) for before in sets[:i]) for i in range(len(sets))]
@@ -214,7 +217,7 @@ def build(
     if not recordings:
         raise InputError("no reference recordings; give at least one of the target speaker")
     labels = [_label(recording, number) for number, recording in enumerate(recordings, start=1)]
-    digests = [_sha256(recording) for recording in recordings]
+    digests = [checksum(recording) for recording in recordings]
     _refuse_copies(list(zip(labels, digests, strict=True)))
     parts = [
         _one(recording, label, encoder, value_encoder or encoder, keep_silence)
@@ -223,7 +226,8 @@ def build(
     references = tuple(
         dataclasses.replace(part.references[0], sha256=digest) for part, digest in zip(parts, digests, strict=True)
     )
-    return dataclasses.replace(join(parts), name=name, references=references)
+    weights = fingerprints.remembered(encoder)
+    return dataclasses.replace(join(parts), name=name, references=references, key_encoder=weights)
 
 
 def _one(recording: Recording, label: str, encoder: Encoder, value_encoder: Encoder, keep_silence: bool) -> MatchingSet:
@@ -323,7 +327,12 @@ def _label(recording: Recording, number: int) -> str:
     return f"waveform {number}" if isinstance(recording, Waveform) else Path(recording).name
 
 
-def _sha256(recording: Recording) -> str:
+def checksum(recording: Recording) -> str:
+    """SHA-256 of a file's bytes, or of a waveform's rate and samples, in hexadecimal digits.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
     if isinstance(recording, Waveform):
         samples = recording.samples.detach().cpu().contiguous().numpy()
         return hashlib.sha256(f"{recording.sample_rate} Hz\n".encode() + samples.tobytes()).hexdigest()

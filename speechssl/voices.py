@@ -15,12 +15,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechssl import checkpoints, matching
+from speechssl import checkpoints, fingerprints, matching
 from speechssl.consent import Consent
 from speechssl.errors import CheckpointError, InputError
 from speechssl.matching import MatchingSet, Recording, Reference
 from speechssl.pitch import PitchStatistics
-from speechssl.signals import check_same_origin
+from speechssl.signals import Waveform, check_same_origin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -237,6 +237,10 @@ class VoiceLibrary:
             what = f"add to the voice {name!r}"
             check_same_origin(before.key_origin, encoder.origin, what=what)
             check_same_origin(before.value_origin, (value_encoder or encoder).origin, what=f"{what}, values")
+            fingerprints.check_same_weights(
+                before.key_encoder, fingerprints.remembered(encoder), before.key_origin, what=what
+            )
+            _refuse_known(before, recordings)
         voice = matching.build(recordings, encoder, value_encoder, name=name, keep_silence=keep_silence)
         voice = voice if consent is None else voice.with_consent(consent)
         save(path, voice if before is None else matching.join([before.named(name), voice]))
@@ -292,6 +296,15 @@ class VoiceLibrary:
         return path
 
 
+def _refuse_known(voice: MatchingSet, recordings: Sequence[Recording]) -> None:
+    """Tell a recording that the voice holds already before anything is encoded."""
+    known = {reference.sha256: reference.name for reference in voice.references}
+    for recording in recordings:
+        if name := known.get(matching.checksum(recording)):
+            given = "that waveform" if isinstance(recording, Waveform) else str(recording)
+            raise InputError(f"the voice {voice.name!r} holds {given} already, as {name}; give other recordings")
+
+
 def _copied(source: Path, target: Path) -> Path:
     if target.exists():
         raise InputError(f"{target} exists; give another path, or remove it first")
@@ -306,6 +319,7 @@ def _header(voice: MatchingSet) -> dict[str, Any]:
         "name": voice.name,
         "key_origin": voice.key_origin,
         "value_origin": voice.value_origin,
+        "key_encoder": voice.key_encoder,
         "frame_rate": voice.frame_rate,
         "frames": len(voice),
         "references": [asdict(reference) for reference in voice.references],
@@ -327,6 +341,7 @@ def _voice(header: dict[str, Any], tensors: dict[str, Tensor]) -> MatchingSet:
         frame_index=tensors["frame_index"],
         name=str(header["name"]),
         consents=_consents(header),
+        key_encoder=str(header.get("key_encoder", "")),
     )
 
 

@@ -74,6 +74,12 @@ def make_encoder() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def make_weights() -> Callable[..., Path]:
+    """The same, where ``make_encoder`` is something else."""
+    return write_encoder
+
+
+@pytest.fixture(scope="session")
 def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small encoder's file; for ``--model``."""
     return write_encoder(tmp_path_factory.mktemp("encoder") / "small.safetensors")

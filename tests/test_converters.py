@@ -314,6 +314,11 @@ def test_auto_chooses_by_reference_and_vocoder_and_says_so(seconds, has_source_v
     assert f"{seconds} s of reference" in reason
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(0.46, "0.5 s"), (1.985, "2 s"), (9.97, "10 s"), (75.4, "75 s")])
+def test_auto_never_calls_a_short_reference_none(seconds, said):
+    assert f"{said} of reference" in converters.choose(seconds, has_source_values=True, speaks_means=True)[1]
+
+
 @pytest.mark.parametrize("seconds", [5, 300])
 def test_auto_is_uniform_where_the_vocoder_hears_the_words(seconds):
     for known in (True, False):

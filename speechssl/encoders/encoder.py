@@ -95,24 +95,26 @@ class SSLEncoder:
         """
         from speechssl import audio
 
-        return self.encode_stream(lambda: audio.stream(path, SAMPLE_RATE, READ_SECONDS))
+        return self.encode_stream(lambda: audio.stream(path, SAMPLE_RATE, READ_SECONDS), name=str(path))
 
-    def encode_stream(self, blocks: Blocks) -> Features:
+    def encode_stream(self, blocks: Blocks, *, name: str = "the audio") -> Features:
         """Features of a waveform that comes in blocks.
 
         Args:
             blocks: called once per pass (up to three times), gives an iterator over the (n,) float32 blocks at 16 kHz.
+            name: what messages call it.
         Raises:
             InputError: shorter than one frame, NaN or infinite samples.
         """
-        return Features(torch.cat(list(self.stream(blocks))), self.frame_rate, self.origin)
+        return Features(torch.cat(list(self.stream(blocks, name=name))), self.frame_rate, self.origin)
 
     @torch.no_grad()
-    def stream(self, blocks: Blocks) -> Iterator[Tensor]:
+    def stream(self, blocks: Blocks, *, name: str = "the audio") -> Iterator[Tensor]:
         """(n, dim) consecutive pieces of the features, at most one window each: hours of audio in flat memory.
 
         Args:
             blocks: as for ``encode_stream``.
+            name: as for ``encode_stream``.
         Raises:
             InputError: as for ``encode_stream``.
         """
@@ -125,7 +127,7 @@ class SSLEncoder:
             # a copy, so that a kept piece does not keep its whole window
             yield output[window.keep].cpu().clone()
         if self.num_frames(counted.num_samples) < 1:
-            raise InputError(_too_short(counted.num_samples))
+            raise InputError(_too_short(name, counted.num_samples))
 
     def _num_padded(self, num_samples: int) -> int:
         return self.num_frames(num_samples) - self.front_end.num_valid(num_samples)
@@ -160,8 +162,8 @@ def _exact_convolutions() -> AbstractContextManager[None]:
     return flags
 
 
-def _too_short(num_samples: int) -> str:
+def _too_short(name: str, num_samples: int) -> str:
     return (
-        f"the audio has {num_samples} samples at {SAMPLE_RATE} Hz ({num_samples / SAMPLE_RATE:.4f} s); "
+        f"{name} has {num_samples} samples at {SAMPLE_RATE} Hz ({num_samples / SAMPLE_RATE:.4f} s); "
         "at least 400 (0.025 s) needed for one frame: give a longer recording"
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ import torch
 
 from speechssl import checkpoints
 from speechssl.errors import CheckpointError, InputError
+from speechssl.fingerprints import of_encoder as encoder_fingerprint
 from speechssl.signals import Features, Units, check_same_origin
 from speechssl.units import multicodebook, runs
 from speechssl.units.syllables import Segmentation, Segmenter
@@ -290,43 +291,3 @@ def find(name_or_path: str | Path) -> Path:
             f"({', '.join(shipped) or 'which has none'}); make one with `speechssl units fit`"
         )
     return path
-
-
-def encoder_fingerprint(encoder: Encoder) -> str:
-    """16 hexadecimal digits that name an encoder's weights; empty where it shows none.
-
-    Weights are rounded to bfloat16 first, so the digits do not depend on the precision they were loaded in.
-    """
-    digest, found = hashlib.sha256(), False
-    for part in ("front_end", "trunk"):
-        for name, tensor in _weights(getattr(encoder, part, None), part):
-            found = True
-            digest.update(f"{name} {tuple(tensor.shape)}\n".encode() + _bytes(tensor))
-    return digest.hexdigest()[:16] if found else ""
-
-
-def _weights(holder: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every tensor in modules, lists and our own objects, in a fixed order, under a name."""
-    if isinstance(holder, torch.nn.Module):
-        holder = holder.state_dict()
-    if isinstance(holder, torch.Tensor):
-        yield name, holder
-    elif isinstance(holder, list | tuple):
-        for number, one in enumerate(holder):
-            yield from _weights(one, f"{name}.{number}")
-    elif isinstance(holder, dict):
-        for key in sorted(holder):
-            yield from _weights(holder[key], f"{name}.{key}")
-    elif type(holder).__module__.startswith("speechssl."):
-        yield from _weights(_attributes(holder), name)
-
-
-def _attributes(holder: Any) -> dict[str, Any]:
-    slots = (slot for kind in type(holder).__mro__ for slot in getattr(kind, "__slots__", ()))
-    return {**getattr(holder, "__dict__", {}), **{slot: getattr(holder, slot) for slot in slots}}
-
-
-def _bytes(tensor: torch.Tensor) -> bytes:
-    rounded = tensor.detach().cpu().bfloat16() if tensor.is_floating_point() else tensor.detach().cpu()
-    flat: bytes = rounded.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    return flat

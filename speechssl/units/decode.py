@@ -15,6 +15,7 @@ import torch
 
 from speechssl import converters, pitch
 from speechssl.errors import InputError
+from speechssl.fingerprints import check_same_weights
 from speechssl.retrieval import Neighbours, nearest
 from speechssl.signals import Features, Units, Waveform, check_same_origin
 
@@ -57,6 +58,7 @@ def decode(
     """
     check_same_origin(units.origin, codebook.origin, what="speak these units with this codebook")
     check_same_origin(voice.key_origin, codebook.features, what="speak these units in this voice")
+    check_same_weights(voice.key_encoder, codebook.encoder, voice.key_origin, what="speak these units in this voice")
     check_same_origin(voice.value_origin, vocoder.origin, what="vocode this voice")
     frames = retrieve(units, codebook, voice, k=k)
     f0 = contour(frames, voice, pitch_shift) if vocoder.needs_f0 else None

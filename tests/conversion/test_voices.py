@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 
 import pytest
 import torch
 
-from speechssl import checkpoints, voices
+from speechssl import checkpoints, encoders, fingerprints, matching, voices
+from speechssl.conversion import VoiceConverter
 from speechssl.errors import CheckpointError, InputError
 from speechssl.matching import MatchingSet, Reference
 from speechssl.pitch import PitchStatistics
 from speechssl.voices import VoiceLibrary, check_name
+
+
+class Spoken:
+    """As much of a vocoder as a converter asks of it."""
+
+    frame_rate, needs_f0, key_origin = 50.0, False, ""
+
+    def __init__(self, origin):
+        self.origin = origin
 
 
 @pytest.fixture
@@ -40,6 +51,7 @@ def made(num_frames=20, dim=6, *, own_values=True, seed=0):
         file_index=(torch.arange(num_frames) >= num_frames // 2).int(),
         frame_index=torch.arange(num_frames, dtype=torch.int32) % (num_frames // 2),
         name="made",
+        key_encoder="0123456789abcdef",
     )
 
 
@@ -47,7 +59,7 @@ def assert_same(one, other):
     for part in ("keys", "values", "file_index", "frame_index"):
         assert torch.equal(getattr(one, part), getattr(other, part)), part
         assert getattr(one, part).dtype == getattr(other, part).dtype, part
-    for part in ("key_origin", "value_origin", "frame_rate", "references", "name", "has_own_values"):
+    for part in ("key_origin", "value_origin", "frame_rate", "references", "name", "has_own_values", "key_encoder"):
         assert getattr(one, part) == getattr(other, part), part
 
 
@@ -111,13 +123,35 @@ def test_adding_to_a_voice(library, files, encoder, make_encoder):
     library.add("both", files[1:], encoder)
     library.add("together", files, encoder)
     assert_same(library.load("both"), library.load("together").named("both"))
-    with pytest.raises(InputError, match="same recording"):
+    calls = encoder.calls
+    with pytest.raises(InputError, match=r"'both' holds .*one\.wav already"):
         library.add("both", files[:1], encoder)
+    assert encoder.calls == calls
     with pytest.raises(InputError, match=r"both.*spectra/1.*spectra/2"):
         library.add("both", files[:1], make_encoder("spectra/2"))
     with pytest.raises(InputError, match=r"both.*spectra/1.*spectra/2"):
         library.add("both", files[:1], encoder, make_encoder("spectra/2"))
     assert library.show("both").frames == 148
+
+
+def test_a_voice_knows_the_weights_that_made_it(library, files, encoder_file, make_weights, tmp_path):
+    """Two encoders of one name, one layer and other weights, as before and after a training."""
+    before, after = encoders.load(encoder_file), encoders.load(make_weights(tmp_path / "small.safetensors", seed=1))
+    assert before.origin == after.origin
+    library.add("ada", files[:1], before)
+    assert library.load("ada").key_encoder == fingerprints.of_encoder(before) != fingerprints.of_encoder(after)
+    library.add("ada", files[1:], encoders.load(encoder_file, precision="bfloat16"))
+    with pytest.raises(InputError, match=r"add to the voice 'ada'.*weights \w{16}, the other \w{16}"):
+        library.add("ada", files[:1], after)
+    other = matching.build(files[:1], after, name="later")
+    with pytest.raises(InputError, match="join voices"):
+        matching.join([library.load("ada"), other])
+    system = VoiceConverter(after, after, Spoken(after.origin))
+    with pytest.raises(InputError, match=r"'ada'.*small/2.*make it again"):
+        system.blend(library.load("ada"))
+    system.blend(other)
+    # voices of before fingerprints were kept say nothing, and are let pass
+    system.blend(dataclasses.replace(library.load("ada"), key_encoder=""))
 
 
 def test_a_removed_reference_is_gone_from_the_disk(library, ada, files, encoder):

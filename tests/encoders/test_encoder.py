@@ -136,6 +136,12 @@ def test_less_than_a_frame_is_refused(name: str, num_samples: int, windowed: Cal
         windowed(name).encode(Waveform(torch.ones(num_samples), 16000))
 
 
+def test_a_file_that_is_too_short_is_named(windowed: Callable[[str], SSLEncoder], tmp_path: Path) -> None:
+    audio.write(tmp_path / "short.wav", Waveform(torch.ones(300) / 2, 16000))
+    with pytest.raises(InputError, match=r"short\.wav has 300 samples"):
+        windowed("hubert-large").encode_file(tmp_path / "short.wav")
+
+
 def test_an_empty_stream_is_refused(windowed: Callable[[str], SSLEncoder]) -> None:
     with pytest.raises(InputError, match="has 0 samples"):
         windowed("hubert-large").encode_stream(list)
