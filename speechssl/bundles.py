@@ -111,9 +111,16 @@ def load_bundle(
     from speechssl import vocoders
     from speechssl.vocoders.world import WorldAnalysis
 
-    own = parts.vocoder if chosen == parts.layer else "world"
+    own = parts.vocoder if chosen == parts.layer or _is_own_layer(parts, layer) else "world"
     speaker = vocoders.load(vocoder or own, device=device)
     return VoiceConverter(encoder, encoder if speaker.origin == encoder.origin else WorldAnalysis(), speaker)
+
+
+def _is_own_layer(parts: Bundle, layer: int | None) -> bool:
+    """Whether a layer that was asked for is the one that the packaged encoder's file names anyway."""
+    from speechssl import checkpoints
+
+    return parts.encoder == "tiny" and layer == checkpoints.peek(TINY)["layer"]
 
 
 def convert(
@@ -131,6 +138,7 @@ def convert(
     loudness: str | float = "source",
     device: str = "auto",
     precision: str = "float32",
+    vocoder: str | Path | None = None,
 ) -> Conversion:
     """Say what one recording says in the voice of others: ``speechssl convert`` as a function.
 
@@ -142,7 +150,7 @@ def convert(
         references: files or waveforms of the wanted voice.
         voice: instead of references, a stored voice by name or file, or a matching set.
         output: where to write the result; None not to.
-        model: see ``load_bundle``; so are ``layer``, ``device`` and ``precision``.
+        model: see ``load_bundle``; so are ``layer``, ``device``, ``precision`` and ``vocoder``.
         k: see ``VoiceConverter.convert``; so are ``converter``, ``interpolation``, ``pitch`` and ``loudness``.
     Raises:
         InputError: both or neither of references and voice, or something that cannot be used.
@@ -154,7 +162,7 @@ def convert(
     from speechssl.matching import MatchingSet
     from speechssl.voices import VoiceLibrary
 
-    system = load_bundle(model, layer=layer, device=device, precision=precision)
+    system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
     if voice is None:
         target = system.matching_set(references)
     else:

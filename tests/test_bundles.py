@@ -89,6 +89,20 @@ def test_any_encoder_is_a_bundle_with_world(encoder_file: Path) -> None:
     assert system.value_encoder.origin == system.vocoder.origin == "world/16k-40"
 
 
+@pytest.mark.parametrize(("layer", "vocoder"), [(None, "tiny"), (6, "tiny"), (5, "world")])
+def test_naming_the_layer_that_is_the_models_own_changes_nothing(layer: int | None, vocoder: str) -> None:
+    from speechssl import checkpoints, vocoders
+
+    assert checkpoints.peek(bundles.TINY)["layer"] == 6
+    system = bundles.load_bundle("tiny", layer=layer, device="cpu")
+    assert type(system.vocoder) is type(vocoders.load(vocoder))
+
+
+def test_the_vocoder_can_be_chosen_in_python(speech: dict[str, Path]) -> None:
+    by_world = bundles.convert(speech["source"], [speech["reference"]], vocoder="world", pitch=3)
+    assert by_world.converter == "shift"  # what auto is with WORLD
+
+
 def test_bundles_say_what_they_are() -> None:
     from speechssl.encoders import HUB_NAMES
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,6 +165,32 @@ def test_a_wrong_option_stops_a_batch_before_it_starts(
     (tmp_path / "file").write_text("a file, not a folder")
     _check_refusal(_convert(run, folder, speech, tmp_path / "file", "--model", encoder_file), "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_missing_source_is_told_before_the_references_are_encoded(
+    run: Callable[..., Answer], speech: Speech, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing.wav"
+    _check_refusal(_convert(run, missing, speech, tmp_path / "out.wav", "--model", "no-such-model"), "missing.wav")
+
+
+def test_what_is_wrong_with_the_references_is_said(
+    run: Callable[..., Answer], speech: Speech, encoder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from speechssl import references
+    from speechssl.bundles import clip
+    from speechssl.cli import convert
+
+    command = ("convert", speech["source"], "--output", tmp_path / "out.wav", "--model", encoder_file)
+    short = run(*command, "--reference", speech["reference"])
+    assert short.err.startswith("reference: only ")
+    assert "30 s or more would help" in short.err
+    assert short.err.count("\n") == 1
+    monkeypatch.setattr(references, "ENOUGH_SPEECH", 20.0)
+    enough = [clip("eric", "sentence").path, clip("eric").path]
+    assert run(*command, "--reference", *enough).err == ""
+    monkeypatch.setattr(convert, "LOOKED_AT", 1.0)
+    assert "would help" in run(*command, "--reference", *enough).err
 
 
 # ---- audio that must work
@@ -341,7 +370,7 @@ def test_a_silent_reference_is_refused(
         (["--layer", "9"], "9"),
         (["--loudness", "nan"], "nan"),
         (["--model", "no-such-model"], "no-such-model"),
-        (["--voice", "nobody"], "both"),
+        (["--voice", "nobody"], "both --reference and --voice"),
         (["--nonsense"], "--nonsense"),
     ],
 )
@@ -531,6 +560,10 @@ def test_doctor_knows_what_is_there(run: Callable[..., Answer], monkeypatch: pyt
     answer = run("doctor", "--json")
     found = answer.json
     assert found["packages"]["torch"]
+    declared = [
+        re.split(r"[^\w-]", line)[0] for line in importlib.metadata.requires("speechssl") or [] if ";" not in line
+    ]
+    assert set(found["packages"]) == set(declared)
     assert {"tiny", "wavlm-large"} <= {bundle["name"] for bundle in found["bundles"]}
     assert all(bundle["licence"] for bundle in found["bundles"])
     assert answer.code == (2 if found["problems"] else 0)
@@ -549,6 +582,24 @@ def test_doctor_finds_what_is_broken(
     assert any("bad.safetensors" in problem for problem in told)
     assert any("missing.safetensors" in problem for problem in told)
     assert all(problem["cure"] for problem in answer.json["problems"])
+
+
+def test_doctor_looks_into_every_model_of_the_package(
+    run: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from speechssl import bundles
+    from speechssl.cli import doctor
+
+    files = {path for path, _ in doctor._packaged()}
+    assert files == set(bundles.PACKAGED.rglob("*.safetensors"))
+    shutil.copytree(bundles.PACKAGED, tmp_path / "models")
+    damaged = tmp_path / "models/tiny/codebook-200.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    monkeypatch.setattr(bundles, "PACKAGED", tmp_path / "models")
+    answer = run("doctor")
+    assert answer.code == 2
+    assert re.search(r"BROKEN: .*codebook-200\.safetensors.*\n  cure: ", answer.out)
+    assert re.search(r"^tiny +broken", answer.out, flags=re.MULTILINE)
 
 
 def test_demo_says_where_and_how_near(run: Callable[..., Answer], encoder_file: Path, tmp_path: Path) -> None:

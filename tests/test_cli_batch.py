@@ -80,6 +80,16 @@ def test_plans_that_cannot_be(tmp_path: Path, sources: list[str], message: str) 
         batch.plan([str(tmp_path / source) for source in sources], tmp_path, ".wav")
 
 
+@pytest.mark.parametrize("sources", [["a.wav", "b.wav"], ["in"], ["in/*.wav"]])
+def test_several_sources_do_not_go_to_one_file(tmp_path: Path, sources: list[str]) -> None:
+    _touch(tmp_path / "in/c.wav")
+    given = [str(tmp_path / source) for source in sources]
+    with pytest.raises(InputError, match=r"out\.flac names one file for .*name a folder"):
+        batch.plan(given, tmp_path / "out.flac", ".wav")
+    # a folder may be called so, if it is meant
+    assert batch.plan(given, f"{tmp_path}/out.flac/", ".wav")[1] == tmp_path / "out.flac"
+
+
 def test_a_source_is_never_its_own_output(tmp_path: Path) -> None:
     source = _touch(tmp_path / "a.wav")
     (tmp_path / "link.wav").symlink_to(source)

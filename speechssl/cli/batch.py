@@ -54,7 +54,7 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> tupl
         output: a folder if it exists as one, ends in a slash, or the sources are more than one file; else a file.
         suffix: of the files in an output folder.
     Raises:
-        InputError: no source, two sources with the same output, or a source that would be overwritten.
+        InputError: no source, several for one file, two with the same output, or one that would be overwritten.
     """
     found = [pair for each in sources for pair in _expanded(str(each))]
     if not found:
@@ -64,6 +64,9 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> tupl
         jobs, folder = [Job(found[0][0], Path(output))], None
     else:
         folder = Path(output)
+        if folder.suffix.lower() in AUDIO | {suffix} and not (folder.is_dir() or str(output).endswith(("/", os.sep))):
+            many = f"{len(found)} sources" if len(found) > 1 else "a folder or a pattern of sources"
+            raise InputError(f"--output {output} names one file for {many}; name a folder, or end it in a slash")
         jobs = [Job(path, folder / path.relative_to(root).with_suffix(suffix)) for path, root in dict(found).items()]
     _check(jobs)
     return jobs, folder

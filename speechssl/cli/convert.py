@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Target: TypeAlias = list[tuple[MatchingSet, float]]
 
+LOOKED_AT = 600.0  # seconds of reference that are remarked on; more says nothing new and costs time
+
 
 def convert(
     sources: Sources,
@@ -73,13 +75,16 @@ def convert(
     Examples: speechssl convert talk.wav --reference ada1.wav ada2.wav --output talk-as-ada.wav;
     speechssl convert recordings/ --voice ada --output converted/ --json
     """
-    from speechssl import conversion
+    from speechssl import audio, conversion
     from speechssl.bundles import load_bundle
 
     jobs, folder = batch.plan(sources, output, ".wav")
     tables = _attribution_files(jobs, attribution, folder)
     _check_target(reference, voice)
     _check_output(jobs[0].output, folder)
+    if folder is None:
+        # a mistyped name is told before an hour of references is encoded
+        audio.info(jobs[0].source)
     options: dict[str, Any] = {
         "k": k,
         "converter": converter,
@@ -110,13 +115,15 @@ def convert(
         outcome = batch.run(
             jobs, work, ledger=batch.Ledger(folder, settings), is_batch=folder is not None, advance=advance
         )
+    if reference and outcome.results:
+        _remark_on(reference)
     terminal.finish(outcome, json=json, describe=_describe)
 
 
 def _check_target(references: list[str] | None, voices: list[str] | None) -> None:
     if bool(references) == bool(voices):
-        got = "both" if references else "neither"
-        raise InputError(f"{got} --reference and --voice given; one of them needed: whose voice is wanted?")
+        got = "both --reference and" if references else "neither --reference nor"
+        raise InputError(f"{got} --voice given; one of them needed: whose voice is wanted?")
 
 
 def _check_output(first: Path, folder: Path | None) -> None:
@@ -154,6 +161,21 @@ def _weighted(text: str) -> tuple[str, float]:
         return name, float(weight)
     except ValueError:
         raise InputError(f"the weight of the voice in {text!r} is no number; write NAME=0.7") from None
+
+
+def _remark_on(given: list[str]) -> None:
+    """Say what is not as it should be with the references, as ``speechssl report`` does."""
+    from speechssl import audio
+    from speechssl import references as measured
+
+    waveforms, seconds = [], 0.0
+    for file in batch.audio_files(given):
+        if seconds < LOOKED_AT:
+            waveforms.append(audio.read_mono(file, 16_000))
+            seconds += waveforms[-1].seconds
+    found = measured.report(waveforms)
+    if found.remarks:
+        terminal.remark(f"reference: {found.verdict}")
 
 
 def _identity(target: Target) -> list[Any]:

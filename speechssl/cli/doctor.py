@@ -15,11 +15,12 @@ from speechssl import __version__
 from speechssl.cli import terminal
 from speechssl.cli.options import Json
 
-# distribution -> module it is imported as
+# distribution -> module it is imported as; what pyproject.toml depends on
 NEEDED = {
     "torch": "torch",
     "torchaudio": "torchaudio",
     "transformers": "transformers",
+    "huggingface-hub": "huggingface_hub",
     "numpy": "numpy",
     "scipy": "scipy",
     "safetensors": "safetensors",
@@ -29,7 +30,17 @@ NEEDED = {
     "pyworld-prebuilt": "pyworld",
     "pyloudnorm": "pyloudnorm",
     "typer": "typer",
+    "gruut-lang-en": "gruut_lang_en",
+    "python-crfsuite": "pycrfsuite",
+    "num2words": "num2words",
+    "anyascii": "anyascii",
     "rich": "rich",
+    "gradio": "gradio",
+    "fastapi": "fastapi",
+    "uvicorn": "uvicorn",
+    "pillow": "PIL",
+    "cryptography": "cryptography",
+    "mutagen": "mutagen",
 }
 LOW_SPACE = 2000  # MB free in the cache below which fetching a large model will fail
 
@@ -142,19 +153,42 @@ def _bundles(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
 
 def _state(name: str, problems: list[dict[str, str]]) -> str:
     """``present``, ``would be fetched`` or ``broken``."""
-    from speechssl.bundles import TINY, bundle
-    from speechssl.errors import CheckpointError
+    from speechssl.bundles import bundle
 
     if name != "tiny":
         return "present" if all(path.exists() for path in _files(bundle(name).source, name)) else "would be fetched"
+    whole = [_is_whole(path, kind, problems) for path, kind in _packaged()]
+    return "present" if all(whole) else "broken"
+
+
+def _packaged() -> list[tuple[Path, str]]:
+    """The model files that belong to the package, and what each must be."""
+    from speechssl import bundles
+
+    folder = bundles.PACKAGED
+    return [
+        (bundles.TINY, "encoder"),
+        (folder / "tiny/vocoder.safetensors", "vocoder"),
+        *((folder / f"tiny/codebook-{size}.safetensors", "codebook") for size in (100, 200, 500)),
+        (folder / "tiny/speaker.safetensors", "embedder"),
+        (folder / "tiny/synthesizer.safetensors", "synthesizer"),
+        (folder / "tiny/synthesizer-voice.safetensors", "voice"),
+        (folder / "second_speaker.safetensors", "second-speaker"),
+        (folder / "speechlike.safetensors", "speechlike"),
+    ]
+
+
+def _is_whole(path: Path, kind: str, problems: list[dict[str, str]]) -> bool:
+    from speechssl.errors import CheckpointError
+
     try:
         from speechssl import checkpoints
 
-        checkpoints.load(TINY, kind="encoder", verify=True)
-        return "present"
+        checkpoints.load(path, kind=kind, verify=True)
+        return True
     except (CheckpointError, ImportError) as error:
-        _problem(problems, f"the model tiny: {error}", "pip install --force-reinstall speechssl")
-        return "broken"
+        _problem(problems, f"a model of the package: {error}", "pip install --force-reinstall speechssl")
+        return False
 
 
 def _files(source: str, name: str) -> list[Path]:
@@ -204,8 +238,8 @@ def _voices(problems: list[dict[str, str]]) -> dict[str, Any]:
 def _print(found: dict[str, Any]) -> None:
     print(f"speechssl {found['speechssl']}, Python {found['python']}, {found['platform']}")
     print("packages: " + ", ".join(f"{name} {version or 'MISSING'}" for name, version in found["packages"].items()))
-    print("devices: " + ", ".join(f"{name} {facts}" for name, facts in found["devices"].items()))
-    print(f"audio: {found['audio']}")
+    print("devices: " + ", ".join(_device(name, facts) for name, facts in found["devices"].items()))
+    print("audio: " + ", ".join(_codec(name, facts) for name, facts in found["audio"].items()))
     print(f"cache: {found['cache']['folder']} ({found['cache']['megabytes_free']} MB free)")
     print(f"voices: {found['voices']['folder']} ({found['voices']['number']} voices)")
     print()
@@ -216,6 +250,16 @@ def _print(found: dict[str, Any]) -> None:
         print(f"BROKEN: {problem['problem']}\n  cure: {problem['cure']}")
     if not found["problems"]:
         print("nothing is broken")
+
+
+def _device(name: str, facts: Any) -> str:
+    if name == "cpu":
+        return f"cpu with {facts['cores']} cores, {facts['threads']} threads used"
+    return f"{name}: {', '.join(facts)}" if isinstance(facts, list) else name
+
+
+def _codec(name: str, facts: Any) -> str:
+    return f"{name} {facts}" if isinstance(facts, str) else name if facts else f"no {name}"
 
 
 def _size(megabytes: int | None) -> str:

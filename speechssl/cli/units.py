@@ -32,8 +32,8 @@ Given = Annotated[
 Book = Annotated[
     str, typer.Option("--codebook", "-c", metavar="NAME|FILE", help="tiny/100, tiny/200, tiny/500, or a file.")
 ]
-Folder = Annotated[str, typer.Option("--output", "-o", metavar="DIR", show_default=False)]
-File = Annotated[str, typer.Option("--output", "-o", metavar="FILE", show_default=False)]
+Folder = Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.", show_default=False)]
+File = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="File to write.", show_default=False)]
 Encoder = Annotated[
     str, typer.Option("--model", "-m", metavar="NAME", help="Encoder; the one the codebook names if not given.")
 ]
@@ -51,7 +51,7 @@ def fit(
     kind: Annotated[str, typer.Option("--kind", help="kmeans, rvq, mvq or syllable.")] = "kmeans",
     levels: Annotated[int, typer.Option("--levels", help="Codebooks of rvq and mvq.")] = 1,
     rate: Annotated[float, typer.Option("--rate", help="Segments a second of syllable.")] = 5.0,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed, the same codebook.")] = 0,
     passes: Annotated[int, typer.Option("--passes", help="Most full passes over all frames.")] = 30,
     reservoir: Annotated[int, typer.Option("--reservoir", help="Frames held in memory.")] = 200_000,
     scratch: Annotated[
@@ -237,7 +237,10 @@ def pack(
 @app.command("decode")
 def decode(
     units: Annotated[str, typer.Argument(metavar="UNITS", help="Folder or file of units, or bare ids: '12 7 7 41'.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE|DIR", show_default=False)],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="FILE|DIR", help="A folder for several utterances.", show_default=False),
+    ],
     voice: Annotated[str, typer.Option("--voice", metavar="NAME|FILE", help="A stored voice.")],
     codebook: Book = "tiny/500",
     durations: Annotated[
