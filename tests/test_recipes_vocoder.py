@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,32 @@ def test_a_stopped_run_goes_on_and_ends_as_one_that_never_stopped(recipe: Recipe
         train([str(cache), "--toy", "--run", str(tmp_path / "parts"), "--rate", "0.5"])
     recipe("export").main([str(tmp_path / "whole"), str(tmp_path / "v.safetensors"), "--key-origin", "small/2"])
     assert vocoders.load(tmp_path / "v.safetensors", device="cpu").key_origin == "small/2"
+    further = recipe("train").parse([str(cache), "--toy", "--run", "unused", "--init", str(tmp_path / "v.safetensors")])
+    batches = recipe("train").VocoderBatches(cache, frames=40, batch_seconds=1.6, seed=0)
+    begun = recipe("train").make_objective(further, batches).generator.state_dict()
+    written = load_file(tmp_path / "v.safetensors")
+    assert all(torch.equal(begun[name], tensor.float()) for name, tensor in written.items())
+
+
+def test_keys_of_another_encoder_leave_the_rest_of_a_cache_as_it_is(
+    recipe: Recipe, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "cache"
+    shutil.copytree(cache, copy)
+    arguments = ["prepare.py", str(tmp_path / "nowhere.csv"), "--output", str(copy), "--workers", "1"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    recipe("prepare").main()
+    before, after = (
+        {name: np.load(folder / f"{name}.npy") for name in ("samples", "f0", "values", "keys", "queries")}
+        for folder in (cache, copy)
+    )
+    for name in ("samples", "f0", "values"):
+        np.testing.assert_array_equal(before[name], after[name])
+    assert after["keys"].shape == after["queries"].shape == (len(before["values"]), 256)
+    index = json.loads((copy / "index.json").read_text())
+    first = torch.from_numpy(after["samples"][: index[0]["samples_n"]] / np.float32(32768))
+    expected = encoders.load("tiny", device="cpu").encode(Waveform(first, 16_000)).frames
+    np.testing.assert_allclose(after["keys"][: index[0]["keys_n"]], expected.numpy(), rtol=2e-3, atol=2e-3)
 
 
 def test_the_spectral_losses_fall(recipe: Recipe, cache: Path) -> None:

@@ -5,7 +5,8 @@
     python recipes/ssl_pretraining/train.py cache --objective dinosr --run runs/dinosr
     python recipes/ssl_pretraining/train.py cache --objective distil --indexes indexes.npy --run runs/distil
 
-``--init RUN`` starts from the weights of another run (the supervised stage on top of a label-free encoder).
+``--init`` starts from the weights of another run (the supervised stage on top of a label-free encoder) or of an
+encoder file.
 A run that was stopped goes on from its last checkpoint when the same command is given again; ``--steps`` and
 ``--decay`` may then differ, which lengthens the run or ends it early. ``--toy`` trains a very small network briefly.
 """
@@ -26,6 +27,7 @@ from batches import Augmentation, MelBatches, phone_tracks
 from network import SIZES, make_network, speed_up
 from safetensors.torch import load_file
 
+from speechssl import checkpoints
 from speechssl.augmentation import NUM_BANDS
 from speechssl.objectives.dinosr import DinoSR
 from speechssl.objectives.distil import CodebookDistillation
@@ -62,9 +64,19 @@ def make_objective(args: argparse.Namespace) -> tuple[torch.nn.Module, dict[str,
     return CodebookDistillation(network, dim=dim, **sizes), {"indexes": indexes}
 
 
-def initialise(objective: torch.nn.Module, run: Path) -> None:
-    """Copy the averaged weights of an earlier run into those parts that have the same name and shape."""
-    mine, theirs = objective.state_dict(), load_file(run / "last" / "average.safetensors")
+def initialise(objective: torch.nn.Module, start: Path) -> None:
+    """Copy weights into those parts that have the same name and shape.
+
+    Args:
+        objective: to begin.
+        start: an earlier run, whose averaged weights are taken, or an encoder that ``export.py`` wrote.
+    """
+    if start.is_file():
+        tensors = checkpoints.load(start, kind="encoder").tensors
+        theirs = {f"network.{name}": tensor.float() for name, tensor in tensors.items()}
+    else:
+        theirs = load_file(start / "last" / "average.safetensors")
+    mine = objective.state_dict()
     fitting = {name: tensor for name, tensor in theirs.items() if name in mine and mine[name].shape == tensor.shape}
     objective.load_state_dict(mine | fitting)
     print(json.dumps({"initialised": len(fitting), "fresh": len(mine) - len(fitting)}), flush=True)
@@ -131,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--decay", type=float, default=0.3, help="share of the steps at the end with a falling rate")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--batch-seconds", type=float, default=40.0)
-    parser.add_argument("--init", type=Path, default=None, help="run whose averaged weights to start from")
+    parser.add_argument("--init", type=Path, default=None, help="run or encoder file to start from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)

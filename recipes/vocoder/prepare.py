@@ -10,7 +10,7 @@ seconds and split; ``recipes/corpora/manifest.py`` makes one.
 The cache holds flat arrays, which training maps into memory: ``samples.npy`` (T,) int16 at 16 kHz, ``f0.npy`` (F,)
 float16 Hz every 5 ms, and for every 20 ms frame ``keys.npy`` (N, D) and ``values.npy`` (N, V), both float16,
 ``queries.npy`` (N, D) float16 and ``neighbours.npy`` (N, 8) int32, rows of ``values``. ``index.json`` says where each
-recording lies.
+recording lies. Given again with another ``--model``, only keys, queries and neighbours are made anew.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import csv
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ NUM_NEIGHBOURS = 8
 POOL_SECONDS = 120.0  # of other recordings that frames are sought in; conversions have references of a minute or so
 APART = 75  # frames, 1.5 s, between a frame and those it may find in the same recording
 SPEEDS = (0.84, 0.88, 0.92, 1.09, 1.14, 1.2)
-ARRAYS = ("samples", "f0", "keys", "values", "queries")
+ARRAYS = ("samples", "f0", "values")
+KEYS = ("keys", "queries")
 
 _models: dict[str, Any] = {}
 
@@ -48,12 +50,9 @@ def _load(model: str) -> None:
 
 
 def analyse(path: Path) -> dict[str, np.ndarray] | str:
-    """Arrays of one recording, or why it is left out."""
-    import torch
-
+    """What does not depend on the encoder of one recording, or why it is left out."""
     from speechssl import audio
     from speechssl.errors import InputError
-    from speechssl.signals import Waveform
 
     try:
         waveform = audio.read_mono(path, SAMPLE_RATE)
@@ -62,25 +61,35 @@ def analyse(path: Path) -> dict[str, np.ndarray] | str:
         # one level for all, so that the level of a frame means something across recordings
         waveform = audio.set_loudness(waveform, -26.0)
         contour = audio.f0(waveform)
-        keys = _models["encoder"].encode(waveform).frames
         values = _models["world"].encode(waveform, f0=contour).frames
-        speed = SPEEDS[zlib.crc32(path.name.encode()) % len(SPEEDS)]
-        copy = audio.resample(Waveform(waveform.samples, round(SAMPLE_RATE * speed)), SAMPLE_RATE)
-        queries = _models["encoder"].encode(copy).frames
     except InputError as error:
         return str(error)
+    return {
+        "samples": (waveform.samples.clamp(-1, 1) * 32767).round().short().numpy(),
+        "f0": contour.numpy().astype(np.float16),
+        "values": values.numpy().astype(np.float16),
+    }
+
+
+def keys_of(output: Path, row: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Keys of one recording of the cache, and those of the same at another speed, frame by frame."""
+    import torch
+
+    from speechssl import audio
+    from speechssl.signals import Waveform
+
+    samples = np.load(output / "samples.npy", mmap_mode="r")[row["samples_at"] :][: row["samples_n"]]
+    waveform = Waveform(torch.from_numpy(samples.astype(np.float32) / 32768), SAMPLE_RATE)
+    keys = _models["encoder"].encode(waveform).frames
+    speed = SPEEDS[zlib.crc32(Path(row["path"]).name.encode()) % len(SPEEDS)]
+    copy = audio.resample(Waveform(waveform.samples, round(SAMPLE_RATE * speed)), SAMPLE_RATE)
+    queries = _models["encoder"].encode(copy).frames
     # frame i is centred on sample 320 i + 200, at both speeds
     places = ((320 * torch.arange(len(keys)) + 200) / speed - 200).div(320).clamp(0, len(queries) - 1)
     low = places.floor().long()
     share = (places - low)[:, None]
     asked = queries[low] * (1 - share) + queries[(low + 1).clamp(max=len(queries) - 1)] * share
-    samples = (waveform.samples.clamp(-1, 1) * 32767).round().short().numpy()
-    arrays = {"keys": keys, "values": values, "queries": asked}
-    return {
-        "samples": samples,
-        "f0": contour.numpy().astype(np.float16),
-        **{name: array.numpy().astype(np.float16) for name, array in arrays.items()},
-    }
+    return {"keys": keys.numpy().astype(np.float16), "queries": asked.numpy().astype(np.float16)}
 
 
 def chosen(manifest: Path, corpora: list[str], hours: float) -> list[dict[str, str]]:
@@ -99,38 +108,65 @@ def chosen(manifest: Path, corpora: list[str], hours: float) -> list[dict[str, s
 
 
 def write(rows: list[dict[str, str]], root: Path, output: Path, model: str, workers: int) -> list[dict[str, Any]]:
-    """Write the flat arrays; returns the index."""
+    """Write the flat arrays that no encoder is needed for; returns the index."""
     index, skipped, place = [], [], dict.fromkeys(("samples", "f0", "keys"), 0)
-    shapes: dict[str, tuple[int, ...]] = {}
-    files = {name: (output / f"{name}.part").open("wb") for name in ARRAYS}
+    arrays = FlatArrays(output, ARRAYS)
     with ProcessPoolExecutor(workers, initializer=_load, initargs=(model,)) as pool:
         found = pool.map(analyse, [root / row["path"] for row in rows], chunksize=4)
-        for number, (row, arrays) in enumerate(zip(rows, found, strict=True), start=1):
-            if isinstance(arrays, str):
-                skipped.append({"path": row["path"], "reason": arrays})
+        for number, (row, parts) in enumerate(zip(rows, found, strict=True), start=1):
+            if isinstance(parts, str):
+                skipped.append({"path": row["path"], "reason": parts})
                 continue
             facts = {name: row[name] for name in ("path", "corpus", "speaker", "split")}
-            lengths = {
-                f"{name}_{what}": v for name in place for what, v in (("at", place[name]), ("n", len(arrays[name])))
-            }
+            sizes = {"samples": len(parts["samples"]), "f0": len(parts["f0"]), "keys": len(parts["values"])}
+            lengths = {f"{name}_{what}": v for name in place for what, v in (("at", place[name]), ("n", sizes[name]))}
             index.append({**facts, **lengths})
-            for name, file in files.items():
-                file.write(np.ascontiguousarray(arrays[name]).tobytes())
-                shapes[name] = arrays[name].shape[1:]
+            arrays.add(parts)
             for name in place:
-                place[name] += len(arrays[name])
+                place[name] += sizes[name]
             if number % 50 == 0:
                 print(f"{number}/{len(rows)} recordings, {place['samples'] / SAMPLE_RATE / 3600:.2f} h", flush=True)
-    for name, file in files.items():
-        file.close()
-        kind = np.int16 if name == "samples" else np.float16
-        flat = np.memmap(output / f"{name}.part", dtype=kind, mode="r").reshape(-1, *shapes[name])
-        np.save(output / f"{name}.npy", flat)
-        (output / f"{name}.part").unlink()
     (output / "skipped.jsonl").write_text("".join(json.dumps(line) + "\n" for line in skipped))
+    arrays.close()
     (output / "index.json").write_text(json.dumps(index))
     print(f"{len(index)} recordings; {len(skipped)} left out, see {output / 'skipped.jsonl'}")
     return index
+
+
+def write_keys(index: list[dict[str, Any]], output: Path, model: str, workers: int) -> None:
+    """Write ``keys.npy`` and ``queries.npy``."""
+    arrays = FlatArrays(output, KEYS)
+    with ProcessPoolExecutor(workers, initializer=_load, initargs=(model,)) as pool:
+        for number, parts in enumerate(pool.map(partial(keys_of, output), index, chunksize=4), start=1):
+            arrays.add(parts)
+            if number % 200 == 0:
+                print(f"keys of {number}/{len(index)} recordings", flush=True)
+    arrays.close()
+
+
+class FlatArrays:
+    """Arrays that grow on disk, a recording at a time: ``NAME.part``, and in the end ``NAME.npy``."""
+
+    def __init__(self, output: Path, names: Iterable[str]) -> None:
+        self._output = output
+        self._files = {name: (output / f"{name}.part").open("wb") for name in names}
+        self._last: dict[str, np.ndarray] = {}
+
+    def add(self, parts: dict[str, np.ndarray]) -> None:
+        """Append one recording's."""
+        for name, file in self._files.items():
+            file.write(np.ascontiguousarray(parts[name]).tobytes())
+        self._last = parts
+
+    def close(self) -> None:
+        """Give the files their headers."""
+        if not self._last:
+            raise SystemExit(f"{self._output}: no recording can be used; see {self._output / 'skipped.jsonl'}")
+        for name, file in self._files.items():
+            file.close()
+            part, one = self._output / f"{name}.part", self._last[name]
+            np.save(self._output / f"{name}.npy", np.memmap(part, one.dtype, mode="r").reshape(-1, *one.shape[1:]))
+            part.unlink()
 
 
 def find_neighbours(index: list[dict[str, Any]], output: Path, seed: int) -> None:
@@ -185,8 +221,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
-    rows = chosen(args.manifest, args.corpora.split(","), args.hours_per_speaker)[: args.limit]
-    index = write(rows, args.manifest.parent, args.output, args.model, args.workers)
+    if (args.output / "index.json").exists():
+        index = json.loads((args.output / "index.json").read_text())
+    else:
+        rows = chosen(args.manifest, args.corpora.split(","), args.hours_per_speaker)[: args.limit]
+        index = write(rows, args.manifest.parent, args.output, args.model, args.workers)
+    write_keys(index, args.output, args.model, args.workers)
     find_neighbours(index, args.output, args.seed)
 
 

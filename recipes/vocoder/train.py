@@ -2,7 +2,8 @@
 
     python recipes/vocoder/train.py cache --run runs/vocoder --steps 3000
 
-A run that was stopped goes on when the same command is given again; ``--init`` starts from another run's network.
+A run that was stopped goes on when the same command is given again; ``--init`` starts from another run's network, or
+from a vocoder file.
 ``--toy`` is a run of seconds.
 """
 
@@ -31,7 +32,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--init", type=Path, default=None, help="run whose averaged objective is the first one")
+    parser.add_argument("--init", type=Path, default=None, help="run or vocoder file to start from")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--decay", type=float, default=0.35)
     parser.add_argument("--warmup", type=int, default=100)
@@ -108,10 +109,18 @@ def make_objective(
         impersonation=impersonation,
     )
     if args.init is not None:
-        # parts that the other run had not stay as they begin
-        objective.load_state_dict(load_file(args.init / "last" / "average.safetensors"), strict=False)
+        # parts that the other has not stay as they begin
+        objective.load_state_dict(first_weights(args.init), strict=False)
         objective.step.zero_()
     return objective
+
+
+def first_weights(start: Path) -> dict[str, torch.Tensor]:
+    """Averaged weights of a run, or those of a vocoder that ``export.py`` wrote."""
+    if start.is_file():
+        tensors = checkpoints.load(start, kind="vocoder").tensors
+        return {f"generator.{name}": tensor.float() for name, tensor in tensors.items()}
+    return load_file(start / "last" / "average.safetensors")
 
 
 def main(arguments: list[str] | None = None) -> None:
