@@ -216,6 +216,19 @@ def _check(jobs: Sequence[Job]) -> None:
         taken[place] = job.source
 
 
+def check_place(path: Path) -> None:
+    """Tell that a file could not be written, or the folders above it not be made, before the work for it.
+
+    Raises:
+        InputError: the nearest folder that is there is no folder, or cannot be written to.
+    """
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    if not place.is_dir():
+        raise InputError(f"{place} is no folder, so {path} cannot be written; choose another place")
+    if not os.access(place, os.W_OK):
+        raise InputError(f"{place} cannot be written to; choose another place, or make it writable")
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder for results, if it is not there.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
 
@@ -132,14 +131,10 @@ def _check_output(first: Path, folder: Path | None) -> None:
 
     if first.suffix.lower() not in WRITABLE:
         raise InputError(f"{first} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
-    place = first.parent
-    if folder is not None:
-        # it will be made, where there is something to make it in
-        place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not place.is_dir():
-        raise InputError(f"{place} is no folder, so {first} cannot be written; make the folder first")
-    if not os.access(place, os.W_OK):
-        raise InputError(f"{place} cannot be written to; choose another place, or make it writable")
+    if folder is None and not first.parent.is_dir():
+        raise InputError(f"{first.parent} is no folder, so {first} cannot be written; make the folder first")
+    # the output folder will be made, where there is something to make it in
+    batch.check_place(first)
 
 
 def _target(system: VoiceConverter, references: list[str], stored: list[str]) -> Target:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from speechssl.cli import terminal
+from speechssl.cli import batch, terminal
 from speechssl.cli.options import Device, Json, Layer, Precision
 from speechssl.errors import InputError
 
@@ -63,14 +63,19 @@ def fit(
     json: Json = False,
 ) -> None:
     """Fit a codebook to the features of recordings, in bounded memory."""
-    from speechssl import encoders
-    from speechssl.units import Settings, manifest
-    from speechssl.units.fitting import fit_encoder
+    from pathlib import Path
 
+    from speechssl import encoders
+    from speechssl.units import Settings, fitting, manifest
+
+    fitting.check(k, kind, levels)
+    settings = Settings(seed=seed, passes=passes, reservoir=reservoir)
+    batch.check_place(Path(output))
     files = [entry.file for entry in manifest.entries(audio)]
     encoder = encoders.load(model, layer=layer, device=device, precision=precision)
-    settings = Settings(seed=seed, passes=passes, reservoir=reservoir)
-    book = fit_encoder(encoder, files, k, spool=scratch, family=kind, levels=levels, settings=settings, rate=rate)
+    book = fitting.fit_encoder(
+        encoder, files, k, spool=scratch, family=kind, levels=levels, settings=settings, rate=rate
+    )
     book.save(output)
     data = book.facts["data"]
     _tell_codebook(output, book, json, f"{data['frames']} frames, {data['seconds']} s; {data['files']} recordings")
@@ -198,11 +203,14 @@ def bpe(
     json: Json = False,
 ) -> None:
     """Learn byte-pair encoding over units, and say how much shorter they get."""
+    from pathlib import Path
+
     from speechssl.units import bpe as pairs
     from speechssl.units import engine as engines
     from speechssl.units import formats
 
-    meta = engines.read_meta(units)
+    # a part lies in the folder that knows its codebook
+    meta = engines.read_meta(Path(units).parent if Path(units).is_file() else units)
     sequences = [record["units"] for record in formats.read_all(units)]
     found = pairs.train(sequences, num_units=meta["num_units"], size=size, codebook=meta["codebook"])
     found.save(output)
@@ -320,16 +328,8 @@ def _to_decode(units: str, book: Codebook) -> list[tuple[str, list[int], list[in
     """Name, units and durations of every utterance; bare ids, from the command line or stdin (``-``), are one."""
     from pathlib import Path
 
-    from speechssl.units import formats
-
     if Path(units).exists():
-        records = list(formats.read_all(units))
-        for record in records:
-            if record.get("codebook", book.fingerprint) != book.fingerprint:
-                raise InputError(
-                    f"{units} holds units of the codebook {record['codebook']}, but {book.origin} is "
-                    f"{book.fingerprint}; give --codebook the one they were made with"
-                )
+        records = _records(units, book)
         return [(record["id"], record["units"], record.get("durations")) for record in records]
     words = (sys.stdin.read() if units == "-" else units).replace(",", " ").split()
     if not words or not all(word.isdecimal() for word in words):
@@ -338,10 +338,26 @@ def _to_decode(units: str, book: Codebook) -> list[tuple[str, list[int], list[in
 
 
 def _lengths(folder: str, book: Codebook) -> Any:
-    from speechssl.units import formats
     from speechssl.units.decode import typical_durations
 
-    return typical_durations([(r["units"], r["durations"]) for r in formats.read_all(folder)], book.num_units)
+    records = _records(folder, book)
+    if not all("durations" in record for record in records):
+        raise InputError(f"{folder} holds no durations, as text does not; encode with --format jsonl or parquet")
+    return typical_durations([(r["units"], r["durations"]) for r in records], book.num_units)
+
+
+def _records(folder: str, book: Codebook) -> list[dict[str, Any]]:
+    """What a folder or file holds, refused if it is of another codebook."""
+    from speechssl.units import formats
+
+    records = list(formats.read_all(folder))
+    for record in records:
+        if record.get("codebook", book.fingerprint) != book.fingerprint:
+            raise InputError(
+                f"{folder} holds units of the codebook {record['codebook']}, but {book.origin} is {book.fingerprint}; "
+                "give --codebook the one they were made with"
+            )
+    return records
 
 
 def _is_sound(output: Path) -> bool:

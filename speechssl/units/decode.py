@@ -137,8 +137,13 @@ def units_of(
         durations: frames of each; None to take them from ``lengths``.
         lengths: of ``typical_durations``; without either, each id is one frame.
     Raises:
-        InputError: no ids, one the codebook does not have, or another number of durations.
+        InputError: no ids, one the codebook does not have, another number of durations, or a codebook of several
+            levels.
     """
+    if codebook.num_levels > 1:
+        raise InputError(
+            f"{codebook.origin} has {codebook.num_levels} codes a frame; units of a codebook of one level are spoken"
+        )
     wanted = torch.tensor(list(ids), dtype=torch.int64)
     if len(wanted) and int(wanted.max()) >= codebook.num_units:
         raise InputError(f"unit {int(wanted.max())}; {codebook.origin} has 0 to {codebook.num_units - 1}")

@@ -260,7 +260,7 @@ def read_meta(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / META
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{folder} is no folder of units (no {META}); make one with `speechssl units encode`"
         ) from None

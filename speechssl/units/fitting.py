@@ -59,12 +59,7 @@ def fit(
         InputError: fewer than k different frames, an unknown family, or levels that do not go with it.
     Source: rvq: Juang and Gray 1982. mvq: ``multicodebook``. syllable: ``syllables``.
     """
-    if family in SINGLE and levels != 1:
-        raise InputError(f"{family} with {levels} levels; 1 needed, or another family (rvq, mvq)")
-    if levels < 1 or family not in FAMILIES:
-        raise InputError(
-            f"codebook family {family!r} with {levels} levels; {', '.join(FAMILIES)} with 1 or more needed"
-        )
+    check(k, family, levels)
     parts: dict[str, Any] = {}
     if family == "mvq":
         centroids, parts["predictor"], facts = fit_additive(chunks, k, levels, settings)
@@ -83,6 +78,22 @@ def fit(
         facts={"seed": settings.seed, "fit": {**dataclasses.asdict(settings), **facts}, "data": data or {}},
         **parts,
     )
+
+
+def check(k: int, family: str, levels: int) -> None:
+    """Refuse what no frames could be fitted to, before any are made.
+
+    Raises:
+        InputError: no centroid, an unknown family, or levels that do not go with it.
+    """
+    if k < 1:
+        raise InputError(f"k is {k}; at least 1 centroid needed")
+    if family in SINGLE and levels != 1:
+        raise InputError(f"{family} with {levels} levels; 1 needed, or another kind (rvq, mvq)")
+    if levels < 1 or family not in FAMILIES:
+        raise InputError(
+            f"a codebook of kind {family!r} with {levels} levels; {', '.join(FAMILIES)} with 1 or more needed"
+        )
 
 
 def fit_encoder(
@@ -108,8 +119,9 @@ def fit_encoder(
         settings: of k-means.
         rate: see ``fit``.
     Raises:
-        InputError: no recording could be used.
+        InputError: no recording could be used, or as ``fit``.
     """
+    check(k, family, levels)
     with spooled(encoder, files, spool) as (frames, data):
 
         def chunks() -> Iterator[NDArray[np.float32]]:

@@ -94,4 +94,4 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise CheckpointError(f"{path} cannot be read as arrays ({error}); get it again from its publisher") from error
     if start[:1] == b"\x80" or path.suffix in (".bin", ".pkl", ".joblib", ".pt", ".km"):
         raise CheckpointError(f"{path} is not read: {CONVERT.format(name=path.name)}")
-    raise CheckpointError(f"{path} is none of .npy, .npz and .safetensors; {CONVERT.format(name=path.name)}")
+    raise CheckpointError(f"{path} is none of .npy, .npz and .safetensors; save its centroids as one of them")

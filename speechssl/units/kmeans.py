@@ -34,6 +34,8 @@ class Settings:
         passes: most full passes.
         tolerance: a full pass that lowers the inertia by less than this share is the last.
         seed: of everything random.
+    Raises:
+        InputError: a number below 1, or a seed below 0.
     """
 
     reservoir: int = 200_000
@@ -43,6 +45,13 @@ class Settings:
     passes: int = 30
     tolerance: float = 1e-4
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("reservoir", "starts", "batch", "batches", "passes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; at least 1 needed")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; 0 or more needed")
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,9 +72,8 @@ def pack(
     encode = _text_encoder(tokenizer) if mode != "speech" else _no_text
     documents = _documents(formats.read_all(units), vocabulary, encode, mode, columns, counts)
     rows = single(documents, length, counts) if mode == "instruction" else blocks(documents, length, vocabulary.eos)
-    _write(Path(output), rows, counts)
-    if not counts["documents"]:
-        raise InputError(f"nothing to pack: {counts['skipped']} utterances lack what the mode {mode!r} needs")
+    needed = {"speech": "any", "interleaved": "'text'", "instruction": f"{columns[0]!r} and {columns[1]!r}"}[mode]
+    _write(Path(output), rows, counts, f"{needed}, of at most {length} tokens" if mode == "instruction" else needed)
     return Packed(**counts)
 
 
@@ -186,7 +185,8 @@ def _text_encoder(folder: str | Path) -> Text:
     return lambda text: list(tokenizer.encode(text, add_special_tokens=False))
 
 
-def _write(path: Path, rows: Iterator[dict[str, Any]], counts: dict[str, int]) -> None:
+def _write(path: Path, rows: Iterator[dict[str, Any]], counts: dict[str, int], needed: str) -> None:
+    """A file of all rows, or none if there is no row."""
     import itertools
 
     from speechssl.checkpoints import atomic_path
@@ -199,3 +199,8 @@ def _write(path: Path, rows: Iterator[dict[str, Any]], counts: dict[str, int]) -
             counts["blocks"] += len(group)
             counts["tokens"] += sum(row.pop("tokens") for row in group)
             writer.write_table(pyarrow.Table.from_pylist(group, schema))
+        if not counts["documents"]:
+            raise InputError(
+                f"nothing to pack: {counts['skipped']} utterances and none with {needed}; encode again from a manifest "
+                "that has it, or choose another --mode"
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,10 @@ def test_from_audio_to_units_and_what_is_said_of_them(
     assert json.loads((tmp_path / "card" / "report.json").read_text()) == report
     learned = json.loads(run("bpe", out, "-o", tmp_path / "bpe.json", "--size", 20, "--json"))
     assert learned["units_per_token"] >= 1
+    of_part = json.loads(run("bpe", out / "part-00000.jsonl", "-o", tmp_path / "part.json", "--size", 20, "--json"))
+    assert of_part["units_per_token"] == learned["units_per_token"]
+    with pytest.raises(InputError, match=r"no folder of units"):
+        run("check", out / "part-00000.jsonl")
     (out / "part-00000.jsonl").unlink()
     assert run("check", out, code=2)
 
@@ -100,6 +105,19 @@ def test_import_and_bad_options(tmp_path: Path, recordings: Path, encoder_file: 
         run("encode", recordings, "-o", tmp_path / "o", "-c", tmp_path / "b.safetensors", "-m", encoder_file)
     with pytest.raises(InputError, match="I/N needed"):
         run("encode", recordings, "-o", tmp_path / "o", "-c", codebook_file, "--shard", "two")
+    # told before an hour is encoded: the encoder, which is not there, is never asked for
+    fit = ("fit", recordings, "-m", "no-such-model", "-o")
+    (tmp_path / "file").write_text("")
+    for output, options, message in (
+        ("b.safetensors", ("--k", 0), "k is 0"),
+        ("b.safetensors", ("--kind", "magic"), "kind 'magic'"),
+        ("b.safetensors", ("--levels", 2), "kmeans with 2 levels"),
+        ("b.safetensors", ("--passes", 0), "passes is 0"),
+        ("b.safetensors", ("--seed", -1), "seed is -1"),
+        ("file/b.safetensors", (), "is no folder"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(*fit, tmp_path / output, *options)
     book = load(codebook_file)
     with pytest.raises(InputError, match="neither a file nor a row of units"):
         _to_decode("one two", book)
@@ -122,6 +140,15 @@ def test_decode_speaks_in_a_stored_voice(
     out = tmp_path / "units"
     run("encode", clip("dan", "sentence").path, "-o", out, *model)
     run("decode", out, "-o", tmp_path / "speech", "--voice", "ada", *model)
+    run("decode", "3 5 7", "-o", wav, "--voice", "ada", "--durations", out, *model)
+    run("encode", clip("dan", "sentence").path, "-o", tmp_path / "text", "--format", "text", *model)
+    with pytest.raises(InputError, match="holds no durations"):
+        run("decode", "3 5 7", "-o", wav, "--voice", "ada", "--durations", tmp_path / "text", *model)
+    other = tmp_path / "other.safetensors"
+    replace(load(codebook_file), centroids=load(codebook_file).centroids + np.float32(1)).save(other)
+    for given in ((out,), ("3 5 7", "--durations", out)):
+        with pytest.raises(InputError, match=load(codebook_file).fingerprint):
+            run("decode", *given, "-o", wav, "--voice", "ada", "-c", other, *model[2:])
     (said,) = (tmp_path / "speech").glob("*.wav")
     assert soundfile.info(said).duration == pytest.approx(
         soundfile.info(clip("dan", "sentence").path).duration, abs=0.05

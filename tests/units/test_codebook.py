@@ -143,7 +143,7 @@ def test_what_is_no_codebook_is_refused(tmp_path: Path, encoder_file: Path) -> N
         fitted(levels=2)
     with pytest.raises(InputError, match="syllable with 2 levels"):
         fitted("syllable", 2)
-    with pytest.raises(InputError, match="codebook family 'pq'"):
+    with pytest.raises(InputError, match="codebook of kind 'pq'"):
         fitted("pq")
     with pytest.raises(InputError, match="needs a segmentation"):
         Codebook(np.zeros((1, 2, 3), np.float32), "a", 50.0, "syllable")

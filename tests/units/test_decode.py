@@ -76,6 +76,11 @@ def test_units_of_another_codebook_or_voice_are_refused(book: Codebook, voice: m
         decode(units(book), book, replace(voice, key_origin="other/3"), WorldVocoder())
     with pytest.raises(InputError, match=r"unit 30; .* has 0 to 29"):
         units_of([1, 30], book)
+    with pytest.raises(InputError, match="weights"):
+        decode(units(book), book, replace(voice, key_encoder="1" * 16), WorldVocoder())
+    two = replace(book, centroids=np.concatenate([book.centroids, book.centroids]), family="rvq")
+    with pytest.raises(InputError, match="2 codes a frame"):
+        units_of([1, 2], two)
 
 
 def test_durations_are_the_usual_ones() -> None:

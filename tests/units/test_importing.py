@@ -52,6 +52,9 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     np.save(tmp_path / "flat.npy", np.ones(4))
     with pytest.raises(CheckpointError, match=r"\(4,\)"):
         read_centroids(tmp_path / "flat.npy")
+    (tmp_path / "sound.wav").write_bytes(b"RIFF and so on")
+    with pytest.raises(CheckpointError, match=r"none of \.npy, \.npz and \.safetensors; save"):
+        read_centroids(tmp_path / "sound.wav")
     with pytest.raises(CheckpointError, match="does not exist"):
         read_centroids(tmp_path / "none.npy")
 

@@ -220,6 +220,16 @@ def test_interleaved_turns_and_instructions_hide_the_prompt(folder: Path) -> Non
     assert "what?" in text.decode(row["input_ids"][: -len(learned)])
 
 
+def test_nothing_to_pack_leaves_no_file(folder: Path) -> None:
+    for columns in (("summary", "answer"), ("question", "answer")):
+        with pytest.raises(InputError, match=rf"6 utterances and none with '{columns[0]}' and 'answer', of at most 8"):
+            pack.pack(
+                folder / "units", folder / "tokenizer", folder / "none.parquet", length=8, mode="instruction",
+                columns=columns,
+            )  # fmt: skip
+    assert not [path for path in folder.iterdir() if "none.parquet" in path.name]
+
+
 def test_units_of_another_codebook_are_not_packed(folder: Path) -> None:
     tokens.extend(folder / "base", book(seed=1), folder / "other")
     with pytest.raises(InputError, match=book().fingerprint):
