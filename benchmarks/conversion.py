@@ -2,15 +2,17 @@
 
     python benchmarks/conversion.py                 medians of 5 runs on 2 threads, times real time, peak memory
     python benchmarks/conversion.py --minutes 60    one conversion of 60 minutes with 60 minutes of reference
+    python benchmarks/conversion.py --minutes 60 --source FOLDER --reference FOLDER    the same of recordings of yours
 
-Source and reference are the bundled clips, repeated as often as needed; a repeated frame costs what any frame costs.
-Each converter runs in a process of its own, so that the peak memory is its own; the start of the process and the
-loading of the model are left out of the time.
+Source and reference are the bundled clips, or the recordings in a folder, repeated as often as needed; a repeated frame
+costs what any frame costs. Each converter runs in a process of its own, so that the peak memory is its own, the making
+of the voice included; the start of the process and the loading of the model are left out of the time.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import statistics
@@ -20,16 +22,14 @@ import tempfile
 import time
 from pathlib import Path
 
-THREADS = 2
 
-
-def one(converter: str, source: Path, reference: Path, runs: int) -> dict[str, float]:
+def one(converter: str, source: Path, reference: Path, runs: int, threads: int) -> dict[str, float]:
     """Medians of one converter, in this process."""
     import torch
 
     import speechssl
 
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(threads)
     system = speechssl.load_bundle("tiny")
     waveform = speechssl.audio.read_mono(source, 16_000)
     start = time.perf_counter()
@@ -52,18 +52,28 @@ def one(converter: str, source: Path, reference: Path, runs: int) -> dict[str, f
     }
 
 
-def repeated(voices: list[str], seconds: float, path: Path) -> Path:
-    """A WAV of so many seconds of bundled clips."""
+def repeated(recordings: list[Path], seconds: float, path: Path) -> Path:
+    """A WAV of so many seconds of some recordings."""
     import torch
 
     import speechssl
     from speechssl.signals import Waveform
 
-    parts = [speechssl.audio.read_mono(speechssl.clip(voice).path, 16_000).samples for voice in voices]
-    once = torch.cat(parts)
-    times = int(seconds * 16_000) // len(once) + 1
-    speechssl.audio.write(path, Waveform(once.repeat(times)[: int(seconds * 16_000)], 16_000))
+    wanted, parts = int(seconds * 16_000), []
+    for recording in itertools.cycle(recordings):
+        parts.append(speechssl.audio.read_mono(recording, 16_000).samples)
+        if sum(map(len, parts)) >= wanted:
+            break
+    speechssl.audio.write(path, Waveform(torch.cat(parts)[:wanted], 16_000))
     return path
+
+
+def recordings(folder: Path | None, voices: list[str]) -> list[Path]:
+    """Of a folder, or the clips of some bundled voices."""
+    import speechssl
+    from speechssl.cli import batch
+
+    return [speechssl.clip(voice).path for voice in voices] if folder is None else batch.audio_files([folder])
 
 
 def main() -> None:
@@ -71,19 +81,24 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=None, help="of source and of reference; default 10 s and 60 s")
     parser.add_argument("--converters", default="auto,uniform")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--source", type=Path, default=None, help="folder of recordings; default a bundled clip")
+    parser.add_argument("--reference", type=Path, default=None, help="folder of recordings; default bundled clips")
     parser.add_argument("--one", nargs=3, default=None, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         converter, source, reference = args.one
-        print(json.dumps(one(converter, Path(source), Path(reference), args.runs)))
+        print(json.dumps(one(converter, Path(source), Path(reference), args.runs, args.threads)))
         return
     source_seconds, reference_seconds = (args.minutes * 60, args.minutes * 60) if args.minutes else (10.0, 60.0)
     runs = 1 if args.minutes else args.runs
     with tempfile.TemporaryDirectory() as folder:
-        source = repeated(["ada"], source_seconds, Path(folder) / "source.wav")
-        reference = repeated(["dan", "eric"], reference_seconds, Path(folder) / "reference.wav")
+        source = repeated(recordings(args.source, ["ada"]), source_seconds, Path(folder) / "source.wav")
+        voice = recordings(args.reference, ["dan", "eric"])
+        reference = repeated(voice, reference_seconds, Path(folder) / "reference.wav")
         for converter in args.converters.split(","):
-            command = [sys.executable, __file__, "--runs", str(runs), "--one", converter, str(source), str(reference)]
+            command = [sys.executable, __file__, "--runs", str(runs), "--threads", str(args.threads)]
+            command += ["--one", converter, str(source), str(reference)]
             result = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             print(json.dumps({"converter": converter, **json.loads(result)}), flush=True)
 

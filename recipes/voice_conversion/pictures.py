@@ -37,9 +37,13 @@ def draw(pair: Pair, outputs: dict[str, Path], target: Path) -> Path:
 
 def log_mel(path: Path) -> np.ndarray:
     """(80, F) dB below the loudest, every 10 ms, of the first seconds."""
-    import librosa
+    import torch
+    from torchaudio.functional import melscale_fbanks
 
-    samples = audio.read_mono(path, SAMPLE_RATE).samples.numpy()[: int(SECONDS * SAMPLE_RATE)]
-    power = librosa.feature.melspectrogram(y=samples, sr=SAMPLE_RATE, n_fft=512, hop_length=160, n_mels=80)
-    decibels: np.ndarray = librosa.power_to_db(power, ref=np.max, top_db=80)
+    samples = audio.read_mono(path, SAMPLE_RATE).samples[: int(SECONDS * SAMPLE_RATE)]
+    window = torch.hann_window(512)
+    spectrum = torch.stft(samples, 512, 160, window=window, pad_mode="constant", return_complex=True)
+    bands = melscale_fbanks(257, 0.0, SAMPLE_RATE / 2, 80, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
+    power = bands.T @ spectrum.abs().square()
+    decibels: np.ndarray = (10 * (power / power.max()).clamp(min=1e-8).log10()).numpy()
     return decibels

@@ -1,0 +1,64 @@
+"""The scripts of ``benchmarks/``: each can be run as `make bench` runs it, and the one of conversion does its work."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_benchmark_needs_an_argument(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import argparse
+
+    class Parsed(Exception):
+        """What the script would go on with."""
+
+    real = argparse.ArgumentParser.parse_args
+
+    def parse(parser: argparse.ArgumentParser, *_: Any) -> None:
+        real(parser, [])
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+    script = _script(name)
+    if "argparse" in vars(script):
+        with pytest.raises(Parsed):
+            script.main()
+    assert callable(script.main)
+
+
+def test_every_benchmark_is_in_the_table() -> None:
+    told = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert [name for name in SCRIPTS if f"`{name}.py" not in told] == []
+
+
+def test_conversion_is_measured(tmp_path: Path) -> None:
+    script = _script("conversion")
+    source = script.repeated(script.recordings(None, ["ada"]), 1.0, tmp_path / "source.wav")
+    voices = script.recordings(None, ["dan", "eric"])
+    reference = script.repeated(voices, 3.0, tmp_path / "reference.wav")
+    assert len(voices) == 2
+    assert script.recordings(tmp_path, []) == [reference, source]
+    found = script.one("uniform", source, reference, 1, 1)
+    assert found["seconds"] == 1.0
+    assert 200 < found["peak_megabytes"] < 20_000
+    assert found["convert_times_real_time"] > 0
+    # a short recording goes round until there is enough
+    longer = script.repeated([source], 2.5, tmp_path / "longer.wav")
+    assert script.one("uniform", longer, reference, 1, 1)["seconds"] == 2.5
