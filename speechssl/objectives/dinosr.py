@@ -15,7 +15,9 @@ class DinoSR(nn.Module):
     """A student predicts, at masked frames, the codewords an averaged teacher gives the clean input.
 
     Each of the teacher's last ``num_layers`` blocks has a codebook that follows the frames assigned to it by a moving
-    average; no gradient reaches teacher or codebooks.
+    average; no gradient reaches teacher or codebooks. A codeword that hardly any frame chooses any more is put on a
+    frame of the batch, as all of them are at the start. In the paper codewords start at random and stay where they are
+    while nobody chooses them; the first few that move towards the frames then win all of them (10 of 256 a codebook).
 
     Args:
         network: transformers model whose ``forward(input, output_hidden_states=True)`` gives ``hidden_states``.
@@ -23,6 +25,7 @@ class DinoSR(nn.Module):
         num_codes: codewords per codebook; 256 in the paper.
         num_layers: teacher blocks with a codebook; 8 of 12 in the paper.
         teacher_decay: of the moving average of the weights; ``code_decay`` of the codewords.
+        least_use: share of the frames, over that of equal use, below which a codeword is put elsewhere.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class DinoSR(nn.Module):
         num_layers: int = 3,
         teacher_decay: float = 0.999,
         code_decay: float = 0.9,
+        least_use: float = 0.02,
         mask_probability: float = 0.65,
         mask_span: int = 10,
     ) -> None:
@@ -43,9 +47,9 @@ class DinoSR(nn.Module):
         self.teacher = copy.deepcopy(network).requires_grad_(False)
         self.mask_vector = nn.Parameter(torch.randn(input_dim) * 0.1)
         self.heads = nn.ModuleList(nn.Linear(dim, num_codes) for _ in range(num_layers))
-        self.register_buffer("sums", torch.randn(num_layers, num_codes, dim))
-        self.register_buffer("counts", torch.ones(num_layers, num_codes))
-        self.teacher_decay, self.code_decay = teacher_decay, code_decay
+        self.register_buffer("sums", torch.zeros(num_layers, num_codes, dim))
+        self.register_buffer("counts", torch.zeros(num_layers, num_codes))
+        self.teacher_decay, self.code_decay, self.least_use = teacher_decay, code_decay, least_use
         self.mask_probability, self.mask_span = mask_probability, mask_span
         self.sums: Tensor
         self.counts: Tensor
@@ -71,16 +75,25 @@ class DinoSR(nn.Module):
         return torch.stack([self._assign(number, _standardised(state)[mask]) for number, state in enumerate(states)])
 
     def _assign(self, layer: int, frames: Tensor) -> Tensor:
-        centres = self.sums[layer] / self.counts[layer, :, None]
-        ids = torch.cdist(frames.float(), centres).argmin(1)
+        frames = frames.float()
+        if self.training:
+            self._put_unused_on(layer, frames)
+        centres = self.sums[layer] / self.counts[layer, :, None].clamp(min=1e-6)
+        ids = torch.cdist(frames, centres).argmin(1)
         if self.training:
             one_hot = functional.one_hot(ids, len(centres)).float()
-            count = one_hot.sum(0)
-            # codewords nobody chose stay where they are
-            decay = torch.where(count > 0, self.code_decay, 1.0)
-            self.sums[layer] = decay[:, None] * self.sums[layer] + (1 - decay[:, None]) * (one_hot.T @ frames.float())
-            self.counts[layer] = decay * self.counts[layer] + (1 - decay) * count
+            self.sums[layer].lerp_((one_hot.T @ frames).float(), 1 - self.code_decay)
+            self.counts[layer].lerp_(one_hot.sum(0), 1 - self.code_decay)
         return ids
+
+    def _put_unused_on(self, layer: int, frames: Tensor) -> None:
+        """Move the codewords of a codebook that are not in use to frames (M, D) drawn at random."""
+        equal = len(frames) / self.counts.shape[1]
+        unused = (self.counts[layer] < self.least_use * equal).nonzero()[:, 0]
+        drawn = frames[torch.randint(len(frames), (len(unused),), device=frames.device)]
+        # as if equally used, so that they have some steps to find frames of their own
+        self.sums[layer, unused] = drawn * equal
+        self.counts[layer, unused] = equal
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
