@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechssl import bundles, encoders
+from speechssl import audio, bundles, encoders
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
 
@@ -24,8 +25,6 @@ pytest.importorskip("pocketsphinx", reason="the recipes extra is not installed")
 def data(recipe: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a manifest of the bundled sentences, their alignments and the log-mel cache."""
     import soundfile
-
-    from speechssl import audio
 
     folder = tmp_path_factory.mktemp("data")
     with (folder / "manifest.csv").open("w", newline="") as file:
@@ -138,6 +137,23 @@ def test_every_objective_trains_and_resumes_bit_for_bit(
         assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+def test_codewords_of_dinosr_stay_in_use(recipe: Any) -> None:
+    """Frames of 40 sounds: as many codewords at least must be in use after a while, nearly each on one sound."""
+    from speechssl.objectives.dinosr import DinoSR
+
+    torch.manual_seed(0)
+    network = recipe("network").make_network("toy")
+    objective = DinoSR(network, dim=32, input_dim=160, num_codes=64, num_layers=1).train()
+    # far from where codewords would be at random, which is what frames of a network are
+    sounds = 3 + torch.randn(40, 32)
+    for _ in range(60):
+        which = torch.randint(40, (500,))
+        codes = objective._assign(0, sounds[which] + 0.05 * torch.randn(500, 32))
+    assert len(codes.unique()) > 40
+    mostly = sum(int(torch.bincount(which[codes == code]).max()) for code in codes.unique())
+    assert mostly > 0.85 * len(which)
+
+
 def test_phones_are_learnt(recipe: Any, data: Path) -> None:
     """A few seconds on six sentences: the loss must fall well below that of knowing nothing."""
     objective, batches = _phones(recipe, data)
@@ -217,6 +233,117 @@ def test_export_loads_as_an_encoder_and_as_a_transformers_folder(recipe: Any, da
     assert ours.frames.shape == (49, 32)
     # the file holds float16 weights, the folder float32
     assert torch.nn.functional.cosine_similarity(ours.frames, theirs.frames).min() > 0.999
+
+
+def test_an_encoder_file_is_read_like_a_run(recipe: Any, data: Path, tmp_path: Path) -> None:
+    _train(recipe, data, tmp_path / "run", "phones")
+    _run(recipe("export"), [str(tmp_path / "run"), "--layer", "1", "--output", str(tmp_path / "toy.safetensors")])
+    ours, whole = (recipe("export").averaged_network(tmp_path / name) for name in ("toy.safetensors", "run"))
+    mel = np.load(data / "cache" / "mel.npy")[:200].astype(np.float32)
+    first, expected = recipe("evaluate").layers_of(ours, mel), recipe("evaluate").layers_of(whole, mel)
+    assert len(first) == 1
+    # the file holds float16 weights
+    assert np.abs(first[0] - expected[0]).max() < 0.02
+
+
+@pytest.mark.parametrize("heard", ["cache", "audio"])
+def test_a_teacher_is_quantised_and_its_indexes_are_learnt(
+    recipe: Any, data: Path, tmp_path: Path, encoder_file: Path, heard: str
+) -> None:
+    from speechssl.units import codebook
+
+    output = tmp_path / "indexes.npy"
+    small = ["--codebooks", "3", "--codes", "8", "--fit-frames", "600", "--output", str(output)]
+    more = ["--audio", str(data)] if heard == "audio" else []
+    _run(recipe("quantise"), [str(data / "cache"), str(encoder_file), *small, *more])
+    indexes, index = np.load(output), recipe("batches").read_index(data / "cache")
+    assert indexes.shape == (sum(row["frames"] for row in index), 3)
+    assert indexes.min() == 0
+    assert indexes.max() == 7
+    # what the codebook that was written gives for the recording itself
+    book, encoder = codebook.load(output.with_suffix(".safetensors")), encoders.load(encoder_file)
+    row = index[0]
+    frames = encoder.encode(audio.read_mono(data / row["path"], 16000)).frames.numpy()
+    codes = indexes[row["start"] : row["start"] + row["frames"] : 2]
+    far = np.square(frames[: len(codes)] - book.reconstruct(codes.astype(np.int64))[: len(frames)]).sum()
+    assert book.features == "small/2"
+    assert far < 0.75 * np.square(frames - frames.mean(0)).sum()
+    log = _train(recipe, data, tmp_path / "run", "distil", "--indexes", str(output))
+    assert len(log) == 6
+    assert all(np.isfinite(row["total"]) for row in log)
+
+
+def test_hours_limit_what_gets_units(recipe: Any, data: Path) -> None:
+    everything = recipe("cluster").random_rows(data / "cache", math.inf, 0)
+    index = recipe("batches").read_index(data / "cache")
+    assert sorted(row["start"] for row in everything) == [row["start"] for row in index]
+    some = recipe("cluster").random_rows(data / "cache", (everything[0]["frames"] + 1) / 360_000, 0)
+    assert some == everything[:2]
+    assert recipe("cluster").random_rows(data / "cache", math.inf, 1) != everything
+
+
+def test_later_units_come_from_the_best_block_of_a_run(
+    recipe: Any, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _train(recipe, data, tmp_path / "run", "hubert")
+    arguments = [str(data / "cache"), str(data / "alignments.jsonl"), "--run", str(tmp_path / "run"), "--k", "12"]
+    _run(recipe("cluster"), [*arguments, "--output", str(tmp_path / "units.npy")])
+    *blocks, chosen = map(json.loads, capsys.readouterr().out.splitlines()[-3:])
+    assert [block["features"] for block in blocks] == ["1", "2"]
+    assert chosen["chosen"] == max(blocks, key=lambda block: block["pnmi"])["features"]
+    units = np.load(tmp_path / "units.npy")
+    assert set(units) == set(range(12))
+    # a chosen block is what the whole network gives there
+    _run(recipe("cluster"), [*arguments, "--layers", chosen["chosen"], "--output", str(tmp_path / "again.npy")])
+    assert np.array_equal(np.load(tmp_path / "again.npy"), units)
+
+
+def test_quantise_says_what_it_cannot_use(recipe: Any, data: Path, tmp_path: Path, encoder_file: Path) -> None:
+    arguments = [str(data / "cache"), "--output", str(tmp_path / "indexes.npy")]
+    with pytest.raises(SystemExit, match="needs --audio"):
+        _run(recipe("quantise"), [*arguments, "wavlm-large"])
+    with pytest.raises(SystemExit, match="blocks 1 to 2"):
+        _run(recipe("quantise"), [*arguments, str(encoder_file), "--layer", "3"])
+
+
+def test_the_comparison_makes_everything_once(
+    recipe: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare, called = recipe("compare"), []
+
+    def in_process(script: str, *options: Any) -> None:
+        called.append(script)
+        _run(recipe(script.removesuffix(".py")), [str(option) for option in options])
+
+    monkeypatch.setattr(compare, "call", in_process)
+    small = ["--toy", "--clusters", "6,8", "--phones", "6", "--teacher", str(tmp_path / "toy.safetensors")]
+    _train(recipe, data, tmp_path / "teacher", "dinosr")
+    _run(recipe("export"), [str(tmp_path / "teacher"), "--output", str(tmp_path / "toy.safetensors")])
+    arguments = [str(data / "cache"), str(data / "alignments.jsonl"), "--work", str(tmp_path / "work"), *small]
+    arguments += ["--sets", json.dumps({"clips": "clips:train"})]
+    _run(compare, arguments)
+    assert called.count("train.py") == 4 + 5
+    assert called.count("cluster.py") == 2
+    assert called.count("evaluate.py") == 1 + 9
+    printed = capsys.readouterr().out.splitlines()
+    rows = [text.split("|")[1].split(",")[0].strip() for text in printed[-11:]]
+    stages = ["scratch", "hubert1", "hubert2", "dinosr", "distil"]
+    assert rows == ["MFCC + deltas", "untrained", *stages[1:], *(f"phones-{name}" for name in stages)]
+    initialised = json.loads((tmp_path / "work" / "phones-hubert1" / "config.json").read_text())["init"]
+    assert initialised == str(tmp_path / "work" / "hubert1")
+    called.clear()
+    _run(compare, arguments)
+    assert called == []
+    assert capsys.readouterr().out.splitlines() == printed[-13:]
+
+
+def test_speed_is_printed_in_times_real_time(
+    recipe: Any, encoder_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _run(recipe("speed"), [str(encoder_file), "--seconds", "0.5", "--runs", "2"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["origin"] == "small/2"
+    assert report["0.5 s"]["times real time"] > 0
 
 
 def test_evaluation_prints_every_measure(recipe: Any, data: Path, tmp_path: Path) -> None:

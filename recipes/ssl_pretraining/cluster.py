@@ -1,7 +1,8 @@
 """Cluster frames into the units a masked-prediction run learns: MFCC at first, then a block of an earlier run.
 
-Writes ``UNITS.npy``, (F,) int16 for every cached 10 ms frame (50 Hz units repeated), and prints how well the units know
-the phones (purity, phone-normalised mutual information), which is the measure to choose the block by.
+Writes ``UNITS.npy``, (F,) int16 for every cached 10 ms frame (50 Hz units repeated; -1 outside the ``train`` split),
+and prints how well the units know the phones (purity, phone-normalised mutual information), which is the measure to
+choose the block by. ``--hours`` gives units to a random part of the recordings only; a run draws from that part.
 
     python recipes/ssl_pretraining/cluster.py cache alignments.jsonl --output units0.npy --k 200
     python recipes/ssl_pretraining/cluster.py cache alignments.jsonl --run runs/hubert1 --output units1.npy
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,16 @@ def phone_information(units: np.ndarray, phones: np.ndarray) -> dict[str, float]
     return {"purity": round(float(joint.max(1).sum()), 4), "pnmi": round(float(information / entropy), 4)}
 
 
+def random_rows(cache: Path, hours: float, seed: int) -> list[dict[str, Any]]:
+    """Utterances of the ``train`` split in random order, at most so many hours of them."""
+    rows = [row for row in read_index(cache) if row["split"] == "train" and not row["corpus"].startswith("noise")]
+    if not rows:
+        raise SystemExit(f"{cache}: no utterances of the train split")
+    rows = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))]
+    before = np.cumsum([0] + [row["frames"] for row in rows[:-1]])
+    return [row for row, start in zip(rows, before, strict=True) if start < hours * 360_000]
+
+
 def main() -> None:
     from sklearn.cluster import MiniBatchKMeans
 
@@ -46,20 +58,19 @@ def main() -> None:
     parser.add_argument("alignments", type=Path)
     parser.add_argument("--run", type=Path, default=None, help="earlier run; without it, MFCC")
     parser.add_argument("--layers", default="", help="blocks to try, with commas; the best by PNMI is used")
+    parser.add_argument("--hours", type=float, default=math.inf, help="of recordings that get units; default: all")
     parser.add_argument("--k", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    index = [row for row in read_index(args.cache) if not row["corpus"].startswith("noise")]
+    index = random_rows(args.cache, args.hours, args.seed)
     mel = np.load(args.cache / "mel.npy", mmap_mode="r")
     states = phone_tracks(args.cache, args.alignments)["states"]
     features = _features(args.run, [int(layer) for layer in args.layers.split(",") if layer])
-    rng = np.random.default_rng(args.seed)
-    sample = [index[i] for i in rng.permutation(len(index))]
     fitted = {}
-    frames, phones = _collect(sample, mel, states, features)
+    frames, phones = _collect(index, mel, states, features)
     for name, x in frames.items():
         kmeans = MiniBatchKMeans(args.k, batch_size=4096, n_init=1, max_iter=30, random_state=args.seed).fit(x)
         units, known = kmeans.predict(x), phones >= 0
@@ -67,6 +78,7 @@ def main() -> None:
         print(json.dumps({"features": name, **fitted[name][0]}), flush=True)
     best = max(fitted, key=lambda name: fitted[name][0]["pnmi"])
     kmeans = fitted[best][1]
+    features = _features(args.run, [int(best)] if args.run else [])  # no further than that block
     units = np.full(len(mel), -1, np.int16)
     for row in index:
         span = slice(row["start"], row["start"] + row["frames"])
@@ -81,6 +93,8 @@ def _features(run: Path | None, layers: list[int]) -> Callable[[np.ndarray], dic
     if run is None:
         return lambda mel: {"mfcc": mfcc(mel).astype(np.float32)}
     network = speed_up(averaged_network(run))
+    if layers:
+        network.encoder.layers = network.encoder.layers[: max(layers)]  # type: ignore[union-attr, index]
 
     def of_layers(mel: np.ndarray) -> dict[str, np.ndarray]:
         outputs = layers_of(network, mel)

@@ -16,6 +16,7 @@ from network import make_network
 from safetensors.torch import load_file
 
 from speechssl import checkpoints
+from speechssl.encoders import own
 
 # SeamlessM4TFeatureExtractor's own settings, which the cache of prepare.py was made with
 INPUT = {
@@ -29,12 +30,26 @@ INPUT = {
 
 
 def averaged_network(run: Path) -> torch.nn.Module:
-    """The network of a run with its averaged weights, in eval mode."""
+    """The network of a run with its averaged weights, or of an encoder file of ours, in eval mode."""
+    if run.suffix == ".safetensors":
+        return _network_of_file(run)
     config = json.loads((run / "config.json").read_text())
     network = make_network(config["size"])
     tensors = load_file(run / "last" / "average.safetensors")
     mine = {name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")}
     network.load_state_dict(mine)
+    return network.eval()
+
+
+def _network_of_file(path: Path) -> torch.nn.Module:
+    from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
+
+    weights = own.read(path)
+    if weights.config["model_type"] != "wav2vec2-bert":
+        raise SystemExit(f"{path}: a {weights.config['model_type']} network; the cache is for log-mel input only")
+    # the file holds the blocks up to its layer
+    network = Wav2Vec2BertModel(Wav2Vec2BertConfig(**weights.config | {"num_hidden_layers": weights.layer}))
+    network.load_state_dict({name: tensor.float() for name, tensor in weights.tensors.items()})
     return network.eval()
 
 

@@ -2,6 +2,7 @@
 
     python recipes/ssl_pretraining/probe.py cache RUN --audio DATA --output probe.json
 
+RUN may also be an encoder file (``speechssl/models/tiny/encoder.safetensors``).
 Every utterance is the mean and the deviation of its frames. *Speaker*: logistic regression among the LibriSpeech
 speakers with eight utterances or more, two thirds of the utterances of each to train, the rest to test. *Sex*: among
 all LibriSpeech speakers, five folds by speaker. The corpus at hand does not name the sex, so it is read off the median
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ from export import averaged_network
 from network import make_network, speed_up
 
 MOST = 24  # utterances a speaker
-FRAMES = 1500  # 10 ms frames of an utterance
+SECONDS = 15.0  # of an utterance, from its start
+F0_SECONDS = 5.0  # that tell the sex
 BORDER, MARGIN = 165.0, 10.0  # Hz
 
 
@@ -51,16 +54,18 @@ def probe(features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, s
 def median_f0(path: Path) -> float:
     """Hz, of what is voiced."""
     from speechssl import audio
+    from speechssl.signals import Waveform
 
-    contour = audio.f0(audio.read_mono(path, 16_000)).numpy()
+    waveform = audio.read_mono(path, 16_000)
+    contour = audio.f0(Waveform(waveform.samples[: int(F0_SECONDS * 16_000)], 16_000)).numpy()
     return float(np.median(contour[contour > 0])) if (contour > 0).any() else float("nan")
 
 
-def chosen(cache: Path, corpus: str) -> dict[str, list[dict[str, Any]]]:
-    """Rows by speaker, at most ``MOST`` each."""
+def chosen(cache: Path, corpus: str, most: int) -> dict[str, list[dict[str, Any]]]:
+    """Rows by speaker, at most ``most`` each."""
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in read_index(cache):
-        if row["corpus"] == corpus and len(rows.setdefault(row["speaker"], [])) < MOST and row["frames"] > 200:
+        if row["corpus"] == corpus and len(rows.setdefault(row["speaker"], [])) < most and row["frames"] > 200:
             rows[row["speaker"]].append(row)
     return {speaker: items for speaker, items in rows.items() if items}
 
@@ -71,26 +76,27 @@ def measure(
     mel: np.ndarray,
     sexes: dict[str, int],
     seed: int,
+    seconds: float,
 ) -> list[dict[str, float]]:
     """Both accuracies for every layer ``function`` gives."""
     speakers = [speaker for speaker, items in rows.items() for _ in items]
-    vectors = np.stack([
-        pooled(function(np.asarray(mel[row["start"] : row["start"] + min(row["frames"], FRAMES)], np.float32)))
-        for items in rows.values()
-        for row in items
-    ])  # fmt: skip
+    vectors = []
+    for row in (row for items in rows.values() for row in items):
+        frames = min(row["frames"], round(100 * seconds))
+        vectors.append(pooled(function(np.asarray(mel[row["start"] : row["start"] + frames], np.float32))))
+    features = np.stack(vectors)  # (N, layers, 2 D)
     ids = np.unique(speakers, return_inverse=True)[1]
     often = np.isin(ids, np.flatnonzero(np.bincount(ids) >= 8))
     known = np.array([speaker in sexes for speaker in speakers])
     sex = np.array([sexes.get(speaker, 0) for speaker in speakers])
     return [
         {
-            "speaker": round(probe(vectors[often, i], ids[often], None, seed), 4),
-            "sex": round(probe(vectors[known, i], sex[known], ids[known], seed), 4),
+            "speaker": round(probe(features[often, i], ids[often], None, seed), 4),
+            "sex": round(probe(features[known, i], sex[known], ids[known], seed), 4),
             "speakers": len(np.unique(ids[often])),
             "sexed_speakers": len(sexes),
         }
-        for i in range(vectors.shape[1])
+        for i in range(features.shape[1])
     ]
 
 
@@ -100,21 +106,26 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--audio", type=Path, required=True, help="folder the paths of the cache are relative to")
     parser.add_argument("--corpus", default="librispeech")
+    parser.add_argument("--most", type=int, default=MOST, help="utterances a speaker")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of an utterance")
+    parser.add_argument("--no-untrained", action="store_true", help="leave out the network with random weights")
     parser.add_argument("--output", type=Path, default=None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    rows, mel = chosen(args.cache, args.corpus), np.load(args.cache / "mel.npy", mmap_mode="r")
+    rows, mel = chosen(args.cache, args.corpus, args.most), np.load(args.cache / "mel.npy", mmap_mode="r")
     pitches = {speaker: median_f0(args.audio / items[0]["path"]) for speaker, items in rows.items()}
     sexes = {speaker: int(hertz > BORDER) for speaker, hertz in pitches.items() if abs(hertz - BORDER) > MARGIN}
     torch.manual_seed(args.seed)
-    untrained, trained = (speed_up(network) for network in (make_network("tiny").eval(), averaged_network(args.run)))
-    report = {
-        "mfcc": measure(lambda part: [mfcc(part)], rows, mel, sexes, args.seed),
-        "untrained": measure(lambda part: layers_of(untrained, part), rows, mel, sexes, args.seed),
-        "trained": measure(lambda part: layers_of(trained, part), rows, mel, sexes, args.seed),
-    }
+    networks = {"trained": averaged_network(args.run)}
+    if not args.no_untrained:
+        networks["untrained"] = make_network("tiny").eval()
+    report = {"mfcc": measure(lambda part: [mfcc(part)], rows, mel, sexes, args.seed, args.seconds)}
+    for name, network in networks.items():
+        layers = partial(layers_of, speed_up(network))
+        report[name] = measure(layers, rows, mel, sexes, args.seed, args.seconds)
+        print(json.dumps({name: report[name]}), flush=True)
     text = json.dumps(report, indent=1)
     print(text)
     if args.output:
