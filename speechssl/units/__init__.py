@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from speechssl.units.codebook import Codebook, encoder_fingerprint, load
+from speechssl.fingerprints import of_encoder as encoder_fingerprint
+from speechssl.units.codebook import Codebook, load
 from speechssl.units.fitting import fit, fit_encoder
 from speechssl.units.kmeans import Settings
 

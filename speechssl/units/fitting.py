@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechssl.errors import InputError
+from speechssl.fingerprints import of_encoder as encoder_fingerprint
 from speechssl.units import syllables
-from speechssl.units.codebook import FAMILIES, SINGLE, Codebook, encoder_fingerprint
+from speechssl.units.codebook import FAMILIES, SINGLE, Codebook
 from speechssl.units.kmeans import CHUNK, Chunks, Settings
 from speechssl.units.multicodebook import fit_additive, fit_residual
 
