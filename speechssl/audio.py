@@ -88,6 +88,19 @@ def read(path: str | os.PathLike[str]) -> Waveform:
         return _gathered(list(source.blocks), source.info.sample_rate)
 
 
+def read_channel(path: str | os.PathLike[str], channel: int) -> Waveform:
+    """As ``read``, but one channel alone, counted from 0.
+
+    Raises:
+        InputError: as ``read``; no such channel.
+    """
+    count = info(path).channels
+    if not 0 <= channel < count:
+        raise InputError(f"{path} has {count} channel(s); number {channel}, counted from 0, is not among them")
+    with opened(Path(path), channel) as source:
+        return _gathered(list(source.blocks), source.info.sample_rate)
+
+
 def read_mono(path: str | os.PathLike[str], sample_rate: int) -> Waveform:
     """Read a file at ``sample_rate`` Hz: sample for sample ``resample(read(path), sample_rate)``, in less memory.
 

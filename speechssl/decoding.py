@@ -81,8 +81,8 @@ def check_file(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Source]:
-    """The file as a source of checked mono blocks, closed at the end."""
+def opened(path: Path, channel: int | None = None) -> Iterator[Source]:
+    """The file as a source of checked mono blocks, closed at the end: of one channel, or of the mean of all."""
     import soundfile
 
     check_file(path)
@@ -91,9 +91,9 @@ def opened(path: Path) -> Iterator[Source]:
             file = stack.enter_context(_forward_only(path))
         # TypeError: soundfile takes .raw for samples without a header and asks for their rate
         except (soundfile.LibsndfileError, TypeError):
-            source = _by_ffmpeg(path, stack)
+            source = _by_ffmpeg(path, stack, channel)
         else:
-            source = _by_libsndfile(path, file)
+            source = _by_libsndfile(path, file, channel)
         if not LOWEST_RATE <= source.info.sample_rate <= HIGHEST_RATE:
             raise InputError(
                 f"{path} says its sample rate is {source.info.sample_rate} Hz; {LOWEST_RATE} to {HIGHEST_RATE} needed: "
@@ -128,10 +128,12 @@ def _check_whole(path: Path, got: int, promised: int, rate: int) -> None:
         )
 
 
-def _mean(block: Samples) -> Samples:
+def _mono(block: Samples, channel: int | None) -> Samples:
     """(T, C) to (T,)."""
     import numpy as np
 
+    if channel is not None:
+        return np.ascontiguousarray(block[:, channel])
     return block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
 
 
@@ -149,7 +151,7 @@ def _forward_only(path: Path) -> Any:
     return ForwardOnly(path)
 
 
-def _by_libsndfile(path: Path, file: Any) -> Source:
+def _by_libsndfile(path: Path, file: Any, channel: int | None) -> Source:
     import soundfile
 
     rate, promised = file.samplerate, file.frames
@@ -169,13 +171,13 @@ def _by_libsndfile(path: Path, file: Any) -> Source:
             if len(block) == 0:
                 break
             got += len(block)
-            yield _mean(block)
+            yield _mono(block, channel)
         _check_whole(path, got, promised, rate)
 
     return Source(AudioInfo(rate, file.channels, promised / rate, file.subtype), blocks())
 
 
-def _by_ffmpeg(path: Path, stack: contextlib.ExitStack) -> Source:
+def _by_ffmpeg(path: Path, stack: contextlib.ExitStack, channel: int | None) -> Source:
     try:
         import av
     except ImportError:
@@ -205,10 +207,10 @@ def _by_ffmpeg(path: Path, stack: contextlib.ExitStack) -> Source:
     about = AudioInfo(rate, first.layout.nb_channels, seconds, track.codec_context.name)
     # MP4 knows the exact length, without the padding of the last packet; elsewhere it is an estimate
     promised = round(seconds * rate) if "mp4" in container.format.name else 0
-    return Source(about, _decoded(path, first, frames, promised))
+    return Source(about, _decoded(path, first, frames, promised, channel))
 
 
-def _decoded(path: Path, first: Any, frames: Iterator[Any], promised: int) -> Iterator[Samples]:
+def _decoded(path: Path, first: Any, frames: Iterator[Any], promised: int, channel: int | None) -> Iterator[Samples]:
     import av
     import numpy as np
 
@@ -217,7 +219,7 @@ def _decoded(path: Path, first: Any, frames: Iterator[Any], promised: int) -> It
     try:
         for frame in itertools.chain([first], frames, [None]):
             for part in converter.resample(frame):
-                block = _mean(np.ascontiguousarray(part.to_ndarray().T, dtype=np.float32))
+                block = _mono(np.ascontiguousarray(part.to_ndarray().T, dtype=np.float32), channel)
                 block = block[: promised - got] if promised else block
                 got += len(block)
                 if len(block):

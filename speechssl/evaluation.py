@@ -18,7 +18,7 @@ from speechssl import audio, checkpoints, metrics
 from speechssl.calibration import Calibration
 from speechssl.errors import InputError
 from speechssl.signals import check_same_origin
-from speechssl.trials import Trial, check_audio
+from speechssl.trials import Trial, check_audio, files_of
 
 if TYPE_CHECKING:
     from speechssl.interfaces import Embedder
@@ -37,7 +37,20 @@ def embed_files(
     workers: int = 1,
     advance: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Floats]:
-    """Unit embeddings (E,) of recordings, each computed once whatever happens in between.
+    """Unit embeddings (E,) of recordings by name, as ``hear_files``."""
+    return hear_files(names, root, embedder, cache=cache, workers=workers, advance=advance)[0]
+
+
+def hear_files(
+    names: Sequence[str],
+    root: str | Path,
+    embedder: Embedder,
+    *,
+    cache: str | Path | None = None,
+    workers: int = 1,
+    advance: Callable[[str], None] = lambda _: None,
+) -> tuple[dict[str, Floats], dict[str, float]]:
+    """Unit embeddings (E,) and seconds of speech of recordings, each computed once whatever happens in between.
 
     Args:
         names: paths relative to ``root``.
@@ -47,11 +60,12 @@ def embed_files(
     Raises:
         InputError: recordings that cannot be read or embedded; all of them, up to twenty, are named.
     """
-    place = None if cache is None else Path(cache) / hashlib.sha256(embedder.origin.encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{embedder.origin} and seconds".encode()).hexdigest()[:16]
+    place = None if cache is None else Path(cache) / key
 
     def work(name: str) -> Floats | str:
         try:
-            found = _embedded(Path(root) / name, embedder, place)
+            found = _heard(Path(root) / name, embedder, place)
         except InputError as error:
             return str(error)
         advance(name)
@@ -63,7 +77,26 @@ def embed_files(
     failed = [f"{name} ({result})" for name, result in results.items() if isinstance(result, str)]
     if failed:
         raise InputError(f"{len(failed)} of {len(unique)} recordings cannot be embedded: {'; '.join(failed[:20])}")
-    return {name: result for name, result in results.items() if not isinstance(result, str)}
+    good = {name: result for name, result in results.items() if not isinstance(result, str)}
+    return {name: row[:-1] for name, row in good.items()}, {name: float(row[-1]) for name, row in good.items()}
+
+
+def enrol_together(
+    vectors: dict[str, Floats], seconds: dict[str, float], enrolments: dict[str, list[str]] | None
+) -> tuple[dict[str, Floats], dict[str, float]]:
+    """Both with an entry more for every enrolment of several recordings: their mean, at unit norm, and their sum."""
+    vectors, seconds = dict(vectors), dict(seconds)
+    for name, files in (enrolments or {}).items():
+        if all(file in vectors for file in files):
+            mean = np.mean([vectors[file] / np.linalg.norm(vectors[file]) for file in files], axis=0)
+            vectors[name] = mean / max(float(np.linalg.norm(mean)), 1e-12)
+            seconds[name] = sum(seconds[file] for file in files)
+    return vectors, seconds
+
+
+def seconds_of(trials: Sequence[Trial], seconds: dict[str, float]) -> Floats:
+    """Seconds of speech (N, 2) of both sides of trials."""
+    return np.array([[seconds[trial.enrolment], seconds[trial.test]] for trial in trials])
 
 
 def score_trials(
@@ -106,12 +139,21 @@ def _ratios(plda: Plda, matrix: Floats, first: NDArray[np.intp], second: NDArray
 
 
 def report(
-    trials: Sequence[Trial], scores: Floats, *, calibration: Calibration | None = None, draws: int = 500, seed: int = 0
+    trials: Sequence[Trial],
+    scores: Floats,
+    *,
+    calibration: Calibration | None = None,
+    seconds: Floats | None = None,
+    draws: int = 500,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Every number about scored trials, JSON-able; rates are fractions.
 
     Args:
-        calibration: for Cllr and actual costs; without one these are left out, for raw scores are no ratios.
+        calibration: for Cllr and actual costs; without one these are left out, for raw scores are no ratios. One that
+            knows seconds may rank the trials better than the scores do, so ``of_ratios`` has what the best threshold
+            in hindsight makes of the ratios: this is what the actual costs are to be compared with.
+        seconds: (N, 2) of speech of both sides, for such a calibration.
         draws, seed: of the intervals over speakers.
     """
     labels = np.array([trial.is_target for trial in trials])
@@ -129,10 +171,21 @@ def report(
         "min_cllr": metrics.min_cllr_of(curve),
     }
     if calibration is not None:
-        llrs = calibration.scale * scores + calibration.offset
+        llrs = calibration.llrs(scores, seconds)
         found["cllr"] = metrics.cllr(llrs, labels)
         found["act_dcf"] = {f"{prior:g}": metrics.act_dcf(llrs, labels, prior=prior) for prior in PRIORS}
-        miss, false_alarm = metrics.rates_at(curve, calibration.threshold)
+        best = metrics.roc(llrs, labels)
+        known = interval
+        if calibration.by_seconds is not None:
+            known = metrics.bootstrap(metrics.eer_of, llrs, labels, *sides, draws=draws, seed=seed)
+        found["of_ratios"] = {
+            "eer": metrics.eer_of(best),
+            "eer_interval_95": [known.low, known.high],
+            "min_dcf": {f"{prior:g}": metrics.min_dcf_of(best, prior) for prior in PRIORS},
+            "min_cllr": metrics.min_cllr_of(best),
+        }
+        scores = calibration.typical(scores, seconds)
+        miss, false_alarm = metrics.rates_at(metrics.roc(scores, labels), calibration.threshold)
         found["at_threshold"] = {"threshold": calibration.threshold, "miss": miss, "false_alarm": false_alarm}
     limit = calibration.threshold if calibration else _equal_error_threshold(curve)
     found["speakers_worst_first"] = speaker_errors(trials, scores, limit)
@@ -175,23 +228,29 @@ def evaluate(
     calibration: Calibration | None = None,
     cohort: NDArray[np.floating[Any]] | None = None,
     plda: Plda | None = None,
+    enrolments: dict[str, list[str]] | None = None,
     cache: str | Path | None = None,
     workers: int = 1,
     draws: int = 500,
     advance: Callable[[str], None] = lambda _: None,
-) -> tuple[dict[str, Any], Floats]:
-    """Embed, score and measure; returns the report and the scores (N,).
+) -> tuple[dict[str, Any], Floats, Floats]:
+    """Embed, score and measure; returns the report, the scores (N,) and the seconds of speech of both sides (N, 2).
+
+    Args:
+        enrolments: recordings by name (``trials.read_enrolments``); a trial whose enrolment is such a name is scored
+            against the mean of their embeddings, as ``verification.score`` does.
 
     Raises:
         InputError: missing recordings (all listed at once), a PLDA of another model, or as ``embed_files``.
     """
-    check_audio(trials, root)
+    check_audio(trials, root, enrolments)
     if plda is not None:
         check_same_origin(plda.origin, embedder.origin, what="use this PLDA")
-    names = [side for trial in trials for side in (trial.enrolment, trial.test)]
-    embeddings = embed_files(names, root, embedder, cache=cache, workers=workers, advance=advance)
-    scores = score_trials(trials, embeddings, cohort=cohort, plda=plda)
-    return {"model": embedder.origin, **report(trials, scores, calibration=calibration, draws=draws)}, scores
+    heard = hear_files(files_of(trials, enrolments), root, embedder, cache=cache, workers=workers, advance=advance)
+    embeddings, known = enrol_together(*heard, enrolments)
+    scores, seconds = score_trials(trials, embeddings, cohort=cohort, plda=plda), seconds_of(trials, known)
+    found = report(trials, scores, calibration=calibration, seconds=seconds, draws=draws)
+    return {"model": embedder.origin, **found}, scores, seconds
 
 
 def fit_plda(
@@ -217,22 +276,23 @@ def fit_plda(
     return plda.fit(np.stack([vectors[path] for path in speakers]), list(speakers.values()), origin=embedder.origin)
 
 
-def _embedded(path: Path, embedder: Embedder, place: Path | None) -> Floats:
-    if place is None:
-        return np.asarray(embedder.embed(audio.read(path)).vector.numpy(), np.float64)
-    target = place / f"{checkpoints.sha256_of(path)}.npy"
-    if target.exists():
+def _heard(path: Path, embedder: Embedder, place: Path | None) -> Floats:
+    """Embedding (E,), and after it the seconds of speech."""
+    target = None if place is None else place / f"{checkpoints.sha256_of(path)}.npy"
+    if target is not None and target.exists():
         try:
             return np.asarray(np.load(target, allow_pickle=False), np.float64)
         except (ValueError, EOFError, OSError):
             target.unlink(missing_ok=True)  # damaged: computed anew
-    vector = embedder.embed(audio.read(path)).vector.numpy()
-    place.mkdir(parents=True, exist_ok=True)
-    temporary = place / f".{target.name}.{os.getpid()}.{id(vector)}.part"
-    with temporary.open("wb") as file:
-        np.save(file, vector)
-    os.replace(temporary, target)
-    return np.asarray(vector, np.float64)
+    waveform = audio.read(path)
+    found = np.append(embedder.embed(waveform).vector.double().numpy(), audio.speech_seconds(waveform))
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.{id(found)}.part")
+        with temporary.open("wb") as file:
+            np.save(file, found)
+        os.replace(temporary, target)
+    return found
 
 
 def _cohort_statistics(matrix: Floats, cohort: Floats) -> tuple[Floats, Floats]:

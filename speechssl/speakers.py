@@ -139,14 +139,19 @@ class SpeakerDatabase:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return count
 
-    def embeddings(self, origin: str) -> dict[str, list[Embedding]]:
-        """Embeddings of every speaker enrolled with this model; those of other models are left out."""
-        found: dict[str, list[Embedding]] = {}
-        for speaker, vector in self._rows(
-            "SELECT speaker, vector FROM utterance WHERE origin = ? ORDER BY speaker, id", origin
+    def enrolled(self, origin: str) -> dict[str, list[Enrolment]]:
+        """Utterances of every speaker enrolled with this model; those of other models are left out."""
+        found: dict[str, list[Enrolment]] = {}
+        for speaker, vector, source, sha256, seconds in self._rows(
+            "SELECT speaker, vector, source, sha256, seconds FROM utterance WHERE origin = ? ORDER BY speaker, id",
+            origin,
         ):
-            found.setdefault(speaker, []).append(_unpacked(vector, origin))
+            found.setdefault(speaker, []).append(Enrolment(_unpacked(vector, origin), source, sha256, seconds))
         return found
+
+    def embeddings(self, origin: str) -> dict[str, list[Embedding]]:
+        """Embeddings alone of ``enrolled``."""
+        return {name: [row.embedding for row in rows] for name, rows in self.enrolled(origin).items()}
 
     def origins(self) -> dict[str, int]:
         """Speakers enrolled with each model."""

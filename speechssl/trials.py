@@ -49,23 +49,39 @@ def read_trials(path: str | Path) -> list[Trial]:
         InputError: missing, empty, or malformed lines: all of them are named, with file and line number.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the trial list {path}: {error}") from error
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
-    if not numbered:
-        raise InputError(f"{path} holds no trials; lines such as '1 a.wav b.wav' needed")
+    numbered = _numbered_lines(path, "a trial list or a folder of speakers", "1 a.wav b.wav")
     rows = _csv_rows(numbered) if "," in numbered[0][1] and "test" in numbered[0][1].lower() else _plain_rows(numbered)
     trials, faults = [], []
     for number, row in rows:
         if row is None:
-            faults.append(f"{path}:{number}: {lines[number - 1].strip()[:80]!r}")
+            faults.append(f"{path}:{number}: {dict(numbered)[number].strip()[:80]!r}")
         else:
             trials.append(row)
     if faults:
         _refuse(faults, "malformed trial lines; '1 a.wav b.wav', 'a.wav b.wav target' or CSV needed")
     return trials
+
+
+def read_enrolments(path: str | Path) -> dict[str, list[str]]:
+    """Recordings by the name that stands for them on the enrolment side of trials.
+
+    Args:
+        path: lines ``NAME a.wav b.wav ...``, as Kaldi's ``spk2utt``; empty lines and those that begin with # are passed
+            over.
+    Raises:
+        InputError: missing, empty, or lines without a recording or with a name that was there before; all are named.
+    """
+    path = Path(path)
+    found: dict[str, list[str]] = {}
+    faults = []
+    for number, line in _numbered_lines(path, "a list of enrolments", "NAME a.wav b.wav"):
+        name, *files = line.split()
+        if not files or name in found:
+            faults.append(f"{path}:{number}: {line.strip()[:80]!r}")
+        found[name] = files
+    if faults:
+        _refuse(faults, "malformed enrolment lines; 'NAME a.wav b.wav ...' needed, each name once")
+    return found
 
 
 def write_trials(path: str | Path, trials: Iterable[Trial]) -> Path:
@@ -177,21 +193,43 @@ def recordings_of(trials: Sequence[Trial]) -> dict[str, str]:
     }
 
 
-def check_audio(trials: Sequence[Trial], root: str | Path) -> None:
-    """Make sure that every recording is there.
+def files_of(trials: Sequence[Trial], enrolments: dict[str, list[str]] | None = None) -> list[str]:
+    """Every recording that trials need, once; an enrolment not named in ``enrolments`` is a recording itself."""
+    known = enrolments or {}
+    sides = {file for name in {trial.enrolment for trial in trials} for file in known.get(name, [name])}
+    return sorted(sides | {trial.test for trial in trials})
+
+
+def check_audio(trials: Sequence[Trial], root: str | Path, enrolments: dict[str, list[str]] | None = None) -> None:
+    """Make sure that every recording is there; ``enrolments`` as ``read_enrolments`` gives them.
 
     Raises:
-        InputError: some are missing; all of them are counted, and the first twenty named.
+        InputError: some are missing; all of them are named.
     """
-    names = sorted({side for trial in trials for side in (trial.enrolment, trial.test)})
+    names = files_of(trials, enrolments)
     missing = [name for name in names if not (Path(root) / name).is_file()]
     if missing:
-        _refuse(missing, f"of {len(names)} recordings are missing under {root}")
+        # all of them, however many: whoever has to fetch them wants the whole list
+        _refuse(missing, f"of {len(names)} recordings are missing under {root}", most=len(missing))
 
 
-def _refuse(faults: list[str], what: str) -> None:
-    more = f" and {len(faults) - LISTED} more" if len(faults) > LISTED else ""
-    raise InputError(f"{len(faults)} {what}: {', '.join(faults[:LISTED])}{more}")
+def _numbered_lines(path: Path, what: str, example: str) -> list[tuple[int, str]]:
+    """Lines with their numbers from 1, without the empty ones and the remarks."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist; {what} needed: check the path")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path} as {what}: {error}") from error
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
+    if not numbered:
+        raise InputError(f"{path} holds nothing; lines such as '{example}' needed")
+    return numbered
+
+
+def _refuse(faults: list[str], what: str, *, most: int = LISTED) -> None:
+    more = f" and {len(faults) - most} more" if len(faults) > most else ""
+    raise InputError(f"{len(faults)} {what}: {', '.join(faults[:most])}{more}")
 
 
 def _plain_rows(numbered: list[tuple[int, str]]) -> list[tuple[int, Trial | None]]:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 MIN_SPEECH = 1.0  # seconds of speech below which no score is given
 FEW_SPEECH = 3.0  # seconds below which a score is given with a remark
+APART = 0.1  # power of the difference of two channels, by that of both, above which they are heard apart
 CLIPPED = 0.001  # share of clipped samples that is heard
 PIECE = 2.0  # seconds of the pieces in which two speakers are looked for
-SUSPICION = -2.0  # log-likelihood ratio of two parts being one speaker, below which two speakers are suspected
+SUSPICION = -4.0  # log-likelihood ratio of two parts being one speaker, below which two speakers are suspected
 COHORT = 200  # most similar cohort members that normalise a score
 
 
@@ -50,10 +51,11 @@ class Decision:
 
     Args:
         score: higher = rather the same speaker; ``scoring`` says on which scale.
-        llr: calibrated natural-log likelihood ratio; None without a calibration.
+        llr: calibrated natural-log likelihood ratio, which may hang on the seconds of speech as well; None without a
+            calibration. Several enrolled recordings count as one of their seconds together.
         probability: of one speaker at ``prior``; None without a calibration.
         accepted: None without a calibration and without a threshold of the caller's.
-        threshold: on the score.
+        threshold: on the score, of recordings as long as these.
         threshold_source: where the threshold came from.
     """
 
@@ -85,7 +87,8 @@ def embed(
     """Read a recording, check that it can carry a decision, and embed it.
 
     Args:
-        path: any format, rate and number of channels (their mean is taken).
+        path: any format, rate and number of channels. Their mean is taken; the first two are also heard apart, if they
+            differ: for one that speaks where the mean does not (channels that cancel), and for a voice in each.
         embedder: or what ``embedders.load`` makes one from; load it once for many recordings.
         calibration: of this embedder; lets the recording be searched for a second speaker.
     Raises:
@@ -94,6 +97,11 @@ def embed(
     embedder = embedders.load(embedder) if isinstance(embedder, (str, Path)) else embedder
     waveform = audio.read(path)
     heard = speechlike.hear(waveform)
+    remarks = []
+    channels = _apart(path)
+    if heard.likely < MIN_SPEECH and channels:
+        number, (waveform, heard) = max(enumerate(channels, 1), key=lambda numbered: numbered[1][1].likely)
+        remarks.append(f"the channels together hold no speech; channel {number} was taken")
     if heard.likely < MIN_SPEECH:
         rest = ": most of what is heard sounds like music or noise" if heard.active >= MIN_SPEECH else ""
         raise InputError(
@@ -101,7 +109,7 @@ def embed(
             "give a better recording"
         )
     embedding = embedder.embed(waveform)
-    remarks = _remarks(waveform, heard, embedder, calibration)
+    remarks += _remarks(waveform, heard, channels, embedder, calibration)
     if unlike_speech(embedding, getattr(embedder, "cohort", None)):
         remarks.append(
             "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
@@ -159,8 +167,9 @@ def verify(
     found = score(
         [item.embedding for item in enrolment], test.embedding, cohort=cohort if scoring == "as-norm" else None
     )
-    limit, source = _threshold(calibration, prior, threshold)
-    llr = calibration.llr(found) if calibration else None
+    seconds = (sum(item.seconds for item in enrolment), test.seconds)
+    limit, source = _threshold(calibration, prior, threshold, seconds)
+    llr = calibration.llr(found, seconds) if calibration else None
     return Decision(
         score=found,
         scoring=scoring,
@@ -212,24 +221,29 @@ def identify(
     prior: float | None = None,
     threshold: float | None = None,
 ) -> list[Candidate]:
-    """Enrolled speakers by score, best first; the speaker is unknown if the first is not ``accepted``.
+    """Enrolled speakers, best first; the speaker is unknown if the first is not ``accepted``.
+
+    They are ranked by their likelihood ratios, by their scores without a calibration or with a threshold given.
 
     Raises:
         InputError: nobody is enrolled with this model; the message says which models there are.
     """
     origin = test.embedding.origin
-    enrolled = database.embeddings(origin)
+    enrolled = database.enrolled(origin)
     if not enrolled:
         others = ", ".join(f"{count} with {name}" for name, count in database.origins().items()) or "nobody at all"
         raise InputError(f"nobody is enrolled in {database.path} with {origin} ({others}); enrol with this model first")
     scoring = _check_calibration(origin, calibration, cohort)
-    limit, _ = _threshold(calibration, prior, threshold)
     candidates = []
-    for name, embeddings in enrolled.items():
+    for name, rows in enrolled.items():
+        embeddings = [row.embedding for row in rows]
         value = score(embeddings, test.embedding, cohort=cohort if scoring == "as-norm" else None)
-        llr = calibration.llr(value) if calibration else None
+        seconds = (sum(row.seconds for row in rows), test.seconds)
+        limit, _ = _threshold(calibration, prior, threshold, seconds)
+        llr = calibration.llr(value, seconds) if calibration else None
         candidates.append(Candidate(name, value, llr, None if limit is None else value >= limit))
-    return sorted(candidates, key=lambda candidate: (-candidate.score, candidate.speaker))
+    by_ratio = calibration is not None and threshold is None
+    return sorted(candidates, key=lambda row: (-(row.llr or 0.0) if by_ratio else 0.0, -row.score, row.speaker))
 
 
 def shipped_calibration(embedder: Embedder) -> Calibration | None:
@@ -241,18 +255,21 @@ def shipped_calibration(embedder: Embedder) -> Calibration | None:
 
 
 def _threshold(
-    calibration: Calibration | None, prior: float | None, threshold: float | None
+    calibration: Calibration | None, prior: float | None, threshold: float | None, seconds: tuple[float, float]
 ) -> tuple[float | None, str]:
     if threshold is not None:
         return threshold, "given"
     if calibration is None:
         return None, "none: this model is not calibrated; run speechssl calibrate on recordings of your own"
+    origin = f"by the calibration on {calibration.source}"
+    if calibration.by_seconds is not None:
+        origin += f", for {seconds[0]:.1f} s and {seconds[1]:.1f} s of speech"
     if prior is not None:
-        limit = (bayes_threshold(prior) - calibration.offset) / calibration.scale
-        return limit, f"Bayes threshold at prior {prior:g}, by the calibration on {calibration.source}"
+        limit = calibration.score_at(bayes_threshold(prior), seconds)
+        return limit, f"Bayes threshold at prior {prior:g}, {origin}"
     rate = calibration.false_alarm
     goal = "where the likelihood ratio is 1" if rate is None else f"for a false-alarm rate of {rate:g}"
-    return calibration.threshold, f"{goal}, by the calibration on {calibration.source}"
+    return calibration.threshold_at(seconds), f"{goal}, {origin}"
 
 
 def _check_calibration(origin: str, calibration: Calibration | None, cohort: Tensor | None) -> str:
@@ -274,10 +291,30 @@ def _against(side: Tensor, cohort: Tensor) -> tuple[float, float]:
     return float(nearest.mean()), max(float(nearest.std()), 1e-6)
 
 
+def _apart(path: str | Path) -> list[tuple[Waveform, speechlike.Hearing]]:
+    """The first two channels with what they sound like, if they differ; else none."""
+    if audio.info(path).channels < 2:
+        return []
+    both = [audio.read_channel(path, number) for number in (0, 1)]
+    left, right = (waveform.samples for waveform in both)
+    if float((left - right).square().mean()) <= APART * float((left.square() + right.square()).mean()):
+        return []
+    return [(waveform, speechlike.hear(waveform)) for waveform in both]
+
+
 def _remarks(
-    waveform: Waveform, heard: speechlike.Hearing, embedder: Embedder, calibration: Calibration | None
+    waveform: Waveform,
+    heard: speechlike.Hearing,
+    channels: list[tuple[Waveform, speechlike.Hearing]],
+    embedder: Embedder,
+    calibration: Calibration | None,
 ) -> list[str]:
     remarks = []
+    if waveform.sample_rate < embedder.sample_rate:
+        remarks.append(
+            f"sampled at {waveform.sample_rate} Hz, {embedder.sample_rate} Hz needed; without the higher frequencies a "
+            "voice may not be known again"
+        )
     if heard.active < FEW_SPEECH:
         remarks.append(f"only {heard.active:.1f} s of speech; {FEW_SPEECH:.0f} s make a surer decision")
     if (share := audio.clipping_fraction(waveform)) > CLIPPED:
@@ -286,6 +323,11 @@ def _remarks(
         ratio = two_speaker_llr(waveform, embedder, calibration)
         if ratio is not None and ratio < SUSPICION:
             remarks.append("two speakers suspected; give recordings of one speaker")
+        if channels and all(one.likely >= MIN_SPEECH for _, one in channels):
+            sides = [embedder.embed(one) for one, _ in channels]
+            seconds = (channels[0][1].active, channels[1][1].active)
+            if calibration.llr(score(sides[:1], sides[1]), seconds) < SUSPICION:
+                remarks.append("two speakers suspected, one in each channel; give the channel of one speaker")
     return remarks
 
 
@@ -328,4 +370,4 @@ def two_speaker_llr(waveform: Waveform, embedder: Embedder, calibration: Calibra
         if min(int(side.sum()), int((~side).sum())) < 2:
             return None
         means = [torch.nn.functional.normalize(vectors[group].mean(0), dim=0) for group in (side, ~side)]
-    return calibration.llr(float(means[0] @ means[1]))
+    return calibration.llr(float(means[0] @ means[1]), (PIECE * int(side.sum()), PIECE * int((~side).sum())))

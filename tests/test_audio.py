@@ -181,6 +181,28 @@ def test_channels_become_their_mean(tmp_path: Path, channels: int) -> None:
     assert audio.info(tmp_path / "a.wav").channels == channels
 
 
+@pytest.mark.parametrize("name", ["a.wav", "a.mka"])
+def test_one_channel_is_read_alone(tmp_path: Path, name: str) -> None:
+    samples = np.stack([noise(20_000, seed) for seed in range(2)], axis=1)
+    if name == "a.wav":
+        soundfile.write(tmp_path / name, samples, RATE, subtype="FLOAT")
+    else:  # by FFmpeg
+        av = pytest.importorskip("av")
+        with av.open(str(tmp_path / name), "w", format="matroska") as container:
+            track = container.add_stream("pcm_f32le", rate=RATE, layout="stereo")
+            frame = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(samples.reshape(1, -1), np.float32), format="flt", layout="stereo"
+            )
+            frame.sample_rate = RATE
+            for packet in (*track.encode(frame), *track.encode(None)):
+                container.mux(packet)
+    for channel in (0, 1):
+        np.testing.assert_allclose(audio.read_channel(tmp_path / name, channel).samples, samples[:, channel], atol=1e-7)
+    for channel in (2, -1):
+        with pytest.raises(InputError, match=r"has 2 channel\(s\)"):
+            audio.read_channel(tmp_path / name, channel)
+
+
 def test_silence_and_a_single_sample_are_audio(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
     assert not audio.read(tmp_path / "silence.wav").samples.any()

@@ -108,6 +108,18 @@ def test_trials_evaluate_calibrate_and_verify_after(run: Any, tmp_path: Path) ->
     assert after["threshold_source"] == "Bayes threshold at prior 0.01, by the calibration on list.txt"
     assert run("evaluate", listed, "--json")["cllr"] == pytest.approx(fitted["cllr_after"])
     assert "Cllr before" in run("calibrate", str(folder))
+    assert run("calibrate", str(folder), "--scores-alone", "--json")["by_seconds"] is None
+
+
+def test_several_recordings_may_stand_behind_a_name_in_a_list(run: Any, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "people", ("ada", "eric"))
+    listed, several = folder / "list.txt", tmp_path / "enrolments.txt"
+    listed.write_text("1 ada ada/2.wav\n0 ada eric/2.wav\n1 eric eric/2.wav\n0 eric ada/2.wav\n")
+    several.write_text("ada ada/0.wav ada/1.wav\neric eric/0.wav eric/1.wav\n")
+    found = run("evaluate", str(listed), "--enrolments", str(several), "--json")
+    assert (found["trials"], found["speakers"]) == (4, 2)
+    with pytest.raises(SpeechSSLError, match="2 of 4 recordings are missing"):
+        run("evaluate", str(listed))
 
 
 def test_plda_is_fitted_on_other_speakers_kept_and_used_again(
@@ -137,7 +149,7 @@ def test_bad_input_is_told_from_the_command_line(run: Any, tmp_path: Path) -> No
     for words, message in (
         (("verify", ADA), "one recording only"),
         (("verify", ADA, str(tmp_path / "none.wav")), r"none\.wav"),
-        (("evaluate", str(tmp_path / "none.txt")), "cannot read the trial list"),
+        (("evaluate", str(tmp_path / "none.txt")), "does not exist"),
         (("identify", ADA), "nobody is enrolled"),
         (("evaluate", str(tmp_path), "--as-norm"), "without a cohort"),
     ):
@@ -166,3 +178,27 @@ def test_commands_leave_with_code_two_and_without_a_score(
         told = capsys.readouterr()
         assert message in told.err
         assert told.out == ""
+
+
+def test_a_group_without_a_command_gives_its_help_and_nothing_more(capsys: pytest.CaptureFixture[str]) -> None:
+    from speechssl import cli
+
+    assert cli.run(["speakers"]) == 2
+    told = capsys.readouterr()
+    assert "remove" in told.out
+    assert "error" not in told.err
+
+
+def test_recordings_too_brief_to_verify_are_named_in_evaluations(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from speechssl import audio, cli
+    from speechssl.signals import Waveform
+
+    folder = make_folder(tmp_path / "people", ("ada", "eric"))
+    audio.write(folder / "ada" / "silent.wav", Waveform(torch.zeros(32000), 16000))
+    for command in ("evaluate", "calibrate"):
+        assert cli.run([command, str(folder), "--model", str(tmp_path / "small.safetensors")]) == 0
+        said = capsys.readouterr().err
+        assert "remark: 1 of 7 recordings hold less than 1 s of speech" in said
+        assert "ada/silent.wav" in said

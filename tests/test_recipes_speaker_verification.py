@@ -219,31 +219,64 @@ def test_the_classifier_is_taught_on_a_cache(
     assert taught.odds(speechlike.features(np.concatenate(mels[1:3]).astype(np.float32))[None])[0] > 0
 
 
+def write_timed(recipe: Any, folder: Path, name: str, seed: int) -> Path:
+    """``scores.csv`` of 16 speakers, 6 recordings each, whose scores hang on the seconds of the shorter one."""
+    from speechssl.trials import all_pairs
+
+    trials = all_pairs({f"{name}{number}": [f"{name}{number}/{take}" for take in range(6)] for number in range(16)})
+    rng = np.random.default_rng(seed)
+    lengths = {side: np.exp(rng.uniform(0, 3)) for trial in trials for side in (trial.enrolment, trial.test)}
+    seconds = np.array([[lengths[trial.enrolment], lengths[trial.test]] for trial in trials])
+    labels = np.array([trial.is_target for trial in trials])
+    scores = 0.4 * labels + 0.15 * np.log(seconds.min(1)) + 0.12 * rng.normal(size=len(trials))
+    recipe("evaluate").write_scores(folder / f"{name}.csv", trials, scores, seconds)
+    return folder / f"{name}.csv"
+
+
 def test_seconds_help_a_calibration_whose_scores_hang_on_them(
     recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rng = np.random.default_rng(0)
-    names = [f"{number}.wav" for number in range(60)]
-    seconds = np.exp(rng.uniform(0, 3, 60))
-    with (tmp_path / "manifest.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["path", "seconds"], *zip(names, seconds, strict=True)])
-    for listed in ("fit", "test"):
-        rows: list[list[object]] = [["enrolment", "test", "label", "score"]]
-        for _ in range(3000):
-            one, two = rng.integers(0, 60, 2)
-            target = rng.random() < 0.3
-            long = float(np.log(min(seconds[one], seconds[two])))
-            rows.append([names[one], names[two], int(target), (0.2 + 0.15 * long) * target + 0.15 * rng.normal()])
-        with (tmp_path / f"{listed}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows(rows)
-    words = ("--fit", tmp_path / "fit.csv", "--test", tmp_path / "test.csv")
-    call(recipe, monkeypatch, "by_seconds", tmp_path / "manifest.csv", *words)
+    lists = [write_timed(recipe, tmp_path, name, seed) for seed, name in enumerate(("one", "two", "three", "four"))]
+    call(recipe, monkeypatch, "by_seconds", "--fit", *lists[:2], "--test", *lists[2:])
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(found) == 16
-    cost = {
-        row["by_seconds"]: row["dcf(0.05)"][0] for row in found if (row["fitted_on"], row["prior"]) == ("all", 0.05)
+    assert len(found) == 8 + 2 * 16
+    unseen = {
+        row["by_seconds"]: row["bits_at_0.01_0.05_0.5"][str(lists[0])][1] for row in found[:8] if row["prior"] == 0.05
     }
-    assert cost[True] < cost[False]
+    assert unseen[True] < unseen[False]
+    tested = {
+        row["by_seconds"]: row["dcf(0.05)"][0]
+        for row in found[8:]
+        if (row["tested"], row["fitted_on"], row["prior"]) == (str(lists[3]), "all", 0.05)
+    }
+    assert tested[True] < tested[False]
+    call(recipe, monkeypatch, "coverage", lists[0], "--false-alarm", 0.05, "--draws", 6, "--inner", 20)
+    covered = json.loads(capsys.readouterr().out)
+    assert covered["by_seconds"] > 0
+    call(
+        recipe, monkeypatch, "coverage", lists[0], "--false-alarm", 0.05, "--draws", 6, "--inner", 20, "--scores-alone"
+    )
+    assert json.loads(capsys.readouterr().out)["by_seconds"] == 0
+
+
+def test_calibration_is_written_into_a_file_of_the_same_weights(
+    recipe: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = [write_timed(recipe, tmp_path, name, seed) for seed, name in enumerate(("one", "two"))]
+    output = tmp_path / "new.safetensors"
+    call(recipe, monkeypatch, "calibrate", model, "--scores", *lists, "--source", "made up", "--output", output)
+    told = json.loads(capsys.readouterr().out)
+    before, after = (embedders.load(path, device="cpu") for path in (model, output))
+    assert after.origin != before.origin
+    found = verification.shipped_calibration(after)
+    assert found is not None
+    assert found.by_seconds is not None
+    assert (found.source, found.scale) == ("made up", told["scale"])
+    waveform = audio.read_mono(bundles.clip("ada").path, 16000)
+    assert torch.equal(before.embed(waveform).vector, after.embed(waveform).vector)
+    lists[0].write_text("enrolment,test,label,score\na/1,a/2,1,0.5\n")
+    with pytest.raises(SystemExit, match="no seconds of speech"):
+        call(recipe, monkeypatch, "calibrate", model, "--scores", *lists, "--output", output)
 
 
 def test_what_lies_far_from_all_voices_is_doubted() -> None:

@@ -11,8 +11,10 @@ from speechssl.errors import InputError
 from speechssl.trials import (
     Trial,
     check_audio,
+    files_of,
     find_recordings,
     make_trials,
+    read_enrolments,
     read_trials,
     session_of,
     speaker_of,
@@ -63,21 +65,39 @@ def test_every_malformed_line_is_named_with_file_and_number(tmp_path: Path) -> N
 
 
 def test_missing_empty_and_binary_lists_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot read the trial list"):
+    with pytest.raises(InputError, match=r"none\.txt does not exist; a trial list or a folder of speakers needed"):
         read_trials(tmp_path / "none.txt")
     (tmp_path / "empty.txt").write_text("# nothing\n\n")
-    with pytest.raises(InputError, match="holds no trials"):
+    with pytest.raises(InputError, match=r"empty\.txt holds nothing; lines such as '1 a\.wav b\.wav' needed"):
         read_trials(tmp_path / "empty.txt")
     (tmp_path / "binary.txt").write_bytes(bytes(range(256)))
     with pytest.raises(InputError, match="cannot read"):
         read_trials(tmp_path / "binary.txt")
 
 
+def test_enrolments_of_several_recordings(tmp_path: Path) -> None:
+    path = tmp_path / "enrolments.txt"
+    path.write_text("# as spk2utt\nada a/1.wav a/2.wav\n\nbob b/1.wav\n")
+    known = read_enrolments(path)
+    assert known == {"ada": ["a/1.wav", "a/2.wav"], "bob": ["b/1.wav"]}
+    trials = [Trial("ada", "a/3.wav", True), Trial("b/2.wav", "a/3.wav", False)]
+    assert files_of(trials, known) == ["a/1.wav", "a/2.wav", "a/3.wav", "b/2.wav"]
+    assert files_of(trials) == ["a/3.wav", "ada", "b/2.wav"]
+    with pytest.raises(InputError, match=r"4 of 4 recordings are missing .*a/1\.wav"):
+        check_audio(trials, tmp_path, known)
+    path.write_text("ada a/1.wav\nbob\nada a/2.wav\n")
+    with pytest.raises(InputError, match=r"2 malformed enrolment lines.*enrolments\.txt:2.*enrolments\.txt:3"):
+        read_enrolments(path)
+    with pytest.raises(InputError, match="a list of enrolments needed"):
+        read_enrolments(tmp_path / "none.txt")
+
+
 def test_missing_audio_is_listed_at_once(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
     trials = [Trial("a.wav", f"{number:02d}.wav", False) for number in range(30)]
-    with pytest.raises(InputError, match=r"30 of 31 recordings are missing .*00\.wav, 01\.wav.* and 10 more"):
+    with pytest.raises(InputError, match="30 of 31 recordings are missing") as caught:
         check_audio(trials, tmp_path)
+    assert all(f"{number:02d}.wav" in str(caught.value) for number in range(30))
     check_audio([Trial("a.wav", "a.wav", True)], tmp_path)
 
 

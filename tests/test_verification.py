@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from speechssl import audio, checkpoints, embedders, evaluation, verification
-from speechssl.calibration import Calibration
+from speechssl import audio, checkpoints, embedders, evaluation, metrics, verification
+from speechssl.calibration import BySeconds, Calibration
 from speechssl.embedders import log_mel
 from speechssl.embedders.ecapa import Ecapa
 from speechssl.errors import InputError
@@ -131,6 +131,51 @@ def test_identify_ranks_and_says_unknown(tmp_path: Path) -> None:
             verification.identify(utterance(1, 0, origin="third@3"), database)
 
 
+def by_seconds() -> Calibration:
+    """As ``calibration("m@1")`` for 4 s and 10 s; the shorter side steepens the ratio, the longer one lowers it."""
+    slopes = BySeconds((1.0, 8.0), (2.0, 40.0), (float(np.log(4)), float(np.log(10))), (5.0, 0.0), (0.0, -1.0))
+    return Calibration("m@1", 10.0, -5.0, 0.6, 0.5, 0.7, None, 0.0, 0.02, "my trials", by_seconds=slopes)
+
+
+def lasting(seconds: float, *values: float) -> verification.Utterance:
+    return verification.Utterance("x.wav", embedding(*values), seconds, "sha")
+
+
+def test_decision_follows_the_seconds_of_speech_of_both_sides() -> None:
+    half = 0.5, 0.75**0.5  # cosine 0.5 with (1, 0)
+    typical = verification.verify([lasting(10, 1, 0)], lasting(4, *half), calibration=by_seconds())
+    assert (typical.llr, typical.threshold) == (pytest.approx(0.0, abs=1e-5), pytest.approx(0.6))
+    assert typical.threshold_source == (
+        "where the likelihood ratio is 1, by the calibration on my trials, for 10.0 s and 4.0 s of speech"
+    )
+    longer = verification.verify([lasting(20, 1, 0)], lasting(8, *half), calibration=by_seconds())
+    expected = 10 + 5 * np.log(2), -5 - np.log(2)
+    assert longer.llr == pytest.approx(0.5 * expected[0] + expected[1])
+    assert longer.threshold == pytest.approx((1.0 - expected[1]) / expected[0])  # ratio of the threshold, 10 * 0.6 - 5
+    # several recordings count as one of their seconds together
+    parts = [lasting(15, 1, 0), lasting(5, 1, 0)]
+    assert verification.verify(parts, lasting(8, *half), calibration=by_seconds()).llr == pytest.approx(longer.llr)
+    rare = verification.verify([lasting(20, 1, 0)], lasting(8, *half), calibration=by_seconds(), prior=0.01)
+    assert rare.threshold == pytest.approx((np.log(99) - expected[1]) / expected[0])
+    assert rare.probability == pytest.approx(1 / (1 + 99 * np.exp(-rare.llr)))
+
+
+def test_identification_ranks_by_the_ratio_where_seconds_count(tmp_path: Path) -> None:
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        database.enrol("brief", [Enrolment(embedding(1.0, 0.1), "a.wav", "a", 2.0)])
+        database.enrol("long", [Enrolment(embedding(1.0, 0.2), name, name, 30.0) for name in "bc"])
+        test = lasting(6, 1, 0)
+        ranked = verification.identify(test, database, calibration=by_seconds())
+        assert [row.speaker for row in ranked] == ["long", "brief"]
+        assert ranked[0].llr > ranked[1].llr
+        assert ranked[0].score < ranked[1].score
+        pairs = {"long": [lasting(60, 1, 0.2)], "brief": [lasting(2, 1, 0.1)]}
+        for row in ranked:
+            assert row.llr == pytest.approx(verification.verify(pairs[row.speaker], test, calibration=by_seconds()).llr)
+        given = verification.identify(test, database, calibration=by_seconds(), threshold=0.99)
+        assert [(row.speaker, row.accepted) for row in given] == [("brief", True), ("long", False)]
+
+
 # -- recordings
 
 
@@ -192,17 +237,50 @@ def test_other_rates_and_stereo_give_nearly_the_same_embedding(tmp_path: Path, m
     assert float(plain @ stereo) > 0.99
 
 
+class Pitch:
+    """Hears nothing but pitch, so that findings do not hang on weights."""
+
+    origin, sample_rate, dim = "pitch@1", 16000, 2
+
+    def embed(self, waveform: Waveform) -> Embedding:
+        contour = audio.f0(waveform)
+        angle = float(contour[contour > 0].median()) / 100
+        return embedding(np.cos(angle), np.sin(angle), origin=self.origin)
+
+
+def write_stereo(path: Path, left: torch.Tensor, right: torch.Tensor) -> Path:
+    import soundfile
+
+    soundfile.write(path, torch.stack([left, right], dim=1).numpy(), 16000, subtype="FLOAT")
+    return path
+
+
+def test_channels_are_heard_apart_where_they_differ(tmp_path: Path) -> None:
+    one, two = (audio.read_mono(CLIPS / f"{name}_reference.opus", 16000).samples[:64000] for name in ("ada", "eric"))
+    plain = verification.embed(write(tmp_path / "a.wav", one), Pitch())
+    # channels that cancel: their mean is silence
+    against = verification.embed(write_stereo(tmp_path / "b.wav", one, -one), Pitch())
+    assert float(plain.embedding.vector @ against.embedding.vector) > 0.9999
+    assert against.remarks == ("the channels together hold no speech; channel 1 was taken", *plain.remarks)
+    # a voice in each, as calls are recorded
+    sharp = Calibration("pitch@1", 40.0, -36.0, 0.9, 0.9, 0.9, None, 0.0, 0.1, "x")
+    suspected = "two speakers suspected, one in each channel; give the channel of one speaker"
+    both = verification.embed(write_stereo(tmp_path / "c.wav", one, two), Pitch(), calibration=sharp)
+    assert suspected in both.remarks
+    for name, right in (("d", one), ("e", 0 * one), ("f", one.roll(160) * 0.3)):
+        same = verification.embed(write_stereo(tmp_path / f"{name}.wav", one, right), Pitch(), calibration=sharp)
+        assert suspected not in same.remarks
+    with pytest.raises(InputError, match=r"not enough speech \(0\.0 s"):
+        verification.embed(write_stereo(tmp_path / "g.wav", 0 * one, 0.01 * one.sign()), Pitch())
+
+
+def test_a_rate_below_the_models_is_remarked_on(tmp_path: Path, model: Path) -> None:
+    clip = audio.resample(audio.read_mono(CLIPS / "ada_reference.opus", 16000), 8000).samples[:40000]
+    low = verification.embed(write(tmp_path / "low.wav", clip, 8000), embedders.load(model, device="cpu"))
+    assert any(remark.startswith("sampled at 8000 Hz, 16000 Hz needed") for remark in low.remarks)
+
+
 def test_two_speakers_are_suspected_where_parts_of_a_recording_differ(model: Path) -> None:
-    """With an embedder that hears nothing but pitch, so that the finding does not hang on weights."""
-
-    class Pitch:
-        origin, sample_rate, dim = "pitch@1", 16000, 2
-
-        def embed(self, waveform: Waveform) -> Embedding:
-            contour = audio.f0(waveform)
-            angle = float(contour[contour > 0].median()) / 100
-            return embedding(np.cos(angle), np.sin(angle), origin=self.origin)
-
     one = audio.read_mono(CLIPS / "ada_reference.opus", 16000).samples
     two = audio.read_mono(CLIPS / "eric_reference.opus", 16000).samples
     size = min(len(one), len(two), 6 * 16000)
@@ -259,6 +337,48 @@ def test_embeddings_do_not_depend_on_workers_or_the_cache(folder: Path, model: P
     files[0].write_bytes(files[0].read_bytes()[:40])
     repaired = evaluation.embed_files(names, folder, embedder, cache=tmp_path)
     assert all(np.array_equal(plain[name], repaired[name]) for name in names)
+
+
+def test_enrolments_of_several_recordings_are_scored_as_in_use(folder: Path, model: Path) -> None:
+    embedder = embedders.load(model, device="cpu")
+    enrolments = {name: [f"{name}/reference{number}.wav" for number in (0, 1)] for name in ("ada", "eric")}
+    trials = [Trial(name, f"{other}/sentence0.wav", name == other) for name in enrolments for other in enrolments]
+    trials.append(Trial("ada/sentence1.wav", "ada/sentence0.wav", True))  # a recording of its own, as ever
+    _, scores, seconds = evaluation.evaluate(trials, folder, embedder, enrolments=enrolments, draws=2)
+    for trial, value, lengths in zip(trials, scores, seconds, strict=True):
+        files = enrolments.get(trial.enrolment, [trial.enrolment])
+        sides = [verification.embed(folder / file, embedder) for file in (*files, trial.test)]
+        expected = verification.score([side.embedding for side in sides[:-1]], sides[-1].embedding)
+        assert value == pytest.approx(expected, abs=1e-6)
+        assert lengths == pytest.approx([sum(side.seconds for side in sides[:-1]), sides[-1].seconds])
+
+
+def test_seconds_of_speech_are_kept_with_the_embeddings(folder: Path, model: Path, tmp_path: Path) -> None:
+    embedder, names = embedders.load(model, device="cpu"), ["ada/reference0.wav", "ada/sentence0.wav"]
+    vectors, seconds = evaluation.hear_files(names, folder, embedder, cache=tmp_path)
+    again = evaluation.hear_files(names, folder, embedder, cache=tmp_path)[1]
+    assert seconds == again == {name: audio.speech_seconds(audio.read(folder / name)) for name in names}
+    assert vectors[names[0]].shape == (12,)
+    trials = [Trial(*names, True), Trial(names[1], names[0], True)]
+    found = evaluation.seconds_of(trials, seconds)
+    assert found.tolist() == [[seconds[name] for name in names], [seconds[name] for name in names[::-1]]]
+
+
+def test_report_of_ratios_by_seconds_is_about_the_ratios() -> None:
+    trials = [Trial(f"a/{n}", f"{'a' if n % 2 else 'b'}/x{n}", bool(n % 2)) for n in range(40)]
+    rng = np.random.default_rng(0)
+    scores, seconds = rng.normal(0.4, 0.2, 40) + 0.2 * (np.arange(40) % 2), np.exp(rng.uniform(0, 3, (40, 2)))
+    found = evaluation.report(trials, scores, calibration=by_seconds(), seconds=seconds, draws=5)
+    labels, llrs = np.arange(40) % 2 == 1, by_seconds().llrs(scores, seconds)
+    assert found["cllr"] == pytest.approx(metrics.cllr(llrs, labels))
+    assert found["act_dcf"]["0.05"] == pytest.approx(metrics.act_dcf(llrs, labels, prior=0.05))
+    assert found["of_ratios"]["min_cllr"] == pytest.approx(metrics.min_cllr(llrs, labels))
+    assert found["min_cllr"] == pytest.approx(metrics.min_cllr(scores, labels))
+    accepted = llrs >= 1.0  # the ratio of the threshold
+    assert found["at_threshold"]["miss"] == pytest.approx((~accepted[labels]).mean())
+    assert found["at_threshold"]["false_alarm"] == pytest.approx(accepted[~labels].mean())
+    rows = {row["speaker"]: row for row in found["speakers_worst_first"]}
+    assert rows["a"]["miss"] == pytest.approx((~accepted[labels]).mean())
 
 
 def test_cosines_of_many_and_of_few_trials_are_the_same() -> None:

@@ -19,7 +19,13 @@ from speechssl import calibration, metrics
 
 
 def one_draw(
-    scores: np.ndarray, labels: np.ndarray, sides: np.ndarray, rng: np.random.Generator, rate: float, inner: int
+    scores: np.ndarray,
+    labels: np.ndarray,
+    sides: np.ndarray,
+    seconds: np.ndarray | None,
+    rng: np.random.Generator,
+    rate: float,
+    inner: int,
 ) -> dict[str, float]:
     """A random half calibrates, the other is measured."""
     names = np.unique(sides)
@@ -28,21 +34,22 @@ def one_draw(
     here, there = inside.all(0), ~inside.any(0)
     found = calibration.calibrate(
         scores[here], labels[here], *sides[:, here], origin="-", source="-", false_alarm=rate, draws=inner,
-        seed=int(rng.integers(2**31)),
+        seed=int(rng.integers(2**31)), seconds=None if seconds is None else seconds[here],
     )  # fmt: skip
-    values, truth = scores[there], labels[there]
-    llrs = found.scale * values + found.offset
+    truth, known = labels[there], None if seconds is None else seconds[there]
+    llrs, values = found.llrs(scores[there], known), found.typical(scores[there], known)
     realised = float((values[~truth] >= found.threshold).mean())
     row = {
         "inside": float(found.false_alarm_low <= realised <= found.false_alarm_high),
         "realised": realised,
         "low": found.false_alarm_low,
         "high": found.false_alarm_high,
-        "cllr_gap": metrics.cllr(llrs, truth) - metrics.min_cllr(values, truth),
+        "by_seconds": float(found.by_seconds is not None),
+        "cllr_gap": metrics.cllr(llrs, truth) - metrics.min_cllr(llrs, truth),
     }
     for prior in (0.01, 0.05):
         row[f"act_dcf({prior})"] = metrics.act_dcf(llrs, truth, prior=prior)
-        row[f"min_dcf({prior})"] = metrics.min_dcf(values, truth, prior=prior)
+        row[f"min_dcf({prior})"] = metrics.min_dcf(llrs, truth, prior=prior)
     return row
 
 
@@ -52,13 +59,15 @@ def main() -> None:
     parser.add_argument("--false-alarm", type=float, default=0.01)
     parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--inner", type=int, default=100, help="draws inside each calibration")
+    parser.add_argument("--scores-alone", action="store_true", help="ratios that do not know the seconds of speech")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    trials, scores = read_scores(args.scores)
+    trials, scores, seconds = read_scores(args.scores)
+    seconds = None if args.scores_alone else seconds
     labels = np.array([trial.is_target for trial in trials])
     sides = np.array([trial.sides for trial in trials]).T
     rng = np.random.default_rng(args.seed)
-    rows = [one_draw(scores, labels, sides, rng, args.false_alarm, args.inner) for _ in range(args.draws)]
+    rows = [one_draw(scores, labels, sides, seconds, rng, args.false_alarm, args.inner) for _ in range(args.draws)]
     mean = {key: round(float(np.mean([row[key] for row in rows])), 5) for key in rows[0]}
     print(json.dumps({"speakers": len(np.unique(sides)), "trials": len(trials), "draws": args.draws, **mean}))
 

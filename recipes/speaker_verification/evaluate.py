@@ -5,10 +5,11 @@
     python recipes/speaker_verification/evaluate.py dev.csv --root DATA --calibrate train.csv --output results
     python recipes/speaker_verification/evaluate.py dev.csv --scores peer.csv --output results
 
-Writes ``report.json``, ``scores.csv`` (the trials and their scores) and, with matplotlib, ``det.png`` and
-``scores.png``. ``--model mfcc`` and ``--model untrained`` are floors. ``--calibrate`` fits the likelihood ratios and,
-``--plda`` a PLDA, on another list or folder, with speakers that are not tested. ``--scores`` measures scores made
-elsewhere. Embeddings are kept in ``OUTPUT/embeddings`` by content and model: an interrupted run goes on.
+Writes ``report.json``, ``scores.csv`` (the trials, their scores and seconds of speech) and, with matplotlib,
+``det.png`` and ``scores.png``. ``--model mfcc`` and ``--model untrained`` are floors. ``--calibrate`` fits the
+likelihood ratios and, ``--plda`` a PLDA, on another list or folder, with speakers that are not tested; the ratios
+follow the seconds of speech where that helps other speakers, unless ``--scores-alone``. ``--scores`` measures scores
+made elsewhere. Embeddings are kept in ``OUTPUT/embeddings`` by content and model: an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -27,8 +28,17 @@ from speechssl.calibration import Calibration
 from speechssl.errors import SpeechSSLError
 from speechssl.interfaces import Embedder
 from speechssl.plda import Plda
-from speechssl.trials import Trial, find_recordings, make_trials, read_trials, recordings_of
+from speechssl.trials import (
+    Trial,
+    files_of,
+    find_recordings,
+    make_trials,
+    read_enrolments,
+    read_trials,
+    recordings_of,
+)
 
+SECONDS = ("enrolment_seconds", "test_seconds")  # columns of speech
 TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4)  # rates written at the axes of the DET curve
 
 
@@ -64,20 +74,24 @@ def draw_scores(path: Path, scores: np.ndarray, labels: np.ndarray) -> None:
     figure.savefig(path, dpi=120)
 
 
-def write_scores(path: Path, trials: list[Trial], scores: np.ndarray) -> None:
-    """A CSV trial list with speakers and a column ``score``."""
+def write_scores(path: Path, trials: list[Trial], scores: np.ndarray, seconds: np.ndarray | None = None) -> None:
+    """A CSV trial list with speakers, a column ``score`` and, where known, the seconds of speech (N, 2)."""
+    more = [()] * len(trials) if seconds is None else [(f"{one:.2f}", f"{two:.2f}") for one, two in seconds.tolist()]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["enrolment", "test", "label", "enrolment_speaker", "test_speaker", "score"])
-        for trial, value in zip(trials, scores.tolist(), strict=True):
-            writer.writerow([trial.enrolment, trial.test, int(trial.is_target), *trial.sides, f"{value:.6f}"])
+        names = ["enrolment", "test", "label", "enrolment_speaker", "test_speaker", "score"]
+        writer.writerow(names if seconds is None else [*names, *SECONDS])
+        for trial, value, sides in zip(trials, scores.tolist(), more, strict=True):
+            writer.writerow([trial.enrolment, trial.test, int(trial.is_target), *trial.sides, f"{value:.6f}", *sides])
 
 
-def read_scores(path: Path) -> tuple[list[Trial], np.ndarray]:
-    """Trials and scores of a CSV with a column ``score``."""
+def read_scores(path: Path) -> tuple[list[Trial], np.ndarray, np.ndarray | None]:
+    """Trials, scores (N,) and seconds of speech (N, 2), if there, of a CSV with a column ``score``."""
     with path.open(newline="", encoding="utf-8") as file:
-        scores = np.array([float(row["score"]) for row in csv.DictReader(file)])
-    return read_trials(path), scores
+        rows = list(csv.DictReader(file))
+    known = all(name in row for row in rows for name in SECONDS)
+    seconds = np.array([[float(row[name]) for name in SECONDS] for row in rows]) if known else None
+    return read_trials(path), np.array([float(row["score"]) for row in rows]), seconds
 
 
 def trials_of(target: Path, root: Path | None, per_speaker: int, seed: int) -> tuple[list[Trial], Path]:
@@ -103,38 +117,47 @@ class System:
         """As a ``Calibration`` names it."""
         return "plda" if self._plda else "cosine" if self._cohort is None else "as-norm"
 
-    def embeddings(self, trials: list[Trial], root: Path) -> dict[str, np.ndarray]:
-        """Unit vectors by path."""
-        names = [side for trial in trials for side in (trial.enrolment, trial.test)]
-        return evaluation.embed_files(names, root, self.embedder, cache=self._cache, workers=self._workers)
-
     def fit_plda(self, trials: list[Trial], root: Path) -> None:
         """Fit on the recordings of a list, by their speakers."""
         self._plda = evaluation.fit_plda(
             recordings_of(trials), root, self.embedder, cache=self._cache, workers=self._workers
         )
 
-    def scores(self, trials: list[Trial], root: Path) -> np.ndarray:
-        """Scores (N,) of trials."""
-        return evaluation.score_trials(trials, self.embeddings(trials, root), cohort=self._cohort, plda=self._plda)
+    def scores(
+        self, trials: list[Trial], root: Path, enrolments: dict[str, list[str]] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (N,) of trials, and seconds of speech (N, 2) of both sides."""
+        names, how = files_of(trials, enrolments), {"cache": self._cache, "workers": self._workers}
+        vectors, known = evaluation.enrol_together(
+            *evaluation.hear_files(names, root, self.embedder, **how), enrolments
+        )
+        scores = evaluation.score_trials(trials, vectors, cohort=self._cohort, plda=self._plda)
+        return scores, evaluation.seconds_of(trials, known)
 
-    def calibration(self, trials: list[Trial], root: Path, source: str, false_alarm: float | None) -> Calibration:
+    def calibration(
+        self, trials: list[Trial], root: Path, source: str, false_alarm: float | None, by_seconds: bool
+    ) -> Calibration:
         """Fitted on other trials than those tested."""
         sides = list(zip(*(trial.sides for trial in trials), strict=True))
         labels = [trial.is_target for trial in trials]
         facts = {"origin": self.embedder.origin, "source": source, "scoring": self.scoring}
-        return calibration.calibrate(self.scores(trials, root), labels, *sides, false_alarm=false_alarm, **facts)
+        scores, seconds = self.scores(trials, root)
+        return calibration.calibrate(
+            scores, labels, *sides, false_alarm=false_alarm, seconds=seconds if by_seconds else None, **facts
+        )
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", type=Path, help="trial list, or folder speaker/**/recording")
     parser.add_argument("--root", type=Path, default=None, help="where the lists' paths begin; their folder")
+    parser.add_argument("--enrolments", type=Path, default=None, help="lines NAME a.wav b.wav, for names in the list")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--as-norm", action="store_true")
     parser.add_argument("--plda", type=Path, default=None, metavar="LIST")
     parser.add_argument("--calibrate", type=Path, default=None, metavar="LIST")
+    parser.add_argument("--scores-alone", action="store_true", help="ratios that do not know the seconds of speech")
     parser.add_argument("--false-alarm", type=float, default=None, help="rate the threshold is for")
     parser.add_argument("--scores", type=Path, default=None, help="CSV trial list with a column score")
     parser.add_argument("--per-speaker", type=int, default=200)
@@ -144,11 +167,12 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(args: argparse.Namespace) -> tuple[dict[str, object], list[Trial], np.ndarray]:
-    """The report, the trials and their scores."""
+def measure(args: argparse.Namespace) -> tuple[dict[str, object], list[Trial], np.ndarray, np.ndarray | None]:
+    """The report, the trials, their scores and seconds."""
     if args.scores:
-        trials, scores = read_scores(args.scores)
-        return {"model": args.scores.stem, **evaluation.report(trials, scores, draws=args.draws)}, trials, scores
+        trials, scores, seconds = read_scores(args.scores)
+        report = evaluation.report(trials, scores, draws=args.draws)
+        return {"model": args.scores.stem, **report}, trials, scores, seconds
     system = System(floors.load(args.model), args.output / "embeddings", args.workers, as_norm=args.as_norm)
     trials, root = trials_of(args.target, args.root, args.per_speaker, args.seed)
     if args.plda:
@@ -156,21 +180,24 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, object], list[Trial], n
     fitted = verification.shipped_calibration(system.embedder) if system.scoring == "cosine" else None
     if args.calibrate:
         other = trials_of(args.calibrate, args.root, args.per_speaker, args.seed)
-        fitted = system.calibration(*other, args.calibrate.stem, args.false_alarm)
-    scores = system.scores(trials, root)
-    found = evaluation.report(trials, scores, calibration=fitted, draws=args.draws)
-    return {"model": system.embedder.origin, "scoring": system.scoring, **found}, trials, scores
+        fitted = system.calibration(*other, args.calibrate.stem, args.false_alarm, not args.scores_alone)
+    scores, seconds = system.scores(trials, root, read_enrolments(args.enrolments) if args.enrolments else None)
+    found = evaluation.report(trials, scores, calibration=fitted, seconds=seconds, draws=args.draws)
+    facts = {"model": system.embedder.origin, "scoring": system.scoring}
+    if fitted:
+        facts["calibration"] = {"source": fitted.source, "by_seconds": fitted.by_seconds is not None}
+    return {**facts, **found}, trials, scores, seconds
 
 
 def main() -> None:
     args = parse()
     try:
         args.output.mkdir(parents=True, exist_ok=True)
-        report, trials, scores = measure(args)
+        report, trials, scores, seconds = measure(args)
     except SpeechSSLError as error:
         raise SystemExit(f"error: {error}") from error
     evaluation.save_report(args.output / "report.json", report)
-    write_scores(args.output / "scores.csv", trials, scores)
+    write_scores(args.output / "scores.csv", trials, scores, seconds)
     labels = np.array([trial.is_target for trial in trials])
     try:
         draw_det(args.output / "det.png", {str(report["model"]): (scores, labels)})

@@ -64,10 +64,12 @@ def main() -> None:
         raise SystemExit(f"{embedder.origin} came without a calibration; give a model that has one")
     rng = np.random.default_rng(args.seed)
     for kind in ("one", "turns", "brief", "at once"):
-        row = {"recordings": kind, "of": args.count, "suspected": 0}
-        for _ in range(args.count):
-            ratio = verification.two_speaker_llr(recording(kind, speakers, rng), embedder, calibration)
-            row["suspected"] += ratio is not None and ratio < verification.SUSPICION
+        drawn = [recording(kind, speakers, rng) for _ in range(args.count)]
+        ratios = [verification.two_speaker_llr(waveform, embedder, calibration) for waveform in drawn]
+        found = [ratio for ratio in ratios if ratio is not None]
+        row = {"recordings": kind, "of": args.count, "suspected": sum(x < verification.SUSPICION for x in found)}
+        if found:
+            row["ratios_0_10_50_90_100"] = np.quantile(found, [0, 0.1, 0.5, 0.9, 1]).round(1).tolist()
         print(json.dumps(row), flush=True)
 
 

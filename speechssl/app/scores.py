@@ -54,11 +54,13 @@ def calibrate(
         trials = make_trials(find_recordings(folder / "all"), seed=0)
         step(0.3, "listening")
         embedder = shop.embedder()
-        _, found = evaluation.evaluate(trials, folder / "all", embedder, draws=2)
+        _, found, seconds = evaluation.evaluate(trials, folder / "all", embedder, draws=2)
         labels = [trial.is_target for trial in trials]
         sides = [[speaker_of(getattr(trial, side)) for trial in trials] for side in ("enrolment", "test")]
         step(0.9, "fitting")
-        fitted = calibration.calibrate(found, labels, *sides, origin=embedder.origin, source=harmless(archive.name))
+        fitted = calibration.calibrate(
+            found, labels, *sides, origin=embedder.origin, source=harmless(archive.name), seconds=seconds
+        )
         with shop.speakers(session.user) as store:
             store.set_calibration(fitted)
         shutil.rmtree(folder, ignore_errors=True)
@@ -69,5 +71,5 @@ def calibrate(
         "threshold": fitted.threshold,
         "threshold_low": fitted.threshold_low,
         "threshold_high": fitted.threshold_high,
-        "cllr": metrics.cllr(fitted.scale * found + fitted.offset, labels),
+        "cllr": metrics.cllr(fitted.llrs(found, seconds), labels),
     }

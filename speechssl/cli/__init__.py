@@ -67,7 +67,8 @@ def run(arguments: list[str]) -> int:
     except SpeechSSLError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        return _fail(error.format_message())
+        # none where the help was printed for want of a command
+        return _fail(message) if (message := error.format_message()) else 2
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:

@@ -29,6 +29,15 @@ Root = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--root", metavar="DIR", help="Where the list's paths begin; its folder.", show_default=False),
 ]
+Enrolments = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--enrolments",
+        metavar="FILE",
+        help="Lines 'NAME a.wav b.wav': several recordings behind a name in the list.",
+        show_default=False,
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of every random draw.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Threads; results do not depend on it.")]
 
@@ -41,6 +50,12 @@ def calibrate(
         typer.Option("--false-alarm", min=1e-6, max=0.5, help="Rate the threshold is for.", show_default=False),
     ] = None,
     root: Root = None,
+    by_seconds: Annotated[
+        bool,
+        typer.Option(
+            "--by-seconds/--scores-alone", help="Let the seconds of speech count where they help unknown speakers."
+        ),
+    ] = True,
     model: Model = "tiny",
     database: Database = None,
     seed: Seed = 0,
@@ -56,19 +71,21 @@ def calibrate(
     embedder, before = load(model, device, database)
     trials, folder = _trials(target, root, seed)
     with _embedding(set(recordings_of(trials)), workers) as how:
-        _, scores = evaluation.evaluate(trials, folder, embedder, draws=2, **how)
+        _, scores, seconds = evaluation.evaluate(trials, folder, embedder, draws=2, **how)
+    _remark_on_brief_ones(trials, seconds)
     labels = [trial.is_target for trial in trials]
     sides = list(zip(*(trial.sides for trial in trials), strict=True))
+    known, source = seconds if by_seconds else None, Path(target).name
     found = fitting.calibrate(
-        scores, labels, *sides, origin=embedder.origin, source=Path(target).name, false_alarm=false_alarm, seed=seed
+        scores, labels, *sides, origin=embedder.origin, source=source, false_alarm=false_alarm, seconds=known, seed=seed
     )
     with open_database(database) as store:
         store.set_calibration(found)
-    llrs = found.scale * scores + found.offset
+    llrs = found.llrs(scores, seconds)
     result = found.as_dict() | {
-        "cllr_before": metrics.cllr(before.scale * scores + before.offset, labels) if before else None,
+        "cllr_before": metrics.cllr(before.llrs(scores, seconds), labels) if before else None,
         "cllr_after": metrics.cllr(llrs, labels),
-        "min_cllr": metrics.min_cllr(scores, labels),
+        "min_cllr": metrics.min_cllr(llrs, labels),
         "eer": metrics.eer(scores, labels),
     }
     if json:
@@ -76,6 +93,8 @@ def calibrate(
         return
     print(f"Cllr before {number(result['cllr_before'])}, after {result['cllr_after']:.4f} bits; "
           f"at best {result['min_cllr']:.4f}")  # fmt: skip
+    if found.by_seconds:
+        print("the ratio and the threshold follow the seconds of speech; below, for recordings of typical length")
     print(f"threshold {found.threshold:.4f} (95 %: {found.threshold_low:.4f} to {found.threshold_high:.4f})")
     rates = (found.false_alarm_low, found.false_alarm_high)
     print(f"false alarms at this threshold, 95 %: {100 * rates[0]:.2f} to {100 * rates[1]:.2f} %")
@@ -109,6 +128,7 @@ def trials(
 def evaluate(
     target: Target,
     root: Root = None,
+    enrolments: Enrolments = None,
     model: Model = "tiny",
     as_norm: Annotated[bool, typer.Option("--as-norm", help="Normalise scores with the model's cohort.")] = False,
     plda: Annotated[
@@ -130,7 +150,7 @@ def evaluate(
     """Measure errors on a trial list, or on a balanced one for a folder of speakers, with intervals over speakers."""
     from speechssl import evaluation
     from speechssl import plda as models
-    from speechssl.trials import recordings_of
+    from speechssl.trials import files_of, read_enrolments
 
     if plda and as_norm:
         raise InputError("--as-norm and --plda are two ways of scoring; give one")
@@ -148,10 +168,31 @@ def evaluate(
             models.save(save_plda, known, source=Path(plda).name)
     scoring = "plda" if known else "as-norm" if as_norm else "cosine"
     usable = calibration if calibration and calibration.scoring == scoring else None
-    with _embedding(set(recordings_of(listed)), workers) as how:
-        found, _ = evaluation.evaluate(listed, folder, embedder, calibration=usable, cohort=cohort, plda=known, **how)
+    several = read_enrolments(enrolments) if enrolments else None
+    with _embedding(set(files_of(listed, several)), workers) as how:
+        found, _, seconds = evaluation.evaluate(
+            listed, folder, embedder, calibration=usable, cohort=cohort, plda=known, enrolments=several, **how
+        )
+    _remark_on_brief_ones(listed, seconds)
     found["scoring"] = scoring
     terminal.emit(found) if json else _print_report(found)
+
+
+def _remark_on_brief_ones(trials: list[Trial], seconds: NDArray[np.float64]) -> None:
+    """Say which recordings ``verify`` would refuse for want of speech."""
+    from speechssl.verification import MIN_SPEECH
+
+    lengths = {
+        name: length
+        for trial, sides in zip(trials, seconds.tolist(), strict=True)
+        for name, length in zip((trial.enrolment, trial.test), sides, strict=True)
+    }
+    brief = sorted(name for name, length in lengths.items() if length < MIN_SPEECH)
+    if brief:
+        terminal.remark(
+            f"remark: {len(brief)} of {len(lengths)} recordings hold less than {MIN_SPEECH:.0f} s of speech, which "
+            f"verify and identify refuse: {', '.join(brief[:5])}{' ...' if len(brief) > 5 else ''}"
+        )
 
 
 @contextlib.contextmanager
@@ -210,7 +251,10 @@ def _print_report(found: dict[str, Any]) -> None:
         ("scores", found["scoring"]),
     ]
     if "cllr" in found:
+        best = found["of_ratios"]
+        costs = ", ".join(f"minDCF({prior}) {value:.4f}" for prior, value in best["min_dcf"].items())
         rows.append(("Cllr", f"{found['cllr']:.4f} bits"))
+        rows.append(("ratios at best", f"{costs}, minCllr {best['min_cllr']:.4f} bits"))
     for row in found["speakers_worst_first"][:3]:
         taken = ", ".join(f"{name} ({count})" for name, count in row["taken_for"].items()) or "nobody"
         rows.append((row["speaker"], f"misses {number(row['miss'])}, taken for {taken}"))

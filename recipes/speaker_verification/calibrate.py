@@ -1,0 +1,51 @@
+"""Fit the calibration of an embedder file on scored trials and write it with the same weights, under a new fingerprint.
+
+    python recipes/speaker_verification/calibrate.py speaker.safetensors --scores a/scores.csv b/scores.csv --output new
+
+The lists are those of ``evaluate.py`` with this very file as ``--model``; no trial pairs recordings of two lists, so
+that no corpus gives its speakers away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from evaluate import read_scores
+
+from speechssl import calibration, checkpoints
+from speechssl.errors import SpeechSSLError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--scores", type=Path, nargs="+", required=True, metavar="CSV")
+    parser.add_argument("--source", default="the training speakers of recipes/dino_speaker")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    lists = [read_scores(path) for path in args.scores]
+    if any(seconds is None for _, _, seconds in lists):
+        raise SystemExit("a list has no seconds of speech; let evaluate.py write it anew")
+    trials = [trial for part, _, _ in lists for trial in part]
+    scores, seconds = (np.concatenate([part[place] for part in lists]) for place in (1, 2))
+    sides = zip(*(trial.sides for trial in trials), strict=True)
+    try:
+        found = calibration.calibrate(
+            scores, [trial.is_target for trial in trials], *sides, origin="-", source=args.source, seconds=seconds,
+            draws=100,
+        )  # fmt: skip
+        values = found.as_dict()
+        del values["origin"]  # that of the file, which does not exist yet
+        checkpoint = checkpoints.load(args.model, kind="embedder")
+        header = {key: value for key, value in checkpoint.header.items() if key not in ("sha256", "format")}
+        checkpoints.save(args.output, checkpoint.tensors, {**header, "calibration": values})
+    except SpeechSSLError as error:
+        raise SystemExit(f"error: {error}") from error
+    print(json.dumps(values))
+
+
+if __name__ == "__main__":
+    main()
