@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from speechssl import audio
 from speechssl.app import converting
 from speechssl.app.converting import Options, Target
 from speechssl.app.jobs import Tell
@@ -88,6 +90,10 @@ def convert(
         found = unpack(archive, folder)
     except InputError as error:
         raise Refused("archive", str(error)) from error
+    total, most = sum(_seconds(path) for _, path in found), shop.settings.batch_seconds
+    if total > most:
+        raise Refused("archive", f"{total / 60:.0f} minutes of recordings; at most {most / 60:.0f} in one zip here")
+    begun = time.monotonic()
     rows: list[dict[str, Any]] = []
     with zipfile.ZipFile(place, "w") as zipped:
         for number, (name, path) in enumerate(found):
@@ -96,9 +102,25 @@ def convert(
             def step(inner: float, text: str, share: float = share, name: str = name) -> None:
                 tell(share + inner / len(found), f"{name}: {text}")
 
-            rows.append(_one(shop, session, name, path, target, options, leave, step, zipped))
+            if session.stopped > begun:
+                raise Stopped("cancelled; nothing was kept")
+            try:
+                rows.append(_one(shop, session, name, path, target, options, leave, step, zipped))
+            except Stopped as stopped:
+                # one that took too long has that in the table; a person or a service that ends, ends all
+                if session.stopped > begun or shop.draining:
+                    raise
+                rows.append({**dict.fromkeys(COLUMNS, ""), "recording": name, "error": str(stopped)})
         zipped.writestr("results.csv", _table(rows))
     return place, rows
+
+
+def _seconds(path: Path) -> float:
+    """Of a recording; one that cannot be read has none, and says why when its turn comes."""
+    try:
+        return audio.info(path).seconds
+    except SpeechSSLError:
+        return 0.0
 
 
 def _one(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,7 +150,7 @@ def convert(
             )  # fmt: skip
         step(0.85, "writing")
         path = _place(session, ready)
-        mark = step.run(lambda: write_marked(shop, path, result.waveform))
+        mark = step.run(lambda: write(shop, path, [marked(shop, result.waveform)]))
         return _finish(shop, session, ready, voices, result, path, mark, step)
 
 
@@ -194,7 +195,7 @@ def stream(
             )  # fmt: skip
         total = max(audio.info(ready.source).seconds, 0.1)
         pieces: list[Conversion] = []
-        marked: list[Waveform] = []
+        heard: list[Waveform] = []
         done = 0.0
         while True:
             step(0.15 + 0.7 * min(done / total, 1.0), f"converting, {done:.0f} of {total:.0f} s")
@@ -202,18 +203,14 @@ def stream(
                 piece = step.run(lambda: next(coming, None))
             if piece is None:
                 break
-            sound = piece.waveform
-            if marks(shop):
-                sound = step.run(lambda: watermark.mark(sound))  # noqa: B023  it runs at once
+            sound = step.run(lambda: marked(shop, piece.waveform))  # noqa: B023  it runs at once
             pieces.append(piece)
-            marked.append(sound)
+            heard.append(sound)
             done += sound.seconds
             yield sound
         step(0.85, "writing")
-        whole = Waveform(torch.cat([one.samples for one in marked]), marked[0].sample_rate)
         path = _place(session, ready)
-        _write(path, whole)
-        mark = step.run(lambda: _found(marked)) if marks(shop) else None
+        mark = step.run(lambda: write(shop, path, heard))
         made = _finish(shop, session, ready, voices, streaming.join(pieces), path, mark, step, streamed=True)
     yield made
 
@@ -273,7 +270,7 @@ def _finish(
 
 
 def _place(session: Session, ready: _Ready) -> Path:
-    return session.place(f"{ready.source.stem}-as-{called(ready.target)}", f".{ready.options.form}")
+    return session.place(f"{ready.source.stem[:40]}-as-{called(ready.target)}", f".{ready.options.form}")
 
 
 def files_of(target: Target) -> list[Path]:
@@ -406,43 +403,45 @@ def marks(shop: Workshop) -> bool:
     return shop.settings.watermark and watermark.available()
 
 
-def write_marked(shop: Workshop, path: Path, waveform: Waveform) -> dict[str, Any] | None:
-    """Write a recording, with the watermark where there is one; returns what the receipt says of that."""
-    mark = None
-    if marks(shop):
-        waveform = watermark.mark(waveform)
-        mark = _found([waveform])
-    _write(path, waveform)
-    return mark
+def marked(shop: Workshop, waveform: Waveform) -> Waveform:
+    """With the watermark, where there is one."""
+    return watermark.mark(waveform) if marks(shop) else waveform
 
 
-def _found(marked: list[Waveform]) -> dict[str, Any]:
-    """How surely the mark is found again in pieces of one recording, on average over its seconds."""
-    total = sum(one.seconds for one in marked)
-    sure = sum(watermark.confidence(one) * one.seconds for one in marked) / total
+def write(shop: Workshop, path: Path, pieces: Sequence[Waveform]) -> dict[str, Any] | None:
+    """Write marked pieces as one recording.
+
+    Returns:
+        What the receipt says of the mark: how surely it is found again, on average over the seconds; None without one.
+    """
+    whole = Waveform(torch.cat([one.samples for one in pieces]), pieces[0].sample_rate)
+    if path.suffix == ".mp3" and whole.sample_rate not in MP3_RATES:
+        audio.write(path, audio.resample(whole, 44_100))
+    else:
+        audio.write(path, whole)
+    if not marks(shop):
+        return None
+    sure = sum(watermark.confidence(one) * one.seconds for one in pieces) / whole.seconds
     return {"name": watermark.NAME, "confidence": round(sure, 3)}
-
-
-def _write(path: Path, waveform: Waveform) -> None:
-    if path.suffix == ".mp3" and waveform.sample_rate not in MP3_RATES:
-        waveform = audio.resample(waveform, 44_100)
-    audio.write(path, waveform)
 
 
 def verify_as(shop: Workshop, session: Session, target: Target, path: Path) -> Decision | None:
     """Whether the result passes as the target; None without anything to compare with, or with too little speech."""
     embedder = shop.embedder()
     try:
-        test = verification.embed(path, embedder)
+        # remarks begin with the name, which is a path otherwise
+        test = dataclasses.replace(verification.embed(path, embedder), name="the result")
         if files := files_of(target):
-            enrolled = [_utterance(shop, file).embedding for file in files]
+            enrolled = [dataclasses.replace(_utterance(shop, file), name="", remarks=()) for file in files]
         else:
             with shop.prints(session.user) as store:
-                known = store.embeddings(embedder.origin)
-            enrolled = [one for name, _ in target.voices for one in known.get(name, [])]
+                known = store.enrolled(embedder.origin)
+            rows = [row for name, _ in target.voices for row in known.get(name, [])]
+            enrolled = [verification.Utterance("", row.embedding, row.seconds, row.sha256) for row in rows]
         if not enrolled:
             return None
-        return _decide(shop, session.user, enrolled, test)
+        cohort = getattr(embedder, "cohort", None)
+        return verification.verify(enrolled, test, calibration=shop.calibration(session.user), cohort=cohort)
     except InputError:
         return None
 
@@ -450,12 +449,6 @@ def verify_as(shop: Workshop, session: Session, target: Target, path: Path) -> D
 def _utterance(shop: Workshop, path: Path) -> Any:
     key = ("utterance", checkpoints.sha256_of(path))
     return shop.cached(key, lambda: verification.embed(path, shop.embedder()), lambda _: 4096)
-
-
-def _decide(shop: Workshop, user: str, enrolled: list[Any], test: Any) -> Decision:
-    sides = [verification.Utterance("", embedding, 0.0, "") for embedding in enrolled]
-    cohort = getattr(shop.embedder(), "cohort", None)
-    return verification.verify(sides, test, calibration=shop.calibration(user), cohort=cohort)
 
 
 def _a_reference(target: Target) -> Path | None:

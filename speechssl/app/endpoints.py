@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from speechssl import consent
-from speechssl.app import batches, converting, listing, speech, units
+from speechssl.app import batches, converting, listing, scores, speech, units
 from speechssl.app.converting import BUNDLED, Options, Target
 from speechssl.app.sessions import Session
 from speechssl.app.tabs import parts
@@ -125,15 +125,7 @@ def _convert(shop: Workshop) -> None:
     def inputs() -> list[Any]:
         return [
             gr.File(label="recording whose words are kept"),
-            gr.File(label="recordings of the wanted voice; or", file_count="multiple"),
-            gr.Textbox("", label="stored or bundled voice, several with weights: ada=0.7, eric=0.3"),
-            gr.Textbox("", label="'WHO: FOR WHAT', attests the right to use the voice"),
-            gr.Number(4, label="neighbours averaged"),
-            gr.Textbox("auto", label="auto, uniform, distance, continuous, transport or shift"),
-            gr.Number(1.0, label="1 is the target, 0 the source"),
-            gr.Textbox("target", label="target, source or semitones"),
-            gr.Textbox("wav", label="wav, flac or mp3"),
-            gr.Textbox("tiny", label="model"),
+            *_how(),
         ]
 
     def outputs() -> list[Any]:
@@ -144,16 +136,23 @@ def _convert(shop: Workshop) -> None:
               "The same piece by piece: WAV files as they are ready, then the whole with its facts.")  # fmt: skip
 
 
+def _how() -> list[Any]:
+    return [
+        gr.File(label="recordings of the wanted voice; or", file_count="multiple"),
+        gr.Textbox("", label="stored or bundled voice, several with weights: ada=0.7, eric=0.3"),
+        gr.Textbox("", label="'WHO: FOR WHAT', attests the right to use the voice"),
+        gr.Number(4, label="neighbours averaged"),
+        gr.Textbox("auto", label="auto, uniform, distance, continuous, transport or shift"),
+        gr.Number(1.0, label="1 is the target, 0 the source"),
+        gr.Textbox("target", label="target, source or semitones"),
+        gr.Textbox("wav", label="wav, flac or mp3"),
+        gr.Textbox("tiny", label="model"),
+    ]
+
+
 def _options(k: float, converter: str, interpolation: float, pitch: str, form: str, model: str) -> Options:
-    moved = pitch if pitch in ("target", "source") else _semitones(pitch)
+    moved = pitch if pitch in ("target", "source") else parts.semitones(pitch)
     return Options(int(k), converter, interpolation, moved, form, model)
-
-
-def _semitones(pitch: str) -> float:
-    try:
-        return float(pitch)
-    except ValueError:
-        raise Refused("options", f"pitch {pitch!r}; target, source or a number of semitones needed") from None
 
 
 def _say(shop: Workshop) -> None:
@@ -199,12 +198,23 @@ def _say(shop: Workshop) -> None:
 
 def _batch(shop: Workshop) -> None:
     def batch(
-        archive: Any, references: Any, voice: str, consent: str, request: gr.Request
+        archive: Any,
+        references: Any,
+        voice: str,
+        consent: str,
+        k: float,
+        converter: str,
+        interpolation: float,
+        pitch: str,
+        file_format: str,
+        model: str,
+        request: gr.Request,
     ) -> tuple[str, list[dict[str, Any]]]:
         session = parts.session_of(shop, request)
         try:
+            chosen = _options(k, converter, interpolation, pitch, file_format, model)
             target = _target(shop, session, references, voice)
-            made, rows = batches.convert(shop, session, parts.path(archive), target, leave=_leave(consent))
+            made, rows = batches.convert(shop, session, parts.path(archive), target, chosen, leave=_leave(consent))
         except SpeechSSLError as error:
             raise _sentence(shop, error) from error
         return str(made), rows
@@ -213,9 +223,7 @@ def _batch(shop: Workshop) -> None:
         shop, "batch", batch,
         [
             gr.File(label="zip of recordings"),
-            gr.File(label="recordings of the wanted voice; or", file_count="multiple"),
-            gr.Textbox("", label="stored or bundled voice"),
-            gr.Textbox("", label="'WHO: FOR WHAT'"),
+            *_how(),
         ],
         [gr.File(label="zip of converted recordings"), gr.JSON(label="what became of each")],
         "Convert every recording of a zip.",
@@ -260,6 +268,14 @@ def _speakers(shop: Workshop) -> None:
             raise _sentence(shop, error) from error
         return listing.speakers(shop, session.user)
 
+    def calibrate(archive: Any, request: gr.Request) -> dict[str, Any]:
+        try:
+            return scores.calibrate(shop, parts.session_of(shop, request), parts.path(archive))
+        except SpeechSSLError as error:
+            raise _sentence(shop, error) from error
+
+    _endpoint(shop, "calibrate", calibrate, [gr.File(label="zip of speaker/recording")],
+              [gr.JSON(label="what was fitted")], "Fit probability and threshold to your recordings.")  # fmt: skip
     recordings = gr.File(label="recordings of the speaker", file_count="multiple")
     _endpoint(shop, "enrol", enrol, [gr.Textbox(label="speaker's name"), recordings], [gr.JSON(label="what was added")],
               "Add recordings to a speaker.")  # fmt: skip
@@ -318,6 +334,24 @@ def _voices(shop: Workshop) -> None:
             raise _sentence(shop, error) from error
         return {"removed": name}
 
+    def rename_voice(name: str, new: str, request: gr.Request) -> dict[str, Any]:
+        try:
+            return listing.rename_voice(shop, parts.session_of(shop, request).user, name, new)
+        except SpeechSSLError as error:
+            raise _sentence(shop, error) from error
+
+    def export_voice(name: str, request: gr.Request) -> str:
+        try:
+            return str(listing.export_voice(shop, parts.session_of(shop, request), name))
+        except SpeechSSLError as error:
+            raise _sentence(shop, error) from error
+
+    def import_voice(file: Any, name: str, request: gr.Request) -> dict[str, Any]:
+        try:
+            return listing.import_voice(shop, parts.session_of(shop, request).user, parts.path(file), name)
+        except SpeechSSLError as error:
+            raise _sentence(shop, error) from error
+
     def report(recordings: Any) -> dict[str, Any]:
         try:
             return listing.report(shop, parts.paths(recordings)).as_dict()
@@ -332,5 +366,12 @@ def _voices(shop: Workshop) -> None:
     _endpoint(shop, "remove_voice", remove_voice,
               [gr.Textbox(label="name"), gr.Textbox("", label="only this recording")],
               [gr.JSON(label="what was removed")], "Delete a voice, or one of its recordings.")  # fmt: skip
+    _endpoint(shop, "rename_voice", rename_voice, [gr.Textbox(label="name"), gr.Textbox(label="new name")],
+              [gr.JSON(label="the voice")], "Give a voice another name.")  # fmt: skip
+    _endpoint(shop, "export_voice", export_voice, [gr.Textbox(label="name")], [gr.File(label="voice file")],
+              "A stored voice as a file.")  # fmt: skip
+    _endpoint(shop, "import_voice", import_voice,
+              [gr.File(label="voice file"), gr.Textbox("", label="name; empty for its own")],
+              [gr.JSON(label="the voice")], "Take in a voice file.")  # fmt: skip
     _endpoint(shop, "report", report, [gr.File(label="references", file_count="multiple")],
               [gr.JSON(label="report")], "Say what recordings are worth as references.")  # fmt: skip

@@ -27,7 +27,7 @@ class Job:
 
     def __init__(self, session: Session, tell: Tell, seconds: float) -> None:
         self._session, self._tell, self._seconds = session, tell, seconds
-        self._end = time.monotonic() + seconds
+        self._begun = time.monotonic()
 
     def __call__(self, share: float, text: str) -> None:
         """Report a step.
@@ -50,9 +50,9 @@ class Job:
 
     def reason(self) -> str:
         """Why it must end; empty if it may go on."""
-        if self._session.stop.is_set():
+        if self._session.stopped > self._begun:
             return "cancelled; nothing was kept"
-        if time.monotonic() > self._end:
+        if time.monotonic() > self._begun + self._seconds:
             return f"stopped after {self._seconds:.0f} s, the limit here; give shorter recordings"
         return ""
 

@@ -135,9 +135,8 @@ def rename_voice(shop: Workshop, user: str, name: str, new: str) -> dict[str, An
         info = library.import_(path, new.strip())
         library.remove(name)
     with shop.prints(user) as store:
-        known = store.embeddings(shop.embedder().origin).get(name, [])
-        if known:
-            store.enrol(new.strip(), [Enrolment(one, name, f"{i}", 0.0) for i, one in enumerate(known)])
+        if known := store.enrolled(shop.embedder().origin).get(name, []):
+            store.enrol(new.strip(), known)
     _forget_print(shop, user, name)
     return voice_facts(info)
 
@@ -280,7 +279,8 @@ def said(error: SpeechSSLError, shop: Workshop) -> str:
     for place in (shop.folder, shop.library().folder):
         # folders below have names that mean nothing to a person
         text = re.sub(rf"(?i){re.escape(str(place))}(/[0-9a-f]{{16,}}|/gradio|/users)*(/|\b)", "", text)
-    return text or "something went wrong"
+    # whatever else is absolute keeps its last part; addresses of the web stay whole
+    return re.sub(r"(?<![\w/:.])/(?:[^/\s:]+/)+", "", text) or "something went wrong"
 
 
 __all__ = [

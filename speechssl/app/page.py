@@ -28,7 +28,15 @@ CSS = """
 .card table, .card tr, .card th, .card td {border:none !important; background:none !important}
 .problem {color:#c02f47; margin:.15rem .2rem .3rem; font-weight:500}
 .dark .problem {color:#ff8fa0}
-.block.maybe:not(:has(.prose > *)) {display:none !important}
+.block.maybe:not(:has(.prose > *)):not(:has(.html-container.pending)) {display:none !important}
+.block.status:has(.html-container.pending) {min-height:4.5rem}
+.block.status .html-container.pending {visibility:hidden}
+.bottom {align-items:flex-end !important}
+.tight {padding:0 !important} .tight .small {margin:0}
+.fine {font-size:.8rem; opacity:.75; margin-top:.3rem}
+.card td.breaks {white-space:normal; overflow-wrap:anywhere; min-width:7rem}
+.scrolled {overflow-x:auto; border-radius:4px} .picture .scrolled svg {max-width:none}
+#history-files button[aria-label*="emove"] {display:none}
 .small {font-size:.86rem; opacity:.8; margin:.3rem .6rem}
 .picture {margin:.2rem 0 .1rem} .picture svg {width:100%; height:auto; display:block}
 .picture figcaption {font-size:.88rem; font-weight:600; margin-bottom:.2rem}
@@ -74,7 +82,7 @@ def build(shop: Workshop | None = None) -> gr.Blocks:
         rows = gr.Dataframe(headers=convert.HEADINGS, interactive=False, label="Made in this window", render=False,
                             elem_id="history-table", wrap=True)  # fmt: skip
         files = gr.File(file_count="multiple", interactive=False, label="Recordings and receipts", render=False,
-                        elem_id="history-files")  # fmt: skip
+                        elem_id="history-files", height=260)  # fmt: skip
         with gr.Tabs():
             with gr.Tab("Convert", id="convert"):
                 target = convert.tab(shop, (rows, files))
@@ -96,9 +104,11 @@ def build(shop: Workshop | None = None) -> gr.Blocks:
             with gr.Tab("History", id="history"):
                 gr.Markdown(
                     f"What this window made. It is deleted {limits.keep_seconds / 60:.0f} minutes after the last use; "
-                    "download what you want to keep. `speechssl receipt check FILE` verifies a receipt anywhere."
+                    "download what you want to keep. Choose a row to read its receipt; `speechssl receipt check FILE` "
+                    "verifies it anywhere."
                 )
                 rows.render()
+                paper = gr.JSON(label="Receipt", visible=False, elem_id="history-receipt", max_height=420)
                 files.render()
         gr.HTML(f'<p class="small">speechssl {__version__}. Up to {limits.megabytes} MB a file and '
                 f"{limits.source_seconds / 60:.3g} min a source.</p>")  # fmt: skip
@@ -115,6 +125,12 @@ def build(shop: Workshop | None = None) -> gr.Blocks:
                 **{one: gr.update(choices=["", *names]) for one in seconds},
             }
 
+        def chosen(event: gr.SelectData, request: gr.Request) -> Any:
+            made = {one["path"].name: one["receipt"] for one in parts.session_of(shop, request).results}
+            found = made.get(str(event.row_value[-1]))
+            return gr.update(value=found, label=f"Receipt of {event.row_value[-1]}", visible=found is not None)
+
+        rows.select(chosen, None, paper, api_visibility="private", show_progress="hidden")
         page.load(opened, None, [speakers, *shelf, *lists, *seconds], api_visibility="private", show_progress="hidden")
         endpoints.add(shop)
     page.queue(max_size=limits.waiting, default_concurrency_limit=shop.jobs)

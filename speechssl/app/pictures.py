@@ -29,6 +29,7 @@ STOPS = np.array(
 RATE = 16_000  # Hz of spectrograms: 0 to 8 kHz
 BANDS = 72
 LONGEST = 60.0  # seconds drawn; more would be thinner than a pixel
+MARKED_SECOND = 450.0  # width of a second whose stretches have names: 9 for 20 ms
 
 
 def spectrogram(
@@ -39,12 +40,15 @@ def spectrogram(
     Args:
         waveform: up to ``LONGEST`` seconds of it are drawn.
         title: shown above and read aloud.
-        marks: stretches (start, end, name) drawn over it.
+        marks: stretches (start, end, name) drawn over it, so wide that the first word of each name can be read; the
+            picture is then scrolled.
         width: of its drawing; a small one has larger letters where it is shown small.
     """
     seconds = min(waveform.seconds, LONGEST)
     height, left, top = 150.0, 40.0, 4.0
-    image = _png(_mel(waveform))
+    wide = bool(marks) and left + seconds * MARKED_SECOND > width
+    width = left + seconds * MARKED_SECOND if wide else width
+    image = _png(_mel(waveform, columns=6000 if wide else 1200))
     parts = [
         f'<image href="data:image/png;base64,{image}" x="{left}" y="{top}" width="{width - left}" height="{height}" '
         'preserveAspectRatio="none" style="image-rendering:auto"/>'
@@ -59,15 +63,15 @@ def spectrogram(
             f'fill-opacity="{0.1 if number % 2 else 0}" stroke="#fff" stroke-opacity=".3" stroke-width=".5">'
             f"<title>{escape(name)}</title></rect>"
         )
-        if w > 7.5 * len(name.split()[0]):
-            parts.append(
-                f'<text x="{x + w / 2:.1f}" y="{top + 13}" font-size="10" text-anchor="middle" fill="#fff" '
-                f'stroke="#000" stroke-opacity=".55" stroke-width="2" paint-order="stroke">'
-                f"{escape(name.split()[0])}</text>"
-            )
+        # upright, a name needs no more than the 20 ms of the shortest
+        middle = x + w / 2 - 3
+        parts.append(
+            f'<text transform="translate({middle:.1f} {top + 4}) rotate(90)" font-size="9" fill="#fff" '
+            f'stroke="#000" stroke-opacity=".55" stroke-width="2" paint-order="stroke">{escape(name.split()[0])}</text>'
+        )
     parts += [_label(left - 5, top + height, "0"), _label(left - 5, top + 10, "8 kHz")]
     parts += _seconds(seconds, left, width, top + height)
-    return _figure(parts, width, top + height + 20, title, f"mel spectrogram, {seconds:.1f} seconds")
+    return _figure(parts, width, top + height + 20, title, f"mel spectrogram, {seconds:.1f} seconds", scrolled=wide)
 
 
 def timeline(made: Conversion) -> str:
@@ -103,20 +107,26 @@ def timeline(made: Conversion) -> str:
     return f'{picture}<div class="legend">{legend}</div>'
 
 
-def verdict(decision: Decision | None, *, name: str = "the target") -> str:
-    """What verification says, as a sentence and a scale."""
+def verdict(decision: Decision | None, heads: tuple[str, str]) -> str:
+    """What verification says, as a sentence and a scale.
+
+    Args:
+        decision: None if there was none.
+        heads: what to say if it was accepted, and if not.
+    """
     if decision is None:
         return _card("muted", "Not verified", "Nothing of this voice to compare with, or less than a second of speech.")
-    number = "" if decision.probability is None else f"{100 * decision.probability:.0f} %"
+    number = "" if decision.probability is None else _percent(decision.probability)
     kind, head = {
-        True: ("good", f"Passes as {name}"),
-        False: ("bad", f"Does not pass as {name}"),
+        True: ("good", escape(heads[0])),
+        False: ("bad", escape(heads[1])),
         None: ("muted", "Undecided: the model is not calibrated"),
     }[decision.accepted]
     limit = "" if decision.threshold is None else f", accepted from {decision.threshold:.2f}"
     tail = f"Score {decision.score:.3f}{limit}" + (f"; probability {number} at even odds." if number else ".")
-    remarks = "".join(f"<li>{escape(remark)}</li>" for remark in decision.remarks)
-    return _card(kind, head, escape(tail) + (f"<ul>{remarks}</ul>" if remarks else "") + _scale(decision))
+    remarks = "".join(f"<li>{escape(_sentence(remark))}</li>" for remark in decision.remarks)
+    origin = f'<div class="fine">Threshold: {escape(decision.threshold_source)}.</div>'
+    return _card(kind, head, escape(tail) + (f"<ul>{remarks}</ul>" if remarks else "") + _scale(decision) + origin)
 
 
 def report(found: ReferenceReport) -> str:
@@ -133,6 +143,58 @@ def report(found: ReferenceReport) -> str:
     )
     head = "Good references" if not found.remarks else "These references could be better"
     return _card(kind, head, escape(_sentence(found.verdict)) + table)
+
+
+def done(converter: str, reason: str) -> str:
+    """Which converter was used, and why: where ``auto`` chose it, what it chose by."""
+    why = "as asked" if reason == "as asked" else f"chosen for {reason}"
+    return f'<p class="small" role="status">Done. Converter <em>{escape(converter)}</em>, {escape(why)}.</p>'
+
+
+def batch(rows: Sequence[dict[str, Any]]) -> str:
+    """What became of each recording of a zip."""
+    failed = sum(bool(row["error"]) for row in rows)
+    body = "".join(_batch_row(row) for row in rows)
+    table = (
+        "<table><thead><tr><th>recording</th><th>seconds</th><th>passes</th><th>in the zip as</th></tr></thead>"
+        f"<tbody>{body}</tbody></table>"
+    )
+    kind = "good" if not failed else "warn" if failed < len(rows) else "bad"
+    return _card(kind, f"{len(rows) - failed} of {len(rows)} converted.", table)
+
+
+def _batch_row(row: dict[str, Any]) -> str:
+    name = f'<td class="breaks">{escape(row["recording"])}</td>'
+    if row["error"]:
+        return f'<tr>{name}<td colspan="3" class="problem breaks">{escape(_sentence(row["error"]))}</td></tr>'
+    passes = "–"
+    if row["accepted"] in (True, False):
+        passes = f"{'yes' if row['accepted'] else 'no'}, {_percent(row['probability'])}"
+    return (
+        f'<tr>{name}<td>{row["seconds"]:.1f}</td><td>{passes}</td><td class="breaks">{escape(row["output"])}</td></tr>'
+    )
+
+
+def voice(facts: dict[str, Any]) -> str:
+    """What a stored voice is made of, and by whose leave."""
+    body = "".join(
+        f'<tr><td class="breaks">{escape(one["name"])}</td><td>{one["seconds"]:.1f} s</td>'
+        f"<td>{_number(one['f0'] or math.nan, ' Hz')}</td>"
+        f'<td title="SHA-256 {one["sha256"]}"><code>{one["sha256"][:8]}</code></td></tr>'
+        for one in facts["recordings"]
+    )
+    table = (
+        "<table><thead><tr><th>recording</th><th>length</th><th>pitch</th><th>checksum</th></tr></thead>"
+        f"<tbody>{body}</tbody></table>"
+    )
+    leave = "".join(
+        f"<li>{escape(one['who'])}, {escape(one['when'][:10])}: {escape(one['purpose'])}</li>"
+        for one in facts["consents"]
+    )
+    head = f"{facts['seconds']:.1f} s, {facts['frames']} frames of {facts['model']}, {facts['megabytes']:.2f} MB"
+    told = f"By leave of<ul>{leave}</ul>" if leave else "Stored without an attestation."
+    made = f"<div>{escape(head)}; stored {escape(facts['created'][:10])}.</div>"
+    return _card("good" if leave else "warn", escape(facts["name"]), made + table + told)
 
 
 def problem(text: str) -> str:
@@ -216,21 +278,33 @@ def _card(kind: str, head: str, body: str) -> str:
 
 def _sentence(text: str) -> str:
     text = " ".join(text.split())
-    text = text[:1].upper() + text[1:]
+    if "." not in text.partition(" ")[0].rstrip("."):
+        # a file keeps its name
+        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def _percent(share: float) -> str:
+    """Nothing is certain."""
+    return "less than 1 %" if share < 0.01 else "more than 99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
 def _number(value: float, unit: str) -> str:
     return f"{value:.0f}{unit}" if math.isfinite(value) else "–"
 
 
-def _figure(parts: Sequence[str], width: float, height: float, title: str, text: str) -> str:
-    return (
-        f'<figure class="picture"><figcaption>{escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(f"{title}: {text}")}">'
+def _figure(parts: Sequence[str], width: float, height: float, title: str, text: str, *, scrolled: bool = False) -> str:
+    drawn = (
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(f"{title}: {text}")}"'
+        + (f' style="width:{width:.0f}px">' if scrolled else ">")
         + "".join(parts)
-        + "</svg></figure>"
+        + "</svg>"
     )
+    if scrolled:
+        # the arrow keys scroll what has the focus
+        title = f"{title}; scroll sideways for all"
+        drawn = f'<div class="scrolled" tabindex="0" role="region" aria-label="{escape(title)}">{drawn}</div>'
+    return f'<figure class="picture"><figcaption>{escape(title)}</figcaption>{drawn}</figure>'
 
 
 def _label(x: float, y: float, text: str) -> str:
@@ -266,11 +340,11 @@ def _runs(one: Attribution, rate: float) -> list[tuple[float, float, str, float]
     return runs
 
 
-def _mel(waveform: Waveform) -> NDArray[np.float64]:
-    """Decibels (BANDS, frames), 0 at the loudest."""
+def _mel(waveform: Waveform, *, columns: int) -> NDArray[np.float64]:
+    """Decibels (BANDS, frames), 0 at the loudest; not many more frames than ``columns``."""
     samples = audio.resample(waveform, RATE).samples.detach().cpu().numpy()[: int(LONGEST * RATE)].astype(np.float64)
     size = 512
-    hop = max(160, len(samples) // 1200)
+    hop = max(160, len(samples) // columns)
     padded = np.pad(samples, (0, size))
     starts = np.arange(0, max(1, len(samples)), hop)
     frames = padded[starts[:, None] + np.arange(size)] * np.hanning(size)

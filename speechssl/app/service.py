@@ -22,6 +22,7 @@ from speechssl.app.workshop import Settings, Workshop
 from speechssl.errors import InputError
 
 GRACE = 30.0  # seconds running jobs are waited for when the service is told to end
+SENDING = 10.0  # seconds for what they made to reach those who wait for it
 SWEEP = 60.0  # seconds between deletions of what is old
 
 
@@ -51,6 +52,7 @@ def make(shop: Workshop, *, auth: Sequence[tuple[str, str]] = ()) -> fastapi.Fas
 
     application.add_api_route("/health", health)
     blocks = page.build(shop)
+    application.state.blocks = blocks
     # a page that is mounted, not launched, would take any path of this machine for an upload
     blocks.has_launched = blocks.is_running = True
     return gr.mount_gradio_app(
@@ -86,10 +88,18 @@ class Server(uvicorn.Server):  # type: ignore[misc]
     def _end(self, sig: int) -> None:
         running = self.shop.running
         finished = self.shop.drain(GRACE)
+        self._send()
         _say(f"closing: {running} running jobs {'finished' if finished else f'were cut off after {GRACE:.0f} s'}")
         # open pages hold connections that never end; cutting them is no error
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self.should_exit = True
+
+    def _send(self) -> None:
+        """Wait until the results of finished jobs are on their way, which Gradio keeps in its queue until then."""
+        queue = getattr(self.config.app.state.blocks, "_queue", None)
+        end = time.monotonic() + SENDING
+        while any(getattr(queue, "active_jobs", ())) and time.monotonic() < end:
+            time.sleep(0.05)
 
 
 def serve(
@@ -149,7 +159,7 @@ def check_address(host: str, auth: Sequence[tuple[str, str]]) -> None:
     """
     if any(not user or not password for user, password in auth):
         raise InputError("--auth USER:PASSWORD needs both")
-    if not auth and not _local(host):
+    if not auth and not is_local(host):
         raise InputError(
             f"{host} can be reached from other machines; give --auth USER:PASSWORD, or listen on 127.0.0.1"
         )
@@ -159,7 +169,7 @@ def greeting(host: str, port: int, auth: Sequence[tuple[str, str]]) -> str:
     """Where the page is, and who may reach what."""
     shown = f"[{host}]" if ":" in host else host
     text = f"speechssl {__version__}: http://{shown}:{port}"
-    if not _local(host):
+    if not is_local(host):
         users = ", ".join(user for user, _ in auth)
         text += f"\npublic: everybody who reaches this address and knows a password ({users}) can convert, verify and "
         text += "store voices; traffic is not encrypted, so put a TLS proxy in front of it"
@@ -184,7 +194,8 @@ def free_port(host: str, port: int) -> int:
     raise InputError(f"no free port from {port} to {port + 19} on {host}; give another --port")
 
 
-def _local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches the address."""
     if host == "localhost":
         return True
     try:

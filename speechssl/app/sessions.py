@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import shutil
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,21 +30,29 @@ class Session:
         folder: for its files, with an unguessable name.
         user: who signed in; empty where nobody has to.
         results: newest last; what the history shows.
-        stop: set by the person who cancels.
+        stopped: when the person cancelled last, ``time.monotonic``; jobs that began before it end, later ones do not.
         used: time of the last request, ``time.monotonic``.
     """
 
     folder: Path
     user: str = ""
     results: list[dict[str, Any]] = field(default_factory=list)
-    stop: threading.Event = field(default_factory=threading.Event)
+    stopped: float = -math.inf
     used: float = field(default_factory=time.monotonic)
+    _names: Counter[str] = field(default_factory=Counter)
 
     def place(self, name: str, suffix: str) -> Path:
-        """A path for a new file: made of what is harmless in the name, in a folder of its own."""
+        """A path for a new file: what is harmless in the name, numbered from the second, in a folder of its own."""
         folder = self.folder / secrets.token_hex(8)
         folder.mkdir(parents=True)
-        return folder / f"{harmless(name)}{suffix}"
+        plain = _plain(Path(name).name, 80)
+        self._names[plain + suffix] += 1
+        count = self._names[plain + suffix]
+        return folder / f"{plain}{'' if count == 1 else f'-{count}'}{suffix}"
+
+    def stop(self) -> None:
+        """End what runs."""
+        self.stopped = time.monotonic()
 
     def remember(self, result: dict[str, Any]) -> None:
         """Add to the history."""
@@ -88,8 +98,12 @@ class Sessions:
 
 
 def harmless(name: str, longest: int = 40) -> str:
-    """Letters, digits, ``-`` and ``_`` of a name somebody else chose."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", Path(name).stem)[:longest].strip("_") or "speech"
+    """Letters, digits, ``-`` and ``_`` of the name of a file somebody else chose, without its extension."""
+    return _plain(Path(name).stem, longest)
+
+
+def _plain(text: str, longest: int) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text)[:longest].strip("_") or "speech"
 
 
 def _delete_older(folder: Path, limit: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,8 @@ def say(
         with field("options"):
             check_options(interpolation=interpolation, speed=speed)
         converting.check_target(shop, target)
+        if len(target.voices) > 1:
+            raise Refused("target", "A text is spoken in one voice; blends are for conversions.")
         consents = converting.consents_of(shop, session, target, leave)
         step(0.05, "loading the models")
         system = shop.system("tiny")
@@ -92,13 +95,14 @@ def say(
         with field("text"):
             options: dict[str, Any] = {"speed": speed, "interpolation": interpolation, "seed": seed}
             for part in synthesizer.stream(text, voice, **options):
-                parts.append(part)
+                parts.append(dataclasses.replace(part, waveform=converting.marked(shop, part.waveform)))
                 step(min(0.2 + 0.03 * len(parts), 0.85), f"sentence {len(parts)}")
-                yield part.waveform
+                yield parts[-1].waveform
         whole = join(parts, text)
         step(0.9, "writing")
-        path = session.place(f"{text[:24]}-{converting.called(target)}", f".{form}")
-        mark = converting.write_marked(shop, path, whole.waveform)
+        begins = text.strip()[:24].strip(" .,!?").replace("/", " ")
+        path = session.place(f"{begins}-{converting.called(target)}", f".{form}")
+        mark = converting.write(shop, path, [part.waveform for part in parts])
         subtitled = path.with_suffix(".srt")
         subtitles.write(subtitled, whole.words)
         decision = converting.verify_as(shop, session, target, path)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from speechssl import audio, receipts, watermark
+from speechssl import audio, receipts
+from speechssl.app import converting
 from speechssl.app.converting import BUNDLED, check_recordings, stored_voice
 from speechssl.app.jobs import Tell
 from speechssl.app.sessions import Session
@@ -113,16 +114,15 @@ def speak(
             lengths = list(durations) if durations is not None else [5 if collapsed else 1] * len(ids)
             wanted = decode.units_of(ids, book, durations=lengths)
             waveform = audio.set_loudness(decode.decode(wanted, book, spoken, system.vocoder), -23.0)
-        mark = shop.settings.watermark and watermark.available()
         path = session.place(f"units-{voice.removeprefix(BUNDLED)}", ".wav")
-        audio.write(path, watermark.mark(waveform) if mark else waveform)
+        mark = converting.write(shop, path, [converting.marked(shop, waveform)])
         facts = {
             "what": "speech synthesised from units",
             "consent": [one.as_dict() for one in spoken.consents] or [{"voice": voice}],
             "voices": [{"name": voice, "references": [one.sha256 for one in spoken.references]}],
             "models": {"codebook": book.fingerprint, "encoder": spoken.key_origin, "vocoder": spoken.value_origin},
             "units": hashlib.sha256(" ".join(map(str, ids)).encode()).hexdigest(),
-            "watermark": {"name": watermark.NAME} if mark else None,
+            "watermark": mark,
         }
         receipt = receipts.issue(path, facts, shop.signer())
     session.remember({"what": "units", "path": path, "label": f"units in {voice}", "made": receipt["created"],

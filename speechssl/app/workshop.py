@@ -46,7 +46,8 @@ class Settings:
         source_seconds: of a source.
         reference_seconds: of all references of a voice.
         references: recordings of a voice.
-        job_seconds: after which a job is ended.
+        batch_seconds: of all recordings in one zip.
+        job_seconds: after which a job is ended; in a zip every recording is one.
         waiting: jobs in the queue; more are turned away.
         jobs: that run at once; 0 for one a core, two at most.
         keep_seconds: after which files of an idle session are deleted.
@@ -62,6 +63,7 @@ class Settings:
     source_seconds: float = 900.0
     reference_seconds: float = 1800.0
     references: int = 20
+    batch_seconds: float = 7200.0
     job_seconds: float = 600.0
     waiting: int = 40
     jobs: int = 0
@@ -131,7 +133,6 @@ class Workshop:
             if self.draining:
                 raise Stopped("the service is closing; try again in a minute")
             self.running += 1
-        session.stop.clear()
         try:
             yield Job(session, tell, self.settings.job_seconds)
         finally:

@@ -26,8 +26,15 @@ def app(
         ),
     ] = None,
     models: Annotated[
-        str, typer.Option("--models", metavar="NAMES", help="To choose from, the first is the default; commas between.")
-    ] = "tiny",
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--models",
+            metavar="NAMES",
+            help="To choose from, the first is the default; commas between. Without it all that doctor names on this "
+            "machine's own address, fetched when first chosen; only tiny on a public one.",
+            show_default=False,
+        ),
+    ] = None,
     consent: Annotated[
         bool, typer.Option("--consent/--no-consent", help="Ask for the attestation; without it receipts say so.")
     ] = True,
@@ -55,13 +62,19 @@ def app(
     """
     from speechssl.app import service
     from speechssl.app.workshop import Settings
+    from speechssl.bundles import BUNDLES
 
+    if models is None:
+        # whoever reaches a public address should not make it fetch gigabytes
+        offered = tuple(BUNDLES) if service.is_local(host) else ("tiny",)
+    else:
+        offered = tuple(name.strip() for name in models.split(",") if name.strip()) or ("tiny",)
     users = [_pair(text) for text in auth or os.environ.get(PASSWORDS, "").split()]
     settings = Settings(
         voices=voices,
         consent=consent,
         watermark=watermark,
-        models=tuple(name.strip() for name in models.split(",") if name.strip()) or ("tiny",),
+        models=offered,
         device=device,
         megabytes=megabytes,
         source_seconds=seconds,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,9 +67,21 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
         os.environ["SPEECHSSL_KEY"] = before
 
 
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., contextlib.AbstractContextManager[str]]:
+    """``with serving(shop, auth=...) as address``: the service, in this process, on a free port."""
+    return _serving
+
+
 @pytest.fixture(scope="module")
 def address(shop: object) -> Iterator[str]:
-    """The service, in this process, on a free port."""
+    """The service of the module."""
+    with _serving(shop) as place:
+        yield place
+
+
+@contextlib.contextmanager
+def _serving(shop: object, **options: Any) -> Iterator[str]:
     import uvicorn
 
     from speechssl.app import service
@@ -75,7 +89,7 @@ def address(shop: object) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    application = service.make(shop)  # type: ignore[arg-type]
+    application = service.make(shop, **options)  # type: ignore[arg-type]
     server = uvicorn.Server(
         uvicorn.Config(application, host="127.0.0.1", port=port, log_level="critical", timeout_graceful_shutdown=1)
     )

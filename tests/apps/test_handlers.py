@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from speechssl import audio, bundles, checkpoints, consent, receipts
-from speechssl.app import batches, converting, jobs, listing, scores, sessions, units
+from speechssl import audio, bundles, checkpoints, consent, receipts, verification, watermark
+from speechssl.app import batches, converting, jobs, listing, pictures, scores, sessions, units
+from speechssl.app import speech as speaking
 from speechssl.app.converting import Options, Target
 from speechssl.app.sessions import Session, Sessions, Stopped
 from speechssl.app.workshop import Refused, Settings, Workshop
@@ -51,7 +52,12 @@ def test_a_conversion_has_a_genuine_receipt_and_is_what_the_library_makes(
     assert made.receipt["source"]["name"] == "source.wav"
     assert [one["name"] for one in made.receipt["voices"][0]["references"]] == ["reference.wav"]
     assert made.receipt["watermark"] is None
+    # what `speechssl verify` says of the same files
     assert made.decision is not None
+    alone = verification.verify_files([speech["reference"]], made.path)
+    assert (made.decision.score, made.decision.llr) == (alone.score, alone.llr)
+    assert made.decision.threshold_source == alone.threshold_source
+    assert "/" not in " ".join(made.decision.remarks)
     assert made.facts()["similarity"]["score"] == pytest.approx(made.decision.score, abs=1e-4)
     assert "converting" in told
     assert session.results[-1]["path"] == made.path
@@ -121,7 +127,7 @@ def test_the_field_that_is_wrong_is_named(
 
 def test_cancelled_between_steps(shop: Workshop, session: Session, speech: Speech) -> None:
     with pytest.raises(Stopped, match="cancelled"):
-        converting.convert(shop, session, speech["source"], ERIC, tell=lambda share, text: session.stop.set())
+        converting.convert(shop, session, speech["source"], ERIC, tell=lambda share, text: session.stop())
     assert not session.results
     assert shop.running == 0
 
@@ -135,7 +141,7 @@ def test_cancelled_amid_an_encoding(shop: Workshop, session: Session, tmp_path: 
     def tell(share: float, text: str) -> None:
         told.append(text)
         if text == "encoding the source":
-            threading.Timer(0.2, session.stop.set).start()
+            threading.Timer(0.2, session.stop).start()
 
     with pytest.raises(Stopped, match="cancelled"):
         # with its own values, which take seconds
@@ -147,6 +153,17 @@ def test_cancelled_amid_an_encoding(shop: Workshop, session: Session, tmp_path: 
     assert not session.results
     # nothing stays behind that would end the next one
     assert converting.convert(shop, session, bundles.clip("dan", "sentence").path, ERIC).receipt["watermark"] is None
+
+
+def test_cancelling_ends_what_ran_and_nothing_that_begins_later(tmp_path: Path) -> None:
+    busy = Workshop(Settings(), folder=tmp_path)
+    session = busy.sessions.get("a")
+    with busy.job(session) as early:
+        session.stop()
+        with busy.job(session) as late:
+            late(0.5, "goes on")
+            with pytest.raises(Stopped, match="cancelled"):
+                early(0.5, "ends, though another one has begun")
 
 
 def test_interrupted_computations_leave_their_threads_alone() -> None:
@@ -188,7 +205,7 @@ def test_a_streamed_conversion_is_heard_in_pieces_and_signed_as_a_whole(
     assert any("of 40 s" in text for text in told)
     coming = converting.stream(shop, session, tmp_path / "long.wav", ERIC)
     next(coming)
-    session.stop.set()
+    session.stop()
     with pytest.raises(Stopped, match="cancelled"):
         next(coming)
     assert shop.running == 0
@@ -234,9 +251,17 @@ def test_a_stored_voice_keeps_its_consent_and_can_be_verified(
     )
     assert converted.receipt["consent"][0] == leave.as_dict()
     assert [one["share"] for one in converted.receipt["voices"]] == [0.5, 0.5]
+    alone = converting.convert(shop, session, speech["source"], Target(voices=(("me", 1.0),)))
+    compared = verification.verify_files([speech["other"]], alone.path)
+    assert alone.decision is not None
+    assert (alone.decision.score, alone.decision.llr) == pytest.approx((compared.score, compared.llr))
     assert converted.decision is not None
     exported = listing.export_voice(shop, session, "me")
     assert listing.rename_voice(shop, "", "me", "her")["name"] == "her"
+    # its prints go with it
+    renamed = converting.convert(shop, session, speech["source"], Target(voices=(("her", 1.0),)))
+    assert renamed.decision is not None
+    assert renamed.decision.llr == alone.decision.llr
     assert listing.import_voice(shop, "", exported)["consents"] == [leave.as_dict()]
     assert listing.names(shop)[:2] == ["her", "me"]
     listing.remove_voice(shop, "", "her")
@@ -261,6 +286,28 @@ def test_users_have_voices_and_speakers_of_their_own(shop: Workshop, speech: Spe
     assert listing.voices(shop, "eve") == []
     listing.enrol(shop, ada, "Ada", [speech["other"]])
     assert listing.speakers(shop, "eve") == []
+
+
+def test_voices_and_speakers_survive_a_restart(
+    shop: Workshop, session: Session, speech: Speech, leave: consent.Consent, tmp_path: Path
+) -> None:
+    listing.add_voice(shop, session, "kept", [speech["other"]], leave)
+    listing.enrol(shop, session, "Kept", [speech["other"]])
+    again = Workshop(shop.settings, folder=tmp_path)
+    assert [one["name"] for one in listing.voices(again)] == ["kept"]
+    assert [one["speaker"] for one in listing.speakers(again)] == ["Kept"]
+    listing.remove_voice(again, "", "kept")
+    listing.remove_speaker(again, "", "Kept")
+
+
+def test_what_is_said_has_no_folder_of_this_machine(shop: Workshop) -> None:
+    for text, kept in (
+        (f"{shop.folder}/gradio/{'0' * 64}/my talk.wav is not audio", "my talk.wav is not audio"),
+        ("nobody in /srv/private/speakers.sqlite with tiny/6", "nobody in speakers.sqlite with tiny/6"),
+        ("see https://huggingface.co/facebook/hubert-base/x", "see https://huggingface.co/facebook/hubert-base/x"),
+        ("either/or at 1/2", "either/or at 1/2"),
+    ):  # fmt: skip
+        assert listing.said(InputError(text), shop) == kept
 
 
 def test_reports_need_recordings(shop: Workshop, speech: Speech) -> None:
@@ -335,6 +382,52 @@ def test_units_there_and_back(shop: Workshop, session: Session, speech: Speech) 
             work()
 
 
+# ---- speak
+
+
+@pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
+def test_what_is_heard_first_is_marked_like_the_file(
+    shop: Workshop, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mark of the tests' own: half as loud."""
+    monkeypatch.setattr(converting, "marks", lambda shop: True)
+    monkeypatch.setattr(watermark, "mark", lambda one: Waveform(one.samples * 0.5, one.sample_rate))
+    monkeypatch.setattr(watermark, "confidence", lambda one: 1.0)
+    text = "Good morning. It rains/pours. 1 and 2."
+    *pieces, marked = speaking.say(shop, session, text, ERIC)
+    heard = torch.cat([one.samples for one in pieces])  # type: ignore[union-attr]
+    assert isinstance(marked, speaking.Said)
+    assert torch.allclose(audio.read(marked.path).samples, heard, atol=2**-15)
+    assert marked.receipt["watermark"] == {"name": watermark.NAME, "confidence": 1.0}
+    assert marked.path.name == "Good_morning_It_rains_p-eric.wav"
+    monkeypatch.undo()
+    *_, plain = speaking.say(shop, session, text, ERIC)
+    assert isinstance(plain, speaking.Said)
+    assert torch.allclose(audio.read(plain.path).samples / 2, heard, atol=2**-14)
+    two = Target(voices=(("bundled: eric", 0.5), ("bundled: ada", 0.5)))
+    with pytest.raises(Refused, match="one voice"):
+        next(speaking.say(shop, session, text, two))
+
+
+# ---- pictures
+
+
+def test_pictures_name_every_unit_and_claim_no_certainty() -> None:
+    noise = Waveform(torch.randn(8000, generator=torch.Generator().manual_seed(0)), 16_000)
+    marks = [(0.02 * i, 0.02 * i + 0.02, f"{100 + i} from somewhere") for i in range(25)]
+    drawn = pictures.spectrogram(noise, "units", marks=marks)
+    assert all(f">{100 + i}</text>" in drawn for i in range(25))
+    long = pictures.spectrogram(Waveform(noise.samples.repeat(8), 16_000), "units", marks=marks)
+    assert 'class="scrolled" tabindex="0"' in long
+    facts = {"score": 0.9, "scoring": "cosine", "llr": 20.0, "prior": 0.5, "accepted": True, "threshold": 0.6,
+             "threshold_source": "given <b>", "origin": "tiny", "remarks": ("talk.wav: short",)}  # fmt: skip
+    shown = pictures.verdict(verification.Decision(probability=0.9999, **facts), ("Yes", "No"))  # type: ignore[arg-type]
+    assert "more than 99 %" in shown
+    assert "<b>" not in shown
+    assert "talk.wav: short." in shown
+    assert "Broken.wav" not in pictures.problem("broken.wav is no audio")
+
+
 # ---- batch
 
 
@@ -355,6 +448,50 @@ def test_a_batch_goes_on_after_a_bad_recording(
         assert names == [rows[0]["output"], "results.csv"]
         (tmp_path / names[0]).write_bytes(zipped.read(names[0]))
     assert receipts.check(tmp_path / names[0]).genuine
+
+
+def test_a_batch_is_made_as_asked_and_ends_when_it_is_cancelled(
+    shop: Workshop, session: Session, speech: Speech, tmp_path: Path
+) -> None:
+    archive = tmp_path / "in.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.write(speech["source"], "a/one.wav")
+        zipped.write(speech["source"], "b/one.wav")
+    _, rows = batches.convert(shop, session, archive, ERIC, Options(k=7, converter="uniform", form="flac"))
+    assert [row["converter"] for row in rows] == ["uniform", "uniform"]
+    assert session.results[-1]["receipt"]["settings"]["k"] == 7
+    assert {Path(row["output"]).suffix for row in rows} == {".flac"}
+    assert len({row["output"] for row in rows}) == 2
+
+    def tell(share: float, text: str) -> None:
+        # between the two: the last report of the first
+        if text.endswith("a/one.wav: verifying"):
+            session.stop()
+
+    with pytest.raises(Stopped, match="cancelled"):
+        batches.convert(shop, session, archive, ERIC, tell=tell)
+
+
+def test_a_recording_of_a_batch_that_takes_too_long_does_not_end_it(
+    shop: Workshop, session: Session, speech: Speech, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "in.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.write(speech["source"], "slow.wav")
+        zipped.write(speech["source"], "fast.wav")
+    real = converting.convert
+
+    def slow(shop: Workshop, session: Session, path: Path, *rest: object, **more: object) -> converting.Made:
+        if "slow" in path.name:
+            raise Stopped("stopped after 600 s, the limit here")
+        return real(shop, session, path, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(converting, "convert", slow)
+    _, rows = batches.convert(shop, session, archive, ERIC)
+    assert [row["error"] for row in rows] == ["stopped after 600 s, the limit here", ""]
+    few = Workshop(Settings(batch_seconds=3.0), folder=tmp_path)
+    with pytest.raises(Refused, match="minutes of recordings"):
+        batches.convert(few, few.sessions.get("a"), archive, ERIC)
 
 
 def test_what_is_no_zip_of_recordings_is_refused(
@@ -385,6 +522,9 @@ def test_idle_sessions_vanish_with_their_files(tmp_path: Path) -> None:
     place = session.place("a/../../b c", ".wav")
     assert place.name == "b_c.wav"
     assert tmp_path in place.parents
+    # a second one has another name, so that the two can be told apart after a download
+    assert session.place("b c", ".wav").name == "b_c-2.wav"
+    assert session.place("b c", ".flac").name == "b_c.flac"
     place.write_bytes(b"x")
     assert found.get("key") is session
     time.sleep(0.01)

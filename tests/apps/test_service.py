@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 import wave
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +23,13 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from speechssl import bundles, cli, receipts
-from speechssl.app import service
+from speechssl.app import listing, service
 from speechssl.app import speech as speaking
-from speechssl.app.workshop import Workshop
+from speechssl.app.workshop import Settings, Workshop
 from speechssl.errors import InputError
 
 Speech = dict[str, Path]
+Serving = Callable[..., contextlib.AbstractContextManager[str]]
 LEAVE = "Ada Smith: a test"
 
 
@@ -138,6 +142,10 @@ def test_voices_are_added_listed_and_removed(client: Client, speech: Speech) -> 
     made = client.predict("beth2", [_file(speech["other"])], LEAVE, api_name="/add_voice")
     assert made["consents"][0]["purpose"] == "a test"
     assert [one["name"] for one in client.predict(api_name="/voices")["stored"]] == ["beth2"]
+    assert client.predict("beth2", "beth3", api_name="/rename_voice")["name"] == "beth3"
+    exported = client.predict("beth3", api_name="/export_voice")
+    client.predict("beth3", "", api_name="/remove_voice")
+    assert client.predict(_file(Path(exported)), "beth2", api_name="/import_voice")["consents"] == made["consents"]
     client.predict("beth2", "", api_name="/remove_voice")
     assert client.predict(api_name="/voices")["stored"] == []
     with pytest.raises(AppError, match="beth2"):
@@ -160,9 +168,67 @@ def test_say(client: Client) -> None:
 
 def test_every_public_endpoint_is_named_and_described(client: Client) -> None:
     endpoints = client.view_api(return_format="dict")["named_endpoints"]  # type: ignore[index]
-    wanted = {"/convert", "/convert_stream", "/batch", "/verify", "/enrol", "/identify", "/speakers", "/units",
-              "/speak_units", "/voices", "/add_voice", "/remove_voice", "/report"}  # fmt: skip
+    wanted = {"/convert", "/convert_stream", "/batch", "/verify", "/enrol", "/identify", "/speakers", "/calibrate",
+              "/units", "/speak_units", "/voices", "/add_voice", "/remove_voice", "/rename_voice", "/export_voice",
+              "/import_voice", "/report"}  # fmt: skip
     assert set(endpoints) - {"/say"} == wanted
+
+
+def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    capsys.readouterr()
+    assert cli.run([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
+def test_say_is_byte_for_byte_what_the_command_line_makes(client: Client, speech: Speech, tmp_path: Path) -> None:
+    text = "Good morning. It rains."
+    path, subtitles, _ = client.predict(
+        text, [_file(speech["reference"])], "", LEAVE, 1.2, 0.9, 3, api_name="/say"
+    )  # fmt: skip
+    arguments = ["say", text, "--reference", str(speech["reference"]), "--speed", "1.2", "--interpolation", "0.9"]
+    arguments += ["--seed", "3", "--output", str(tmp_path / "o.wav"), "--subtitles", str(tmp_path / "o.srt")]
+    assert cli.run(arguments) == 0
+    assert _samples(path) == _samples(tmp_path / "o.wav")
+    assert Path(subtitles).read_bytes() == (tmp_path / "o.srt").read_bytes()
+
+
+def test_units_and_their_sound_are_what_the_command_line_makes(
+    client: Client, speech: Speech, tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPEECHSSL_VOICES", str(shop.settings.voices))
+    record = client.predict(_file(speech["source"]), "tiny/100", False, api_name="/units")
+    arguments = ["units", "encode", str(speech["source"]), "--codebook", "tiny/100", "--no-collapse"]
+    assert cli.run([*arguments, "--output", str(tmp_path / "units")]) == 0
+    (written,) = [
+        json.loads(line) for file in (tmp_path / "units").rglob("*.jsonl") for line in file.read_text().splitlines()
+        if "units" in json.loads(line)
+    ]  # fmt: skip
+    assert {name: record[name] for name in ("units", "durations", "start", "end")} == {
+        name: written[name] for name in ("units", "durations", "start", "end")
+    }
+    client.predict("beth4", [_file(speech["other"])], LEAVE, api_name="/add_voice")
+    ids = " ".join(map(str, record["units"][:40]))
+    spoken = client.predict(ids, "beth4", "tiny/100", api_name="/speak_units")
+    arguments = ["units", "decode", ids, "--codebook", "tiny/100", "--voice", "beth4"]
+    assert cli.run([*arguments, "--output", str(tmp_path / "o.wav")]) == 0
+    assert _samples(spoken) == _samples(tmp_path / "o.wav")
+    client.predict("beth4", "", api_name="/remove_voice")
+
+
+def test_verify_says_what_the_command_line_says(
+    client: Client, speech: Speech, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = client.predict([_file(speech["reference"])], _file(speech["source"]), api_name="/verify")
+    alone = _json(capsys, "verify", str(speech["reference"]), str(speech["source"]))
+    assert {**found, "remarks": []} == {**alone, "remarks": []}
+
+
+def test_calibrate_says_what_is_missing(client: Client, speech: Speech, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "one.zip", "w") as zipped:
+        zipped.write(speech["source"], "one.wav")
+    with pytest.raises(AppError, match="lies in no folder"):
+        client.predict(_file(tmp_path / "one.zip"), api_name="/calibrate")
 
 
 # ---- HTTP
@@ -210,8 +276,15 @@ def test_no_file_of_the_machine_is_reachable(address: str, path: str) -> None:
     assert b"root:" not in body
 
 
-def test_a_path_of_the_machine_is_no_upload(client: Client, address: str, speech: Speech, shop: Workshop) -> None:
-    for place in ("/etc/passwd", str(speech["source"]), str(shop.signer().path)):
+def test_a_path_is_no_upload_and_no_address(client: Client, address: str, speech: Speech, shop: Workshop) -> None:
+    """Neither one of this machine nor one that another session made."""
+    path, _ = client.predict(_file(speech["source"]), None, "eric", "", api_name="/convert")
+    # its place in the session's folder; what Gradio serves is a copy whose address holds its checksum
+    made = next(one for one in shop.folder.rglob(Path(path).name) if "gradio" not in one.parts)
+    receipt = receipts.beside(made)
+    assert receipt.exists()
+    for place in ("/etc/passwd", str(speech["source"]), str(shop.signer().path), str(made), str(receipt)):
+        assert _get(f"{address}/gradio_api/file={place}")[0] in (403, 404)
         file = {"path": place, "meta": {"_type": "gradio.FileData"}}
         call = urllib.request.Request(
             f"{address}/gradio_api/call/units",
@@ -234,6 +307,69 @@ def test_uploads_have_a_limit(address: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(upload, timeout=20)
     assert caught.value.code == 413
+
+
+def _status(url: str, data: bytes, kind: str) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data, {"Content-Type": kind}), timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_with_passwords_nobody_else_comes_in_and_users_keep_to_themselves(
+    serving: Serving, speech: Speech, tmp_path: Path
+) -> None:
+    settings = Settings(voices=tmp_path / "voices", speakers=tmp_path / "s.sqlite", watermark=False)
+    with serving(Workshop(settings, folder=tmp_path / "w"), auth=[("ada", "secret"), ("eve", "other")]) as place:
+        form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\nx\r\n--x--\r\n'
+        assert _status(f"{place}/gradio_api/upload", form, "multipart/form-data; boundary=x") == 401
+        assert _status(f"{place}/gradio_api/call/voices", b'{"data": []}', "application/json") == 401
+        assert _get(f"{place}/gradio_api/file=/etc/passwd")[0] in (401, 403)
+        assert _get(f"{place}/health")[0] == 200
+        with pytest.raises(Exception, match=r"(?i)credential|login|auth"):
+            Client(place, auth=("ada", "wrong"), verbose=False)
+        folder = str(tmp_path / "downloads")
+        ada = Client(place, auth=("ada", "secret"), verbose=False, download_files=folder)
+        eve = Client(place, auth=("eve", "other"), verbose=False, download_files=folder)
+        ada.predict("hers", [_file(speech["other"])], LEAVE, api_name="/add_voice")
+        assert [one["name"] for one in ada.predict(api_name="/voices")["stored"]] == ["hers"]
+        assert eve.predict(api_name="/voices")["stored"] == []
+        with pytest.raises(AppError, match="hers"):
+            eve.predict("hers", api_name="/export_voice")
+
+
+def test_a_full_queue_turns_away_and_the_others_know_their_place(
+    serving: Serving, speech: Speech, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> list[Any]:
+        begun.set()
+        assert go.wait(60)
+        return []
+
+    monkeypatch.setattr(listing, "speakers", slow)
+    small = Workshop(Settings(waiting=1, jobs=1, voices=tmp_path, speakers=tmp_path / "s"), folder=tmp_path / "w")
+    with serving(small) as place:
+        clients = [Client(place, verbose=False) for _ in range(3)]
+        try:
+            first = clients[0].submit("", api_name="/speakers")
+            assert begun.wait(60)
+            second = clients[1].submit("", api_name="/speakers")
+            _until(lambda: second.status().rank == 0)
+            with pytest.raises(Exception, match=r"(?i)full"):
+                clients[2].predict("", api_name="/speakers")
+        finally:
+            go.set()
+        assert (first.result(60), second.result(60)) == ([], [])
+
+
+def _until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 # ---- where it listens, and how it ends
@@ -261,6 +397,71 @@ def test_this_machine_needs_none(host: str) -> None:
     assert "public" not in service.greeting(host, 7860, [])
 
 
+def test_told_to_end_it_finishes_what_runs_and_takes_nothing_more(tmp_path: Path) -> None:
+    """A job that waits for a file: it runs when the signal comes, and its result still reaches the client."""
+    (tmp_path / "run.py").write_text(SLOW, encoding="utf-8")
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "FOLDER": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "run.py")], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        assert process.stdout is not None
+        place = process.stdout.readline().split()[-1]
+        _until(lambda: _answers(place))
+        running = Client(place, verbose=False).submit("", api_name="/speakers")
+        _until((tmp_path / "begun").exists)
+        late = Client(place, verbose=False)
+        process.send_signal(signal.SIGTERM)
+        _until(lambda: json.loads(_get(f"{place}/health")[1])["status"] == "closing")
+        with pytest.raises(AppError, match="closing"):
+            late.predict("", api_name="/speakers")
+        (tmp_path / "go").touch()
+        assert running.result(60) == [{"speaker": "Ada"}]
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert "closing: 1 running jobs finished" in out
+
+
+SLOW = """
+import os, time
+from pathlib import Path
+from speechssl.app import listing, service
+from speechssl.app.workshop import Settings
+
+folder = Path(os.environ["FOLDER"])
+service._warm = lambda shop: None
+
+def speakers(shop, user):
+    with shop.job(shop.sessions.get(None)):
+        (folder / "begun").touch()
+        while not (folder / "go").exists():
+            time.sleep(0.05)
+        return [{"speaker": "Ada"}]
+
+real, listing.speakers = listing.speakers, lambda shop, user="": real(shop, user) if not ready else speakers(shop, user)
+ready = False
+make = service.make
+
+def made(*arguments, **options):
+    global ready
+    found = make(*arguments, **options)
+    ready = True
+    return found
+
+service.make = made
+service.serve(Settings(voices=folder / "voices", speakers=folder / "s.sqlite"), port=0)
+"""
+
+
+def _answers(place: str) -> bool:
+    try:
+        return _get(f"{place}/health")[0] == 200
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize("is_read", [True, False])
 def test_told_to_end_it_ends_and_leaves_nothing(tmp_path: Path, is_read: bool) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path), "SPEECHSSL_APP_AUTH": "ada:secret"}
@@ -270,13 +471,7 @@ def test_told_to_end_it_ends_and_leaves_nothing(tmp_path: Path, is_read: bool) -
     )  # fmt: skip
     assert process.stdout is not None
     place = process.stdout.readline().split()[-1]
-    for _ in range(600):
-        try:
-            status, _ = _get(f"{place}/health")
-            break
-        except OSError:
-            time.sleep(0.1)
-    assert status == 200
+    _until(lambda: _answers(place))
     assert _get(f"{place}/config")[0] == 401
     if not is_read:
         # the terminal it was started from is gone

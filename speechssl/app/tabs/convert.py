@@ -21,7 +21,7 @@ from speechssl.signals import Waveform
 
 EXAMPLES = (("ada", "eric"), ("finn", "beth"), ("dan", "cleo"))
 PITCHES = {"Of the target": "target", "Of the source": "source"}
-HEADINGS = ["made (UTC)", "what", "how", "seconds", "passes"]
+HEADINGS = ["made (UTC)", "what", "how", "seconds", "passes", "file"]
 
 
 def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
@@ -35,6 +35,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
     """
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
+            gr.HTML('<p class="small">Examples, in one click:</p>', elem_classes="tight")
             with gr.Row():
                 tries = [gr.Button(f"{a.title()} as {b.title()}", size="sm", min_width=90) for a, b in EXAMPLES]
             source = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Whose words? Upload or record",
@@ -43,7 +44,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
             target = parts.target_fields(shop, "convert")
             report = gr.HTML("", elem_id="convert-report", elem_classes="maybe")
             leave = parts.consent_fields(shop, "convert")
-            options, options_problem = _options(shop)
+            options, options_problem = options_fields(shop, "convert")
             aloud = gr.Checkbox(HEARD_AT_ONCE, label="Listen while it is made", visible=HEARD_AT_ONCE,
                                 elem_id="convert-aloud", info="Recordings of half a minute and more are heard after a "
                                 "second or two. Off: the whole is measured first, as on the command line.")  # fmt: skip
@@ -51,7 +52,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
                 go = gr.Button("Convert", variant="primary", elem_id="convert-go", scale=3)
                 stop = gr.Button("Cancel", variant="stop", elem_id="convert-cancel", scale=1, min_width=90)
         with gr.Column(scale=6, min_width=320):
-            status = gr.HTML(_WELCOME, elem_id="convert-status")
+            status = gr.HTML(_WELCOME, elem_id="convert-status", elem_classes="status maybe")
             live = gr.Audio(label="While it is made", streaming=True, autoplay=True, interactive=False, visible=False,
                             elem_id="convert-live", buttons=[])  # fmt: skip
             result = gr.Audio(label="Result", type="filepath", interactive=False, elem_id="convert-result",
@@ -94,19 +95,19 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
                         yield {live: parts.heard(one)}
             else:
                 made = converting.convert(shop, session, spoken, chosen, wanted, **given)
-        except (SpeechSSLError, ValueError) as error:
+        except SpeechSSLError as error:
             yield parts.blame(fields, error, shop, status)
             return
         again = earlier is not None and earlier["source"] == str(made.source)
         yield {
             **dict.fromkeys(fields.values(), ""),
-            status: "",
+            status: pictures.done(made.conversion.converter, made.conversion.reason),
             live: gr.update() if streamed else gr.update(visible=False),
             result: gr.update(value=str(made.path), visible=True, label=f"Result: {made.label}"),
             downloads: gr.update(visible=True),
             save: str(made.path),
             paper: f"{made.path}.receipt.json",
-            verdict: pictures.verdict(made.decision, name=_name(chosen)),
+            verdict: pictures.verdict(made.decision, heads_of(chosen)),
             comparison: gr.update(visible=again),
             before: gr.update(value=earlier["path"], label=f"A: {earlier['label']}") if again else gr.update(),
             now: gr.update(value=str(made.path), label=f"B: {made.label}") if again else gr.update(),
@@ -131,6 +132,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
                        interpolation, pitch, form, model, aloud, last, request=request, progress=progress)  # fmt: skip
 
     heavy = {"concurrency_id": WORK, "concurrency_limit": shop.jobs, "api_visibility": "private"}
+    parts.forget(go, fields)
     event = go.click(on_convert, inputs, outputs, show_progress_on=[status], trigger_mode="once", **heavy)
     events = [event]
     for (speaker, wanted), button in zip(EXAMPLES, tries, strict=True):
@@ -152,7 +154,7 @@ def options_of(k: float, converter: str, interpolation: float, pitch: Any, form:
         k=int(k),
         converter=converter,
         interpolation=float(interpolation),
-        pitch=wanted if wanted in ("target", "source") else float(wanted),
+        pitch=wanted if wanted in ("target", "source") else parts.semitones(wanted),
         form=form,
         model=model.split(" ")[0],
     )
@@ -162,7 +164,7 @@ def look_of(made: Made) -> str:
     """Spectrograms of source, result and target, side by side."""
     shown = [(made.source, "Source"), (made.path, "Result")] + ([(made.reference, "Target")] if made.reference else [])
     seconds = max(1.0, made.conversion.waveform.seconds)
-    drawn = [pictures.spectrogram(_beginning(audio.read(path), seconds), title, width=300.0) for path, title in shown]
+    drawn = [pictures.spectrogram(_beginning(audio.read(path), seconds), title, width=210.0) for path, title in shown]
     return f'<div class="pictures">{"".join(drawn)}</div>'
 
 
@@ -173,7 +175,8 @@ def rows_of(session: Session) -> list[list[Any]]:
         similarity = one.get("similarity") or {}
         accepted = similarity.get("accepted")
         passes = "–" if accepted is None else "yes" if accepted else "no"
-        rows.append([one["made"][:19].replace("T", " "), one["what"], one["label"], one["seconds"], passes])
+        when = one["made"][:19].replace("T", " ")
+        rows.append([when, one["what"], one["label"], round(one["seconds"], 1), passes, one["path"].name])
     return rows
 
 
@@ -183,23 +186,24 @@ def files_of(session: Session) -> list[str]:
     return [path for path in found if Path(path).is_file()]
 
 
-def _options(shop: Workshop) -> tuple[list[Any], Any]:
+def options_fields(shop: Workshop, key: str) -> tuple[list[Any], Any]:
+    """Fields in the order ``options_of`` takes, and the line for what is wrong with them."""
     with gr.Accordion("Options", open=False):
-        k = gr.Slider(1, 32, 4, step=1, label="k: neighbours averaged", elem_id="convert-k",
+        k = gr.Slider(1, 32, 4, step=1, label="k: neighbours averaged", elem_id=f"{key}-k",
                       info="More is smoother, fewer is crisper; 4 in the kNN-VC paper.")  # fmt: skip
         converter = gr.Dropdown(["auto", *converters.NAMES], value="auto", label="Converter",
                                 info="auto chooses by the length of the reference.")  # fmt: skip
-        interpolation = gr.Slider(0, 1, 1, step=0.05, label="Interpolation", elem_id="convert-interpolation",
+        interpolation = gr.Slider(0, 1, 1, step=0.05, label="Interpolation", elem_id=f"{key}-interpolation",
                                   info="1 is the target's voice, 0 the source's own.")  # fmt: skip
         pitch = gr.Dropdown([*PITCHES, "-4", "-2", "2", "4"], value="Of the target", label="Pitch",
-                            allow_custom_value=True,
+                            allow_custom_value=True, elem_id=f"{key}-pitch",
                             info="The target's, the source's, or semitones up or down.")  # fmt: skip
-        with gr.Row():
-            form = gr.Radio(list(FORMATS), value="wav", label="File")
-            models = [_described(name) for name in shop.settings.models]
-            model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1,
-                                info="Size and licence of what would be fetched the first time.")  # fmt: skip
-        wrong = parts.problem("convert-options-problem")
+        form = gr.Radio(list(FORMATS), value="wav", label="File", elem_id=f"{key}-form")
+        models = [_described(name) for name in shop.settings.models]
+        model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1, elem_id=f"{key}-model",
+                            info="With size and licence of what is fetched the first time.")  # fmt: skip
+    # outside: nobody sees what is wrong in something that is closed
+    wrong = parts.problem(f"{key}-options-problem")
     return [k, converter, interpolation, pitch, form, model], wrong
 
 
@@ -222,7 +226,7 @@ def stopper(shop: Workshop) -> Any:
     """What a button that cancels does."""
 
     def stop(request: gr.Request) -> str:
-        parts.session_of(shop, request).stop.set()
+        parts.session_of(shop, request).stop()
         return pictures.problem("Cancelled; nothing was kept.")
 
     return stop
@@ -244,8 +248,10 @@ def _beginning(waveform: Waveform, seconds: float) -> Waveform:
     return Waveform(waveform.samples[: round(seconds * waveform.sample_rate)], waveform.sample_rate)
 
 
-def _name(target: Target) -> str:
-    return " and ".join(name.removeprefix(BUNDLED) for name, _ in target.voices) or "the target"
+def heads_of(target: Target) -> tuple[str, str]:
+    """What a verdict on this voice begins with."""
+    name = " and ".join(name.removeprefix(BUNDLED) for name, _ in target.voices) or "the target"
+    return f"Passes as {name}", f"Does not pass as {name}"
 
 
 _LISTEN = (

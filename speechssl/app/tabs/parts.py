@@ -110,14 +110,14 @@ class TargetFields:
         return [self.kind, self.voice, self.second, self.share, self.files, self.microphone]
 
 
-def target_fields(shop: Workshop, key: str) -> TargetFields:
-    """A list of voices, recordings, or the microphone."""
+def target_fields(shop: Workshop, key: str, *, blend: bool = True) -> TargetFields:
+    """A list of voices, one or two of them if they are blended; recordings; or the microphone."""
     choices = listing.names(shop)
     kind = gr.Radio([LISTED, FILES, MICROPHONE], value=LISTED, label="Whose voice?", elem_id=f"{key}-kind")
     with gr.Group(visible=True) as listed:
         voice = gr.Dropdown(choices, value=f"{BUNDLED}eric", label="Voice", elem_id=f"{key}-voice",
                             info="Stored voices, and six that ship with speechssl.")  # fmt: skip
-        with gr.Accordion("Blend with a second voice", open=False):
+        with gr.Accordion("Blend with a second voice", open=False, visible=blend):
             second = gr.Dropdown(["", *choices], value="", label="Second voice", elem_id=f"{key}-second")
             share = gr.Slider(0, 1, 0.3, step=0.05, label="Share of the second voice",
                               info="0 is the first voice alone, 1 the second.")  # fmt: skip
@@ -159,6 +159,25 @@ def target_of(
         shares = ((voice, 1 - share), (second, share)) if share < 1 else ((second, 1.0),)
         return Target(voices=shares)
     return Target(voices=((voice, 1.0),) if voice else ())
+
+
+def semitones(pitch: Any) -> float:
+    """What a person wrote into a field of pitch.
+
+    Raises:
+        Refused: no number.
+    """
+    try:
+        return float(pitch)
+    except (TypeError, ValueError):
+        raise Refused("options", f"pitch {pitch!r}: target, source or a number of semitones needed") from None
+
+
+def forget(button: Any, fields: dict[str, Any]) -> None:
+    """Take away what was wrong the last time as soon as the button is pressed, in the browser itself."""
+    lines = list(dict.fromkeys(fields.values()))
+    button.click(None, None, lines, js=f"() => Array({len(lines)}).fill('')" if len(lines) > 1 else "() => ''",
+                 api_visibility="private", queue=False)  # fmt: skip
 
 
 def problem(key: str) -> Any:

@@ -25,7 +25,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
             text = gr.Textbox(EXAMPLE, label="What is said (English)", lines=4, elem_id="speak-text",
                               max_length=speech.MOST_CHARACTERS)  # fmt: skip
             text_problem = parts.problem("speak-text-problem")
-            target = parts.target_fields(shop, "speak")
+            target = parts.target_fields(shop, "speak", blend=False)
             leave = parts.consent_fields(shop, "speak")
             with gr.Accordion("Options", open=False):
                 speed = gr.Slider(0.5, 2, 1, step=0.05, label="Speed", info="2 is twice as fast.")
@@ -38,15 +38,15 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
                 go = gr.Button("Speak", variant="primary", elem_id="speak-go", scale=3)
                 stop = gr.Button("Cancel", variant="stop", scale=1, min_width=90)
         with gr.Column(scale=6, min_width=320):
-            status = gr.HTML(_WELCOME, elem_id="speak-status")
+            status = gr.HTML(_WELCOME, elem_id="speak-status", elem_classes="status maybe")
             live = gr.Audio(label="While it is made", streaming=True, autoplay=True, interactive=False, visible=False,
                             elem_id="speak-live", buttons=[])  # fmt: skip
             result = gr.Audio(label="Result", type="filepath", interactive=False, visible=False, buttons=["download"],
                               elem_id="speak-result")  # fmt: skip
             with gr.Row(visible=False) as downloads:
-                save = gr.DownloadButton("Recording", size="sm")
-                paper = gr.DownloadButton("Receipt", size="sm")
-                titles = gr.DownloadButton("Subtitles", size="sm")
+                save = gr.DownloadButton("Download recording", size="sm", elem_id="speak-save")
+                paper = gr.DownloadButton("Download receipt", size="sm", elem_id="speak-receipt")
+                titles = gr.DownloadButton("Download subtitles", size="sm", elem_id="speak-titles")
             verdict = gr.HTML("", elem_id="speak-verdict", elem_classes="maybe")
     fields = {"text": text_problem, "target": target.problem, "consent": leave.problem, "options": options_problem}
 
@@ -64,13 +64,13 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
             )  # fmt: skip
             for one in made:
                 if isinstance(one, Said):
-                    yield {**dict.fromkeys(fields.values(), ""), **done(one, session)}
+                    yield {**dict.fromkeys(fields.values(), ""), **done(one, session, convert.heads_of(chosen))}
                 elif HEARD_AT_ONCE:
                     yield {live: parts.heard(one)}
         except SpeechSSLError as error:
             yield parts.blame(fields, error, shop, status)
 
-    def done(one: Said, session: Any) -> dict[Any, Any]:
+    def done(one: Said, session: Any, heads: tuple[str, str]) -> dict[Any, Any]:
         return {
             status: "",
             result: gr.update(value=str(one.path), visible=True),
@@ -78,12 +78,13 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
             save: str(one.path),
             paper: f"{one.path}.receipt.json",
             titles: str(one.subtitles),
-            verdict: pictures.verdict(one.decision),
+            verdict: pictures.verdict(one.decision, heads),
             history[0]: convert.rows_of(session),
             history[1]: convert.files_of(session),
         }
 
     outputs = [*fields.values(), status, live, result, downloads, save, paper, titles, verdict, *history]
+    parts.forget(go, fields)
     shown = go.click(lambda: gr.update(visible=HEARD_AT_ONCE), None, live, queue=False, api_visibility="private")
     event = shown.then(
         on_say, [text, *target.inputs, *leave.inputs, speed, interpolation, seed, form], outputs,

@@ -30,12 +30,12 @@ def tab(shop: Workshop) -> Any:
             collapse = gr.Checkbox(True, label="Merge repeated units", info="Off: one unit for every 20 ms.")
             go = gr.Button("Show the units", variant="primary", elem_id="units-go")
         with gr.Column(scale=7, min_width=320):
-            picture = gr.HTML(_WELCOME, elem_id="units-picture")
+            picture = gr.HTML(_WELCOME, elem_id="units-picture", elem_classes="status")
             text = gr.Textbox(label="Units, as a language model reads them", lines=4, max_lines=8, buttons=["copy"],
                               elem_id="units-text", info="Change them and hear them.")  # fmt: skip
             text_problem = parts.problem("units-text-problem")
             save = gr.DownloadButton("Download JSON lines", visible=False, size="sm", elem_id="units-save")
-            with gr.Row(equal_height=True):
+            with gr.Row(equal_height=False, elem_classes="bottom"):
                 voice = gr.Dropdown(listing.names(shop), value=f"{BUNDLED}beth", label="Voice", elem_id="units-voice")
                 say = gr.Button("Say the units", elem_id="units-say")
             voice_problem = parts.problem("units-voice-problem")
@@ -80,6 +80,8 @@ def tab(shop: Workshop) -> Any:
             return parts.blame({"units": text_problem, "voice": voice_problem}, error, shop, text_problem)
         return {text_problem: "", voice_problem: "", spoken: gr.update(value=str(made), visible=True)}
 
+    parts.forget(go, fields)
+    parts.forget(say, {"units": text_problem, "voice": voice_problem})
     shown = [source_problem, picture, text, save, record]
     go.click(show, [source, codebook, collapse], shown, show_progress_on=[picture], **heavy)
     first = example.click(lambda: str(clip("cleo", "sentence").path), None, source, queue=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -26,34 +27,32 @@ def tab(shop: Workshop, lists: list[Any], seconds: list[Any]) -> list[Any]:
     heavy = {"concurrency_id": WORK, "concurrency_limit": shop.jobs, "api_visibility": "private"}
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
-            gr.Markdown("### Store a voice")
             name = gr.Textbox(label="Name", max_lines=1, elem_id="voices-name",
                               info="The name of a stored voice adds recordings to it.")  # fmt: skip
             name_problem = parts.problem("voices-name-problem")
-            files = gr.File(file_count="multiple", label="Recordings of one person", height=140, elem_id="voices-files")
+            files = gr.File(file_count="multiple", label="Recordings of one person", height=170, elem_id="voices-files")
             files_problem = parts.problem("voices-files-problem")
-            report = gr.HTML("")
+            report = gr.HTML("", elem_id="voices-report", elem_classes="status maybe")
             leave = parts.consent_fields(shop, "voices")
             add = gr.Button("Store the voice", variant="primary", elem_id="voices-add")
             with gr.Accordion("Take in a voice file", open=False):
-                file = gr.File(label="Voice (.safetensors)", height=120, elem_id="voices-import")
+                file = gr.File(label="Voice (.safetensors)", height=170, elem_id="voices-import")
                 file_problem = parts.problem("voices-import-problem")
                 take = gr.Button("Import", elem_id="voices-import-go")
         with gr.Column(min_width=320):
-            gr.Markdown("### Stored voices")
             table = gr.Dataframe(headers=["voice", "seconds", "recordings", "MB", "consent of"], interactive=False,
-                                 label="Stored voices", show_label=False, elem_id="voices-table")  # fmt: skip
+                                 label="Stored voices", elem_id="voices-table")  # fmt: skip
             chosen = gr.Dropdown([], label="Voice", elem_id="voices-chosen")
             chosen_problem = parts.problem("voices-chosen-problem")
-            facts = gr.JSON(label="What it is made of", visible=False)
             with gr.Row():
                 inspect = gr.Button("Show", size="sm", min_width=80, elem_id="voices-show")
-                export = gr.Button("Export", size="sm", min_width=80)
+                export = gr.Button("Export", size="sm", min_width=80, elem_id="voices-export")
                 delete = gr.Button("Delete", size="sm", variant="stop", min_width=80, elem_id="voices-delete")
-            saved = gr.DownloadButton("Download the voice file", visible=False, size="sm")
-            with gr.Row(equal_height=True):
-                new = gr.Textbox(label="New name", max_lines=1, scale=3)
-                rename = gr.Button("Rename", size="sm", min_width=80, scale=1)
+            facts = gr.HTML("", elem_id="voices-facts", elem_classes="maybe")
+            saved = gr.DownloadButton("Download the voice file", visible=False, size="sm", elem_id="voices-saved")
+            with gr.Row(equal_height=False, elem_classes="bottom"):
+                new = gr.Textbox(label="New name", max_lines=1, scale=3, elem_id="voices-new")
+                rename = gr.Button("Rename", min_width=80, scale=1, elem_id="voices-rename")
     making = {"name": name_problem, "files": files_problem, "consent": leave.problem, "target": files_problem}
     keeping = {"name": chosen_problem}
     everything = [
@@ -64,6 +63,7 @@ def tab(shop: Workshop, lists: list[Any], seconds: list[Any]) -> list[Any]:
         chosen,
         facts,
         saved,
+        report,
         *lists,
         *seconds,
     ]
@@ -76,7 +76,7 @@ def tab(shop: Workshop, lists: list[Any], seconds: list[Any]) -> list[Any]:
             chosen: gr.update(choices=stored, value=picked if picked in stored else next(iter(stored), None)),
             **{one: gr.update(choices=names) for one in lists},
             **{one: gr.update(choices=["", *names]) for one in seconds},
-            facts: gr.update(visible=False),
+            facts: "",
             saved: gr.update(visible=False),
         }
 
@@ -90,7 +90,8 @@ def tab(shop: Workshop, lists: list[Any], seconds: list[Any]) -> list[Any]:
             )
         except SpeechSSLError as error:
             return parts.blame(making, error, shop, name_problem)
-        return {**dict.fromkeys(making.values(), ""), **listed(session.user, made["name"])}
+        text = f'<p role="status">{escape(made["name"])} is stored: {made["seconds"]:.1f} s in all.</p>'
+        return {**dict.fromkeys(making.values(), ""), **listed(session.user, made["name"]), report: text}
 
     def change(work: Any, blamed: dict[str, Any]) -> Any:
         """An event that changes the library: what it does, then the lists anew."""
@@ -124,7 +125,7 @@ def tab(shop: Workshop, lists: list[Any], seconds: list[Any]) -> list[Any]:
         found = {one["name"]: one for one in listing.voices(shop, parts.session_of(shop, request).user)}
         if called not in found:
             return parts.blame(keeping, Refused("name", "Choose a voice."), shop, chosen_problem)
-        return {chosen_problem: "", facts: gr.update(value=found[called], visible=True)}
+        return {chosen_problem: "", facts: pictures.voice(found[called])}
 
     def give(called: str, request: gr.Request) -> dict[Any, Any]:
         session = parts.session_of(shop, request)
@@ -143,6 +144,7 @@ def tab(shop: Workshop, lists: list[Any], seconds: list[Any]) -> list[Any]:
 
     light: dict[str, Any] = {"api_visibility": "private"}
     files.change(measure, files, [report, files_problem], show_progress="hidden", **heavy)
+    parts.forget(add, making)
     add.click(store, [name, files, *leave.inputs], everything, show_progress_on=[report], **heavy)
     delete.click(remove, chosen, everything, **light)
     rename.click(give_name, [chosen, new], everything, **light)
