@@ -80,7 +80,7 @@ def build(shop: Workshop | None = None) -> gr.Blocks:
             "owners agree; everything made here carries a signed receipt.</p></header>"
         )
         rows = gr.Dataframe(headers=convert.HEADINGS, interactive=False, label="Made in this window", render=False,
-                            elem_id="history-table", wrap=True)  # fmt: skip
+                            elem_id="history-table")  # fmt: skip
         files = gr.File(file_count="multiple", interactive=False, label="Recordings and receipts", render=False,
                         elem_id="history-files", height=260)  # fmt: skip
         with gr.Tabs():

@@ -32,7 +32,8 @@ def tab(shop: Workshop) -> Any:
         with gr.Column(scale=7, min_width=320):
             picture = gr.HTML(_WELCOME, elem_id="units-picture", elem_classes="status")
             text = gr.Textbox(label="Units, as a language model reads them", lines=4, max_lines=8, buttons=["copy"],
-                              elem_id="units-text", info="Change them and hear them.")  # fmt: skip
+                              elem_id="units-text", info="Change them and hear them.",
+                              placeholder="<unit_12><unit_7> or 12 7")  # fmt: skip
             text_problem = parts.problem("units-text-problem")
             save = gr.DownloadButton("Download JSON lines", visible=False, size="sm", elem_id="units-save")
             with gr.Row(equal_height=False, elem_classes="bottom"):
