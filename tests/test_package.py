@@ -183,3 +183,10 @@ def test_the_files_the_documents_name_exist() -> None:
     for document in ("README.md", "CONTRIBUTING.md"):
         for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / document).read_text(encoding="utf-8")):
             assert (ROOT / target).exists(), (document, target)
+
+
+def test_no_script_of_a_recipe_hides_a_package() -> None:
+    """Recipes import their neighbours by bare names: a ``coverage.py`` among them would break what numba imports."""
+    names = {path.stem for path in ROOT.glob("recipes/*/*.py")}
+    assert names
+    assert not names & (sys.stdlib_module_names | {"coverage"})

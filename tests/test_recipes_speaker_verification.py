@@ -139,7 +139,18 @@ def test_coverage_counts_how_often_the_interval_holds(
     rng = np.random.default_rng(0)
     scores = np.array([0.6 if trial.is_target else 0.2 for trial in trials]) + 0.15 * rng.normal(size=len(trials))
     evaluate.write_scores(tmp_path / "scores.csv", trials, scores)
-    call(recipe, monkeypatch, "coverage", tmp_path / "scores.csv", "--false-alarm", 0.05, "--draws", 20, "--inner", 40)
+    call(
+        recipe,
+        monkeypatch,
+        "interval_coverage",
+        tmp_path / "scores.csv",
+        "--false-alarm",
+        0.05,
+        "--draws",
+        20,
+        "--inner",
+        40,
+    )
     found = json.loads(capsys.readouterr().out)
     assert found["speakers"] == 24
     assert found["low"] <= 0.05 <= found["high"]
@@ -250,11 +261,21 @@ def test_seconds_help_a_calibration_whose_scores_hang_on_them(
         if (row["tested"], row["fitted_on"], row["prior"]) == (str(lists[3]), "all", 0.05)
     }
     assert tested[True] < tested[False]
-    call(recipe, monkeypatch, "coverage", lists[0], "--false-alarm", 0.05, "--draws", 6, "--inner", 20)
+    call(recipe, monkeypatch, "interval_coverage", lists[0], "--false-alarm", 0.05, "--draws", 6, "--inner", 20)
     covered = json.loads(capsys.readouterr().out)
     assert covered["by_seconds"] > 0
     call(
-        recipe, monkeypatch, "coverage", lists[0], "--false-alarm", 0.05, "--draws", 6, "--inner", 20, "--scores-alone"
+        recipe,
+        monkeypatch,
+        "interval_coverage",
+        lists[0],
+        "--false-alarm",
+        0.05,
+        "--draws",
+        6,
+        "--inner",
+        20,
+        "--scores-alone",
     )
     assert json.loads(capsys.readouterr().out)["by_seconds"] == 0
 

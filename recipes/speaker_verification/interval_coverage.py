@@ -1,6 +1,6 @@
 """Does a stated false-alarm interval hold? On scored trials, over random halves of the speakers.
 
-    python recipes/speaker_verification/coverage.py results/scores.csv --false-alarm 0.01
+    python recipes/speaker_verification/interval_coverage.py results/scores.csv --false-alarm 0.01
 
 One half calibrates and states its interval, the other half, whom the calibration has not seen, shows its rate; counted
 is how often the rate lies inside. Beside it Cllr and actual costs against the best in hindsight, of the other half.
