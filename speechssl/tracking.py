@@ -25,6 +25,9 @@ SILENCE = 0.01  # of the loud peaks; below, a frame is rather unvoiced
 OCTAVE_COST = 0.02  # per octave below the ceiling, so that not two periods are taken for one
 JUMP_COST = 0.35  # per octave between neighbouring frames
 CHANGE_COST = 0.14  # between voiced and unvoiced
+SURE = 0.6  # strength of a candidate that is no noise
+ENOUGH = 20  # sure frames that tell where a voice lies
+RANGE = (0.55, 1.8)  # of its median F0: ten semitones down or up; the noise of consonants is "voiced" higher
 
 
 def track(samples: Array, times: Array) -> Array:
@@ -35,7 +38,8 @@ def track(samples: Array, times: Array) -> Array:
         times: (F,) seconds, rising, about 5 ms apart.
     Returns:
         (F,) float64 Hz, 0 where unvoiced.
-    Source: Boersma 1993, Accurate short-term analysis of the fundamental frequency; refined by WORLD's StoneMask.
+    Source: Boersma 1993, Accurate short-term analysis of the fundamental frequency; a second path within the range that
+    the first one finds, as De Looze and Hirst 2008; refined by WORLD's StoneMask.
     """
     from scipy import signal
 
@@ -47,6 +51,11 @@ def track(samples: Array, times: Array) -> Array:
     relative = peaks / max(float(np.percentile(peaks, 99)), 1e-9)
     unvoiced = VOICING + np.maximum(0, 2 - relative * (1 + VOICING) / SILENCE)
     coarse = _best_path(hertz, strength, unvoiced)
+    sure = coarse[((hertz == coarse[:, None]) & (strength > SURE)).any(axis=1)]
+    if len(sure) >= ENOUGH:
+        lowest, highest = (bound * np.median(sure) for bound in RANGE)
+        within = (hertz >= lowest) & (hertz <= highest)
+        coarse = _best_path(hertz, np.where(within, strength, -1.0), unvoiced)
     return _refined(samples, coarse, times)
 
 

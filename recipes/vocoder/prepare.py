@@ -46,7 +46,8 @@ def _load(model: str) -> None:
     from speechssl.vocoders.world import WorldAnalysis
 
     torch.set_num_threads(1)
-    _models["encoder"], _models["world"] = encoders.load(model), WorldAnalysis()
+    # bfloat16 is two to three times faster, and training does not see the difference
+    _models["encoder"], _models["world"] = encoders.load(model, precision="bfloat16"), WorldAnalysis()
 
 
 def analyse(path: Path) -> dict[str, np.ndarray] | str:
