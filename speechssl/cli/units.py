@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -326,9 +327,8 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _to_decode(units: str, book: Codebook) -> list[tuple[str, list[int], list[int] | None]]:
     """Name, units and durations of every utterance; bare ids, from the command line or stdin (``-``), are one."""
-    from pathlib import Path
-
-    if Path(units).exists():
+    # a row of units may be longer than the name of a file: Path.exists would complain
+    if os.path.exists(units):
         records = _records(units, book)
         return [(record["id"], record["units"], record.get("durations")) for record in records]
     words = (sys.stdin.read() if units == "-" else units).replace(",", " ").split()

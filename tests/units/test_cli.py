@@ -121,6 +121,8 @@ def test_import_and_bad_options(tmp_path: Path, recordings: Path, encoder_file: 
     book = load(codebook_file)
     with pytest.raises(InputError, match="neither a file nor a row of units"):
         _to_decode("one two", book)
+    many = list(range(3000))
+    assert _to_decode(" ".join(map(str, many)), book) == [("units", many, None)]
 
 
 def test_decode_speaks_in_a_stored_voice(
