@@ -3,9 +3,9 @@
 It leans towards voiced, because a fading or hoarse vowel called unvoiced is heard as a whisper. Resynthesis by WORLD of
 121 s of read speech (six LibriSpeech speakers) with the F0 of DIO, Harvest and this: PESQ 2.11, 2.84, 2.88; STOI 0.927,
 0.962, 0.961; DNSMOS 2.74, 2.96, 3.00 (the recordings: 3.27); seconds per 10 s of speech 0.10, 2.2, 0.07. With a
-threshold of 0.15 PESQ would be 2.99, but white noise voiced throughout; here 1 in 100 of its frames is. That was measured
-with the first path alone. The second one, within the range of the voice, costs copies a little, by which conversions
-gain: recipes/voice_conversion/RESULTS.md.
+threshold of 0.15 PESQ would be 2.99, but white noise voiced throughout; here 1 in 100 of its frames is. That was
+measured with the first path alone. The second one, within the range of the voice, costs copies a little, by which
+conversions gain: recipes/voice_conversion/RESULTS.md.
 """
 
 from __future__ import annotations
