@@ -140,7 +140,9 @@ def main(arguments: list[str] | None = None) -> None:
     schedule = Schedule(args.steps, warmup=args.warmup, decay=args.decay, rate=args.rate, weight_decay=0.01)
     free = {"run", "cache", "threads", "device", "max_seconds", "steps", "decay"}
     config = {name: value for name, value in vars(args).items() if name not in free}
-    config = {**config, "init": str(args.init), "network": asdict(objective.generator.config)}
+    # a file by its name alone: what is shipped must not say where it lay
+    listeners_used = {name: Path(getattr(args, name)).name for name in ("encoder", "embedder")}
+    config = {**config, **listeners_used, "init": str(args.init), "network": asdict(objective.generator.config)}
 
     def tell(step: int, losses: dict[str, float]) -> None:
         if step % 10 == 0:
