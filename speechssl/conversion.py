@@ -117,7 +117,8 @@ class VoiceConverter:
             k: neighbours per frame; 4 in kNN-VC. ``shift`` takes 16 or more where the vocoder does not hear the keys,
             ``continuous`` chooses among 16 or more.
             converter: ``uniform``, ``distance``, ``continuous``, ``transport``, ``shift``, or ``auto``, which chooses
-                by the length of the reference.
+                by the length of the reference. With ``tiny``, ``auto`` keeps the words clearest and ``continuous``
+                comes nearest to the voice, for then the keys of the frames it takes are heard, too.
             interpolation: 1 is the voice, 0 the source, in between a blend of both, pitch included.
             pitch: ``"target"`` moves F0 to the mean and spread of the voice, ``"source"`` leaves it, a number shifts it
                 by semitones. Only for vocoders that take F0.
@@ -194,8 +195,15 @@ class VoiceConverter:
             frames = converters.interpolate(source.values.frames, frames, interpolation)
         features = Features(frames, self.vocoder.frame_rate, self.vocoder.origin)
         contour = _moved(source.f0, voices, shares, pitch, interpolation, self.vocoder, own)
+        keys = source.keys
+        # frames in runs, as the voice spoke them, are worth hearing more of: recipes/voice_conversion/RESULTS.md
+        is_likeness = converter == "continuous" and bool(self.vocoder.key_origin)
+        if is_likeness:
+            traces = [(one, trace, share) for one, (_, trace, _), share in zip(voices, parts, shares, strict=True)]
+            keys = _heard(keys, traces, converters.KEY_SHARE * interpolation)
+        alone = is_likeness and len(voices) == 1 and interpolation == 1
         return Conversion(
-            waveform=self.vocoder.vocode(features, f0=contour, keys=source.keys),
+            waveform=self.vocoder.vocode(features, f0=contour, keys=keys, voice=voices[0].values if alone else None),
             features=features,
             converter=converter,
             reason="",
@@ -339,6 +347,19 @@ def _shifted(source: Source, voice: MatchingSet, neighbours: Neighbours, k: int,
     )
     some = Neighbours(neighbours.indices[:, :count], neighbours.distances[:, :count])
     return frames, Trace(some.indices, converters.uniform_weights(some), some.distances)
+
+
+def _heard(keys: Features, traces: Sequence[tuple[MatchingSet, Trace, float]], share: float) -> Features:
+    """Keys that are heard beside the retrieved values: those of the source, moved to those of the frames found.
+
+    Args:
+        keys: (N, Dk) of the source.
+        traces: voices, what was found in each, and shares of the voices.
+        share: 0 ... 1 of the frames found.
+    """
+    found = [converters.weighted_mean(voice.keys, trace.indices, trace.weights) for voice, trace, _ in traces]
+    mixed = converters.interpolate(keys.frames, converters.blend(found, [part for _, _, part in traces]), share)
+    return dataclasses.replace(keys, frames=mixed)
 
 
 def _own_values(source: Source, converter: str) -> Tensor:

@@ -29,6 +29,7 @@ GROUP = 2  # dimensions mapped together; the paper's best
 RIDGE = 1e-6  # of the mean variance; keeps constant dimensions in place
 SHIFT_K = 16  # fewer bring back wrong words, more leave more of the source's voice: recipes/voice_conversion/RESULTS.md
 SHIFT_DETAIL = 0.5  # share of its own detail a frame keeps where the vocoder hears the words from the keys
+KEY_SHARE = 0.5  # of ``continuous``: of the taken frames' keys in what a vocoder that takes keys hears
 SHIFT_LIMIT = 3.0  # spreads of the voice a frame may lie from its surroundings: a burst beside digital silence does not
 SPREAD_RANGE = (0.5, 2.0)  # a spread moves by no more than a factor of two
 

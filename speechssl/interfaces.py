@@ -62,8 +62,23 @@ class Vocoder(Protocol):
     @property
     def key_origin(self) -> str: ...
 
-    def vocode(self, features: Features, *, f0: Tensor | None = None, keys: Features | None = None) -> Waveform:
-        """Waveform of the features; ``f0`` (F,) in Hz, 0 where unvoiced, one value every 5 ms, if ``needs_f0``."""
+    def vocode(
+        self,
+        features: Features,
+        *,
+        f0: Tensor | None = None,
+        keys: Features | None = None,
+        voice: Tensor | None = None,
+    ) -> Waveform:
+        """Waveform of the features.
+
+        Args:
+            features: (N, dim).
+            f0: (F,) Hz, 0 where unvoiced, one value every 5 ms; if ``needs_f0``.
+            keys: (N, Dk) of ``key_origin``; if there is one.
+            voice: (M, dim) frames of whoever speaks, from which a vocoder with a ``key_origin`` learns how they sound
+                on the whole; None for those of the features.
+        """
         ...
 
 

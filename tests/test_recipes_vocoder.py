@@ -215,3 +215,28 @@ def test_training_on_conversions(recipe: Recipe, cache: Path, tmp_path: Path) ->
     assert {"voice", "words", "unpaired", "caught"} <= log[-1].keys()
     # what listens is neither trained nor stored
     assert not [name for name in load_file(tmp_path / "last" / "average.safetensors") if "imperson" in name]
+
+
+def test_keys_of_found_frames_and_the_voice_of_the_recording_can_be_trained_on(recipe: Recipe, cache: Path) -> None:
+    batches = recipe("batches")
+    options = {"frames": 40, "batch_seconds": 6.4, "seed": 3}
+    plain = batches.VocoderBatches(cache, **options)(0)
+    one = batches.VocoderBatches(cache, **options, neighbours=[1], retrieved_keys=1.0, own_voice=True)(0)
+    near = batches.VocoderBatches(cache, **options, neighbours=[1], retrieved_keys=0.0, own_voice=True)(0)
+    # the same crop to start with, but for its level
+    first = [torch.nn.functional.normalize(batch["samples"][0], dim=0) for batch in (one, near, plain)]
+    torch.testing.assert_close(first[0], first[1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(first[0], first[2], atol=1e-5, rtol=0)
+    # a frame found is one that exists, where the mean of several is none
+    keys, values = (np.load(cache / f"{name}.npy").astype(np.float32) for name in ("keys", "values"))
+    order = values.shape[1] // 4
+    heard = one["values"][0].numpy().reshape(-1, order)[:, 1:]
+    known = values.reshape(-1, order)[:, 1:]
+    rows = np.abs(heard[::4, None] - known[None, ::4]).max(-1).argmin(1)
+    np.testing.assert_allclose(heard[::4], known[::4][rows], atol=1e-5)
+    # its key is part of what is heard: what was added to the asked lies between them, by one share
+    asked, mixed = near["keys"][0].numpy(), one["keys"][0].numpy()
+    share = ((mixed - asked) * (keys[rows] - asked)).sum() / ((keys[rows] - asked) ** 2).sum()
+    assert 0 < share < 1
+    np.testing.assert_allclose(mixed, asked + share * (keys[rows] - asked), atol=1e-3)
+    assert not torch.allclose(one["voice"][0], plain["voice"][0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from speechssl.objectives.resynthesis import CONVERTED
 from speechssl.vocoders.source_filter import pulse_train, voice_statistics
 
 STACK, HOP, WINDOW = 4, 320, 400
-NEIGHBOURS = (1, 2, 4, 4, 4, 4, 8, 8)  # how many of the found frames are averaged, drawn from these
+NEIGHBOURS = (1, 2, 4, 4, 4, 4, 8, 8)
 OWN_VALUES = 0.12  # share of crops that are copied, with their own frames
 OWN_KEYS = 0.25  # share of crops whose keys are those of the undistorted recording
 GAIN = 1.2  # natural log of amplitude: +-10 dB
@@ -39,6 +39,9 @@ class VocoderBatches:
         split: ``train`` or ``dev``.
         corrupt: share of the frames, in stretches of up to 120 ms, whose values are those found for another moment:
             retrieval between speakers errs more than within one, and then the keys tell what is said.
+        neighbours: how many of the found frames are averaged, drawn from these.
+        own_voice: statistics of the recording's own frames tell the voice, not those of the found.
+        retrieved_keys: share of the crops whose keys are, by a share drawn anew, those of the frames found.
         plain: crops as a conversion has them: four neighbours, no gain.
         conversions: crops a batch, each from one speaker to another, beside the others.
         embed: samples (1, T) to the unit embedding (1, E) of who speaks; for conversions.
@@ -53,6 +56,9 @@ class VocoderBatches:
         seed: int,
         split: str = "train",
         corrupt: float = 0.0,
+        neighbours: Sequence[int] = NEIGHBOURS,
+        own_voice: bool = False,
+        retrieved_keys: float = 0.0,
         plain: bool = False,
         conversions: int = 0,
         embed: Callable[[Tensor], Tensor] | None = None,
@@ -71,6 +77,7 @@ class VocoderBatches:
         weights = np.array([row["keys_n"] / seconds[row["corpus"], row["speaker"]] ** 0.5 for row in self._rows])
         self._weights = weights / weights.sum()
         self._frames, self._seed, self._plain, self._corrupt = frames, seed, plain, corrupt
+        self._neighbours, self._own_voice, self._retrieved_keys = tuple(neighbours), own_voice, retrieved_keys
         self._size = max(1, round(batch_seconds * 50 / frames))
         self._embed = embed
         # longer than the others, for a second is not enough to tell a speaker by
@@ -124,14 +131,18 @@ class VocoderBatches:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Values and keys of the crop, and values of frames all over the recording; float32."""
         arrays = self._arrays
-        k = 4 if self._plain else int(rng.choice(NEIGHBOURS))
+        k = 4 if self._plain else int(rng.choice(self._neighbours))
         asked = arrays["keys" if rng.random() < OWN_KEYS and not self._plain else "queries"][rows].astype(np.float32)
         some = row["keys_at"] + np.sort(rng.choice(row["keys_n"], min(row["keys_n"], VOICE_FRAMES), replace=False))
         if not self._plain and rng.random() < OWN_VALUES:
             return arrays["values"][rows].astype(np.float32), asked, arrays["values"][some].astype(np.float32)
         near, far = (np.array(arrays["neighbours"][which][:, :k]) for which in (rows, some))
         self._misplace(near, far, rng)
-        return self._mean(near), asked, self._mean(far)
+        if self._retrieved_keys and not self._plain and rng.random() < self._retrieved_keys:
+            share = np.float32(rng.random())
+            asked = (1 - share) * asked + share * self._mean(near, "keys")
+        voice = arrays["values"][some].astype(np.float32) if self._own_voice else self._mean(far)
+        return self._mean(near), asked, voice
 
     def _misplace(self, near: np.ndarray, others: np.ndarray, rng: np.random.Generator) -> None:
         """Give stretches of ``near`` (N, k), in place, neighbours out of ``others``."""
@@ -140,11 +151,11 @@ class VocoderBatches:
                 start, stop = np.sort(rng.integers(0, LONGEST_ERROR + 1, 2)) + first
                 near[start:stop] = others[rng.integers(len(others), size=len(near[start:stop]))]
 
-    def _mean(self, found: np.ndarray) -> np.ndarray:
-        """(n, V) mean of the values of neighbours (n, k)."""
+    def _mean(self, found: np.ndarray, what: str = "values") -> np.ndarray:
+        """(n, V) mean of the values, or keys, of neighbours (n, k)."""
         order, inverse = np.unique(found, return_inverse=True)
-        values = np.asarray(self._arrays["values"][order], np.float32)[inverse.reshape(found.shape)]
-        mean: np.ndarray = values.mean(1)
+        frames = np.asarray(self._arrays[what][order], np.float32)[inverse.reshape(found.shape)]
+        mean: np.ndarray = frames.mean(1)
         return mean
 
 

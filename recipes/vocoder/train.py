@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from batches import INPUTS, VocoderBatches
+from batches import INPUTS, NEIGHBOURS, VocoderBatches
 from safetensors.torch import load_file
 
 from speechssl import checkpoints, embedders, encoders
@@ -41,6 +41,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--adversarial", type=float, default=1.0)
     parser.add_argument("--matching", type=float, default=2.0)
     parser.add_argument("--corrupt", type=float, default=0.0, help="share of frames given wrong values")
+    parser.add_argument("--neighbours", default=",".join(map(str, NEIGHBOURS)), help="averaged, drawn from these")
+    parser.add_argument(
+        "--own-voice", action="store_true", help="statistics of a recording's own frames, not the found"
+    )
+    parser.add_argument("--retrieved-keys", type=float, default=0.0, help="share of crops with keys of found frames")
     parser.add_argument("--conversions", type=int, default=0, help="crops a batch from one speaker to another")
     parser.add_argument("--voice", type=float, default=4.0, help="weight of the embedder's loss")
     parser.add_argument("--words", type=float, default=6.0, help="weight of the encoder's loss")
@@ -133,6 +138,9 @@ def main(arguments: list[str] | None = None) -> None:
         batch_seconds=args.batch_seconds,
         seed=args.seed,
         corrupt=args.corrupt,
+        neighbours=[int(number) for number in args.neighbours.split(",")],
+        own_voice=args.own_voice,
+        retrieved_keys=args.retrieved_keys,
         conversions=args.conversions,
         embed=impersonation.embed_samples if impersonation else None,
     )

@@ -213,7 +213,14 @@ class HifiganVocoder:
         """None: the features say all."""
         return ""
 
-    def vocode(self, features: Features, *, f0: Tensor | None = None, keys: Features | None = None) -> Waveform:
+    def vocode(
+        self,
+        features: Features,
+        *,
+        f0: Tensor | None = None,
+        keys: Features | None = None,
+        voice: Tensor | None = None,
+    ) -> Waveform:
         """The sound of N frames, N * hop_length samples in [-1, 1]; any length in flat memory.
 
         Args:

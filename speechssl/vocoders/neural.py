@@ -65,13 +65,21 @@ class SourceFilterVocoder:
         """Samples that so many frames cover."""
         return world.HOP_LENGTH * (num_frames - 1) + world.WINDOW_LENGTH
 
-    def vocode(self, features: Features, *, f0: Tensor | None = None, keys: Features | None = None) -> Waveform:
+    def vocode(
+        self,
+        features: Features,
+        *,
+        f0: Tensor | None = None,
+        keys: Features | None = None,
+        voice: Tensor | None = None,
+    ) -> Waveform:
         """The sound of N frames: 320 (N - 1) + 400 samples, in time with the source of ``f0``; the same every time.
 
         Args:
             features: WORLD values (N, dim), as retrieved.
             f0: (F,) Hz every 5 ms from sample 0 on, 0 where unvoiced; decides what is voiced.
             keys: (N, Dk) of what is said, from the encoder it was trained with.
+            voice: (M, dim) values of whoever speaks, whose statistics are heard; None for those of the features.
         Raises:
             InputError: values or keys of another origin or length, or one of the three missing.
         """
@@ -82,16 +90,19 @@ class SourceFilterVocoder:
         if len(keys) != len(features):
             raise InputError(f"{len(keys)} keys for {len(features)} features; one for each needed")
         contour = world.fitted(f0.double().cpu().numpy(), len(features))
-        samples = torch.cat(list(self._stream(features.frames, keys.frames, contour)))
+        speaker = features.frames if voice is None else voice
+        if speaker.shape[1] != features.dim:
+            raise InputError(f"the voice has {speaker.shape[1]} numbers a frame, the features {features.dim}")
+        statistics = voice_statistics(speaker, self.network.config.order)
+        samples = torch.cat(list(self._stream(features.frames, keys.frames, contour, statistics)))
         return Waveform(samples, self.sample_rate)
 
     @torch.no_grad()
     def _stream(
-        self, values: Tensor, keys: Tensor, f0: np.ndarray[Any, Any], *, chunk: int = CHUNK
+        self, values: Tensor, keys: Tensor, f0: np.ndarray[Any, Any], voice: Tensor, *, chunk: int = CHUNK
     ) -> Iterator[Tensor]:
         """Consecutive pieces of the sound; each is made with the frames around it that can be heard in it."""
         count, hop = len(values), world.HOP_LENGTH
-        voice = voice_statistics(values, self.network.config.order)
         pulse = pulse_train(f0, self.num_samples(count))
         context = self.network.config.context
         for start in range(0, count, chunk):

@@ -157,7 +157,14 @@ class WorldVocoder:
         """None: the features say all."""
         return ""
 
-    def vocode(self, features: Features, *, f0: Tensor | None = None, keys: Features | None = None) -> Waveform:
+    def vocode(
+        self,
+        features: Features,
+        *,
+        f0: Tensor | None = None,
+        keys: Features | None = None,
+        voice: Tensor | None = None,
+    ) -> Waveform:
         """The sound of N frames: 320 (N - 1) + 400 samples, in time with the source of ``f0``.
 
         Args:

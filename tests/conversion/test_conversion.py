@@ -24,10 +24,20 @@ class Tones:
     def __init__(self, origin="spectra/1"):
         self.origin = origin
 
-    def vocode(self, features, *, f0=None, keys=None):
+    def vocode(self, features, *, f0=None, keys=None, voice=None):
         assert f0 is None
         level = features.frames.mean(dim=1).exp().repeat_interleave(320)
         return Waveform((level * torch.arange(len(level)).mul(0.3).sin()).float(), 16_000)
+
+
+class Listener(Tones):
+    """One that takes keys beside the frames, and remembers what it heard."""
+
+    key_origin = "spectra/1"
+
+    def vocode(self, features, *, f0=None, keys=None, voice=None):
+        self.keys, self.voice = keys.frames, voice
+        return super().vocode(features)
 
 
 @pytest.fixture
@@ -92,6 +102,32 @@ def test_in_parts_equals_whole(system, two, converter, monkeypatch):
     parts = system.convert(*two, converter=converter)
     torch.testing.assert_close(parts.features.frames, whole.features.frames, rtol=0, atol=1e-5)
     assert torch.equal(parts.attributions[0].seconds, whole.attributions[0].seconds)
+
+
+def test_a_vocoder_that_takes_keys_hears_half_of_the_frames_that_continuous_takes(encoder, two):
+    source, voice = two
+    system = VoiceConverter(encoder, encoder, Listener())
+    frames = system.convert(source, voice, converter="continuous").features.frames
+    # keys and values are one here, so the keys of what was found are the frames
+    halves = 0.5 * source.keys.frames + 0.5 * frames
+    torch.testing.assert_close(system.vocoder.keys, halves, rtol=0, atol=1e-5)
+    assert torch.equal(system.vocoder.voice, voice.values)
+    blend = system.convert(source, [(voice, 0.5), (voice.named("again"), 0.5)], converter="continuous")
+    torch.testing.assert_close(system.vocoder.keys, halves, rtol=0, atol=1e-5)
+    torch.testing.assert_close(blend.features.frames, frames, rtol=0, atol=1e-5)
+    # nobody's in particular
+    assert system.vocoder.voice is None
+    system.convert(source, voice, converter="continuous", interpolation=0.0)
+    assert torch.equal(system.vocoder.keys, source.keys.frames)
+    assert system.vocoder.voice is None
+
+
+@pytest.mark.parametrize("converter", sorted(set(converters.NAMES) - {"continuous"}))
+def test_other_converters_keep_the_keys_of_the_source(encoder, two, converter):
+    system = VoiceConverter(encoder, encoder, Listener())
+    system.convert(*two, converter=converter)
+    assert torch.equal(system.vocoder.keys, two[0].keys.frames)
+    assert system.vocoder.voice is None
 
 
 def test_files_waveforms_and_encoded_sources_are_the_same(system, files, speech):

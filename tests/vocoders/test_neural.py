@@ -13,7 +13,7 @@ from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Features
 from speechssl.vocoders import neural, world
 from speechssl.vocoders.neural import SourceFilterVocoder
-from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig, pulse_train
+from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig, pulse_train, voice_statistics
 
 SMALL = SourceFilterConfig(key_dim=8, width=16, hidden=24, num_layers=2, key_width=4)
 KEYS = "small/2"
@@ -59,10 +59,11 @@ def test_in_pieces_it_is_the_whole(spoken: tuple[Features, Features, torch.Tenso
     values, keys, f0 = spoken
     one = vocoder()
     contour = world.fitted(f0.double().numpy(), len(values))
-    whole = torch.cat(list(one._stream(values.frames, keys.frames, contour)))
+    who = voice_statistics(values.frames, one.network.config.order)
+    whole = torch.cat(list(one._stream(values.frames, keys.frames, contour, who)))
     assert len(whole) == 320 * (len(values) - 1) + 400
     for chunk in (7, 40, len(values) - 1):
-        pieces = torch.cat(list(one._stream(values.frames, keys.frames, contour, chunk=chunk)))
+        pieces = torch.cat(list(one._stream(values.frames, keys.frames, contour, who, chunk=chunk)))
         torch.testing.assert_close(pieces, whole, atol=1e-4, rtol=0)
 
 
@@ -91,6 +92,22 @@ def test_saved_and_loaded_it_is_the_same(
     header = {"kind": "vocoder", "family": "source-filter", "key_origin": "x/1", "config": {"colour": 3}}
     with pytest.raises(CheckpointError, match="config"):
         neural.load(checkpoints.save(tmp_path / "w.safetensors", {"a": torch.zeros(1)}, header))
+
+
+def test_the_voice_is_heard_and_is_that_of_the_values_if_not_given(
+    spoken: tuple[Features, Features, torch.Tensor],
+) -> None:
+    values, keys, f0 = spoken
+    one = vocoder()
+    torch.nn.init.normal_(one.network.voice.weight, std=0.3)
+    base = one.vocode(values, f0=f0, keys=keys).samples
+    # the order of frames, and how often each is there, says nothing of a voice
+    same = one.vocode(values, f0=f0, keys=keys, voice=values.frames.flip(0).repeat(2, 1)).samples
+    torch.testing.assert_close(same, base, atol=1e-4, rtol=0)
+    other = one.vocode(values, f0=f0, keys=keys, voice=values.frames * 1.5).samples
+    assert float((base - other).std()) > 0.01 * float(base.std())
+    with pytest.raises(InputError, match="numbers a frame"):
+        one.vocode(values, f0=f0, keys=keys, voice=values.frames[:, :-1])
 
 
 def test_what_does_not_belong_together_is_refused(spoken: tuple[Features, Features, torch.Tensor]) -> None:
