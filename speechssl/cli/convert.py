@@ -41,7 +41,12 @@ def convert(
     layer: Layer = None,
     k: Annotated[int, typer.Option("--k", help="Nearest frames averaged; 4 in the kNN-VC paper.")] = 4,
     converter: Annotated[
-        str, typer.Option("--converter", help="auto, uniform, distance, continuous, transport or shift.")
+        str,
+        typer.Option(
+            "--converter",
+            help="auto, uniform, distance, continuous, transport or shift. "
+            "With tiny: auto for the words, continuous for likeness.",
+        ),
     ] = "auto",
     interpolation: Annotated[float, typer.Option("--interpolation", help="1: all target, 0: all source.")] = 1.0,
     pitch: Annotated[
