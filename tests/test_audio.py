@@ -669,6 +669,8 @@ def test_ctrl_c_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).write_text("old")
     said = run_writer(
+        # a shell starts what it runs in the background with this signal ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)",
         # an alarm that goes off while a long waveform is being written, after all imports
         "signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))",
         "long = Waveform(sound.samples.repeat(30), 16_000)",

@@ -225,7 +225,7 @@ class HifiganVocoder:
 
         Args:
             features: (N, input_dim) of the origin it was trained on.
-            f0: not needed, not used.
+            f0, keys, voice: not needed, not used.
         Raises:
             InputError: features of another origin or size.
         """

@@ -171,6 +171,7 @@ class WorldVocoder:
             features: values (N, dim).
             f0: (F,) Hz every 5 ms from sample 0 on, 0 where unvoiced, as ``audio.f0`` of the source; decides what is
                 voiced.
+            keys, voice: not needed, not used.
         Raises:
             InputError: values of another origin, no F0, or an F0 contour of another length than the features.
         """
