@@ -195,21 +195,17 @@ class VoiceConverter:
             frames = converters.interpolate(source.values.frames, frames, interpolation)
         features = Features(frames, self.vocoder.frame_rate, self.vocoder.origin)
         contour = _moved(source.f0, voices, shares, pitch, interpolation, self.vocoder, own)
-        keys = source.keys
+        found = [(one, trace, share) for one, (_, trace, _), share in zip(voices, parts, shares, strict=True)]
         # frames in runs, as the voice spoke them, are worth hearing more of: recipes/voice_conversion/RESULTS.md
         is_likeness = converter == "continuous" and bool(self.vocoder.key_origin)
-        if is_likeness:
-            traces = [(one, trace, share) for one, (_, trace, _), share in zip(voices, parts, shares, strict=True)]
-            keys = _heard(keys, traces, converters.KEY_SHARE * interpolation)
+        keys = _heard(source.keys, found, converters.KEY_SHARE * interpolation) if is_likeness else source.keys
         alone = is_likeness and len(voices) == 1 and interpolation == 1
         return Conversion(
             waveform=self.vocoder.vocode(features, f0=contour, keys=keys, voice=voices[0].values if alone else None),
             features=features,
             converter=converter,
             reason="",
-            attributions=tuple(
-                _attribution(one, trace, share) for one, (_, trace, _), share in zip(voices, parts, shares, strict=True)
-            ),
+            attributions=tuple(_attribution(*one) for one in found),
             similarities=_highest([similarity for _, _, similarity in parts]),
         )
 

@@ -17,7 +17,7 @@ from speechssl.objectives.resynthesis import CONVERTED
 from speechssl.vocoders.source_filter import pulse_train, voice_statistics
 
 STACK, HOP, WINDOW = 4, 320, 400
-NEIGHBOURS = (1, 2, 4, 4, 4, 4, 8, 8)
+NEIGHBOURS = (1, 2, 4, 4, 4, 4, 8, 8)  # how many of the found frames are averaged, drawn from these
 OWN_VALUES = 0.12  # share of crops that are copied, with their own frames
 OWN_KEYS = 0.25  # share of crops whose keys are those of the undistorted recording
 GAIN = 1.2  # natural log of amplitude: +-10 dB
