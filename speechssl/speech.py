@@ -19,7 +19,7 @@ SILENCE = 1e-9  # mean square below which a frame is digital silence or dither, 
 
 
 def f0(waveform: Waveform, *, frame_period: float = 0.005) -> Tensor:
-    """Fundamental frequency by autocorrelation, a best path and WORLD's StoneMask: see ``tracking``.
+    """Fundamental frequency, hum left aside, by autocorrelation, a best path and WORLD's StoneMask: see ``tracking``.
 
     Args:
         waveform: any rate; analysed at 16 kHz, in blocks of 30 s with a second of context on both sides, so that

@@ -151,6 +151,36 @@ def test_each_part_gets_its_own_gradients() -> None:
     assert all(part is None for part in moved[1:])
 
 
+def test_discriminators_that_are_told_who_speaks_learn_to_tell_voices_apart() -> None:
+    torch.manual_seed(0)
+    who = torch.eye(2).repeat(4, 1)
+    time = torch.arange(6000) / 16_000
+    tones = torch.tensor([500.0, 2500.0]).repeat(4)[:, None]
+    real = torch.sin(2 * torch.pi * tones * time + torch.rand(8, 1)) + 0.05 * torch.randn(8, 6000)
+    objective = Resynthesis(
+        torch.nn.Identity(), ["who"], adversarial_from=0, width=8, tell=lambda inputs: inputs["who"], who_dim=2
+    )
+    optimizer = torch.optim.Adam(objective.discriminators.parameters(), lr=3e-3)
+    made = 0.3 * torch.randn(8, 6000)
+    for _ in range(200):
+        loss = objective._judged(made, real, who)["discriminator"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        right, wrong = (
+            sum(float(judge(real, asked)[-1].mean()) for judge in objective.discriminators)
+            for asked in (who, who.roll(1, 0))
+        )
+    assert right > wrong + 0.5
+
+
+def test_a_run_whose_discriminators_are_told_who_speaks(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
+    recipe("train").main([str(cache), "--toy", "--run", str(tmp_path), "--told", "--conversions", "1"])
+    weights = load_file(tmp_path / "last" / "objective.safetensors")
+    assert any("who" in name and float(tensor.abs().max()) > 0 for name, tensor in weights.items())
+
+
 def test_a_tone_lies_in_its_band() -> None:
     spectrum = Spectrum(512, 128, 40)
     tone = torch.sin(2 * torch.pi * 1000 / 16_000 * torch.arange(16_000))[None]

@@ -81,7 +81,9 @@ class VocoderBatches:
         self._size = max(1, round(batch_seconds * 50 / frames))
         self._embed = embed
         # longer than the others, for a second is not enough to tell a speaker by
-        self._conversions = Conversions(self._rows, self._arrays, 2 * frames) if conversions else None
+        self._conversions = None
+        if conversions:
+            self._conversions = Conversions(self._rows, self._arrays, 2 * frames, own_voice, retrieved_keys)
         self._num_conversions = conversions
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
@@ -166,10 +168,19 @@ class Conversions:
         rows: recordings.
         arrays: of the cache, by name.
         frames: 20 ms frames a crop; at most as long as the recording is taken.
+        own_voice, retrieved_keys: see ``VocoderBatches``.
     """
 
-    def __init__(self, rows: list[dict[str, Any]], arrays: dict[str, np.ndarray], frames: int) -> None:
+    def __init__(
+        self,
+        rows: list[dict[str, Any]],
+        arrays: dict[str, np.ndarray],
+        frames: int,
+        own_voice: bool = False,
+        retrieved_keys: float = 0.0,
+    ) -> None:
         self._arrays, self._frames = arrays, frames
+        self._own_voice, self._retrieved_keys = own_voice, retrieved_keys
         self._speakers: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for row in rows:
             self._speakers.setdefault(_who(row), []).append(row)
@@ -196,15 +207,24 @@ class Conversions:
         f0 = moved[(STACK * start + 1 + np.arange(STACK * count)) % len(moved)].astype(np.float32)
         k = int(rng.choice(CONVERTED_NEIGHBOURS))
         some = source["keys_at"] + rng.choice(source["keys_n"], min(source["keys_n"], count), replace=False)
-        values = self._retrieved(np.concatenate([places, some]), pool, k)
+        near, frames = self._found(np.concatenate([places, some]), pool, k)
+        values = np.asarray(arrays["values"][near], np.float32).mean(1)
+        everywhere = values
+        if self._own_voice:
+            everywhere = np.asarray(arrays["values"][np.sort(rng.choice(frames, VOICE_FRAMES))], np.float32)
+        keys = arrays["keys"][places].astype(np.float32)
+        if rng.random() < self._retrieved_keys:
+            share = np.float32(rng.random())
+            keys = (1 - share) * keys + share * np.asarray(arrays["keys"][near[:count]], np.float32).mean(1)
         gain = float(rng.uniform(-GAIN, GAIN / 2))
         order = values.shape[1] // STACK - 1
-        values.reshape(-1, order + 1)[:, 0] += 2 * gain / _level_row(order)
+        for array in {id(array): array for array in (values, everywhere)}.values():
+            array.reshape(-1, order + 1)[:, 0] += 2 * gain / _level_row(order)
         crop = {
             "values": values[:count],
-            "keys": arrays["keys"][places].astype(np.float32),
+            "keys": keys,
             "f0": f0,
-            "voice": voice_statistics(torch.from_numpy(values), order).numpy(),
+            "voice": voice_statistics(torch.from_numpy(everywhere), order).numpy(),
             "pulse": pulse_train(f0, length),
             "noise": rng.standard_normal(length, dtype=np.float32),
         }
@@ -222,16 +242,14 @@ class Conversions:
         found = self._arrays["f0"][row["f0_at"] : row["f0_at"] + row["f0_n"]]
         return torch.from_numpy(found.astype(np.float32))
 
-    def _retrieved(self, asked: np.ndarray, pool: list[dict[str, Any]], k: int) -> np.ndarray:
-        """(n, V) means of the values of the k frames of ``pool`` whose keys are nearest."""
+    def _found(self, asked: np.ndarray, pool: list[dict[str, Any]], k: int) -> tuple[np.ndarray, np.ndarray]:
+        """(n, k) the frames of ``pool`` whose keys are nearest, and all of its frames; rows of the cache."""
         frames = np.concatenate([np.arange(row["keys_at"], row["keys_at"] + row["keys_n"]) for row in pool])
         units = [
             torch.nn.functional.normalize(torch.from_numpy(self._arrays["keys"][rows].astype(np.float32)), dim=1)
             for rows in (asked, frames)
         ]
-        near = frames[(units[0] @ units[1].T).topk(min(k, len(frames)), dim=1).indices.numpy()]
-        values: np.ndarray = np.asarray(self._arrays["values"][near], np.float32).mean(1)
-        return values
+        return frames[(units[0] @ units[1].T).topk(min(k, len(frames)), dim=1).indices.numpy()], frames
 
 
 def _stacked(crops: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:

@@ -38,6 +38,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--adversarial-from", type=int, default=1000)
+    parser.add_argument("--mel", type=float, default=15.0)
     parser.add_argument("--adversarial", type=float, default=1.0)
     parser.add_argument("--matching", type=float, default=2.0)
     parser.add_argument("--corrupt", type=float, default=0.0, help="share of frames given wrong values")
@@ -46,6 +47,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--own-voice", action="store_true", help="statistics of a recording's own frames, not the found"
     )
     parser.add_argument("--retrieved-keys", type=float, default=0.0, help="share of crops with keys of found frames")
+    parser.add_argument("--told", action="store_true", help="discriminators are told whose voice it should be")
     parser.add_argument("--conversions", type=int, default=0, help="crops a batch from one speaker to another")
     parser.add_argument("--voice", type=float, default=4.0, help="weight of the embedder's loss")
     parser.add_argument("--words", type=float, default=6.0, help="weight of the encoder's loss")
@@ -104,7 +106,8 @@ def make_objective(
     mean, deviation = batches.statistics()
     generator.mean.copy_(torch.from_numpy(mean))
     generator.deviation.copy_(torch.from_numpy(deviation))
-    weights = Weights(adversarial=args.adversarial, matching=args.matching, voice=args.voice, words=args.words)
+    shares = ("mel", "adversarial", "matching", "voice", "words")
+    weights = Weights(**{name: getattr(args, name) for name in shares})
     objective = Resynthesis(
         generator,
         INPUTS,
@@ -112,6 +115,8 @@ def make_objective(
         width=args.width,
         weights=weights,
         impersonation=impersonation,
+        tell=(lambda inputs: generator.normal_voice(inputs["voice"])) if args.told else None,
+        who_dim=2 * (config.order + 1),
     )
     if args.init is not None:
         # parts that the other has not stay as they begin

@@ -5,12 +5,13 @@ weights held, the discriminators' part sees sound cut off from the generator, so
 own gradients.
 
 Source: Yamamoto et al. 2020 (Parallel WaveGAN: the spectral loss), Jang et al. 2021 (UnivNet: discriminators of
-spectrograms), Mao et al. 2017 (least squares), Kumar et al. 2019 (feature matching).
+spectrograms), Mao et al. 2017 (least squares), Kumar et al. 2019 (feature matching), Miyato and Koyama 2018 (a verdict
+that depends on whose voice it should be), Reed et al. 2016 (real, but of somebody else, counts as wrong).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,7 @@ class Weights:
     linear: float = 4.0
     adversarial: float = 1.0
     matching: float = 2.0
+    stranger: float = 0.5
     voice: float = 4.0
     words: float = 6.0
 
@@ -81,9 +83,17 @@ class EqualisedConv(nn.Module):
 
 
 class SpectrogramDiscriminator(nn.Module):
-    """Real or made, judged patch by patch on a mel-spectrogram."""
+    """Real or made, judged patch by patch on a mel-spectrogram, and if it is told who speaks, whether that is heard.
 
-    def __init__(self, size: int, hop: int, bands: int, width: int) -> None:
+    Args:
+        size: samples of the window.
+        hop: samples between windows.
+        bands: of the mel scale.
+        width: channels.
+        who_dim: numbers that tell who speaks; 0 for none.
+    """
+
+    def __init__(self, size: int, hop: int, bands: int, width: int, who_dim: int = 0) -> None:
         super().__init__()
         self.spectrum = Spectrum(size, hop, bands)
         sizes = (1, width // 2, width, width, width)
@@ -95,8 +105,22 @@ class SpectrogramDiscriminator(nn.Module):
         self.verdict = EqualisedConv(width, 1, (3, 3))
         with torch.no_grad():
             self.verdict.weight.mul_(0.1)
+        self.who = None
+        if who_dim:
+            last = nn.Linear(width, width)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            self.who = nn.Sequential(nn.Linear(who_dim, width), nn.LeakyReLU(LEAK), last)
 
-    def forward(self, samples: Tensor) -> list[Tensor]:
+    def judged(self, hidden: Tensor, who: Tensor | None = None) -> Tensor:
+        """The verdict (B, 1, frames, bands) on the last hidden layer (B, width, ...) if ``who`` (B, who_dim) speaks."""
+        verdict: Tensor = self.verdict(hidden)
+        if self.who is not None and who is not None:
+            fitting = torch.einsum("bwfm,bw->bfm", hidden, self.who(who).to(hidden.dtype))
+            verdict = verdict + fitting[:, None] / hidden.shape[1] ** 0.5
+        return verdict
+
+    def forward(self, samples: Tensor, who: Tensor | None = None) -> list[Tensor]:
         """Hidden layers, and last the verdict (B, 1, frames, bands): 1 for real."""
         with torch.autocast(samples.device.type, enabled=False):
             mel = self.spectrum(samples.float())[1]
@@ -106,7 +130,7 @@ class SpectrogramDiscriminator(nn.Module):
         for block in self.blocks:
             x = nn.functional.leaky_relu(block(x), LEAK)
             found.append(x)
-        return [*found, self.verdict(x)]
+        return [*found, self.judged(x, who)]
 
 
 class Resynthesis(nn.Module):
@@ -120,6 +144,9 @@ class Resynthesis(nn.Module):
         weights: of the losses.
         impersonation: what judges conversions between speakers, where a batch has them: the ``inputs`` under names that
             begin with ``CONVERTED``, ``source`` (B, T) and ``target`` (B, E). Discriminators see these as made up, too.
+        tell: from the ``inputs`` by name to who speaks (B, who_dim), for the discriminators, who then take real speech
+            with somebody else's for wrong, too; None, and they do not ask.
+        who_dim: numbers that ``tell`` gives.
     """
 
     step: Tensor
@@ -133,13 +160,17 @@ class Resynthesis(nn.Module):
         width: int = 48,
         weights: Weights | None = None,
         impersonation: Impersonation | None = None,
+        tell: Callable[[Mapping[str, Tensor]], Tensor] | None = None,
+        who_dim: int = 0,
     ) -> None:
         super().__init__()
-        self.impersonation = impersonation
+        self.impersonation, self._tell = impersonation, tell
         self.generator, self.inputs, self.weights = generator, tuple(inputs), weights or Weights()
         self.adversarial_from = adversarial_from
         self.spectra = nn.ModuleList(Spectrum(*resolution) for resolution in RESOLUTIONS)
-        self.discriminators = nn.ModuleList(SpectrogramDiscriminator(*size, width=width) for size in WINDOWS)
+        self.discriminators = nn.ModuleList(
+            SpectrogramDiscriminator(*size, width=width, who_dim=who_dim if tell else 0) for size in WINDOWS
+        )
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def after_step(self, step: int) -> None:
@@ -154,7 +185,7 @@ class Resynthesis(nn.Module):
         total = self.weights.mel * found["mel"] + self.weights.linear * found["linear"]
         step = int(self.step)
         if step >= 0.9 * self.adversarial_from:
-            found |= self._judged(made, real)
+            found |= self._judged(made, real, self._who(batch))
             total = total + found["discriminator"]
             if step >= self.adversarial_from:
                 total = total + self.weights.adversarial * found["adversarial"]
@@ -170,15 +201,19 @@ class Resynthesis(nn.Module):
     def _converted(self, batch: dict[str, Tensor], impersonation: Impersonation) -> dict[str, Tensor]:
         """Losses of conversions: ``voice``, ``words``, and against the discriminators ``unpaired`` and ``caught``."""
         made = self.generator(*(batch[CONVERTED + name] for name in self.inputs))
+        who = self._who(batch, CONVERTED)
         found = impersonation.losses(made, batch["source"], batch["target"])
         zero = made.new_zeros(())
         found |= {"unpaired": zero, "caught": zero}
         for judge in self.discriminators:
             held = {name: parameter.detach() for name, parameter in judge.named_parameters()}
-            seen = torch.func.functional_call(judge, held, (made,))[-1].float()
+            seen = torch.func.functional_call(judge, held, (made, who))[-1].float()
             found["unpaired"] = found["unpaired"] + (seen - 1).square().mean()
-            found["caught"] = found["caught"] + judge(made.detach())[-1].float().square().mean()
+            found["caught"] = found["caught"] + judge(made.detach(), who)[-1].float().square().mean()
         return found
+
+    def _who(self, batch: dict[str, Tensor], prefix: str = "") -> Tensor | None:
+        return self._tell({name: batch[prefix + name] for name in self.inputs}) if self._tell else None
 
     def _spectral(self, made: Tensor, real: Tensor) -> dict[str, Tensor]:
         with torch.autocast(made.device.type, enabled=False):
@@ -189,14 +224,18 @@ class Resynthesis(nn.Module):
                     gaps[name] = gaps[name] + gap.abs().mean() / len(self.spectra)
             return gaps
 
-    def _judged(self, made: Tensor, real: Tensor) -> dict[str, Tensor]:
+    def _judged(self, made: Tensor, real: Tensor, who: Tensor | None) -> dict[str, Tensor]:
         zero = made.new_zeros(())
         found = {"adversarial": zero, "matching": zero, "discriminator": zero}
         for judge in self.discriminators:
-            truth, made_up = judge(real), judge(made.detach())
+            assert isinstance(judge, SpectrogramDiscriminator)
+            truth, made_up = judge(real, who), judge(made.detach(), who)
             wrong = (truth[-1].float() - 1).square().mean() + made_up[-1].float().square().mean()
+            if who is not None:
+                stranger = judge.judged(truth[-2], who.roll(1, 0)).float()
+                wrong = wrong + self.weights.stranger * stranger.square().mean()
             held = {name: parameter.detach() for name, parameter in judge.named_parameters()}
-            seen = torch.func.functional_call(judge, held, (made,))
+            seen = torch.func.functional_call(judge, held, (made, who))
             layers = list(zip(seen[:-1], truth[:-1], strict=True))
             gap = sum(((a.float() - b.detach().float()).abs().mean() for a, b in layers), zero)
             found["discriminator"] = found["discriminator"] + wrong

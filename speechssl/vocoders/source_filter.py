@@ -145,13 +145,17 @@ class SourceFilter(nn.Module):
         parts = [normal, pitch.view(batch, count, world.STACK, 1), voiced.view(batch, count, world.STACK, 1)]
         frames = torch.cat(parts, dim=-1).reshape(batch, FRAMES * count, -1)
         words = self.keys(keys).repeat_interleave(FRAMES, dim=1)
-        mean, deviation = voice.view(batch, 2, -1).unbind(1)
-        who = self.voice(torch.cat([(mean - self.mean) / self.deviation, deviation / self.deviation - 1], dim=-1))
+        who = self.voice(self.normal_voice(voice))
         x: Tensor = self.entry(torch.cat([frames, words], dim=-1)) + who[:, None]
         for layer in self.layers:
             x = layer(x)
         corrected: Tensor = self.exit(self.norm(x))
         return corrected
+
+    def normal_voice(self, voice: Tensor) -> Tensor:
+        """(B, 2 (order + 1)) ``voice_statistics``, in deviations from the mean of all voices."""
+        mean, deviation = voice.view(len(voice), 2, -1).unbind(1)
+        return torch.cat([(mean - self.mean) / self.deviation, deviation / self.deviation - 1], dim=-1)
 
     def _world(self, values: Tensor, f0: Tensor) -> Tensor:
         """(B, 2 N, 2, bins) log amplitude of the filters of pulses and noise that WORLD would take."""
