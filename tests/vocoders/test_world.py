@@ -133,7 +133,9 @@ def test_values_are_pyworlds_at_the_frames_times() -> None:
     cepstra = pyworld.code_spectral_envelope(np.maximum(envelope, 1e-12), RATE, 40)
     coded = pyworld.code_aperiodicity(pyworld.d4c(samples, f0, times, RATE), RATE)[1:, 0]
     got = values_of_speech().frames.reshape(-1, 41).numpy()
-    np.testing.assert_allclose(got[:, :40], cepstra[1 : len(got) + 1], rtol=0, atol=1e-4)
+    # pyworld adds noise of its own, in the order of the frames it is given, which shows in the quietest
+    np.testing.assert_allclose(got[:, :40], cepstra[1 : len(got) + 1], rtol=0, atol=1e-3)
+    assert np.abs(got[:, :40] - cepstra[1 : len(got) + 1]).mean() < 1e-5
     # measured at every other frame only where the neighbours are voiced too
     difference = np.abs(got[:, 40] - coded[: len(got)])
     assert difference.mean() < 1
