@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from speechssl import audio, bundles
@@ -77,3 +78,46 @@ def test_the_judges_lines_become_a_table(recipe: Any) -> None:
     table = judge.table({"tiny": result})
     assert "| word error rate, Whisper | 25.4% [20, 31] |" in table
     assert "DNSMOS overall | 2.5 [2.4, 2.6]" in table
+
+
+def test_the_errors_of_f0_are_counted(recipe: Any) -> None:
+    f0 = recipe("f0")
+    spoken = audio.read_mono(bundles.clip("dan").path, 16_000).samples[:64_000].numpy()
+    frames = len(spoken) // f0.HOP + 1
+    found = f0.tracking.track(spoken.astype(np.float64), np.arange(frames) * 0.01)
+    voiced = found > 0
+    # as told by somebody who hears the same, who hears half of it an octave higher, and who hears nothing
+    half = np.where(np.cumsum(voiced) <= voiced.sum() // 2, 2.0, 1.0)
+    told = {"same": found, "half": found * half}
+    rows = {
+        name: f0.compare({"a": spoken}, {"a": np.stack([np.where(voiced, hertz, 100.0), voiced * 1.0])}, lambda x: x)
+        for name, hertz in told.items()
+    }
+    nothing = {"gross": 0, "missed": 0, "false": 0, "medians": "0 of 1"}
+    assert rows["same"] == nothing
+    assert rows["half"]["gross"] == pytest.approx(100 * (voiced.sum() // 2) / voiced.sum())
+    silence = np.stack([np.full(frames, 100.0), np.zeros(frames)])
+    deaf = f0.compare({"a": spoken}, {"a": silence}, lambda x: x)
+    assert deaf == nothing | {"false": pytest.approx(100 * voiced.mean())}
+
+
+def test_hum_lies_as_far_below_the_recording_as_asked(recipe: Any) -> None:
+    samples = np.random.default_rng(0).standard_normal(32_000)
+    hum = recipe("f0").with_hum(samples, 60, 12.0) - samples
+    assert 10 * np.log10(np.mean(samples**2) / np.mean(hum**2)) == pytest.approx(12.0)
+    assert np.abs(np.fft.rfft(hum)).argmax() == 120
+
+
+def test_f0_is_compared_on_one_recording_a_speaker(recipe: Any, tmp_path: Path) -> None:
+    rows = [
+        ("librispeech", "b", "dev"),
+        ("an4", "c", "train"),
+        ("librispeech", "d", "test"),
+        ("ljspeech", "e", "train"),
+    ]
+    lines = [f"{c}-{s}-{n}.wav,{c},{s},{3 if n else 1},{split}" for c, s, split in rows for n in range(6)]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,corpus,speaker,seconds,split", *lines]))
+    kept = recipe("f0").chosen(tmp_path / "manifest.csv")
+    # three of a dev speaker of LibriSpeech; none that is too short, of another split or corpus
+    assert sorted(row["speaker"] for row in kept) == ["b", "b", "b", "c"]
+    assert all(float(row["seconds"]) > 2 for row in kept)

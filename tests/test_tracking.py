@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from hypothesis import strategies as st
 import speechssl
 from speechssl import audio, tracking
 
+RECIPE = "voice_conversion"
+Recipe = Callable[[str], ModuleType]
 RATE = 16_000
 CLIP = Path(speechssl.__file__).parent / "models" / "clips" / "dan_sentence.opus"
 
@@ -32,7 +36,8 @@ def times(samples: np.ndarray) -> np.ndarray:
 def test_a_steady_pitch_is_found(hertz: float, level: float) -> None:
     samples = level * buzz(np.full(RATE, float(hertz)))
     found = tracking.track(samples, times(samples))[10:-10]
-    np.testing.assert_allclose(found, hertz, rtol=0.006)
+    # the high-pass leaves less of the lowest, which shows at the ends
+    np.testing.assert_allclose(found, hertz, rtol=0.005 if hertz > tracking.RUMBLE else 0.006)
 
 
 def test_a_gliding_pitch_is_followed_in_time() -> None:
@@ -128,18 +133,11 @@ def test_the_noise_of_consonants_is_not_taken_for_another_voice(voice: str, monk
     assert 4 * kept < far()
 
 
-def hum(length: int, hertz: float) -> np.ndarray:
-    """Mains with overtones, of unit power."""
-    phase = 2 * np.pi * hertz * np.arange(length) / RATE
-    sound = sum(height * np.sin(n * phase + n) for n, height in ((1, 1.0), (2, 0.5), (3, 0.3), (5, 0.1)))
-    return sound / sound.std()
-
-
 @pytest.mark.parametrize("voice", ["ada", "dan"])
 @pytest.mark.parametrize(("hertz", "below"), [(60, 15.0), (50, 6.0), (60, 0.0)])
-def test_hum_of_the_mains_is_not_taken_for_a_voice(voice: str, hertz: float, below: float) -> None:
+def test_hum_of_the_mains_is_not_taken_for_a_voice(recipe: Recipe, voice: str, hertz: float, below: float) -> None:
     samples = audio.read_mono(CLIP.with_name(f"{voice}_sentence.opus"), RATE).samples.double().numpy()
-    humming = samples + samples.std() * 10 ** (-below / 20) * hum(len(samples), hertz)
+    humming = recipe("f0").with_hum(samples, hertz, below)
     clean, found = (tracking.track(sound, times(sound)) for sound in (samples, humming))
     assert np.median(found[found > 0]) == pytest.approx(np.median(clean[clean > 0]), rel=0.04)
     both = (clean > 0) & (found > 0)
@@ -147,11 +145,12 @@ def test_hum_of_the_mains_is_not_taken_for_a_voice(voice: str, hertz: float, bel
     assert (found[clean > 0] > 0).mean() > 0.9
 
 
-def test_only_what_hums_throughout_is_taken_out() -> None:
+def test_only_what_hums_throughout_is_taken_out(recipe: Recipe) -> None:
+    with_hum = recipe("f0").with_hum
     speech = audio.read_mono(CLIP, RATE).samples.double().numpy()
     assert tracking._mains_lines(speech) == []
-    assert {60, 120, 180} <= set(tracking._mains_lines(speech + 0.3 * speech.std() * hum(len(speech), 60)))
-    assert 50 in tracking._mains_lines(speech + 0.3 * speech.std() * hum(len(speech), 50))
+    assert {60, 120, 180} <= set(tracking._mains_lines(with_hum(speech, 60, 10)))
+    assert 50 in tracking._mains_lines(with_hum(speech, 50, 10))
     # somebody who speaks on one note, and stops
     spoken = np.concatenate([buzz(np.full(8000, 120.0)), np.zeros(8000), buzz(np.full(8000, 120.0))])
     assert tracking._mains_lines(spoken) == []

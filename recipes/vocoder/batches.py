@@ -116,8 +116,7 @@ class VocoderBatches:
         values, keys, all_values = self._frames_of(row, rows, rng)
         gain = 0.0 if self._plain else float(rng.uniform(-GAIN, GAIN / 2))
         order = values.shape[1] // STACK - 1
-        for array in (values, all_values):
-            array.reshape(-1, order + 1)[:, 0] += 2 * gain / _level_row(order)
+        _amplify((values, all_values), gain)
         return {
             "samples": samples * np.float32(np.exp(gain)),
             "values": values,
@@ -140,11 +139,10 @@ class VocoderBatches:
             return arrays["values"][rows].astype(np.float32), asked, arrays["values"][some].astype(np.float32)
         near, far = (np.array(arrays["neighbours"][which][:, :k]) for which in (rows, some))
         self._misplace(near, far, rng)
-        if self._retrieved_keys and not self._plain and rng.random() < self._retrieved_keys:
-            share = np.float32(rng.random())
-            asked = (1 - share) * asked + share * self._mean(near, "keys")
-        voice = arrays["values"][some].astype(np.float32) if self._own_voice else self._mean(far)
-        return self._mean(near), asked, voice
+        if not self._plain:
+            asked = _with_found(asked, arrays["keys"], near, self._retrieved_keys, rng)
+        voice = arrays["values"][some].astype(np.float32) if self._own_voice else _mean(arrays["values"], far)
+        return _mean(arrays["values"], near), asked, voice
 
     def _misplace(self, near: np.ndarray, others: np.ndarray, rng: np.random.Generator) -> None:
         """Give stretches of ``near`` (N, k), in place, neighbours out of ``others``."""
@@ -152,13 +150,6 @@ class VocoderBatches:
             if not self._plain and rng.random() < self._corrupt * LONGEST_ERROR / MEAN_ERROR:
                 start, stop = np.sort(rng.integers(0, LONGEST_ERROR + 1, 2)) + first
                 near[start:stop] = others[rng.integers(len(others), size=len(near[start:stop]))]
-
-    def _mean(self, found: np.ndarray, what: str = "values") -> np.ndarray:
-        """(n, V) mean of the values, or keys, of neighbours (n, k)."""
-        order, inverse = np.unique(found, return_inverse=True)
-        frames = np.asarray(self._arrays[what][order], np.float32)[inverse.reshape(found.shape)]
-        mean: np.ndarray = frames.mean(1)
-        return mean
 
 
 class Conversions:
@@ -208,18 +199,15 @@ class Conversions:
         k = int(rng.choice(CONVERTED_NEIGHBOURS))
         some = source["keys_at"] + rng.choice(source["keys_n"], min(source["keys_n"], count), replace=False)
         near, frames = self._found(np.concatenate([places, some]), pool, k)
-        values = np.asarray(arrays["values"][near], np.float32).mean(1)
-        everywhere = values
+        values = _mean(arrays["values"], near)
+        everywhere = values.copy()
         if self._own_voice:
-            everywhere = np.asarray(arrays["values"][np.sort(rng.choice(frames, VOICE_FRAMES))], np.float32)
+            everywhere = arrays["values"][np.sort(rng.choice(frames, VOICE_FRAMES))].astype(np.float32)
         keys = arrays["keys"][places].astype(np.float32)
-        if rng.random() < self._retrieved_keys:
-            share = np.float32(rng.random())
-            keys = (1 - share) * keys + share * np.asarray(arrays["keys"][near[:count]], np.float32).mean(1)
+        keys = _with_found(keys, arrays["keys"], near[:count], self._retrieved_keys, rng)
         gain = float(rng.uniform(-GAIN, GAIN / 2))
         order = values.shape[1] // STACK - 1
-        for array in {id(array): array for array in (values, everywhere)}.values():
-            array.reshape(-1, order + 1)[:, 0] += 2 * gain / _level_row(order)
+        _amplify((values, everywhere), gain)
         crop = {
             "values": values[:count],
             "keys": keys,
@@ -250,6 +238,30 @@ class Conversions:
             for rows in (asked, frames)
         ]
         return frames[(units[0] @ units[1].T).topk(min(k, len(frames)), dim=1).indices.numpy()], frames
+
+
+def _mean(frames: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """(n, V) float32 means of the rows (n, k) of frames, each of which is read once."""
+    order, inverse = np.unique(found, return_inverse=True)
+    mean: np.ndarray = np.asarray(frames[order], np.float32)[inverse.reshape(found.shape)].mean(1)
+    return mean
+
+
+def _with_found(
+    asked: np.ndarray, keys: np.ndarray, found: np.ndarray, chance: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Keys (n, D) as asked or, by ``chance``, moved by a drawn share towards those of the frames found (n, k)."""
+    if not chance or rng.random() >= chance:
+        return asked
+    share = np.float32(rng.random())
+    return (1 - share) * asked + share * _mean(keys, found)
+
+
+def _amplify(parts: Sequence[np.ndarray], gain: float) -> None:
+    """Raise the level of WORLD values (n, V), in place, by the natural log of an amplitude."""
+    for values in parts:
+        order = values.shape[1] // STACK - 1
+        values.reshape(-1, order + 1)[:, 0] += 2 * gain / _level_row(order)
 
 
 def _stacked(crops: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:

@@ -129,13 +129,13 @@ def test_frame_i_is_centred_on_sample_320_i_plus_200(frame: int) -> None:
 def test_values_are_pyworlds_at_the_frames_times() -> None:
     samples, f0 = speech().samples.double().numpy(), pitch_of_speech().double().numpy()
     times = np.arange(len(f0)) * 0.005
-    envelope = pyworld.cheaptrick(samples, f0, times, RATE)
+    got = values_of_speech().frames.reshape(-1, 41).numpy()
+    # pyworld adds noise of its own, in the order of the frames it is given: the same frames, then
+    heard = slice(1, len(got) + 1)
+    envelope = pyworld.cheaptrick(samples, f0[heard], times[heard], RATE)
     cepstra = pyworld.code_spectral_envelope(np.maximum(envelope, 1e-12), RATE, 40)
     coded = pyworld.code_aperiodicity(pyworld.d4c(samples, f0, times, RATE), RATE)[1:, 0]
-    got = values_of_speech().frames.reshape(-1, 41).numpy()
-    # pyworld adds noise of its own, in the order of the frames it is given, which shows in the quietest
-    np.testing.assert_allclose(got[:, :40], cepstra[1 : len(got) + 1], rtol=0, atol=1e-3)
-    assert np.abs(got[:, :40] - cepstra[1 : len(got) + 1]).mean() < 1e-5
+    np.testing.assert_allclose(got[:, :40], cepstra, rtol=0, atol=1e-4)
     # measured at every other frame only where the neighbours are voiced too
     difference = np.abs(got[:, 40] - coded[: len(got)])
     assert difference.mean() < 1
