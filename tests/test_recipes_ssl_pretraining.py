@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -101,7 +103,7 @@ def test_log_mel_equals_transformers(recipe: Any) -> None:
 
     samples = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1
     mel = recipe("prepare").log_mel(samples)
-    ours = recipe("batches")._standardised(mel)
+    ours = recipe("batches")._standardised(torch.from_numpy(mel)).numpy()
     theirs = SeamlessM4TFeatureExtractor()(samples, sampling_rate=16000, return_tensors="np")["input_features"][0]
     assert np.abs(theirs.reshape(-1, 80)[: len(ours)] - ours).max() < 1e-3
 
@@ -171,11 +173,8 @@ def test_phones_are_learnt(recipe: Any, data: Path) -> None:
 
 
 def _phones(recipe: Any, data: Path) -> tuple[Any, Any]:
-    import argparse
-
-    args = argparse.Namespace(
-        size="toy", objective="phones", cache=data / "cache", alignments=data / "alignments.jsonl"
-    )
+    given = [data / "cache", "--alignments", data / "alignments.jsonl", "--objective", "phones", "--size", "toy"]
+    args = recipe("train")._parser().parse_args([*map(str, given), "--run", "unused"])
     objective, tracks = recipe("train").make_objective(args)
     modules = recipe("batches")
     plain = modules.Augmentation(warp=0, stretch=0, noise=0, channel=0, mask=0)
@@ -201,6 +200,42 @@ def test_nan_stops_and_keeps_the_last_checkpoint(recipe: Any, data: Path, tmp_pa
     with pytest.raises(CheckpointError, match="step 2"):
         fit(objective, poisoned, Schedule(steps=4), **run)
     assert json.loads((tmp_path / "run" / "last" / "state.json").read_text()) == {"step": 2}
+
+
+def test_a_process_asked_to_end_saves_first(recipe: Any, data: Path, tmp_path: Path) -> None:
+    from speechssl.training import Schedule, fit
+
+    objective, batches = _phones(recipe, data)
+
+    def ask(step: int, _: dict[str, float]) -> None:
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    heard = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit, match="143"):
+        fit(objective, batches, Schedule(steps=5), folder=tmp_path, config={}, seed=0, on_step=ask)
+    assert json.loads((tmp_path / "last" / "state.json").read_text()) == {"step": 2}
+    assert signal.getsignal(signal.SIGTERM) == heard
+
+
+def test_frames_of_the_same_speaker_are_no_neighbours(recipe: Any) -> None:
+    """Two crops of each of two speakers: what is near among one's own must not count, what is near in others must."""
+    from speechssl.objectives.phones import PhoneStates
+
+    objective = PhoneStates(torch.nn.Identity(), dim=8, num_states=6, num_phones=2, middle_layer=1)
+    speaker, states = torch.tensor([0, 0, 1, 1]), torch.tensor([[0, 3]] * 4)
+    # frames tell the speaker, not the phone
+    frames = torch.nn.functional.one_hot(speaker, 8).float()[:, None].repeat(1, 2, 1) + 0.01 * torch.randn(4, 2, 8)
+    alone, _ = objective._retrieval(frames, states, None)
+    apart, _ = objective._retrieval(frames, states, speaker)
+    shuffled = frames[:, [0, 0]] + torch.nn.functional.one_hot(states, 8) * 3.0
+    better, hits = objective._retrieval(shuffled, states, speaker)
+    assert float(better) < 0.1 < float(apart)
+    assert float(hits) == 1.0
+    assert float(alone) != pytest.approx(float(apart))
+    # one speaker alone has nobody to be compared with, and that is no reason for NaN
+    single, _ = objective._retrieval(frames, states, torch.zeros(4, dtype=torch.int64))
+    assert float(single) == 0.0
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(

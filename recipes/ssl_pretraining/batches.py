@@ -9,6 +9,7 @@ power domain, a random smooth channel applied, bands and stretches of time maske
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ import torch
 from align import STATES_PER_PHONE, UNKNOWN_STATE, state_tracks
 from torch import Tensor
 
-from speechssl.augmentation import masked, paired, through_channel, warp_matrix, with_noise
+from speechssl.augmentation import NUM_BANDS, warp_matrix
 from speechssl.objectives.phones import IGNORE
 
 CROP_FRAMES = (96, 200, 480)  # 10 ms frames: single words, short and long sentences
 NUM_WARPS = 65
+CHANNEL, CHANNEL_KNOTS = 0.9, 8  # natural log of power: +-4 dB
+MASKED_BANDS, MASKED_FRAMES = 12, 24  # a mask is shorter
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class MelBatches:
         batch_seconds: audio per batch.
         split: rows of the index to draw from; noise (corpora named ``noise...``) always comes from ``train``.
         clean: give the crop before augmentation too, as ``clean``.
+        device: where the cache is held and the crops are made. On the CPU the cache stays on disk; what is drawn is the
+            same everywhere.
     """
 
     def __init__(
@@ -58,76 +63,95 @@ class MelBatches:
         seed: int,
         split: str = "train",
         clean: bool = False,
+        device: str = "cpu",
     ) -> None:
         index = read_index(cache)
-        self._mel = np.load(cache / "mel.npy", mmap_mode="r")
-        self._tracks, self._clean = tracks, clean
+        self._device = torch.device(device)
+        speakers = {who: number for number, who in enumerate(dict.fromkeys(map(_who, index)))}
+        self._mel = self._held(
+            np.load(cache / "mel.npy", mmap_mode="c")
+        )  # copy on write: torch wants what it may write
         speech = [row for row in index if row["split"] == split and not row["corpus"].startswith("noise")]
         if tracks:
             leading = next(iter(tracks.values()))
             speech = [row for row in speech if (leading[row["start"] : row["start"] + row["frames"]] >= 0).any()]
-        self._noise = [
-            row for row in index if row["split"] == "train" and row["corpus"].startswith("noise") and row["frames"] > 60
-        ]
+        self._tracks = {name: self._held(track) for name, track in tracks.items()}
+        self._clean = clean
+        noise = [row for row in index if row["split"] == "train" and row["corpus"].startswith("noise")]
+        self._noise = _places([row for row in noise if row["frames"] > 60], speakers)
         self._buckets = [
-            [row for row in speech if crop <= row["frames"] and (last is None or row["frames"] < last)]
+            _places(
+                [row for row in speech if crop <= row["frames"] and (last is None or row["frames"] < last)], speakers
+            )
             for crop, last in zip(CROP_FRAMES, (*CROP_FRAMES[1:], None), strict=False)
         ]
-        if not any(self._buckets):
+        weights = np.array([bucket[:, 1].sum() for bucket in self._buckets], float)
+        if not weights.any():
             raise SystemExit(f"{cache}: no utterances of split {split!r} with targets")
-        weights = np.array([sum(row["frames"] for row in bucket) for bucket in self._buckets], float)
         self._bucket_weights = weights / weights.sum()
-        self._row_weights = [
-            _normalised(np.array([row["frames"] for row in bucket], float)) for bucket in self._buckets
-        ]
         self._batch_frames, self._augmentation, self._seed = batch_seconds * 100, augmentation, seed
-        self._warps = np.linspace(-augmentation.warp, augmentation.warp, NUM_WARPS)
-        self._warp_matrices = np.stack([warp_matrix(np.exp(warp)) for warp in self._warps]).astype(np.float32)
+        warps = np.exp(np.linspace(-augmentation.warp, augmentation.warp, NUM_WARPS))
+        self._warps = self._held(np.stack([warp_matrix(warp).T for warp in warps]).astype(np.float32))
+        knots = np.linspace(0, NUM_BANDS - 1, CHANNEL_KNOTS)
+        at_bands = [np.interp(np.arange(NUM_BANDS), knots, row) for row in np.eye(CHANNEL_KNOTS)]
+        self._channel = self._held(np.stack(at_bands).astype(np.float32))
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        """Batch of this step: ``input`` (B, T, 160) and every track (B, T) or (B, T, N), T at 50 Hz."""
+        """Batch of this step: ``input`` (B, T, 160), every track (B, T) or (B, T, N), T at 50 Hz, ``speaker`` (B,)."""
         rng = np.random.default_rng([self._seed, step])
-        bucket = int(rng.choice(len(self._buckets), p=self._bucket_weights))
-        length = CROP_FRAMES[bucket]
+        number = int(rng.choice(len(self._buckets), p=self._bucket_weights))
+        length, bucket = CROP_FRAMES[number], self._buckets[number]
         size = max(1, round(self._batch_frames / length))
-        rows = rng.choice(len(self._buckets[bucket]), size=size, p=self._row_weights[bucket])
-        crops = [self._crop(self._buckets[bucket][row], length, rng) for row in rows]
-        return {name: torch.from_numpy(np.stack([crop[name] for crop in crops])) for name in crops[0]}
-
-    def _crop(self, row: dict[str, Any], length: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        rows = rng.choice(len(bucket), size=size, p=bucket[:, 1] / bucket[:, 1].sum())
+        starts, frames, speaker = bucket[rows].T
         limit = self._augmentation.stretch
-        stretch = float(np.exp(rng.uniform(-limit, limit)))
-        span = min(row["frames"], round(length * stretch))
-        first = row["start"] + int(rng.integers(0, row["frames"] - span + 1))
-        positions = np.linspace(0, span - 1, length)
-        mel = _interpolate(np.asarray(self._mel[first : first + span], np.float32), positions)
-        nearest = first + np.rint(positions[int(rng.integers(0, 2)) :: 2]).astype(int)
-        crop = {name: track[nearest].astype(np.int64) for name, track in self._tracks.items()}
-        for targets in crop.values():
+        spans = np.minimum(frames, np.rint(length * np.exp(rng.uniform(-limit, limit, size))).astype(int))
+        first = starts + rng.integers(0, frames - spans + 1)
+        # (B, L) places in the cache, evenly from the first frame of a span to its last
+        positions = first[:, None] + (spans - 1)[:, None] * np.linspace(0, 1, length)
+        low = np.floor(positions).astype(np.int64)
+        high = np.minimum(low + 1, (first + spans - 1)[:, None])
+        share = self._held((positions - low).astype(np.float32))[:, :, None]
+        mel = torch.lerp(self._frames(low), self._frames(high), share)
+        # a target of 20 ms is that of either of its frames of 10 ms
+        nearest = self._held(np.rint(positions).astype(np.int64)[:, int(rng.integers(0, 2)) :: 2])
+        crops = {name: track[nearest].long() for name, track in self._tracks.items()}
+        for targets in crops.values():
             targets[targets < 0] = IGNORE
         if self._clean:
-            crop["clean"] = paired(_standardised(mel))
-        crop["input"] = paired(self._augment(mel, rng))
-        return crop
+            crops["clean"] = _paired(_standardised(mel))
+        return crops | {"input": _paired(self._augment(mel, rng)), "speaker": self._held(speaker)}
 
-    def _augment(self, mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        strength = self._augmentation
+    def _augment(self, mel: Tensor, rng: np.random.Generator) -> Tensor:
+        """Crops (B, L, 80) with everything done to them."""
+        strength, size = self._augmentation, len(mel)
         if strength.warp > 0:
-            mel = mel @ self._warp_matrices[rng.integers(NUM_WARPS)].T
-        if self._noise and rng.random() < strength.noise:
-            mel = self._add_noise(mel, rng)
-        if rng.random() < strength.channel:
-            mel = through_channel(mel, rng, size=0.9)  # +-4 dB
-        mel = _standardised(mel)
-        if rng.random() < strength.mask:
-            mel = masked(mel, rng, bands=12, frames=min(24, len(mel) // 8))
-        return mel
+            mel = mel @ self._warps[self._held(rng.integers(NUM_WARPS, size=size))]
+        noisy = np.flatnonzero(rng.random(size) < strength.noise)
+        if len(noisy) and len(self._noise):
+            mel = mel.index_copy(0, self._held(noisy), self._with_noise(mel[self._held(noisy)], rng))
+        through = (rng.random((size, 1)) < strength.channel) * rng.uniform(-CHANNEL, CHANNEL, (size, CHANNEL_KNOTS))
+        mel = _standardised(mel + (self._held(through.astype(np.float32)) @ self._channel)[:, None])
+        hidden = rng.random((size, 1)) < strength.mask
+        bands = _stretches(rng, size, NUM_BANDS, MASKED_BANDS) & hidden
+        times = _stretches(rng, size, mel.shape[1], min(MASKED_FRAMES, mel.shape[1] // 8)) & hidden
+        return mel.masked_fill(self._held(bands[:, None] | times[:, :, None]), 0.0)
 
-    def _add_noise(self, mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        row = self._noise[int(rng.integers(len(self._noise)))]
-        take = (int(rng.integers(row["frames"])) + np.arange(len(mel))) % row["frames"]
-        noise = np.asarray(self._mel[row["start"] : row["start"] + row["frames"]], np.float32)[take]
-        return with_noise(mel, noise, rng.uniform(5, 30))
+    def _with_noise(self, mel: Tensor, rng: np.random.Generator) -> Tensor:
+        """Powers (B, L, 80) with a noise each added, at 5 to 30 dB over the whole crop."""
+        starts, frames, _ = self._noise[rng.integers(len(self._noise), size=len(mel))].T[..., None]
+        places = starts + (rng.integers(0, frames) + np.arange(mel.shape[1])) % frames
+        noise, ratio = self._frames(places), self._held(rng.uniform(5, 30, len(mel)).astype(np.float32))
+        level, theirs = (part.exp().sum(2).mean(1) for part in (mel, noise))
+        gap = level.log() - (theirs + 1e-9).log() - ratio * (math.log(10) / 10)
+        return torch.logaddexp(mel, noise + gap[:, None, None])
+
+    def _frames(self, places: np.ndarray) -> Tensor:
+        """(B, L, 80) float32 frames of the cache."""
+        return self._mel[self._held(places)].float()
+
+    def _held(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
 
 
 def read_index(cache: Path) -> list[dict[str, Any]]:
@@ -156,16 +180,30 @@ def phone_tracks(cache: Path, alignments: Path) -> dict[str, np.ndarray]:
     return {"states": states, "previous": previous[segment], "next": following[segment]}
 
 
-def _normalised(weights: np.ndarray) -> np.ndarray:
-    return weights / weights.sum() if len(weights) else weights
+def _who(row: dict[str, Any]) -> tuple[str, str]:
+    return row["corpus"], row["speaker"]
 
 
-def _interpolate(frames: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    low = np.floor(positions).astype(int)
-    high = np.minimum(low + 1, len(frames) - 1)
-    share = (positions - low).astype(np.float32)[:, None]
-    return frames[low] * (1 - share) + frames[high] * share
+def _places(rows: list[dict[str, Any]], speakers: dict[tuple[str, str], int]) -> np.ndarray:
+    """(N, 3) int64: first frame in the cache, number of frames, number of the speaker."""
+    return np.array([(row["start"], row["frames"], speakers[_who(row)]) for row in rows], np.int64).reshape(-1, 3)
 
 
-def _standardised(mel: np.ndarray) -> np.ndarray:
-    return (mel - mel.mean(0)) / np.sqrt(mel.var(0, ddof=1) + 1e-7)
+def _stretches(rng: np.random.Generator, size: int, length: int, longest: int) -> np.ndarray:
+    """(B, length) bool, true in two stretches of fewer than ``longest`` each (SpecAugment)."""
+    found = np.zeros((size, length), bool)
+    for _ in range(2):
+        width = rng.integers(0, longest, (size, 1))
+        first = rng.integers(0, length - width)
+        found |= (np.arange(length) >= first) & (np.arange(length) < first + width)
+    return found
+
+
+def _standardised(mel: Tensor) -> Tensor:
+    """(..., L, 80) as transformers' extractor does it."""
+    return (mel - mel.mean(-2, keepdim=True)) / (mel.var(-2, keepdim=True) + 1e-7).sqrt()
+
+
+def _paired(mel: Tensor) -> Tensor:
+    """Two 10 ms frames side by side: (B, L, 80) to (B, L // 2, 160)."""
+    return mel[:, : mel.shape[1] // 2 * 2].reshape(len(mel), -1, 2 * NUM_BANDS)

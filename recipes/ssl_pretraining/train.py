@@ -32,7 +32,7 @@ from speechssl.augmentation import NUM_BANDS
 from speechssl.objectives.dinosr import DinoSR
 from speechssl.objectives.distil import CodebookDistillation
 from speechssl.objectives.hubert import MaskedUnits
-from speechssl.objectives.phones import PhoneStates
+from speechssl.objectives.phones import RETRIEVAL_FRAMES, PhoneStates
 from speechssl.training import Schedule, fit
 
 OBJECTIVES = ("phones", "hubert", "dinosr", "distil")
@@ -42,7 +42,7 @@ TOY = {"size": "toy", "steps": 6, "batch_seconds": 6.0}
 
 def make_objective(args: argparse.Namespace) -> tuple[torch.nn.Module, dict[str, np.ndarray]]:
     """The objective around a fresh network, and its targets for every cached frame."""
-    network = make_network(args.size)
+    network = make_network(args.size, dropout=args.dropout)
     dim = int(network.config.hidden_size)  # type: ignore[union-attr, arg-type]
     blocks = int(network.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
     if args.objective == "phones":
@@ -52,6 +52,7 @@ def make_objective(args: argparse.Namespace) -> tuple[torch.nn.Module, dict[str,
             num_states=len(PHONES) * STATES_PER_PHONE,
             num_phones=len(PHONES),
             middle_layer=max(1, 2 * blocks // 3),
+            retrieval_frames=args.retrieval_frames,
         )
         return phones, phone_tracks(args.cache, _needed(args.alignments, "--alignments"))
     if args.objective == "hubert":
@@ -84,7 +85,7 @@ def initialise(objective: torch.nn.Module, start: Path) -> None:
 
 def describe(args: argparse.Namespace, augmentation: Augmentation) -> dict[str, Any]:
     """Everything that defines the run."""
-    keys = ("objective", "size", "rate", "batch_seconds", "seed", "steps", "decay")
+    keys = ("objective", "size", "rate", "batch_seconds", "seed", "steps", "decay", "dropout", "retrieval_frames")
     config = {key: getattr(args, key) for key in keys}
     config["init"] = str(args.init) if args.init else None
     return config | {"augmentation": dataclasses.asdict(augmentation)}
@@ -111,6 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
         augmentation=augmentation,
         seed=args.seed,
         clean=args.objective == "dinosr",
+        device=args.device,
     )
 
     def show(step: int, losses: dict[str, float]) -> None:
@@ -143,6 +145,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--decay", type=float, default=0.3, help="share of the steps at the end with a falling rate")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--batch-seconds", type=float, default=40.0)
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--retrieval-frames", type=int, default=RETRIEVAL_FRAMES, help="of a batch, compared; phones")
     parser.add_argument("--init", type=Path, default=None, help="run or encoder file to start from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")

@@ -41,6 +41,7 @@ class VocoderBatches:
             retrieval between speakers errs more than within one, and then the keys tell what is said.
         neighbours: how many of the found frames are averaged, drawn from these.
         own_voice: statistics of the recording's own frames tell the voice, not those of the found.
+        own_values: share of the crops that are copied, with their own frames.
         retrieved_keys: share of the crops whose keys are, by a share drawn anew, those of the frames found.
         plain: crops as a conversion has them: four neighbours, no gain.
         conversions: crops a batch, each from one speaker to another, beside the others.
@@ -59,6 +60,7 @@ class VocoderBatches:
         neighbours: Sequence[int] = NEIGHBOURS,
         own_voice: bool = False,
         retrieved_keys: float = 0.0,
+        own_values: float = OWN_VALUES,
         plain: bool = False,
         conversions: int = 0,
         embed: Callable[[Tensor], Tensor] | None = None,
@@ -78,6 +80,7 @@ class VocoderBatches:
         self._weights = weights / weights.sum()
         self._frames, self._seed, self._plain, self._corrupt = frames, seed, plain, corrupt
         self._neighbours, self._own_voice, self._retrieved_keys = tuple(neighbours), own_voice, retrieved_keys
+        self._own_values = own_values
         self._size = max(1, round(batch_seconds * 50 / frames))
         self._embed = embed
         # longer than the others, for a second is not enough to tell a speaker by
@@ -135,7 +138,7 @@ class VocoderBatches:
         k = 4 if self._plain else int(rng.choice(self._neighbours))
         asked = arrays["keys" if rng.random() < OWN_KEYS and not self._plain else "queries"][rows].astype(np.float32)
         some = row["keys_at"] + np.sort(rng.choice(row["keys_n"], min(row["keys_n"], VOICE_FRAMES), replace=False))
-        if not self._plain and rng.random() < OWN_VALUES:
+        if not self._plain and rng.random() < self._own_values:
             return arrays["values"][rows].astype(np.float32), asked, arrays["values"][some].astype(np.float32)
         near, far = (np.array(arrays["neighbours"][which][:, :k]) for which in (rows, some))
         self._misplace(near, far, rng)

@@ -39,15 +39,25 @@ KEYS = ("keys", "queries")
 _models: dict[str, Any] = {}
 
 
-def _load(model: str) -> None:
+def _load_world() -> None:
     import torch
 
-    from speechssl import encoders
     from speechssl.vocoders.world import WorldAnalysis
 
     torch.set_num_threads(1)
-    # bfloat16 is two to three times faster, and training does not see the difference
-    _models["encoder"], _models["world"] = encoders.load(model, precision="bfloat16"), WorldAnalysis()
+    _models["world"] = WorldAnalysis()
+
+
+def _load_encoder(model: str, device: str) -> None:
+    import torch
+
+    from speechssl import encoders
+    from speechssl.training import fast_at_bfloat16
+
+    torch.set_num_threads(1)
+    # where it is faster, it is two to three times faster, and training does not see the difference
+    precision = "bfloat16" if fast_at_bfloat16(device) else "float32"
+    _models["encoder"] = encoders.load(model, precision=precision, device=device)
 
 
 def analyse(path: Path) -> dict[str, np.ndarray] | str:
@@ -108,11 +118,11 @@ def chosen(manifest: Path, corpora: list[str], hours: float) -> list[dict[str, s
     return sorted(kept, key=lambda row: (corpora.index(row["corpus"]), row["speaker"], row["path"]))
 
 
-def write(rows: list[dict[str, str]], root: Path, output: Path, model: str, workers: int) -> list[dict[str, Any]]:
+def write(rows: list[dict[str, str]], root: Path, output: Path, workers: int) -> list[dict[str, Any]]:
     """Write the flat arrays that no encoder is needed for; returns the index."""
     index, skipped, place = [], [], dict.fromkeys(("samples", "f0", "keys"), 0)
     arrays = FlatArrays(output, ARRAYS)
-    with ProcessPoolExecutor(workers, initializer=_load, initargs=(model,)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_load_world) as pool:
         found = pool.map(analyse, [root / row["path"] for row in rows], chunksize=4)
         for number, (row, parts) in enumerate(zip(rows, found, strict=True), start=1):
             if isinstance(parts, str):
@@ -134,10 +144,10 @@ def write(rows: list[dict[str, str]], root: Path, output: Path, model: str, work
     return index
 
 
-def write_keys(index: list[dict[str, Any]], output: Path, model: str, workers: int) -> None:
+def write_keys(index: list[dict[str, Any]], output: Path, model: str, workers: int, device: str) -> None:
     """Write ``keys.npy`` and ``queries.npy``."""
     arrays = FlatArrays(output, KEYS)
-    with ProcessPoolExecutor(workers, initializer=_load, initargs=(model,)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_load_encoder, initargs=(model, device)) as pool:
         for number, parts in enumerate(pool.map(partial(keys_of, output), index, chunksize=4), start=1):
             arrays.add(parts)
             if number % 200 == 0:
@@ -170,7 +180,7 @@ class FlatArrays:
             part.unlink()
 
 
-def find_neighbours(index: list[dict[str, Any]], output: Path, seed: int) -> None:
+def find_neighbours(index: list[dict[str, Any]], output: Path, seed: int, device: str) -> None:
     """(N, 8) rows of ``values`` nearest to each query, none of them from around the frame itself."""
     keys, queries = (np.load(output / f"{name}.npy", mmap_mode="r") for name in ("keys", "queries"))
     neighbours = np.zeros((len(keys), NUM_NEIGHBOURS), np.int32)
@@ -181,7 +191,7 @@ def find_neighbours(index: list[dict[str, Any]], output: Path, seed: int) -> Non
     for rows in speakers.values():
         for row in rows:
             pool = np.concatenate(list(_pool(row, rows, rng)))
-            neighbours[row["keys_at"] : row["keys_at"] + row["keys_n"]] = _nearest(row, pool, keys, queries)
+            neighbours[row["keys_at"] : row["keys_at"] + row["keys_n"]] = _nearest(row, pool, keys, queries, device)
     np.save(output / "neighbours.npy", neighbours)
 
 
@@ -197,17 +207,17 @@ def _pool(row: dict[str, Any], rows: list[dict[str, Any]], rng: np.random.Genera
         yield np.arange(row["keys_at"], row["keys_at"] + row["keys_n"])
 
 
-def _nearest(row: dict[str, Any], pool: np.ndarray, keys: np.ndarray, queries: np.ndarray) -> np.ndarray:
+def _nearest(row: dict[str, Any], pool: np.ndarray, keys: np.ndarray, queries: np.ndarray, device: str) -> np.ndarray:
     import torch
 
     def unit(frames: np.ndarray) -> torch.Tensor:
-        return torch.nn.functional.normalize(torch.from_numpy(frames.astype(np.float32)), dim=1)
+        return torch.nn.functional.normalize(torch.from_numpy(frames.astype(np.float32)).to(device), dim=1)
 
     own = np.arange(row["keys_at"], row["keys_at"] + row["keys_n"])
     similarity = unit(queries[own[0] : own[-1] + 1]) @ unit(keys[pool]).T
     near = np.abs(own[:, None] - pool[None]) < APART
-    similarity[torch.from_numpy(near)] = -2.0
-    return pool[similarity.topk(NUM_NEIGHBOURS, dim=1).indices.numpy()].astype(np.int32)
+    similarity[torch.from_numpy(near).to(device)] = -2.0
+    return pool[similarity.topk(NUM_NEIGHBOURS, dim=1).indices.cpu().numpy()].astype(np.int32)
 
 
 def main() -> None:
@@ -218,6 +228,8 @@ def main() -> None:
     parser.add_argument("--hours-per-speaker", type=float, default=0.35)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="of the encoder and the search")
+    parser.add_argument("--without-keys", action="store_true", help="only what needs no encoder; for another call")
     parser.add_argument("--limit", type=int, default=None, help="recordings, for trials")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -226,9 +238,10 @@ def main() -> None:
         index = json.loads((args.output / "index.json").read_text())
     else:
         rows = chosen(args.manifest, args.corpora.split(","), args.hours_per_speaker)[: args.limit]
-        index = write(rows, args.manifest.parent, args.output, args.model, args.workers)
-    write_keys(index, args.output, args.model, args.workers)
-    find_neighbours(index, args.output, args.seed)
+        index = write(rows, args.manifest.parent, args.output, args.workers)
+    if not args.without_keys:
+        write_keys(index, args.output, args.model, args.workers, args.device)
+        find_neighbours(index, args.output, args.seed, args.device)
 
 
 if __name__ == "__main__":

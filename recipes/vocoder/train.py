@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from batches import INPUTS, NEIGHBOURS, VocoderBatches
+from batches import INPUTS, NEIGHBOURS, OWN_VALUES, VocoderBatches
 from safetensors.torch import load_file
 
 from speechssl import checkpoints, embedders, encoders
@@ -56,9 +56,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=64)
     parser.add_argument("--batch-seconds", type=float, default=20.0)
     parser.add_argument("--width", type=int, default=48, help="of the discriminators")
+    parser.add_argument("--periods", default="", help="of discriminators of the waveform, 2,3,5,7,11; for a GPU")
+    parser.add_argument("--own-values", type=float, default=OWN_VALUES, help="share of crops with their own frames")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make batches; for a GPU")
     parser.add_argument("--max-seconds", type=float, default=math.inf)
     parser.add_argument("--toy", action="store_true")
     args = parser.parse_args(arguments)
@@ -117,6 +120,7 @@ def make_objective(
         impersonation=impersonation,
         tell=(lambda inputs: generator.normal_voice(inputs["voice"])) if args.told else None,
         who_dim=2 * (config.order + 1),
+        periods=[int(period) for period in args.periods.split(",") if period],
     )
     if args.init is not None:
         # parts that the other has not stay as they begin
@@ -146,12 +150,13 @@ def main(arguments: list[str] | None = None) -> None:
         neighbours=[int(number) for number in args.neighbours.split(",")],
         own_voice=args.own_voice,
         retrieved_keys=args.retrieved_keys,
+        own_values=args.own_values,
         conversions=args.conversions,
         embed=impersonation.embed_samples if impersonation else None,
     )
     objective = make_objective(args, batches, impersonation)
     schedule = Schedule(args.steps, warmup=args.warmup, decay=args.decay, rate=args.rate, weight_decay=0.01)
-    free = {"run", "cache", "threads", "device", "max_seconds", "steps", "decay"}
+    free = {"run", "cache", "threads", "device", "max_seconds", "steps", "decay", "workers"}
     config = {name: value for name, value in vars(args).items() if name not in free}
     # a file by its name alone: what is shipped must not say where it lay
     listeners_used = {name: Path(getattr(args, name)).name for name in ("encoder", "embedder")}
@@ -163,7 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     fit(
         objective, batches, schedule, folder=args.run, config=config, seed=args.seed, device=args.device,
-        max_seconds=args.max_seconds, on_step=tell,
+        max_seconds=args.max_seconds, on_step=tell, workers=args.workers,
     )  # fmt: skip
 
 

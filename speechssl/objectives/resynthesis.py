@@ -1,18 +1,20 @@
-"""Resynthesis: what a vocoder is trained on. Spectra at several resolutions, and discriminators of spectrograms.
+"""Resynthesis: what a vocoder is trained on. Spectra at several resolutions, discriminators of spectrograms and waves.
 
 The generator and the discriminators are trained by one sum: the generator's part sees the discriminators with their
 weights held, the discriminators' part sees sound cut off from the generator, so that one backward pass gives each its
 own gradients.
 
 Source: Yamamoto et al. 2020 (Parallel WaveGAN: the spectral loss), Jang et al. 2021 (UnivNet: discriminators of
-spectrograms), Mao et al. 2017 (least squares), Kumar et al. 2019 (feature matching), Miyato and Koyama 2018 (a verdict
-that depends on whose voice it should be), Reed et al. 2016 (real, but of somebody else, counts as wrong).
+spectrograms), Kong et al. 2020 (HiFi-GAN: discriminators of every p-th sample; speechbrain's networks), Mao et al. 2017
+(least squares), Kumar et al. 2019 (feature matching), Miyato and Koyama 2018 (a verdict that depends on whose voice it
+should be), Reed et al. 2016 (real, but of somebody else, counts as wrong).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -133,6 +135,25 @@ class SpectrogramDiscriminator(nn.Module):
         return [*found, self.judged(x, who)]
 
 
+class PeriodDiscriminator(nn.Module):
+    """Real or made, judged on the waveform folded at a period: speechbrain's network, 8.2 M weights.
+
+    Args:
+        period: samples.
+    """
+
+    def __init__(self, period: int) -> None:
+        super().__init__()
+        from speechbrain.lobes.models.HifiGAN import DiscriminatorP
+
+        self.folded = DiscriminatorP(period)
+
+    def forward(self, samples: Tensor, who: Tensor | None = None) -> list[Tensor]:
+        """Hidden layers, and last the verdict (B, 1, frames, period): 1 for real. ``who`` is not asked."""
+        found: list[Tensor] = self.folded(samples[:, None])[1]
+        return found
+
+
 class Resynthesis(nn.Module):
     """Losses of a generator that makes sound.
 
@@ -147,9 +168,11 @@ class Resynthesis(nn.Module):
         tell: from the ``inputs`` by name to who speaks (B, who_dim), for the discriminators, who then take real speech
             with somebody else's for wrong, too; None, and they do not ask.
         who_dim: numbers that ``tell`` gives.
+        periods: samples at which further discriminators fold the waveform; for a GPU, for they are large.
     """
 
     step: Tensor
+    slower: ClassVar[dict[str, float]] = {"waves.": 0.2}  # shares of the rate, by how a name begins
 
     def __init__(
         self,
@@ -162,6 +185,7 @@ class Resynthesis(nn.Module):
         impersonation: Impersonation | None = None,
         tell: Callable[[Mapping[str, Tensor]], Tensor] | None = None,
         who_dim: int = 0,
+        periods: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.impersonation, self._tell = impersonation, tell
@@ -171,6 +195,7 @@ class Resynthesis(nn.Module):
         self.discriminators = nn.ModuleList(
             SpectrogramDiscriminator(*size, width=width, who_dim=who_dim if tell else 0) for size in WINDOWS
         )
+        self.waves = nn.ModuleList(PeriodDiscriminator(period) for period in periods)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def after_step(self, step: int) -> None:
@@ -205,7 +230,7 @@ class Resynthesis(nn.Module):
         found = impersonation.losses(made, batch["source"], batch["target"])
         zero = made.new_zeros(())
         found |= {"unpaired": zero, "caught": zero}
-        for judge in self.discriminators:
+        for judge in (*self.discriminators, *self.waves):
             held = {name: parameter.detach() for name, parameter in judge.named_parameters()}
             seen = torch.func.functional_call(judge, held, (made, who))[-1].float()
             found["unpaired"] = found["unpaired"] + (seen - 1).square().mean()
@@ -227,11 +252,10 @@ class Resynthesis(nn.Module):
     def _judged(self, made: Tensor, real: Tensor, who: Tensor | None) -> dict[str, Tensor]:
         zero = made.new_zeros(())
         found = {"adversarial": zero, "matching": zero, "discriminator": zero}
-        for judge in self.discriminators:
-            assert isinstance(judge, SpectrogramDiscriminator)
+        for judge in (*self.discriminators, *self.waves):
             truth, made_up = judge(real, who), judge(made.detach(), who)
             wrong = (truth[-1].float() - 1).square().mean() + made_up[-1].float().square().mean()
-            if who is not None:
+            if who is not None and isinstance(judge, SpectrogramDiscriminator):
                 stranger = judge.judged(truth[-2], who.roll(1, 0)).float()
                 wrong = wrong + self.weights.stranger * stranger.square().mean()
             held = {name: parameter.detach() for name, parameter in judge.named_parameters()}
