@@ -115,17 +115,19 @@ class VoiceConverter:
             source: a file, a waveform, or what ``source`` made of one.
             voice: one voice, or several with weights, whose values (and pitch) are blended.
             k: neighbours per frame; 4 in kNN-VC. ``shift`` takes 16 or more where the vocoder does not hear the keys,
-            ``continuous`` chooses among 16 or more.
-            converter: ``uniform``, ``distance``, ``continuous``, ``transport``, ``shift``, or ``auto``, which chooses
-                by the length of the reference. With ``tiny``, ``auto`` keeps the words clearest and ``continuous``
-                comes nearest to the voice, for then the keys of the frames it takes are heard, too.
+                ``continuous`` and ``selection`` choose among 16 or more.
+            converter: ``uniform``, ``distance``, ``continuous``, ``selection``, ``transport``, ``shift``, or ``auto``,
+                which chooses by the length of the reference. With ``tiny``, ``auto`` keeps the words clearest;
+                ``continuous`` comes nearer to the voice, for then the keys of the frames it takes are heard, too; and
+                ``selection`` comes nearest, for it takes the frames with the pitch they had instead of the source's.
             interpolation: 1 is the voice, 0 the source, in between a blend of both, pitch included.
-            pitch: ``"target"`` moves F0 to the mean and spread of the voice, ``"source"`` leaves it, a number shifts it
-                by semitones. Only for vocoders that take F0.
+            pitch: ``"target"`` moves F0 to the mean and spread of the voice (with ``selection`` it is that of the
+                frames taken), ``"source"`` leaves it, a number shifts it by semitones. Only for vocoders that take F0.
             loudness: ``"source"`` or LUFS, which a source without a waveform needs. Never so loud that it would clip.
-            join_weight: of ``continuous``; see ``converters.best_path``.
+            join_weight: of ``continuous`` and ``selection``; see ``converters.best_path``.
         Raises:
-            InputError: a voice of another encoder, k above its frames, an option out of range, an unreadable source.
+            InputError: a voice of another encoder, or for ``selection`` without the pitch of its frames, k above its
+                frames, an option out of range, an unreadable source.
         """
         voices, shares = self.blend(voice)
         check_options(k=k, converter=converter, interpolation=interpolation, pitch=pitch, loudness=loudness)
@@ -194,12 +196,15 @@ class VoiceConverter:
         if interpolation < 1 and source.values is not None:
             frames = converters.interpolate(source.values.frames, frames, interpolation)
         features = Features(frames, self.vocoder.frame_rate, self.vocoder.origin)
-        contour = _moved(source.f0, voices, shares, pitch, interpolation, self.vocoder, own)
         found = [(one, trace, share) for one, (_, trace, _), share in zip(voices, parts, shares, strict=True)]
+        if converter == "selection" and pitch == "target" and self.vocoder.needs_f0:
+            contour: Tensor | None = _selected(source, found, interpolation)
+        else:
+            contour = _moved(source.f0, voices, shares, pitch, interpolation, self.vocoder, own)
         # frames in runs, as the voice spoke them, are worth hearing more of: recipes/voice_conversion/RESULTS.md
-        is_likeness = converter == "continuous" and bool(self.vocoder.key_origin)
-        keys = _heard(source.keys, found, converters.KEY_SHARE * interpolation) if is_likeness else source.keys
-        alone = is_likeness and len(voices) == 1 and interpolation == 1
+        heard = converters.RUNS.get(converter, 0.0) if self.vocoder.key_origin else 0.0
+        keys = _heard(source.keys, found, heard * interpolation) if heard else source.keys
+        alone = heard > 0 and len(voices) == 1 and interpolation == 1
         return Conversion(
             waveform=self.vocoder.vocode(features, f0=contour, keys=keys, voice=voices[0].values if alone else None),
             features=features,
@@ -289,14 +294,16 @@ def convert_frames(
         voice: of the same origins.
         converter: a name in ``converters.NAMES``.
         k: neighbours per frame.
-        join_weight: of ``continuous``.
+        join_weight: of ``continuous`` and ``selection``.
         detail: of ``shift``; below 1, only the k nearest frames of the voice are averaged.
     Returns:
         Frames (N, V) float32; what they are made of; and (N,) the cosine of each source frame and the nearest.
     Raises:
         InputError: k above the number of frames of the voice, or a source or voice too short for the converter.
     """
-    wanted = {"continuous": max(k, converters.CANDIDATES), "shift": max(k, converters.SHIFT_K)}.get(converter, k)
+    wanted = max(k, converters.CANDIDATES) if converter in converters.RUNS else k
+    if converter == "shift":
+        wanted = max(k, converters.SHIFT_K)
     # a small voice has fewer candidates, but never fewer than the k that was asked for
     neighbours = nearest(source.keys.frames, voice.keys, k=max(k, min(wanted, len(voice))))
     if converter == "shift":
@@ -316,8 +323,9 @@ def _combine(
     trace = uniform
     if converter == "distance":
         trace = Trace(neighbours.indices, converters.distance_weights(neighbours), neighbours.distances)
-    elif converter == "continuous":
-        path = converters.best_path(voice.keys, neighbours, voice.follows(), join_weight=join_weight)[:, None]
+    elif converter in converters.RUNS:
+        f0 = voice.f0 if converter == "selection" else None
+        path = converters.best_path(voice.keys, neighbours, voice.follows(), join_weight=join_weight, f0=f0)[:, None]
         distances = neighbours.distances.gather(1, path)
         trace = Trace(neighbours.indices.gather(1, path), distances * 0.0 + 1.0, distances)
     return converters.weighted_mean(voice.values, trace.indices, trace.weights), trace
@@ -362,6 +370,27 @@ def _own_values(source: Source, converter: str) -> Tensor:
     if source.values is None:
         raise InputError(f"the {converter!r} converter needs the source's own values; encode it with them")
     return source.values.frames
+
+
+def _selected(source: Source, traces: Sequence[tuple[MatchingSet, Trace, float]], interpolation: float) -> Tensor:
+    """F0 (F,) Hz of the frames that were taken, with the source's own by what interpolation leaves of it."""
+    import torch
+
+    contours, shares = [], []
+    for voice, trace, share in traces:
+        if voice.f0 is None:
+            raise InputError(
+                f"the voice {voice.name!r} was stored without the pitch of its frames, which 'selection' takes; make "
+                "it again from its recordings, or use 'continuous'"
+            )
+        contours.append(voice.f0[trace.indices[:, 0]].float().flatten())
+        shares.append(share * interpolation)
+    if interpolation < 1:
+        contours.append(pitch.of_frames(source.f0, len(source.keys), source.keys.frame_rate).float().flatten())
+        shares.append(1 - interpolation)
+    contour = pitch.mixed(contours, shares)
+    # a contour begins at sample 0, which lies before the first value of the first frame
+    return torch.cat([contour[:1], contour])
 
 
 def _moved(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-NAMES = ("uniform", "distance", "continuous", "transport", "shift")
+NAMES = ("uniform", "distance", "continuous", "selection", "transport", "shift")
 NEED_SOURCE_VALUES = ("transport", "shift")
 EPSILON = 1e-8  # added to distances before they divide, as in kNN-TTS
 SHORT = 30.0  # seconds; below, users of kNN-VC and its authors find too few neighbours
@@ -29,7 +29,11 @@ GROUP = 2  # dimensions mapped together; the paper's best
 RIDGE = 1e-6  # of the mean variance; keeps constant dimensions in place
 SHIFT_K = 16  # fewer bring back wrong words, more leave more of the source's voice: recipes/voice_conversion/RESULTS.md
 SHIFT_DETAIL = 0.5  # share of its own detail a frame keeps where the vocoder hears the words from the keys
-KEY_SHARE = 0.5  # of ``continuous``: of the taken frames' keys in what a vocoder that takes keys hears
+PITCH_WEIGHT = 0.2  # of a step in log-F0 of one spread of the voice, at a join, beside the cosine distance of the keys
+PITCH_LIMIT = 3.0  # spreads; a larger step costs no more
+# converters that take one frame at a time, in runs as the voice spoke them, and the share that the keys of these frames
+# have in what a vocoder that takes keys hears
+RUNS = {"continuous": 0.5, "selection": 0.3}
 SHIFT_LIMIT = 3.0  # spreads of the voice a frame may lie from its surroundings: a burst beside digital silence does not
 SPREAD_RANGE = (0.5, 2.0)  # a spread moves by no more than a factor of two
 
@@ -146,19 +150,28 @@ def blend_shares(weights: Sequence[float]) -> list[float]:
     return [weight / total for weight in weights]
 
 
-def best_path(keys: Tensor, neighbours: Neighbours, follows: Tensor, *, join_weight: float = JOIN_WEIGHT) -> Tensor:
+def best_path(
+    keys: Tensor,
+    neighbours: Neighbours,
+    follows: Tensor,
+    *,
+    join_weight: float = JOIN_WEIGHT,
+    f0: Tensor | None = None,
+) -> Tensor:
     """The column (N,) of the candidate to take at each frame so that runs of the reference stay together; Viterbi.
 
     Minimises the sum of the candidates' distances to the source and, between neighbouring frames t and t + 1 that take
     i and j, of ``join_weight`` times c(i, j). c is 0 if j is the frame after i in the same recording; else it is the
     cosine distance of the keys of j and of the frame after i (of i itself where a recording ends): how unlike what is
-    heard is what would have come. Ties go to the nearer candidate.
+    heard is what would have come. With ``f0``, ``PITCH_WEIGHT`` times the step in pitch is added to it. Ties go to the
+    nearer candidate.
 
     Args:
         keys: (M, D) of the voice.
         neighbours: (N, K) candidates.
         follows: (M,) bool: whether frame i + 1 of the voice is the one after i in the same recording.
         join_weight: >= 0; 0 takes the nearest candidate everywhere.
+        f0: (M, n) Hz of each frame of the voice, 0 where unvoiced, if the frames are to be heard with their pitch.
     Raises:
         InputError: a negative weight.
     Source: unit selection, Hunt and Black 1996.
@@ -171,7 +184,8 @@ def best_path(keys: Tensor, neighbours: Neighbours, follows: Tensor, *, join_wei
     targets = neighbours.distances.numpy()
     back = np.zeros(targets.shape, dtype=np.int32)
     cost = targets[0]
-    for t, joins in enumerate(_join_costs(keys, neighbours.indices, follows), start=1):
+    steps = None if f0 is None else _PitchSteps(f0)
+    for t, joins in enumerate(_join_costs(keys, neighbours.indices, follows, steps), start=1):
         totals = cost[:, None] + join_weight * joins  # (K before, K now)
         back[t] = totals.argmin(axis=0)
         cost = totals[back[t], np.arange(totals.shape[1])] + targets[t]
@@ -182,15 +196,39 @@ def best_path(keys: Tensor, neighbours: Neighbours, follows: Tensor, *, join_wei
     return torch.from_numpy(path)
 
 
-def _join_costs(keys: Tensor, indices: Tensor, follows: Tensor) -> Iterator[NDArray[np.float64]]:
+def _join_costs(
+    keys: Tensor, indices: Tensor, follows: Tensor, steps: _PitchSteps | None
+) -> Iterator[NDArray[np.float64]]:
     """c (K, K) float64 between the candidates of frames t and t + 1, for t from 0 to N - 2."""
     k, dim = indices.shape[1], keys.shape[1]
     for part in _parts(len(indices) - 1, 2 * k * dim):
         before, now = indices[part], indices[part.start + 1 : part.stop + 1]
         after = before + follows[before].long()
         joins = (1.0 - _unit(keys[after]) @ _unit(keys[now]).transpose(1, 2)).clamp_(min=0.0)  # (n, K, K)
+        if steps is not None:
+            joins += PITCH_WEIGHT * steps.between(after, now)
         joins[(after[:, :, None] == now[:, None, :]) & follows[before][:, :, None]] = 0.0
         yield from joins.numpy()
+
+
+class _PitchSteps:
+    """How unlike the pitch of two frames of a voice is, in spreads of its log-F0; 1 if only one of them has a pitch."""
+
+    def __init__(self, f0: Tensor) -> None:
+        hertz = f0.double()
+        voiced = hertz > 0
+        logs = hertz.clamp(min=1).log() * voiced
+        self._has = voiced.any(1)
+        self._logs = logs.sum(1) / voiced.sum(1).clamp(min=1)
+        spread = self._logs[self._has].std(correction=0) if bool(self._has.any()) else self._logs.new_zeros(())
+        self._spread = float(spread) or 1.0
+
+    def between(self, before: Tensor, now: Tensor) -> Tensor:
+        """(n, K, K) of frames (n, K) and (n, K)."""
+        both = self._has[before][:, :, None] & self._has[now][:, None]
+        one = self._has[before][:, :, None] ^ self._has[now][:, None]
+        gap = (self._logs[before][:, :, None] - self._logs[now][:, None]).abs() / self._spread
+        return gap.clamp(max=PITCH_LIMIT).where(both, one.double())
 
 
 def _unit(rows: Tensor) -> Tensor:

@@ -61,6 +61,8 @@ class MatchingSet:
         name: of the voice; empty until it is stored.
         key_encoder: fingerprint of the weights that made the keys; empty if unknown.
         consents: who attested that the recordings may be used, if anybody did.
+        f0: (M, n) float16 Hz, every 5 ms from the frame's start on, 0 where unvoiced; None for a voice stored before it
+            was kept.
     Raises:
         InputError: parts that do not belong together.
     """
@@ -76,9 +78,11 @@ class MatchingSet:
     name: str = ""
     consents: tuple[Consent, ...] = ()
     key_encoder: str = ""
+    f0: Tensor | None = None
 
     def __post_init__(self) -> None:
-        lengths = [len(part) for part in (self.keys, self.values, self.file_index, self.frame_index)]
+        parts = (self.keys, self.values, self.file_index, self.frame_index, *([] if self.f0 is None else [self.f0]))
+        lengths = [len(part) for part in parts]
         if len(set(lengths)) != 1 or lengths[0] == 0 or self.keys.ndim != 2 or self.values.ndim != 2:
             raise InputError(
                 f"a voice of {lengths} keys, values, files and places; as many of each, at least 1, needed"
@@ -150,6 +154,7 @@ class MatchingSet:
             references=self.references[:position] + self.references[position + 1 :],
             file_index=files - (files > position).int(),
             frame_index=self.frame_index[kept],
+            f0=None if self.f0 is None else self.f0[kept],
         )
 
     def _position(self, reference: str) -> int:
@@ -184,6 +189,7 @@ def join(sets: Sequence[MatchingSet]) -> MatchingSet:
     _refuse_copies([(reference.name, reference.sha256) for reference in references])
     starts = [sum(len(before.references) for before in sets[:i]) for i in range(len(sets))]
     keys = torch.cat([one.keys for one in sets])
+    contours = [one.f0 for one in sets if one.f0 is not None]
     return dataclasses.replace(
         first,
         keys=keys,
@@ -192,6 +198,7 @@ def join(sets: Sequence[MatchingSet]) -> MatchingSet:
         consents=tuple(consent for one in sets for consent in one.consents),
         file_index=torch.cat([one.file_index + start for one, start in zip(sets, starts, strict=True)]),
         frame_index=torch.cat([one.frame_index for one in sets]),
+        f0=torch.cat(contours) if len(contours) == len(sets) else None,
     )
 
 
@@ -255,6 +262,7 @@ def _one(recording: Recording, label: str, encoder: Encoder, value_encoder: Enco
         references=(Reference(label, label, waveform.seconds, pitch.statistics(contour)),),
         file_index=torch.zeros(len(kept), dtype=torch.int32),
         frame_index=kept.int(),
+        f0=pitch.of_frames(contour, len(keys), keys.frame_rate)[kept].half(),
     )
 
 

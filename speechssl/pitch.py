@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FRAME_PERIOD = 0.005  # seconds, the step of WORLD
 LOWEST, HIGHEST = 40.0, 1100.0  # Hz; what moves outside is held at the edge: below, pulses are heard one by one
 OCTAVE = math.log(2.0)
+ROUNDING = 2  # values, 10 ms: the width of the bell that jumps between frames are rounded off with
 ENOUGH = 1.0  # seconds of voiced speech from which a spread can be trusted
 SPREAD_LIMIT = (
     2.0  # the spread is at most doubled or halved: more sounds drunk or robotic, and comes from a bad estimate
@@ -75,6 +76,46 @@ def pool(parts: Sequence[PitchStatistics]) -> PitchStatistics:
     mean = sum(part.mean * part.voiced_seconds for part in parts) / total
     variance = sum((part.sd**2 + (part.mean - mean) ** 2) * part.voiced_seconds for part in parts) / total
     return PitchStatistics(mean, math.sqrt(variance), total)
+
+
+def of_frames(f0: Tensor, num_frames: int, frame_rate: float) -> Tensor:
+    """(N, n) Hz of the values that lie in each frame, of a contour (F,); its last value stands for those it lacks.
+
+    Args:
+        f0: every 5 ms, as ``audio.f0``: the first at sample 0, which lies in no frame.
+        num_frames: N.
+        frame_rate: Hz; n is the number of values a frame, 4 at 50 Hz.
+    """
+    import torch
+
+    count = max(1, round(1 / (FRAME_PERIOD * frame_rate)))
+    places = 1 + (torch.arange(num_frames) / (FRAME_PERIOD * frame_rate)).round().long()[:, None] + torch.arange(count)
+    return f0[places.clamp(max=len(f0) - 1)]
+
+
+def mixed(contours: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    """One contour (F,) Hz of several (F,), which may have jumps: those are rounded off over some 20 ms.
+
+    Voiced where half of the shares or more are; log-F0 is the mean over those that are voiced.
+
+    Args:
+        contours: Hz every 5 ms, 0 where unvoiced.
+        shares: one for each, which add up to 1.
+    """
+    import torch
+
+    stacked, weights = torch.stack(list(contours)).double(), torch.tensor(list(shares), dtype=torch.float64)[:, None]
+    weighed = weights * (stacked > 0)
+    total = weighed.sum(0)
+    logs = (weighed * stacked.clamp(min=1).log()).sum(0) / total.clamp(min=1e-9)
+    voiced = total >= 0.5 - 1e-9
+    kernel = (-0.5 * (torch.arange(-4 * ROUNDING, 4 * ROUNDING + 1) / ROUNDING) ** 2).exp().double()[None, None]
+
+    def blurred(values: Tensor) -> Tensor:
+        return torch.nn.functional.conv1d(values[None, None], kernel, padding=4 * ROUNDING)[0, 0]
+
+    rounded = blurred(logs * voiced) / blurred(voiced.double()).clamp(min=1e-9)
+    return rounded.exp().clamp(LOWEST, HIGHEST).where(voiced, 0.0).to(contours[0].dtype)
 
 
 def parse_mode(text: str) -> str | float:

@@ -74,6 +74,8 @@ def save(path: str | Path, voice: MatchingSet) -> Path:
     tensors = {"keys": voice.keys, "file_index": voice.file_index, "frame_index": voice.frame_index}
     if voice.has_own_values:
         tensors["values"] = voice.values
+    if voice.f0 is not None:
+        tensors["f0"] = voice.f0
     return checkpoints.save(path, tensors, _header(voice))
 
 
@@ -342,6 +344,7 @@ def _voice(header: dict[str, Any], tensors: dict[str, Tensor]) -> MatchingSet:
         name=str(header["name"]),
         consents=_consents(header),
         key_encoder=str(header.get("key_encoder", "")),
+        f0=tensors.get("f0"),
     )
 
 

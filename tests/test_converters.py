@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -104,28 +105,44 @@ def one_recording(frames):
     return torch.arange(frames) < frames - 1
 
 
-def path_cost(path, keys, near, follows, weight):
+def pitch_step(f0, i, j):
+    """Of the frames i and j, in spreads of the voice's log-F0, in plain Python."""
+    means = [[math.log(hertz) for hertz in row if hertz > 0] for row in f0.tolist()]
+    means = [sum(row) / len(row) if row else None for row in means]
+    if means[i] is None or means[j] is None:
+        return 0.0 if means[i] is means[j] else 1.0
+    spread = float(np.std([mean for mean in means if mean is not None])) or 1.0
+    return min(abs(means[i] - means[j]) / spread, 3.0)
+
+
+def path_cost(path, keys, near, follows, weight, f0=None):
     """The sum that best_path says it minimises, in plain Python."""
     total = sum(near.distances[t, c].item() for t, c in enumerate(path))
     for t in range(len(path) - 1):
         i, j = near.indices[t, path[t]].item(), near.indices[t + 1, path[t + 1]].item()
         after = i + 1 if follows[i] else i
-        total += 0.0 if follows[i] and j == after else weight * cosine(keys[after], keys[j])
+        join = cosine(keys[after], keys[j]) + (0.0 if f0 is None else 0.2 * pitch_step(f0, after, j))
+        total += 0.0 if follows[i] and j == after else weight * join
     return total
 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    seed=st.integers(0, 1000), frames=st.integers(1, 6), k=st.integers(1, 3), weight=st.sampled_from([0.0, 0.2, 1, 5])
+    seed=st.integers(0, 1000),
+    frames=st.integers(1, 6),
+    k=st.integers(1, 3),
+    weight=st.sampled_from([0.0, 0.2, 1, 5]),
+    pitched=st.booleans(),
 )
-def test_the_best_path_is_the_best_of_all(seed, frames, k, weight):
+def test_the_best_path_is_the_best_of_all(seed, frames, k, weight, pitched):
     keys, queries = random(12, 4, seed=seed), random(frames, 4, seed=seed + 1)
     follows = one_recording(12)
     follows[4] = False
+    f0 = (120 + 30 * random(12, 4, seed=seed + 2)) * (random(12, 4, seed=seed + 3) > 0.2) if pitched else None
     near = nearest(queries, keys, k=k)
-    path = converters.best_path(keys, near, follows, join_weight=weight).tolist()
-    every = [path_cost(p, keys, near, follows, weight) for p in itertools.product(range(k), repeat=frames)]
-    assert path_cost(path, keys, near, follows, weight) == pytest.approx(min(every), abs=1e-9)
+    path = converters.best_path(keys, near, follows, join_weight=weight, f0=f0).tolist()
+    every = [path_cost(p, keys, near, follows, weight, f0) for p in itertools.product(range(k), repeat=frames)]
+    assert path_cost(path, keys, near, follows, weight, f0) == pytest.approx(min(every), abs=1e-9)
 
 
 def test_a_free_join_takes_the_nearest():

@@ -102,6 +102,37 @@ def test_moving_to_oneself_changes_nothing(values: list[float]) -> None:
     torch.testing.assert_close(pitch.transform(f0, own, own), f0, rtol=1e-5, atol=1e-3)
 
 
+def test_values_of_frames_lie_inside_them() -> None:
+    f0 = torch.arange(20.0)
+    assert pitch.of_frames(f0, 3, 50.0).tolist() == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]
+    # a contour that ends early is held
+    assert pitch.of_frames(f0[:7], 2, 50.0).tolist() == [[1, 2, 3, 4], [5, 6, 6, 6]]
+    assert pitch.of_frames(f0, 2, 100.0).tolist() == [[1, 2], [3, 4]]
+
+
+def test_mixing_contours_is_a_mean_of_logs_and_a_vote_on_voicing() -> None:
+    low, high = torch.full((60,), 100.0), torch.full((60,), 400.0)
+    torch.testing.assert_close(pitch.mixed([low, high], [0.5, 0.5]), torch.full((60,), 200.0))
+    torch.testing.assert_close(pitch.mixed([low, high], [1.0, 0.0]), low)
+    high[20:] = 0
+    low[40:] = 0
+    mixed = pitch.mixed([low, high], [0.3, 0.7])
+    assert (mixed[:20] > 0).all()
+    assert not (mixed[20:] > 0).any()
+    assert float(pitch.mixed([low, high], [0.5, 0.5])[30]) == pytest.approx(100, abs=0.1)
+
+
+def test_jumps_are_rounded_off_and_nothing_else() -> None:
+    step = torch.cat([torch.full((50,), 100.0), torch.full((50,), 200.0), torch.zeros(50), torch.full((50,), 150.0)])
+    rounded = pitch.mixed([step], [1.0])
+    assert torch.equal(rounded > 0, step > 0)
+    far = [*range(42), *range(58, 100), *range(150, 200)]
+    torch.testing.assert_close(rounded[far], step[far], rtol=1e-3, atol=0)
+    assert float(rounded[49:51].log().mean()) == pytest.approx(math.log(100 * 200) / 2, abs=1e-3)
+    assert (rounded[45:55].log().diff() > 0).all()
+    assert rounded[45:55].log().diff().max() < 0.3
+
+
 def test_pooling_parts_equals_measuring_the_whole() -> None:
     parts = [contour(200, 0.1, frames=n, seed=n) for n in (400, 900, 30)] + [torch.zeros(20)]
     pooled, whole = pitch.pool([pitch.statistics(p) for p in parts]), pitch.statistics(torch.cat(parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_it_is_the_mean_of_the_nearest(system, two):
     assert len(result.waveform.samples) == 320 * len(source.keys)
 
 
-@pytest.mark.parametrize("converter", ["uniform", "distance", "continuous"])
+@pytest.mark.parametrize("converter", ["uniform", "distance", "continuous", "selection"])
 def test_one_neighbour_among_its_own_frames_is_the_identity(system, speech, converter):
     voice = system.matching_set([speech[0]])
     source = system.source(speech[0])
@@ -104,25 +105,26 @@ def test_in_parts_equals_whole(system, two, converter, monkeypatch):
     assert torch.equal(parts.attributions[0].seconds, whole.attributions[0].seconds)
 
 
-def test_a_vocoder_that_takes_keys_hears_half_of_the_frames_that_continuous_takes(encoder, two):
+@pytest.mark.parametrize(("converter", "share"), [("continuous", 0.5), ("selection", 0.3)])
+def test_a_vocoder_that_takes_keys_hears_those_of_the_frames_taken(encoder, two, converter, share):
     source, voice = two
     system = VoiceConverter(encoder, encoder, Listener())
-    frames = system.convert(source, voice, converter="continuous").features.frames
+    frames = system.convert(source, voice, converter=converter).features.frames
     # keys and values are one here, so the keys of what was found are the frames
-    halves = 0.5 * source.keys.frames + 0.5 * frames
-    torch.testing.assert_close(system.vocoder.keys, halves, rtol=0, atol=1e-5)
+    mixed = (1 - share) * source.keys.frames + share * frames
+    torch.testing.assert_close(system.vocoder.keys, mixed, rtol=0, atol=1e-5)
     assert torch.equal(system.vocoder.voice, voice.values)
-    blend = system.convert(source, [(voice, 0.5), (voice.named("again"), 0.5)], converter="continuous")
-    torch.testing.assert_close(system.vocoder.keys, halves, rtol=0, atol=1e-5)
+    blend = system.convert(source, [(voice, 0.5), (voice.named("again"), 0.5)], converter=converter)
+    torch.testing.assert_close(system.vocoder.keys, mixed, rtol=0, atol=1e-5)
     torch.testing.assert_close(blend.features.frames, frames, rtol=0, atol=1e-5)
     # nobody's in particular
     assert system.vocoder.voice is None
-    system.convert(source, voice, converter="continuous", interpolation=0.0)
+    system.convert(source, voice, converter=converter, interpolation=0.0)
     assert torch.equal(system.vocoder.keys, source.keys.frames)
     assert system.vocoder.voice is None
 
 
-@pytest.mark.parametrize("converter", sorted(set(converters.NAMES) - {"continuous"}))
+@pytest.mark.parametrize("converter", sorted(set(converters.NAMES) - set(converters.RUNS)))
 def test_other_converters_keep_the_keys_of_the_source(encoder, two, converter):
     system = VoiceConverter(encoder, encoder, Listener())
     system.convert(*two, converter=converter)
@@ -232,6 +234,40 @@ def test_pitch_is_interpolated_and_blended(encoder, world, speech):
     itself = system.matching_set(speech[1:])
     mixed = conversion._moved(source.f0, [voice, itself], [0.25, 0.75], "target", 1.0, system.vocoder)
     assert pitch.statistics(mixed).mean == pytest.approx(0.25 * voice.pitch.mean + 0.75 * itself.pitch.mean, abs=0.02)
+
+
+def test_selection_takes_the_pitch_of_the_frames(encoder, world, speech, tmp_path):
+    system = world_system(encoder, world)
+    source, voice = system.source(speech[1]), system.matching_set(speech[:1])
+    result = system.convert(source, voice, converter="selection")
+    taken = voice.f0[(result.attributions[0].seconds[:, 0] * 50).round().long()].float().flatten()
+    assert taken.shape == (4 * len(source.keys),)
+    contour = conversion._selected(source, [(voice, _trace(result, voice), 1.0)], 1.0)
+    assert len(contour) == len(taken) + 1
+    assert torch.equal(contour[1:] > 0, taken > 0)
+    # inside runs, jumps of joins aside, it is what was found
+    ratio = (contour[1:] / taken)[taken > 0].log().abs()
+    assert float(ratio.median()) < 0.02
+    assert pitch.statistics(contour).mean == pytest.approx(voice.pitch.mean, abs=0.15)
+    # half way, half of the source's
+    half = conversion._selected(source, [(voice, _trace(result, voice), 1.0)], 0.5)
+    own = pitch.of_frames(source.f0, len(source.keys), 50.0).flatten()
+    both = (own > 0) & (taken > 0)
+    means = [float(one[both].log().mean()) for one in (half[1:], own, taken)]
+    assert means[0] == pytest.approx((means[1] + means[2]) / 2, abs=0.03)
+    # what was asked for is done
+    shifted = system.convert(source, voice, converter="selection", pitch="source").waveform
+    assert pitch.statistics(audio.f0(shifted)).mean == pytest.approx(pitch.statistics(source.f0).mean, abs=0.1)
+    # and a voice of before has no pitch of its frames
+    old = dataclasses.replace(voice, f0=None, name="old")
+    with pytest.raises(InputError, match="'old' was stored without the pitch of its frames"):
+        system.convert(source, old, converter="selection")
+    assert len(system.convert(source, old, converter="continuous").features) == len(source.keys)
+
+
+def _trace(result, voice):
+    indices = (result.attributions[0].seconds * 50).round().long()
+    return converters.Trace(indices, torch.ones(indices.shape), result.attributions[0].distances)
 
 
 def test_pitch_for_a_vocoder_without_f0_is_refused(system, two):

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from speechssl import checkpoints, encoders, fingerprints, matching, voices
+from speechssl import audio, checkpoints, encoders, fingerprints, matching, voices
 from speechssl.conversion import VoiceConverter
 from speechssl.errors import CheckpointError, InputError
 from speechssl.matching import MatchingSet, Reference
@@ -69,6 +69,23 @@ def test_save_then_load_is_the_identity(tmp_path, own_values):
     voices.save(tmp_path / "v.safetensors", voice)
     assert_same(voices.load(tmp_path / "v.safetensors"), voice)
     assert [path.name for path in tmp_path.iterdir()] == ["v.safetensors"]
+
+
+def test_the_pitch_of_the_frames_is_kept(tmp_path, files, encoder):
+    voice = matching.build(files, encoder)
+    assert voice.f0.shape == (len(voice), 4)
+    assert voice.f0.dtype == torch.float16
+    contour = audio.f0(audio.read_mono(files[0], encoder.sample_rate))
+    assert torch.equal(voice.f0[2], contour[9:13].half())
+    voices.save(tmp_path / "v.safetensors", voice)
+    assert torch.equal(voices.load(tmp_path / "v.safetensors").f0, voice.f0)
+    first = int((voice.file_index == 0).sum())
+    assert torch.equal(voice.without(voice.references[0].name).f0, voice.f0[first:])
+    # a voice of before has none, and nor has what is made with it
+    old = dataclasses.replace(matching.build(files[:1], encoder), f0=None)
+    voices.save(tmp_path / "old.safetensors", old)
+    assert voices.load(tmp_path / "old.safetensors").f0 is None
+    assert matching.join([old, matching.build(files[1:], encoder)]).f0 is None
 
 
 def test_keys_that_are_the_values_are_stored_once(tmp_path):
