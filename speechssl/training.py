@@ -248,7 +248,7 @@ def _step(
             losses = objective.losses(batch)  # type: ignore[operator]
         (losses["total"] / len(group)).backward()
         for name, value in losses.items():
-            share = value.detach().float() / len(group)
+            share = value.detach().float().to(device) / len(group)  # counts are made on the CPU
             totals[name] = totals[name] + share if name in totals else share
     if together is not None:
         together.average_gradients(objective)

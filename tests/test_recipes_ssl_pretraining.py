@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 import os
@@ -106,6 +107,42 @@ def test_log_mel_equals_transformers(recipe: Any) -> None:
     ours = recipe("batches")._standardised(torch.from_numpy(mel)).numpy()
     theirs = SeamlessM4TFeatureExtractor()(samples, sampling_rate=16000, return_tensors="np")["input_features"][0]
     assert np.abs(theirs.reshape(-1, 80)[: len(ours)] - ours).max() < 1e-3
+
+
+def test_crops_are_the_cache_with_what_is_done_to_them(recipe: Any, data: Path) -> None:
+    modules = recipe("batches")
+    none = modules.Augmentation(warp=0, stretch=0, noise=0, channel=0, mask=0)
+    index, mel = modules.read_index(data / "cache"), np.load(data / "cache" / "mel.npy").astype(np.float32)
+    places = {"places": np.arange(len(mel))}
+
+    def batch(**changes: float) -> Any:
+        strength = dataclasses.replace(none, **changes)
+        return modules.MelBatches(data / "cache", places, batch_seconds=20, augmentation=strength, seed=0)
+
+    plain = batch()(0)
+    for crop, place, speaker in zip(plain["input"], plain["places"], plain["speaker"], strict=True):
+        # the track has every other frame, from the crop's first or second on
+        rows = [np.arange(start, start + 2 * len(crop)) for start in (int(place[0]), max(0, int(place[0]) - 1))]
+        wanted = [modules._paired(modules._standardised(torch.from_numpy(mel[row])[None]))[0] for row in rows]
+        assert min(float((crop - one).abs().max()) for one in wanted) < 1e-3
+        owner = next(row for row in index if row["start"] <= int(place[0]) < row["start"] + row["frames"])
+        assert int(speaker) == list(dict.fromkeys(map(modules._who, index))).index(modules._who(owner))
+    assert torch.equal(batch()(0)["input"], plain["input"])
+    assert not torch.equal(batch()(1)["input"][:1], plain["input"][:1])
+
+    # masks: two stretches of each kind at most, and nothing else
+    hidden = (batch(mask=1.0)(0)["input"].reshape(len(plain["input"]), -1, 80) == 0).numpy()
+    assert hidden.all(1).sum(1).max() <= 22
+    assert hidden.all(2).sum(1).max() <= 46
+    assert (hidden == (hidden.all(1)[:, None] | hidden.all(2)[:, :, None])).mean() > 0.999
+
+    # noise at 5 to 30 dB of power
+    noisy = batch(noise=1.0)
+    noisy._noise = np.array([[0, 300, 0]])
+    clean = torch.from_numpy(mel[None, 300:500]).repeat(40, 1, 1)
+    added = (noisy._with_noise(clean, np.random.default_rng(0)).exp() - clean.exp()).sum(2).mean(1)
+    ratio = 10 * (clean.exp().sum(2).mean(1) / added).log10()
+    assert 5 <= float(ratio.min()) < 10 < 25 < float(ratio.max()) <= 30.01
 
 
 @pytest.mark.parametrize("length", [1, 2, 40, 97, 150])

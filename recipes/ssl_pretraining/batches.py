@@ -68,9 +68,8 @@ class MelBatches:
         index = read_index(cache)
         self._device = torch.device(device)
         speakers = {who: number for number, who in enumerate(dict.fromkeys(map(_who, index)))}
-        self._mel = self._held(
-            np.load(cache / "mel.npy", mmap_mode="c")
-        )  # copy on write: torch wants what it may write
+        # copy on write: torch wants what it may write to
+        self._mel = self._held(np.load(cache / "mel.npy", mmap_mode="c"))
         speech = [row for row in index if row["split"] == split and not row["corpus"].startswith("noise")]
         if tracks:
             leading = next(iter(tracks.values()))
