@@ -265,6 +265,18 @@ def test_selection_takes_the_pitch_of_the_frames(encoder, world, speech, tmp_pat
     assert len(system.convert(source, old, converter="continuous").features) == len(source.keys)
 
 
+def test_selection_from_a_voice_that_whispers(encoder, world, speech):
+    system = world_system(encoder, world)
+    noise = torch.randn(32_000, generator=torch.Generator().manual_seed(0)) * (
+        1.2 + torch.sin(torch.arange(32_000) / 2000)
+    )
+    voice = system.matching_set([Waveform(0.05 * noise, 16_000)])
+    assert not (voice.f0 > 0).any()
+    said = system.convert(speech[1], voice, converter="selection").waveform
+    assert torch.isfinite(said.samples).all()
+    assert (audio.f0(said) > 0).float().mean() < 0.1
+
+
 def _trace(result, voice):
     indices = (result.attributions[0].seconds * 50).round().long()
     return converters.Trace(indices, torch.ones(indices.shape), result.attributions[0].distances)
