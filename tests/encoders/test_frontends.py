@@ -72,7 +72,8 @@ def test_streamed_convolutions_equal_one_pass(
     model = make_model(name)
     samples = make_waveform(num_samples).samples
     expected = network_projection(model, samples)
-    torch.testing.assert_close(project(make_encoder(model, 1), samples), expected, rtol=1e-4, atol=2e-5)
+    # processors differ: without AVX-512 one number in 15,000 was 2.4e-5 off
+    torch.testing.assert_close(project(make_encoder(model, 1), samples), expected, rtol=1e-4, atol=5e-5)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3])

@@ -97,7 +97,7 @@ def test_a_voice_of_another_encoder_is_refused(
 def test_a_voice_of_fewer_frames_than_neighbours(synthesizer: Synthesizer, voice: MatchingSet) -> None:
     import dataclasses
 
-    names = ("keys", "values", "file_index", "frame_index")
+    names = ("keys", "values", "file_index", "frame_index", "f0")
     short = dataclasses.replace(voice, **{name: getattr(voice, name)[100:102] for name in names})
     assert synthesizer.say("Hello", short).waveform.seconds > 0.1
 
