@@ -301,9 +301,8 @@ def convert_frames(
     Raises:
         InputError: k above the number of frames of the voice, or a source or voice too short for the converter.
     """
-    wanted = max(k, converters.CANDIDATES) if converter in converters.RUNS else k
-    if converter == "shift":
-        wanted = max(k, converters.SHIFT_K)
+    least = {"shift": converters.SHIFT_K} | dict.fromkeys(converters.RUNS, converters.CANDIDATES)
+    wanted = max(k, least.get(converter, k))
     # a small voice has fewer candidates, but never fewer than the k that was asked for
     neighbours = nearest(source.keys.frames, voice.keys, k=max(k, min(wanted, len(voice))))
     if converter == "shift":

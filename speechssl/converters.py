@@ -225,10 +225,9 @@ class _PitchSteps:
 
     def between(self, before: Tensor, now: Tensor) -> Tensor:
         """(n, K, K) of frames (n, K) and (n, K)."""
-        both = self._has[before][:, :, None] & self._has[now][:, None]
-        one = self._has[before][:, :, None] ^ self._has[now][:, None]
+        had, has = self._has[before][:, :, None], self._has[now][:, None]
         gap = (self._logs[before][:, :, None] - self._logs[now][:, None]).abs() / self._spread
-        return gap.clamp(max=PITCH_LIMIT).where(both, one.double())
+        return gap.clamp(max=PITCH_LIMIT).where(had & has, (had ^ has).double())
 
 
 def _unit(rows: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from speechssl.training import Float32Muon, Schedule, fit, make_optimizers
 
 
 class Line(nn.Module):
-    """Two layers inside a block, and one that learns at a tenth of the rate."""
+    """Two layers, and one that learns at a tenth of the rate."""
 
     slower = {"judge.": 0.1}  # noqa: RUF012
 
@@ -21,8 +21,6 @@ class Line(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(6, 6) for _ in range(2))
         self.judge = nn.Linear(6, 1)
-        self.outer = nn.Module()
-        self.outer.layers = self.layers
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         hidden = batch["x"]
