@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from speechssl import audio, bundles, embedders, encoders, vocoders
+from speechssl import audio, bundles, checkpoints, embedders, encoders, vocoders
 from speechssl.errors import InputError
 from speechssl.objectives import impersonation
 from speechssl.objectives.impersonation import Impersonation
@@ -62,6 +62,10 @@ def test_frames_are_found_in_other_recordings_or_other_seconds(cache: Path) -> N
     alone = neighbours[index[3]["keys_at"] :]
     assert alone.min() >= index[3]["keys_at"]
     assert (np.abs(alone - (index[3]["keys_at"] + np.arange(len(alone)))[:, None]) >= 75).all()
+    # other speakers' frames, which lend their keys
+    strangers, last = np.load(cache / "strangers.npy"), index[3]["keys_at"]
+    assert strangers[:last].min() >= last
+    assert strangers[last:].max() < last
     skipped = [json.loads(line) for line in (cache / "skipped.jsonl").read_text().splitlines()]
     assert [line["path"] for line in skipped] == ["missing.wav", "short.wav"]
 
@@ -85,6 +89,25 @@ def test_a_stopped_run_goes_on_and_ends_as_one_that_never_stopped(recipe: Recipe
     begun = recipe("train").make_objective(further, batches).generator.state_dict()
     written = load_file(tmp_path / "v.safetensors")
     assert all(torch.equal(begun[name], tensor.float()) for name, tensor in written.items())
+
+
+def test_the_weights_half_way_to_where_a_run_began(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.safetensors" for name in ("first", "second", "between")}
+    recipe("train").main([str(cache), "--toy", "--run", str(tmp_path / "a")])
+    recipe("export").main([str(tmp_path / "a"), str(files["first"])])
+    recipe("train").main([str(cache), "--toy", "--init", str(files["first"]), "--run", str(tmp_path / "b")])
+    recipe("export").main([str(tmp_path / "b"), str(files["second"])])
+    recipe("export").main([str(tmp_path / "b"), str(files["between"]), "--half-way-from", str(files["first"])])
+    first, second, between = (load_file(file) for file in files.values())
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    for name, weights in between.items():
+        # float16, of the run's float32 and of the file's float16
+        mean = (first[name].float() + second[name].float()) / 2
+        torch.testing.assert_close(weights.float(), mean, atol=1e-6, rtol=2e-3)
+    made_of = checkpoints.load(files["between"], kind="vocoder").header["provenance"]["half_way_from"]
+    assert made_of == checkpoints.fingerprint(files["first"])
+    with pytest.raises(SystemExit, match="the same needed"):
+        recipe("export").main([str(tmp_path / "b"), str(files["between"]), "--half-way-from", str(vocoders.TINY)])
 
 
 def test_keys_of_another_encoder_leave_the_rest_of_a_cache_as_it_is(
@@ -296,3 +319,38 @@ def test_keys_of_found_frames_and_the_voice_of_the_recording_can_be_trained_on(r
     assert 0 < share < 1
     np.testing.assert_allclose(mixed, asked + share * (keys[rows] - asked), atol=1e-3)
     assert not torch.allclose(one["voice"][0], plain["voice"][0])
+
+
+def test_keys_of_other_speakers_can_be_trained_on(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
+    batches = recipe("batches")
+    options = {"frames": 40, "batch_seconds": 6.4, "seed": 3}
+    batch = batches.VocoderBatches(cache, **options, strange_keys=1.0)(0)
+    plain = batches.VocoderBatches(cache, **options)(0)
+    keys, strangers = (np.load(cache / f"{name}.npy") for name in ("keys", "strangers"))
+    # the crop, by its keys, which a share of one to eight strangers' was added to
+    asked, mixed = plain["keys"][0].numpy(), batch["keys"][0].numpy()
+    queries = np.load(cache / "queries.npy").astype(np.float32)
+    gaps = [np.abs(some.astype(np.float32) - asked[0]).max(1) for some in (keys, queries)]
+    first = int(min(gaps, key=np.min).argmin())
+    means = [keys[strangers[first : first + 40, :count]].astype(np.float32).mean(1) for count in batches.STRANGERS]
+    added = [(((mixed - asked) * (mean - asked)).sum() / ((mean - asked) ** 2).sum(), mean) for mean in means]
+    off = [np.abs(mixed - asked - share * (mean - asked)).max() for share, mean in added]
+    assert min(off) < 1e-3
+    assert 0 < added[int(np.argmin(off))][0] < 1
+    # what is spoken with them is as before
+    first, second = (torch.nn.functional.normalize(one["samples"][0], dim=0) for one in (batch, plain))
+    torch.testing.assert_close(first, second, atol=1e-5, rtol=0)
+    recipe("train").main([str(cache), "--toy", "--strange-keys", "0.5", "--run", str(tmp_path / "run")])
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["strange_keys"] == 0.5
+
+
+def test_a_cache_of_one_speaker_has_no_keys_of_others(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
+    index = json.loads((cache / "index.json").read_text())[:3]
+    for name in ("samples", "f0", "keys", "values", "queries", "neighbours"):
+        (tmp_path / f"{name}.npy").symlink_to(cache / f"{name}.npy")
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    recipe("prepare").find_strangers(index, tmp_path, 0, "cpu")
+    with pytest.raises(SystemExit, match=r"no strangers\.npy; prepare\.py writes it where there are several"):
+        recipe("train").main([str(tmp_path), "--toy", "--strange-keys", "0.5", "--run", str(tmp_path / "run")])
+    recipe("train").main([str(tmp_path), "--toy", "--run", str(tmp_path / "run")])
+    assert (tmp_path / "run" / "last" / "average.safetensors").exists()

@@ -20,6 +20,7 @@ STACK, HOP, WINDOW = 4, 320, 400
 NEIGHBOURS = (1, 2, 4, 4, 4, 4, 8, 8)  # how many of the found frames are averaged, drawn from these
 OWN_VALUES = 0.12  # share of crops that are copied, with their own frames
 OWN_KEYS = 0.25  # share of crops whose keys are those of the undistorted recording
+STRANGERS = (1, 2, 4, 8)  # how many frames of other speakers their keys are the mean of, drawn from these
 GAIN = 1.2  # natural log of amplitude: +-10 dB
 LONGEST_ERROR, MEAN_ERROR = 6, 2.29  # frames of 20 ms
 VOICE_FRAMES = 256  # of the recording, whose statistics tell the voice
@@ -43,6 +44,8 @@ class VocoderBatches:
         own_voice: statistics of the recording's own frames tell the voice, not those of the found.
         own_values: share of the crops that are copied, with their own frames.
         retrieved_keys: share of the crops whose keys are, by a share drawn anew, those of the frames found.
+        strange_keys: share of the crops whose keys are, by a share drawn anew, those of other speakers' frames: in a
+            conversion it is somebody else who says the words, so that a voice must not be taken from the keys.
         plain: crops as a conversion has them: four neighbours, no gain.
         conversions: crops a batch, each from one speaker to another, beside the others.
         embed: samples (1, T) to the unit embedding (1, E) of who speaks; for conversions.
@@ -60,6 +63,7 @@ class VocoderBatches:
         neighbours: Sequence[int] = NEIGHBOURS,
         own_voice: bool = False,
         retrieved_keys: float = 0.0,
+        strange_keys: float = 0.0,
         own_values: float = OWN_VALUES,
         plain: bool = False,
         conversions: int = 0,
@@ -69,7 +73,9 @@ class VocoderBatches:
         self._rows = [row for row in index if row["split"] == split and row["keys_n"] > frames]
         if not self._rows:
             raise SystemExit(f"{cache}: no recordings of split {split!r} with more than {frames} frames")
-        names = ("samples", "f0", "keys", "values", "queries", "neighbours")
+        if strange_keys and not (cache / "strangers.npy").exists():
+            raise SystemExit(f"{cache}: no strangers.npy; prepare.py writes it where there are several speakers")
+        names = ["samples", "f0", "keys", "values", "queries", "neighbours", *(["strangers"] if strange_keys else [])]
         self._arrays = {name: np.load(cache / f"{name}.npy", mmap_mode="r") for name in names}
         seconds: dict[tuple[str, str], float] = {}
         for row in self._rows:
@@ -80,7 +86,7 @@ class VocoderBatches:
         self._weights = weights / weights.sum()
         self._frames, self._seed, self._plain, self._corrupt = frames, seed, plain, corrupt
         self._neighbours, self._own_voice, self._retrieved_keys = tuple(neighbours), own_voice, retrieved_keys
-        self._own_values = own_values
+        self._own_values, self._strange_keys = own_values, strange_keys
         self._size = max(1, round(batch_seconds * 50 / frames))
         self._embed = embed
         # longer than the others, for a second is not enough to tell a speaker by
@@ -137,6 +143,9 @@ class VocoderBatches:
         arrays = self._arrays
         k = 4 if self._plain else int(rng.choice(self._neighbours))
         asked = arrays["keys" if rng.random() < OWN_KEYS and not self._plain else "queries"][rows].astype(np.float32)
+        if not self._plain and self._strange_keys:
+            others = arrays["strangers"][rows][:, : int(rng.choice(STRANGERS))]
+            asked = _with_found(asked, arrays["keys"], others, self._strange_keys, rng)
         some = row["keys_at"] + np.sort(rng.choice(row["keys_n"], min(row["keys_n"], VOICE_FRAMES), replace=False))
         if not self._plain and rng.random() < self._own_values:
             return arrays["values"][rows].astype(np.float32), asked, arrays["values"][some].astype(np.float32)

@@ -1,6 +1,9 @@
 """Write the averaged generator of a run as the vocoder file that ``speechssl.vocoders.load`` reads.
 
 python recipes/vocoder/export.py runs/vocoder speechssl/models/tiny/vocoder.safetensors --data "LibriSpeech ..."
+
+``--half-way-from`` takes the mean of its weights and those of the file it was trained from: half of what was learnt
+since, which keeps more of what was known (Wortsman et al. 2022).
 """
 
 from __future__ import annotations
@@ -11,8 +14,18 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+from speechssl import checkpoints
 from speechssl.vocoders import neural
 from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig
+
+
+def average(network: SourceFilter, other: Path) -> None:
+    """Move the weights half way to those of a vocoder file; tables and statistics of the values, too."""
+    first = neural.load(other, device="cpu").network
+    if first.config != network.config:
+        raise SystemExit(f"{other}: sizes {first.config}, where the run has {network.config}; the same needed")
+    theirs = first.state_dict()
+    network.load_state_dict({name: (part + theirs[name]) / 2 for name, part in network.state_dict().items()})
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -22,14 +35,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--key-origin", default="tiny/6")
     parser.add_argument("--data", default="", help="what it was trained on, for the header")
     parser.add_argument("--licence", default="MIT")
+    parser.add_argument("--half-way-from", type=Path, default=None, help="a vocoder file of the same sizes")
     args = parser.parse_args(arguments)
     config = json.loads((args.run / "config.json").read_text())
     network = SourceFilter(SourceFilterConfig(**config["network"]))
     state = load_file(args.run / "last" / "average.safetensors")
     head = "generator."
     network.load_state_dict({name[len(head) :]: part for name, part in state.items() if name.startswith(head)})
+    if args.half_way_from is not None:
+        average(network, args.half_way_from)
     step = json.loads((args.run / "last" / "state.json").read_text())["step"]
     facts = {"recipe": "recipes/vocoder", "steps": step, "data": args.data, "config": config}
+    if args.half_way_from is not None:
+        facts["half_way_from"] = checkpoints.fingerprint(args.half_way_from)
     vocoder = neural.SourceFilterVocoder(network, key_origin=args.key_origin, device="cpu")
     path = neural.save(args.output, vocoder, licence=args.licence, provenance=facts)
     weights = sum(parameter.numel() for parameter in network.parameters())

@@ -9,8 +9,9 @@ seconds and split; ``recipes/corpora/manifest.py`` makes one.
 
 The cache holds flat arrays, which training maps into memory: ``samples.npy`` (T,) int16 at 16 kHz, ``f0.npy`` (F,)
 float16 Hz every 5 ms, and for every 20 ms frame ``keys.npy`` (N, D) and ``values.npy`` (N, V), both float16,
-``queries.npy`` (N, D) float16 and ``neighbours.npy`` (N, 8) int32, rows of ``values``. ``index.json`` says where each
-recording lies. Given again with another ``--model``, only keys, queries and neighbours are made anew.
+``queries.npy`` (N, D) float16, ``neighbours.npy`` (N, 8) int32, rows of ``values``, and ``strangers.npy`` (N, 8) int32,
+rows of ``keys``: what other speakers have that is nearest. ``index.json`` says where each recording lies. Given again
+with another ``--model``, only keys, queries, neighbours and strangers are made anew.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import numpy as np
 SAMPLE_RATE = 16_000
 NUM_NEIGHBOURS = 8
 POOL_SECONDS = 120.0  # of other recordings that frames are sought in; conversions have references of a minute or so
+LEAST_SECONDS = 10.0  # of other recordings, if a recording's own frames are not to be found, too
 APART = 75  # frames, 1.5 s, between a frame and those it may find in the same recording
 SPEEDS = (0.84, 0.88, 0.92, 1.09, 1.14, 1.2)
 ARRAYS = ("samples", "f0", "values")
@@ -195,15 +197,31 @@ def find_neighbours(index: list[dict[str, Any]], output: Path, seed: int, device
     np.save(output / "neighbours.npy", neighbours)
 
 
-def _pool(row: dict[str, Any], rows: list[dict[str, Any]], rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Frames that may be found: two minutes of other recordings, or all of its own where there are none."""
+def find_strangers(index: list[dict[str, Any]], output: Path, seed: int, device: str) -> None:
+    """(N, 8) rows of ``keys`` nearest to each query in two minutes of other speakers, if there are any."""
+    if len({(row["corpus"], row["speaker"]) for row in index}) < 2:
+        return
+    keys, queries = (np.load(output / f"{name}.npy", mmap_mode="r") for name in ("keys", "queries"))
+    strangers = np.zeros((len(keys), NUM_NEIGHBOURS), np.int32)
+    rng = np.random.default_rng([seed, 1])
+    for row in index:
+        others = [other for other in index if (other["corpus"], other["speaker"]) != (row["corpus"], row["speaker"])]
+        pool = np.concatenate(list(_pool(row, others, rng, least=0.0)))
+        strangers[row["keys_at"] : row["keys_at"] + row["keys_n"]] = _nearest(row, pool, keys, queries, device)
+    np.save(output / "strangers.npy", strangers)
+
+
+def _pool(
+    row: dict[str, Any], rows: list[dict[str, Any]], rng: np.random.Generator, *, least: float = LEAST_SECONDS
+) -> Iterator[np.ndarray]:
+    """Frames that may be found: two minutes of other recordings, and its own where there is less than so much."""
     seconds = 0.0
     for place in rng.permutation(len(rows)):
         other = rows[place]
         if other is not row and seconds < POOL_SECONDS:
             seconds += other["keys_n"] / 50
             yield np.arange(other["keys_at"], other["keys_at"] + other["keys_n"])
-    if seconds < 10:
+    if seconds < least:
         yield np.arange(row["keys_at"], row["keys_at"] + row["keys_n"])
 
 
@@ -242,6 +260,7 @@ def main() -> None:
     if not args.without_keys:
         write_keys(index, args.output, args.model, args.workers, args.device)
         find_neighbours(index, args.output, args.seed, args.device)
+        find_strangers(index, args.output, args.seed, args.device)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--own-voice", action="store_true", help="statistics of a recording's own frames, not the found"
     )
     parser.add_argument("--retrieved-keys", type=float, default=0.0, help="share of crops with keys of found frames")
+    parser.add_argument("--strange-keys", type=float, default=0.0, help="share of crops with keys of other speakers")
     parser.add_argument("--told", action="store_true", help="discriminators are told whose voice it should be")
     parser.add_argument("--conversions", type=int, default=0, help="crops a batch from one speaker to another")
     parser.add_argument("--voice", type=float, default=4.0, help="weight of the embedder's loss")
@@ -150,6 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
         neighbours=[int(number) for number in args.neighbours.split(",")],
         own_voice=args.own_voice,
         retrieved_keys=args.retrieved_keys,
+        strange_keys=args.strange_keys,
         own_values=args.own_values,
         conversions=args.conversions,
         embed=impersonation.embed_samples if impersonation else None,
