@@ -42,11 +42,10 @@ def main(arguments: list[str] | None = None) -> None:
     state = load_file(args.run / "last" / "average.safetensors")
     head = "generator."
     network.load_state_dict({name[len(head) :]: part for name, part in state.items() if name.startswith(head)})
-    if args.half_way_from is not None:
-        average(network, args.half_way_from)
     step = json.loads((args.run / "last" / "state.json").read_text())["step"]
     facts = {"recipe": "recipes/vocoder", "steps": step, "data": args.data, "config": config}
     if args.half_way_from is not None:
+        average(network, args.half_way_from)
         facts["half_way_from"] = checkpoints.fingerprint(args.half_way_from)
     vocoder = neural.SourceFilterVocoder(network, key_origin=args.key_origin, device="cpu")
     path = neural.save(args.output, vocoder, licence=args.licence, provenance=facts)

@@ -184,31 +184,36 @@ class FlatArrays:
 
 def find_neighbours(index: list[dict[str, Any]], output: Path, seed: int, device: str) -> None:
     """(N, 8) rows of ``values`` nearest to each query, none of them from around the frame itself."""
-    keys, queries = (np.load(output / f"{name}.npy", mmap_mode="r") for name in ("keys", "queries"))
-    neighbours = np.zeros((len(keys), NUM_NEIGHBOURS), np.int32)
-    speakers: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in index:
-        speakers[row["corpus"], row["speaker"]].append(row)
     rng = np.random.default_rng(seed)
-    for rows in speakers.values():
-        for row in rows:
-            pool = np.concatenate(list(_pool(row, rows, rng)))
-            neighbours[row["keys_at"] : row["keys_at"] + row["keys_n"]] = _nearest(row, pool, keys, queries, device)
-    np.save(output / "neighbours.npy", neighbours)
+    pools = ((row, _pool(row, rows, rng)) for rows in _by_speaker(index).values() for row in rows)
+    _find("neighbours", pools, output, device)
 
 
 def find_strangers(index: list[dict[str, Any]], output: Path, seed: int, device: str) -> None:
     """(N, 8) rows of ``keys`` nearest to each query in two minutes of other speakers, if there are any."""
-    if len({(row["corpus"], row["speaker"]) for row in index}) < 2:
+    speakers, rng = _by_speaker(index), np.random.default_rng([seed, 1])
+    if len(speakers) < 2:
         return
-    keys, queries = (np.load(output / f"{name}.npy", mmap_mode="r") for name in ("keys", "queries"))
-    strangers = np.zeros((len(keys), NUM_NEIGHBOURS), np.int32)
-    rng = np.random.default_rng([seed, 1])
+    others = {who: [row for other in speakers if other != who for row in speakers[other]] for who in speakers}
+    pools = ((row, _pool(row, others[who], rng, least=0.0)) for who, rows in speakers.items() for row in rows)
+    _find("strangers", pools, output, device)
+
+
+def _by_speaker(index: list[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    speakers: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in index:
-        others = [other for other in index if (other["corpus"], other["speaker"]) != (row["corpus"], row["speaker"])]
-        pool = np.concatenate(list(_pool(row, others, rng, least=0.0)))
-        strangers[row["keys_at"] : row["keys_at"] + row["keys_n"]] = _nearest(row, pool, keys, queries, device)
-    np.save(output / "strangers.npy", strangers)
+        speakers[row["corpus"], row["speaker"]].append(row)
+    return speakers
+
+
+def _find(name: str, pools: Iterable[tuple[dict[str, Any], Iterator[np.ndarray]]], output: Path, device: str) -> None:
+    """Write ``name.npy`` (N, 8): of every recording's queries the nearest frames of its pool."""
+    keys, queries = (np.load(output / f"{part}.npy", mmap_mode="r") for part in KEYS)
+    found = np.zeros((len(keys), NUM_NEIGHBOURS), np.int32)
+    for row, pool in pools:
+        nearest = _nearest(row, np.concatenate(list(pool)), keys, queries, device)
+        found[row["keys_at"] : row["keys_at"] + row["keys_n"]] = nearest
+    np.save(output / f"{name}.npy", found)
 
 
 def _pool(
