@@ -418,6 +418,21 @@ def test_speed_is_printed_in_times_real_time(
     assert report["0.5 s"]["times real time"] > 0
 
 
+def test_what_windows_change_is_measured(recipe: Any, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["tiny", str(data / "cache"), str(data / "alignments.jsonl"), "--root", str(data)]
+    _run(recipe("windows"), [*arguments, "--speakers", "clips:train", "--windows", "80:10,100000:10"])
+    alone, cut, whole = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (alone["window"], cut["window"], whole["window"]) == (0, 80, 100000)
+    # one sentence a speaker: all of it at once is what it is alone
+    assert whole["cosine"] == pytest.approx(1, abs=1e-3)
+    assert whole["find themselves"] == pytest.approx(1, abs=1e-3)
+    assert whole["accuracy"] == pytest.approx(alone["accuracy"], abs=2e-3)
+    assert whole["accuracy one by one"] == alone["accuracy"]
+    assert 0.8 < cut["cosine"] < 0.999
+    assert cut["cosine_5%"] < cut["cosine"]
+    assert 0.5 < cut["accuracy"] != alone["accuracy"]
+
+
 def test_evaluation_prints_every_measure(recipe: Any, data: Path, tmp_path: Path) -> None:
     _train(recipe, data, tmp_path / "run", "phones")
     output = tmp_path / "report.json"

@@ -2,9 +2,9 @@
 
 The features are a pure function of (samples, network, layer). Alone or in a list of sixteen, in any order, held in
 memory or streamed from disk: the same blocks and windows are laid by position alone and run one at a time, so the same
-machine and number of threads give the same bits. Up to ``GRID.window`` frames (60 s) are one window, and equal what
+machine and number of threads give the same bits. What fits one window (60 s of published networks) equals what
 transformers computes for the whole file up to rounding. Longer audio never costs more memory than one window does
-(what windows change is beside ``GRID``).
+(what windows change: ``recipes/ssl_pretraining/windows.py``).
 """
 
 from __future__ import annotations
@@ -25,13 +25,8 @@ from speechssl.signals import Features, Waveform
 
 SAMPLE_RATE = 16_000  # Hz; every published model of these families
 
-# 60 s, with 5 s of context on both sides of what is kept. A minute of speech is one window, so nothing is lost. It is
-# not the seams that differ but the number of frames that share the attention. ``tiny`` was trained on utterances of
-# seconds, and what it hears in one of them is nearest to what it hears in windows of 5 and 10 s (cosine of speech
-# frames 0.993 both; three minutes of a LibriSpeech reader laid end to end; by a script that is not kept), less near
-# in windows of 60 s (0.974) and least in all of the three minutes at once (0.916): windows bring long files nearer to
-# short ones. A minute in windows of 30 s against the same at once: 0.991 on average, 0.915 at worst, and 99.4 % of
-# the speech frames are nearest to themselves.
+# 60 s, with 5 s of context on both sides of what is kept: published networks heard whole utterances, and a minute of
+# speech is one window, so that nothing is lost. Our own files say theirs: ``own.OWN_GRID``.
 GRID = Grid(window=3000, context=250)
 
 # what is read from a file at a time; no result depends on it

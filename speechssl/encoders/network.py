@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from speechssl.encoders.blocks import ConformerTrunk, TransformerTrunk
-from speechssl.encoders.encoder import SSLEncoder
+from speechssl.encoders.encoder import GRID, SSLEncoder
 from speechssl.encoders.frontends import ConvFrontEnd, LogMelFrontEnd
 from speechssl.encoders.precision import lower_weights
+from speechssl.encoders.windows import Grid
 from speechssl.errors import CheckpointError, InputError
 
 # transformers' model_type, and what it puts before the keys of the network when a head sits on top
@@ -51,6 +52,7 @@ class Weights:
         normalise: epsilon of its own input normalisation, None for none (and for log-mel input).
         layer: the layer its publisher recommends, if any.
         origin: of the recommended layer, where the file itself states it.
+        grid: how long audio is cut for it.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Weights:
     normalise: float | None
     layer: int | None = None
     origin: str | None = None
+    grid: Grid = GRID
 
 
 def build(
@@ -102,6 +105,7 @@ def build(
             if logmel
             else TransformerTrunk(network.encoder, stable=getattr(config, "do_stable_layer_norm", False))
         ),
+        grid=weights.grid,
     )
 
 

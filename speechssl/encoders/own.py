@@ -1,7 +1,8 @@
 """Encoders in our own single files: weights, configuration, layer and provenance together.
 
 Header: ``kind`` ``"encoder"``, ``family`` (transformers' model_type), ``name``, ``layer``, ``config`` (transformers'
-values), ``input`` (``{"type": "log-mel", ...}`` or ``{"type": "waveform", "normalise": true}``), ``origin``.
+values), ``input`` (``{"type": "log-mel", ...}`` or ``{"type": "waveform", "normalise": true}``), ``origin`` and, if it
+is not ``OWN_GRID``, ``grid`` (``{"window": 3000, "context": 250}``, in frames).
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from typing import Any
 from speechssl import checkpoints
 from speechssl.encoders.frontends import check_log_mel
 from speechssl.encoders.network import TRANSFORMERS_EPSILON, Weights
-from speechssl.errors import CheckpointError
+from speechssl.encoders.windows import Grid
+from speechssl.errors import CheckpointError, InputError
+
+# 22 s, with 2 s of context on both sides of what is kept
+OWN_GRID = Grid(window=1100, context=100)
 
 _NEEDED = {"family": str, "name": str, "layer": int, "config": dict, "input": dict, "origin": str}
 
@@ -35,7 +40,21 @@ def read(path: Path) -> Weights:
         normalise=_normalisation(header, str(path)),
         layer=header["layer"],
         origin=header["origin"],
+        grid=_grid(header, str(path)),
     )
+
+
+def _grid(header: dict[str, Any], source: str) -> Grid:
+    stated = header.get("grid")
+    if stated is None:
+        return OWN_GRID
+    window, context = (stated.get(name) if isinstance(stated, dict) else None for name in ("window", "context"))
+    try:
+        if isinstance(window, int) and isinstance(context, int):
+            return Grid(window, context)
+    except InputError as error:
+        raise CheckpointError(f"{source} has a grid that cannot be used: {error}") from error
+    raise CheckpointError(f"{source} has grid {stated!r}; whole numbers of frames, window and context, needed")
 
 
 def _normalisation(header: dict[str, Any], source: str) -> float | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from speechssl import checkpoints, encoders
+from speechssl.encoders import own
 from speechssl.encoders.encoder import SSLEncoder
+from speechssl.encoders.windows import Grid
 from speechssl.errors import CheckpointError
 from speechssl.signals import Waveform
 
@@ -77,6 +81,32 @@ def test_headers_that_cannot_be_used(
         encoders.load(path, device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [({}, own.OWN_GRID), ({"grid": {"window": 300, "context": 20}}, Grid(300, 20)), ({"grid": None}, own.OWN_GRID)],
+)
+def test_a_file_says_how_long_audio_is_cut(
+    stated: dict[str, Any], expected: Grid, make_model: MakeModel, tmp_path: Path
+) -> None:
+    path = save(make_model("w2v-bert"), tmp_path / "a.safetensors", **stated)
+    assert encoders.load(path, device="cpu").grid == expected
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"window": 300}, "window and context, needed"),
+        ({"window": 300, "context": 1.5}, "window and context, needed"),
+        (500, "window and context, needed"),
+        ({"window": 300, "context": 150}, "keeps nothing"),
+    ],
+)
+def test_grids_that_cannot_be_used(grid: Any, message: str, make_model: MakeModel, tmp_path: Path) -> None:
+    path = save(make_model("w2v-bert"), tmp_path / "a.safetensors", grid=grid)
+    with pytest.raises(CheckpointError, match=message):
+        encoders.load(path, device="cpu")
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         encoders.load(tmp_path / "missing.safetensors")
@@ -93,23 +123,30 @@ def test_the_encoder_in_the_package(make_waveform: MakeWaveform) -> None:
 @pytest.mark.shared
 @pytest.mark.skipif(not encoders.TINY.is_file(), reason="this build has no weights of the tiny encoder")
 def test_windows_lose_next_to_nothing_on_speech(minute_of_speech: Waveform) -> None:
-    """The numbers that the choice of window and context stands on; see ``encoder.GRID``."""
-    import dataclasses
-
-    from speechssl.encoders.windows import Grid
-
+    """The numbers that the choice of window and context stands on; see ``own.OWN_GRID``."""
     encoder = encoders.load("tiny", device="cpu")
-    whole = encoder.encode(minute_of_speech).frames
-    # half the window, so that a minute has two seams
-    cut = dataclasses.replace(encoder, grid=Grid(window=1500, context=250)).encode(minute_of_speech).frames
-    cosine = torch.cosine_similarity(cut, whole)
-    assert float(cosine.mean()) > 0.99
-    nearest = (torch.nn.functional.normalize(cut) @ torch.nn.functional.normalize(whole).T).argmax(1)
-    itself = nearest == torch.arange(len(whole))
-    assert float(itself.float().mean()) > 0.93
+    assert encoder.grid == own.OWN_GRID
+    features = encoder.encode(minute_of_speech).frames
     levels = 10 * minute_of_speech.samples.unfold(0, 400, 320).square().mean(1).clamp(min=1e-12).log10()
     spoken = levels > levels.quantile(0.95) - 25
     assert 0.4 < float(spoken.float().mean()) < 0.8
-    assert float(itself[spoken].float().mean()) > 0.99
+
+    def with_grid(window: int, context: int) -> tuple[Tensor, Tensor]:
+        cut = dataclasses.replace(encoder, grid=Grid(window, context)).encode(minute_of_speech).frames
+        nearest = (torch.nn.functional.normalize(cut) @ torch.nn.functional.normalize(features).T).argmax(1)
+        return torch.cosine_similarity(cut, features), nearest
+
+    # more context at the seams changes next to nothing
+    cosine, nearest = with_grid(own.OWN_GRID.window, 250)
+    itself = nearest == torch.arange(len(features))
+    assert float(cosine.mean()) > 0.997
+    assert float(itself.float().mean()) > 0.985
+    assert float(itself[spoken].float().mean()) > 0.999
+    # half the window changes more than the seams do, but speech stays what it is
+    cosine, nearest = with_grid(own.OWN_GRID.window // 2, own.OWN_GRID.context)
+    itself = nearest == torch.arange(len(features))
+    assert float(cosine.mean()) > 0.99
+    assert float(itself[spoken].float().mean()) > 0.995
     # one pause is like any other to this encoder, but it is never speech
+    assert float(itself.float().mean()) > 0.93
     assert float(spoken[nearest[~spoken]].float().mean()) < 0.01
