@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from speechssl import converters, fingerprints, matching, pitch
+from speechssl import converters, fingerprints, matching, pitch, spectrum
 from speechssl.converted import Attribution, Conversion
 from speechssl.converters import Trace
 from speechssl.errors import InputError
@@ -16,6 +16,7 @@ from speechssl.matching import MatchingSet, Recording, Reference
 from speechssl.pitch import PitchStatistics, parse_mode
 from speechssl.retrieval import Neighbours, nearest
 from speechssl.signals import Features, Waveform, check_same_origin
+from speechssl.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,10 +117,11 @@ class VoiceConverter:
             voice: one voice, or several with weights, whose values (and pitch) are blended.
             k: neighbours per frame; 4 in kNN-VC. ``shift`` takes 16 or more where the vocoder does not hear the keys,
                 ``continuous`` and ``selection`` choose among 16 or more.
-            converter: ``uniform``, ``distance``, ``continuous``, ``selection``, ``transport``, ``shift``, or ``auto``,
-                which chooses by the length of the reference. With ``tiny``, ``auto`` keeps the words clearest;
-                ``continuous`` comes nearer to the voice, for then the keys of the frames it takes are heard, too; and
-                ``selection`` comes nearest, for it takes the frames with the pitch they had instead of the source's.
+            converter: ``uniform``, ``distance``, ``variance``, ``continuous``, ``selection``, ``transport``, ``shift``,
+                or ``auto``, which chooses by the length of the reference. With ``tiny``, ``auto`` is ``variance``: the
+                plain mean of ``uniform`` with the spread that averaging takes away and the long-term spectrum of the
+                voice. ``selection`` comes nearest to the voice, for it takes single frames, in runs and with the pitch
+                they had instead of the source's, and the keys of these frames are heard, too; with words less clear.
             interpolation: 1 is the voice, 0 the source, in between a blend of both, pitch included.
             pitch: ``"target"`` moves F0 to the mean and spread of the voice (with ``selection`` it is that of the
                 frames taken), ``"source"`` leaves it, a number shifts it by semitones. Only for vocoders that take F0.
@@ -141,7 +143,10 @@ class VoiceConverter:
         raw = self.speak(
             given, voices, shares, name, k=k, interpolation=interpolation, pitch=pitch, join_weight=join_weight
         )
-        sound = _set_loudness(raw.waveform, given.waveform, loudness)
+        colour = wanted_spectrum(name, voices, shares)
+        made = None if colour is None else spectrum.measure(raw.waveform)
+        sound = raw.waveform if not (colour and made) else spectrum.equalise(raw.waveform, made, colour, interpolation)
+        sound = _set_loudness(sound, given.waveform, loudness)
         return dataclasses.replace(raw, waveform=sound, reason=reason)
 
     def stream(
@@ -201,8 +206,8 @@ class VoiceConverter:
             contour: Tensor | None = _selected(source, found, interpolation)
         else:
             contour = _moved(source.f0, voices, shares, pitch, interpolation, self.vocoder, own)
-        # frames in runs, as the voice spoke them, are worth hearing more of: recipes/voice_conversion/RESULTS.md
-        heard = converters.RUNS.get(converter, 0.0) if self.vocoder.key_origin else 0.0
+        # frames in runs, as the voice spoke them, are worth hearing more of
+        heard = converters.HEARD if converter in converters.RUNS and self.vocoder.key_origin else 0.0
         keys = _heard(source.keys, found, heard * interpolation) if heard else source.keys
         alone = heard > 0 and len(voices) == 1 and interpolation == 1
         return Conversion(
@@ -252,6 +257,18 @@ class VoiceConverter:
                 f"pitch is {mode!r}, but the vocoder of {self.vocoder.origin} takes no F0: pitch is in the features; "
                 "use 'target', or a model with the WORLD vocoder"
             )
+
+
+def wanted_spectrum(converter: str, voices: Sequence[MatchingSet], shares: Sequence[float]) -> Spectrum | None:
+    """What the long-term spectrum of the result is to be; None where it is left as it comes.
+
+    So with converters that are not in ``converters.WIDENED``, and with voices that were stored without theirs.
+    """
+    known = [voice.spectrum for voice in voices]
+    parts = [one for one in known if one is not None]
+    if converter not in converters.WIDENED or len(parts) < len(known):
+        return None
+    return spectrum.pool(parts, shares)
 
 
 def check_options(
@@ -307,27 +324,30 @@ def convert_frames(
     neighbours = nearest(source.keys.frames, voice.keys, k=max(k, min(wanted, len(voice))))
     if converter == "shift":
         return *_shifted(source, voice, neighbours, k, detail), 1.0 - neighbours.distances[:, 0]
-    frames, trace = _combine(source, voice, converter, neighbours, join_weight)
+    frames, trace = _combine(source, voice, converter, neighbours, k, join_weight)
     return frames, trace, 1.0 - neighbours.distances[:, 0]
 
 
 def _combine(
-    source: Source, voice: MatchingSet, converter: str, neighbours: Neighbours, join_weight: float
+    source: Source, voice: MatchingSet, converter: str, neighbours: Neighbours, k: int, join_weight: float
 ) -> tuple[Tensor, Trace]:
-    uniform = Trace(neighbours.indices, converters.uniform_weights(neighbours), neighbours.distances)
+    near = neighbours.first(k)
+    uniform = Trace(near.indices, converters.uniform_weights(near), near.distances)
     if converter == "transport":
         own = _own_values(source, converter)
         moved = converters.fit_transport(own, voice.values)(own)
-        return moved, Trace(neighbours.indices, uniform.weights * 0.0, neighbours.distances)
+        return moved, Trace(uniform.indices, uniform.weights * 0.0, uniform.distances)
     trace = uniform
     if converter == "distance":
-        trace = Trace(neighbours.indices, converters.distance_weights(neighbours), neighbours.distances)
+        trace = Trace(near.indices, converters.distance_weights(near), near.distances)
     elif converter in converters.RUNS:
         f0 = voice.f0 if converter == "selection" else None
-        path = converters.best_path(voice.keys, neighbours, voice.follows(), join_weight=join_weight, f0=f0)[:, None]
-        distances = neighbours.distances.gather(1, path)
-        trace = Trace(neighbours.indices.gather(1, path), distances * 0.0 + 1.0, distances)
-    return converters.weighted_mean(voice.values, trace.indices, trace.weights), trace
+        path = converters.best_path(voice.keys, neighbours, voice.follows(), join_weight=join_weight, f0=f0)
+        trace = converters.with_nearest(path, neighbours, k)
+    frames = converters.weighted_mean(voice.values, trace.indices, trace.weights)
+    if converter in converters.WIDENED:
+        frames = converters.widened(frames, converters.Surroundings(voice.values, near))
+    return frames, trace
 
 
 def _shifted(source: Source, voice: MatchingSet, neighbours: Neighbours, k: int, detail: float) -> tuple[Tensor, Trace]:
@@ -348,19 +368,19 @@ def _shifted(source: Source, voice: MatchingSet, neighbours: Neighbours, k: int,
         detail=detail,
         nearest=count,
     )
-    some = Neighbours(neighbours.indices[:, :count], neighbours.distances[:, :count])
+    some = neighbours.first(count)
     return frames, Trace(some.indices, converters.uniform_weights(some), some.distances)
 
 
 def _heard(keys: Features, traces: Sequence[tuple[MatchingSet, Trace, float]], share: float) -> Features:
-    """Keys that are heard beside the retrieved values: those of the source, moved to those of the frames found.
+    """Keys that are heard beside the retrieved values: those of the source, moved to those of the frames taken.
 
     Args:
         keys: (N, Dk) of the source.
         traces: voices, what was found in each, and shares of the voices.
         share: 0 ... 1 of the frames found.
     """
-    found = [converters.weighted_mean(voice.keys, trace.indices, trace.weights) for voice, trace, _ in traces]
+    found = [voice.keys[trace.indices[:, 0]].float() for voice, trace, _ in traces]
     mixed = converters.interpolate(keys.frames, converters.blend(found, [part for _, _, part in traces]), share)
     return dataclasses.replace(keys, frames=mixed)
 

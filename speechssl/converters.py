@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-NAMES = ("uniform", "distance", "continuous", "selection", "transport", "shift")
+NAMES = ("uniform", "distance", "variance", "continuous", "selection", "transport", "shift")
 NEED_SOURCE_VALUES = ("transport", "shift")
 EPSILON = 1e-8  # added to distances before they divide, as in kNN-TTS
 SHORT = 30.0  # seconds; below, users of kNN-VC and its authors find too few neighbours
@@ -31,9 +31,13 @@ SHIFT_K = 16  # fewer bring back wrong words, more leave more of the source's vo
 SHIFT_DETAIL = 0.5  # share of its own detail a frame keeps where the vocoder hears the words from the keys
 PITCH_WEIGHT = 0.2  # of a step in log-F0 of one spread of the voice, at a join, beside the cosine distance of the keys
 PITCH_LIMIT = 3.0  # spreads; a larger step costs no more
-# converters that take one frame at a time, in runs as the voice spoke them, and the share that the keys of these frames
-# have in what a vocoder that takes keys hears
-RUNS = {"continuous": 0.5, "selection": 0.3}
+RUNS = ("continuous", "selection")  # converters that take one frame at a time, in runs as the voice spoke them
+# shares of the frames taken, beside the mean of the k nearest in the values, and beside the source's in the keys that a
+# vocoder hears: recipes/voice_conversion/RESULTS.md
+TAKEN, HEARD = 0.6, 0.3
+# converters whose frames get back the spread that averaging took away, and their result the voice's long-term spectrum
+WIDENED = ("variance", "continuous", "selection")
+WIDEST = 1.6  # a spread is multiplied by no more: recipes/voice_conversion/RESULTS.md
 SHIFT_LIMIT = 3.0  # spreads of the voice a frame may lie from its surroundings: a burst beside digital silence does not
 SPREAD_RANGE = (0.5, 2.0)  # a spread moves by no more than a factor of two
 
@@ -67,7 +71,7 @@ def choose(seconds: float, *, has_source_values: bool, speaks_means: bool, hears
     # half a second must not read as none
     length = f"{round(seconds, 1) if seconds < 10 else round(seconds):g} s of reference"
     if hears_keys:
-        return "uniform", f"{length}, and a vocoder that hears the words beside the frames"
+        return "variance", f"{length}, and a vocoder that hears the words beside the frames"
     if has_source_values and not speaks_means:
         return "shift", f"{length}, and a vocoder that blurs plain means: detail is kept"
     if seconds >= SHORT:
@@ -88,6 +92,26 @@ def distance_weights(neighbours: Neighbours) -> Tensor:
     """(N, k) w_i = 1 / (d_i + 1e-8), divided by their sum. Source: kNN-TTS, Hajal et al. 2024, arXiv:2408.10771."""
     weights = 1.0 / (neighbours.distances + EPSILON)
     return weights / weights.sum(dim=1, keepdim=True)
+
+
+def with_nearest(path: Tensor, candidates: Neighbours, k: int) -> Trace:
+    """What frames are made of when one of the candidates is taken for each: ``TAKEN`` of it, in the first column, and
+    the rest of the mean of the k nearest.
+
+    Args:
+        path: (N,) columns of the candidates.
+        candidates: (N, K), K >= k.
+        k: columns of the nearest.
+    """
+    import torch
+
+    taken, near = path[:, None], candidates.first(k)
+    rest = uniform_weights(near) * (1 - TAKEN)
+    return Trace(
+        torch.cat([candidates.indices.gather(1, taken), near.indices], dim=1),
+        torch.cat([torch.full_like(rest[:, :1], TAKEN), rest], dim=1),
+        torch.cat([candidates.distances.gather(1, taken), near.distances], dim=1),
+    )
 
 
 def weighted_mean(values: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
@@ -356,7 +380,7 @@ class Surroundings:
 
     def means(self, k: int | None = None) -> Tensor:
         """(N, V) local means, of the first k neighbours or of all."""
-        some = Neighbours(self.neighbours.indices[:, :k], self.neighbours.distances[:, :k])
+        some = self.neighbours if k is None else self.neighbours.first(k)
         return weighted_mean(self.values, some.indices, uniform_weights(some))
 
     def spread(self) -> Tensor:
@@ -368,6 +392,25 @@ class Surroundings:
         for part in _parts(len(indices), 2 * indices.shape[1] * self.values.shape[1]):
             total += self.values[indices[part]].double().var(dim=1, correction=0).sum(dim=0)
         return (total / len(indices)).sqrt()
+
+
+def widened(frames: Tensor, voice: Surroundings, limit: float = WIDEST) -> Tensor:
+    """Frames (N, V) with the spread that averaging took away: c + r (frame - c), per dimension.
+
+    c is the mean of all values of the voice. r is the spread of all the neighbours of all frames, as single frames
+    have it, over the spread of the frames; it is held within 1 and the limit.
+
+    Args:
+        frames: (N, V) means of some of the neighbours.
+        voice: the neighbours of each frame.
+        limit: >= 1.
+    Source: what Toda and Tokuda 2007 call global variance, here by a linear map, with r by the law of total variance.
+    """
+    spread = (voice.means().double().var(dim=0, correction=0) + voice.spread() ** 2).sqrt()
+    own, centre = frames.double(), _mean(voice.values)
+    ratio = (spread / own.std(dim=0, correction=0).clamp(min=1e-6)).clamp(1.0, limit)
+    result: Tensor = (centre + ratio * (own - centre)).float()
+    return result
 
 
 def shift(

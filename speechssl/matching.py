@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from speechssl import fingerprints, pitch
+from speechssl import fingerprints, pitch, spectrum
 from speechssl.consent import Consent
 from speechssl.errors import InputError
 from speechssl.pitch import PitchStatistics
 from speechssl.signals import Features, Waveform, check_same_origin
+from speechssl.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,12 +35,14 @@ class Reference:
         sha256: of the file, or of the samples of a waveform; 64 hexadecimal digits.
         seconds: duration.
         pitch: its log-F0 statistics.
+        spectrum: its long-term average spectrum; None for one stored before it was kept.
     """
 
     name: str
     sha256: str
     seconds: float
     pitch: PitchStatistics
+    spectrum: Spectrum | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +109,12 @@ class MatchingSet:
     def pitch(self) -> PitchStatistics:
         """Log-F0 statistics over all references."""
         return pitch.pool([reference.pitch for reference in self.references])
+
+    @property
+    def spectrum(self) -> Spectrum | None:
+        """Long-term average spectrum over all references; None if one of them was stored without."""
+        known = [reference.spectrum for reference in self.references if reference.spectrum is not None]
+        return spectrum.pool(known) if len(known) == len(self.references) else None
 
     @property
     def has_own_values(self) -> bool:
@@ -259,7 +268,7 @@ def _one(recording: Recording, label: str, encoder: Encoder, value_encoder: Enco
         key_origin=keys.origin,
         value_origin=values.origin,
         frame_rate=keys.frame_rate,
-        references=(Reference(label, label, waveform.seconds, pitch.statistics(contour)),),
+        references=(Reference(label, label, waveform.seconds, pitch.statistics(contour), spectrum.measure(waveform)),),
         file_index=torch.zeros(len(kept), dtype=torch.int32),
         frame_index=kept.int(),
         f0=pitch.of_frames(contour, len(keys), keys.frame_rate)[kept].half(),

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from speechssl import audio, pitch
-from speechssl.conversion import Conversion, Source, VoiceConverter, Voices, check_options
+from speechssl import audio, pitch, spectrum
+from speechssl.conversion import Conversion, Source, VoiceConverter, Voices, check_options, wanted_spectrum
 from speechssl.converted import join
 from speechssl.converters import SHORT
 from speechssl.errors import InputError
 from speechssl.pitch import FRAME_PERIOD, PitchStatistics
 from speechssl.signals import Features, Waveform
+from speechssl.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONVERTERS", "Lengths", "Options", "join", "stream"]
 
-CONVERTERS = ("uniform", "distance")  # a frame depends on nothing far away
+CONVERTERS = ("uniform", "distance", "variance")  # a frame depends on nothing far away
 MARGIN = 0.5  # seconds vocoded on either side of a piece; no vocoder here hears further
 FADE = 0.01  # seconds over which a piece follows another
 RAMP = 0.2  # seconds over which the gain moves to that of the next piece
@@ -97,8 +98,9 @@ def stream(
     What the whole conversion measures over the whole source is measured here on what was heard up to the end of the
     window of a piece, which is 15 s for the first: the pitch of the speaker, and the loudness of the source and of what
     the vocoder made of it, whose ratio is the gain. (Loudness over pieces: the mean of their powers; pieces of silence
-    do not count.) Where a piece would clip, only it gets quieter. Encoders and vocoders that normalise over an
-    utterance do so over the window.
+    do not count.) Where a piece would clip, only it gets quieter. The long-term spectrum, for converters that bring it
+    to the voice's, is that of all pieces so far; the spread of the frames, for ``variance``, is that of the piece.
+    Encoders and vocoders that normalise over an utterance do so over the window.
 
     Args:
         system: encoder, values and vocoder.
@@ -123,7 +125,8 @@ def stream(
     hops = [rate / system.encoder.frame_rate for rate in rates]
     if any(hop != round(hop) for hop in hops):
         raise InputError(f"{system.encoder.origin} has frames of {hops[0]} samples; whole numbers needed to stream")
-    run = _Run(system, voices, shares, name, reason, chosen, _Level(chosen.loudness))
+    colour = _Colour(wanted_spectrum(name, voices, shares), chosen.interpolation)
+    run = _Run(system, voices, shares, name, reason, chosen, _Level(chosen.loudness), colour)
     return run.pieces(windows(_blocks(source, rates[0]), rates[0], round(hops[0]), lengths or Lengths()))
 
 
@@ -198,6 +201,7 @@ class _Run:
     reason: str
     options: Options
     level: _Level
+    colour: _Colour
     contour: list[Tensor] = field(default_factory=list)
     heard: int = 0  # values of the contour
 
@@ -222,7 +226,8 @@ class _Run:
         rate = made.waveform.sample_rate
         hop, more = round(rate / encoder.frame_rate), round(FADE * rate)
         until = None if window.keep.stop is None else hop * (stop - first) + more
-        sound = Waveform(made.waveform.samples[hop * (begin - first) : until], rate)
+        kept = slice(hop * (begin - first), until)
+        sound = Waveform(self.colour.given(made.waveform, kept).samples[kept], rate)
         own = round(encoder.sample_rate / encoder.frame_rate)
         spoken = window.samples[own * begin : None if until is None else own * stop]
         return made.part(slice(begin - first, stop - first), sound), Waveform(spoken, encoder.sample_rate)
@@ -288,6 +293,30 @@ class _Level:
         # silence in, silence out
         wanted = self._source.mean if self._wanted == "source" else 10 ** (float(self._wanted) / 10)
         return math.sqrt(wanted / self._made.mean)
+
+
+class _Colour:
+    """Gives pieces the long-term spectrum of the voice.
+
+    Args:
+        wanted: that of the voice; None to leave pieces as they are.
+        amount: share of the difference.
+    """
+
+    def __init__(self, wanted: Spectrum | None, amount: float) -> None:
+        self._wanted, self._amount = wanted, amount
+        self._made: Spectrum | None = None
+
+    def given(self, made: Waveform, kept: slice) -> Waveform:
+        """A piece with its margins through the filter; ``kept`` is what of it counts for the spectrum so far."""
+        if self._wanted is None:
+            return made
+        of_piece = spectrum.measure(Waveform(made.samples[kept], made.sample_rate))
+        parts = [part for part in (self._made, of_piece) if part is not None]
+        if not parts:
+            return made
+        self._made = spectrum.pool(parts)
+        return spectrum.equalise(made, self._made, self._wanted, self._amount)
 
 
 class _Power:

@@ -1,7 +1,8 @@
 """Voices on disk: one safetensors file each, in a library folder or anywhere; opened by memory map.
 
 A file holds the frames of a matching set as they are (float16) and, in its header, the origins, the names, checksums,
-durations and pitch of the recordings, and the date. It never holds sound, nor any path of the machine it was made on.
+durations, pitch and long-term spectrum of the recordings, and the date. It never holds sound, nor any path of the
+machine it was made on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from speechssl.errors import CheckpointError, InputError
 from speechssl.matching import MatchingSet, Recording, Reference
 from speechssl.pitch import PitchStatistics
 from speechssl.signals import Waveform, check_same_origin
+from speechssl.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -355,9 +357,20 @@ def _consents(header: dict[str, Any]) -> tuple[Consent, ...]:
 
 def _references(header: dict[str, Any]) -> tuple[Reference, ...]:
     return tuple(
-        Reference(str(one["name"]), str(one["sha256"]), float(one["seconds"]), PitchStatistics(**one["pitch"]))
+        Reference(
+            name=str(one["name"]),
+            sha256=str(one["sha256"]),
+            seconds=float(one["seconds"]),
+            pitch=PitchStatistics(**one["pitch"]),
+            spectrum=_spectrum(one.get("spectrum")),
+        )
         for one in header["references"]
     )
+
+
+def _spectrum(stored: dict[str, Any] | None) -> Spectrum | None:
+    # voices made before it was kept have none
+    return None if stored is None else Spectrum(tuple(map(float, stored["levels"])), float(stored["seconds"]))
 
 
 def _said(error: Exception) -> str:

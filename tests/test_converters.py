@@ -57,6 +57,54 @@ def test_distance_weights_at_distance_zero():
     np.testing.assert_allclose(weights, [[1, 0]], atol=1e-7)
 
 
+def test_widened_frames_have_the_spread_of_single_frames():
+    queries, keys = random(200, 12, seed=2), random(3000, 12).half()
+    values = (random(3000, 7, seed=1) + 3).half()
+    near = nearest(queries, keys, k=2)
+    means = values.double().numpy()[near.indices.numpy()].mean(axis=1)
+    alone = values.double().numpy()[near.indices.numpy()].reshape(-1, 7)
+    # neighbours that have nothing in common: their means have the spread over the root of 2
+    assert (alone.std(0) / means.std(0) > 1.3).all()
+    centre = values.double().numpy().mean(0)
+    for limit in (1.2, 9.0):
+        got = converters.widened(torch.from_numpy(means).float(), Surroundings(values, near), limit)
+        ratio = np.minimum(alone.std(0) / means.std(0), limit)
+        np.testing.assert_allclose(got, centre + ratio * (means - centre), atol=1e-5)
+        assert got.dtype == torch.float32
+
+
+def test_frames_with_spread_enough_stay(case):
+    _, _, values, near = case
+    alike = Neighbours(near.indices[:, :1].expand(-1, 4), near.distances)
+    frames = values.float()[near.indices[:, 0]]
+    np.testing.assert_allclose(converters.widened(frames, Surroundings(values, alike), 2.0), frames, atol=1e-6)
+    wide = 3 * frames
+    np.testing.assert_allclose(converters.widened(wide, Surroundings(values, near), 2.0), wide, atol=1e-6)
+
+
+def test_a_single_frame_is_widened_within_the_limit(case):
+    _, _, values, near = case
+    one = near.first(4)
+    one = Neighbours(one.indices[:1], one.distances[:1])
+    mean, centre = values.double()[near.indices[0]].mean(0), values.double().mean(0)
+    got = converters.widened(mean[None].float(), Surroundings(values, one), 1.5)
+    np.testing.assert_allclose(got[0], centre + 1.5 * (mean - centre), atol=1e-5)
+
+
+def test_a_frame_taken_is_heard_beside_the_mean_of_the_nearest(case):
+    queries, keys, values, _ = case
+    near = nearest(queries, keys, k=16)
+    path = torch.arange(25) % 16
+    trace = converters.with_nearest(path, near, 3)
+    rows = values.double().numpy()
+    taken = rows[near.indices.numpy()[np.arange(25), path.numpy()]]
+    expected = 0.6 * taken + 0.4 * rows[near.indices[:, :3].numpy()].mean(1)
+    np.testing.assert_allclose(converters.weighted_mean(values, trace.indices, trace.weights), expected, atol=1e-6)
+    np.testing.assert_allclose(trace.weights.sum(1), np.ones(25), atol=1e-12)
+    assert torch.equal(trace.distances[:, 0], near.distances[torch.arange(25), path])
+    assert torch.equal(trace.distances[:, 1:], near.distances[:, :3])
+
+
 def test_means_do_not_depend_on_how_much_is_gathered_at_a_time(case, monkeypatch):
     _, _, values, near = case
     whole = converters.weighted_mean(values, near.indices, converters.distance_weights(near))
@@ -337,8 +385,8 @@ def test_auto_never_calls_a_short_reference_none(seconds, said):
 
 
 @pytest.mark.parametrize("seconds", [5, 300])
-def test_auto_is_uniform_where_the_vocoder_hears_the_words(seconds):
+def test_auto_is_variance_where_the_vocoder_hears_the_words(seconds):
     for known in (True, False):
         name, reason = converters.choose(seconds, has_source_values=known, speaks_means=False, hears_keys=True)
-        assert name == "uniform"
+        assert name == "variance"
         assert "hears the words" in reason

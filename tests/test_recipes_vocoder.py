@@ -66,6 +66,16 @@ def test_frames_are_found_in_other_recordings_or_other_seconds(cache: Path) -> N
     strangers, last = np.load(cache / "strangers.npy"), index[3]["keys_at"]
     assert strangers[:last].min() >= last
     assert strangers[last:].max() < last
+    # and the speaker's own frames that those would find, none of them from around the frame itself
+    returned, keys = np.load(cache / "returned.npy"), np.load(cache / "keys.npy").astype(np.float64)
+    assert returned[:last].max() < last
+    assert returned[last:].min() >= last
+    alone = returned[last:]
+    assert (np.abs(alone - (last + np.arange(len(alone)))[:, None]) >= 75).all()
+    asked = keys[strangers[last, :2]].mean(0)
+    pool = np.arange(last + 75, len(keys))
+    near = keys[pool] @ asked / np.linalg.norm(keys[pool], axis=1)
+    assert alone[0, 0] == pool[near.argmax()]
     skipped = [json.loads(line) for line in (cache / "skipped.jsonl").read_text().splitlines()]
     assert [line["path"] for line in skipped] == ["missing.wav", "short.wav"]
 
@@ -344,13 +354,31 @@ def test_keys_of_other_speakers_can_be_trained_on(recipe: Recipe, cache: Path, t
     assert json.loads((tmp_path / "run" / "config.json").read_text())["strange_keys"] == 0.5
 
 
+def test_values_that_strangers_find(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
+    batches = recipe("batches")
+    options = {"frames": 40, "batch_seconds": 6.4, "seed": 3, "neighbours": [4], "own_values": 0.0}
+    batch, plain = (batches.VocoderBatches(cache, **options, returned=share)(0) for share in (1.0, 0.0))
+    values, returned = np.load(cache / "values.npy").astype(np.float32), np.load(cache / "returned.npy")
+    means = values[returned[:, :4]].mean(1)
+    # all but the level, which is drawn; a crop that is somewhere in the cache, frame by frame
+    crop = batch["values"][0].numpy()
+    shape = np.arange(crop.shape[1]) % (crop.shape[1] // 4) > 0
+    first = int(np.abs(means[:, shape] - crop[0, shape]).max(1).argmin())
+    np.testing.assert_allclose(crop[:, shape], means[first : first + 40, shape], atol=1e-4)
+    assert not torch.equal(batch["values"], plain["values"])
+    recipe("train").main([str(cache), "--toy", "--returned", "0.5", "--run", str(tmp_path / "run")])
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["returned"] == 0.5
+
+
 def test_a_cache_of_one_speaker_has_no_keys_of_others(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
     index = json.loads((cache / "index.json").read_text())[:3]
     for name in ("samples", "f0", "keys", "values", "queries", "neighbours"):
         (tmp_path / f"{name}.npy").symlink_to(cache / f"{name}.npy")
     (tmp_path / "index.json").write_text(json.dumps(index))
     recipe("prepare").find_strangers(index, tmp_path, 0, "cpu")
-    with pytest.raises(SystemExit, match=r"no strangers\.npy; prepare\.py writes it where there are several"):
-        recipe("train").main([str(tmp_path), "--toy", "--strange-keys", "0.5", "--run", str(tmp_path / "run")])
+    recipe("prepare").find_returned(index, tmp_path, 0, "cpu")
+    for option, name in (("--strange-keys", "strangers"), ("--returned", "returned")):
+        with pytest.raises(SystemExit, match=rf"no {name}\.npy; prepare\.py writes it where there are several"):
+            recipe("train").main([str(tmp_path), "--toy", option, "0.5", "--run", str(tmp_path / "run")])
     recipe("train").main([str(tmp_path), "--toy", "--run", str(tmp_path / "run")])
     assert (tmp_path / "run" / "last" / "average.safetensors").exists()

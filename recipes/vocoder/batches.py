@@ -46,6 +46,7 @@ class VocoderBatches:
         retrieved_keys: share of the crops whose keys are, by a share drawn anew, those of the frames found.
         strange_keys: share of the crops whose keys are, by a share drawn anew, those of other speakers' frames: in a
             conversion it is somebody else who says the words, so that a voice must not be taken from the keys.
+        returned: share of the crops whose values are those that strangers' keys find, as in a conversion.
         plain: crops as a conversion has them: four neighbours, no gain.
         conversions: crops a batch, each from one speaker to another, beside the others.
         embed: samples (1, T) to the unit embedding (1, E) of who speaks; for conversions.
@@ -64,6 +65,7 @@ class VocoderBatches:
         own_voice: bool = False,
         retrieved_keys: float = 0.0,
         strange_keys: float = 0.0,
+        returned: float = 0.0,
         own_values: float = OWN_VALUES,
         plain: bool = False,
         conversions: int = 0,
@@ -73,9 +75,12 @@ class VocoderBatches:
         self._rows = [row for row in index if row["split"] == split and row["keys_n"] > frames]
         if not self._rows:
             raise SystemExit(f"{cache}: no recordings of split {split!r} with more than {frames} frames")
-        if strange_keys and not (cache / "strangers.npy").exists():
-            raise SystemExit(f"{cache}: no strangers.npy; prepare.py writes it where there are several speakers")
-        names = ["samples", "f0", "keys", "values", "queries", "neighbours", *(["strangers"] if strange_keys else [])]
+        names = ["samples", "f0", "keys", "values", "queries", "neighbours"]
+        for name, share in (("strangers", strange_keys), ("returned", returned)):
+            if share:
+                names.append(name)
+                if not (cache / f"{name}.npy").exists():
+                    raise SystemExit(f"{cache}: no {name}.npy; prepare.py writes it where there are several speakers")
         self._arrays = {name: np.load(cache / f"{name}.npy", mmap_mode="r") for name in names}
         seconds: dict[tuple[str, str], float] = {}
         for row in self._rows:
@@ -86,7 +91,7 @@ class VocoderBatches:
         self._weights = weights / weights.sum()
         self._frames, self._seed, self._plain, self._corrupt = frames, seed, plain, corrupt
         self._neighbours, self._own_voice, self._retrieved_keys = tuple(neighbours), own_voice, retrieved_keys
-        self._own_values, self._strange_keys = own_values, strange_keys
+        self._own_values, self._strange_keys, self._returned = own_values, strange_keys, returned
         self._size = max(1, round(batch_seconds * 50 / frames))
         self._embed = embed
         # longer than the others, for a second is not enough to tell a speaker by
@@ -149,7 +154,8 @@ class VocoderBatches:
         some = row["keys_at"] + np.sort(rng.choice(row["keys_n"], min(row["keys_n"], VOICE_FRAMES), replace=False))
         if not self._plain and rng.random() < self._own_values:
             return arrays["values"][rows].astype(np.float32), asked, arrays["values"][some].astype(np.float32)
-        near, far = (np.array(arrays["neighbours"][which][:, :k]) for which in (rows, some))
+        found = "returned" if self._returned and not self._plain and rng.random() < self._returned else "neighbours"
+        near, far = (np.array(arrays[found][which][:, :k]) for which in (rows, some))
         self._misplace(near, far, rng)
         if not self._plain:
             asked = _with_found(asked, arrays["keys"], near, self._retrieved_keys, rng)

@@ -48,6 +48,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--retrieved-keys", type=float, default=0.0, help="share of crops with keys of found frames")
     parser.add_argument("--strange-keys", type=float, default=0.0, help="share of crops with keys of other speakers")
+    parser.add_argument("--returned", type=float, default=0.0, help="share of crops whose frames strangers' keys find")
     parser.add_argument("--told", action="store_true", help="discriminators are told whose voice it should be")
     parser.add_argument("--conversions", type=int, default=0, help="crops a batch from one speaker to another")
     parser.add_argument("--voice", type=float, default=4.0, help="weight of the embedder's loss")
@@ -152,6 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
         own_voice=args.own_voice,
         retrieved_keys=args.retrieved_keys,
         strange_keys=args.strange_keys,
+        returned=args.returned,
         own_values=args.own_values,
         conversions=args.conversions,
         embed=impersonation.embed_samples if impersonation else None,

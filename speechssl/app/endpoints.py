@@ -142,7 +142,7 @@ def _how() -> list[Any]:
         gr.Textbox("", label="stored or bundled voice, several with weights: ada=0.7, eric=0.3"),
         gr.Textbox("", label="'WHO: FOR WHAT', attests the right to use the voice"),
         gr.Number(4, label="neighbours averaged"),
-        gr.Textbox("auto", label="auto, uniform, distance, continuous, selection, transport or shift"),
+        gr.Textbox("auto", label="auto, uniform, distance, variance, continuous, selection, transport or shift"),
         gr.Number(1.0, label="1 is the target, 0 the source"),
         gr.Textbox("target", label="target, source or semitones"),
         gr.Textbox("wav", label="wav, flac or mp3"),

@@ -44,8 +44,8 @@ def convert(
         str,
         typer.Option(
             "--converter",
-            help="auto, uniform, distance, continuous, selection, transport or shift. "
-            "With tiny: auto for the words, continuous and still more selection for likeness.",
+            help="auto, uniform, distance, variance, continuous, selection, transport or shift. "
+            "With tiny: auto for both words and likeness, selection for still more likeness.",
         ),
     ] = "auto",
     interpolation: Annotated[float, typer.Option("--interpolation", help="1: all target, 0: all source.")] = 1.0,

@@ -198,7 +198,7 @@ def test_a_streamed_conversion_is_heard_in_pieces_and_signed_as_a_whole(
     assert torch.allclose(audio.read(made.path).samples, heard, atol=2**-15)
     assert receipts.check(made.path).genuine
     assert made.receipt["settings"]["streamed"] is True
-    assert made.receipt["settings"]["converter"] == "uniform"
+    assert made.receipt["settings"]["converter"] == "variance"
     assert made.decision is not None
     assert made.facts()["seconds"] == pytest.approx(40, abs=0.1)
     assert session.results[-1]["path"] == made.path

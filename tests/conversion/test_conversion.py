@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechssl import audio, conversion, converters, matching, pitch, retrieval
+from speechssl import audio, conversion, converters, matching, pitch, retrieval, spectrum
 from speechssl.conversion import VoiceConverter
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
@@ -105,13 +105,13 @@ def test_in_parts_equals_whole(system, two, converter, monkeypatch):
     assert torch.equal(parts.attributions[0].seconds, whole.attributions[0].seconds)
 
 
-@pytest.mark.parametrize(("converter", "share"), [("continuous", 0.5), ("selection", 0.3)])
-def test_a_vocoder_that_takes_keys_hears_those_of_the_frames_taken(encoder, two, converter, share):
+@pytest.mark.parametrize("converter", converters.RUNS)
+def test_a_vocoder_that_takes_keys_hears_those_of_the_frames_taken(encoder, two, converter):
     source, voice = two
     system = VoiceConverter(encoder, encoder, Listener())
     frames = system.convert(source, voice, converter=converter).features.frames
-    # keys and values are one here, so the keys of what was found are the frames
-    mixed = (1 - share) * source.keys.frames + share * frames
+    _, trace, _ = conversion.convert_frames(source, voice, converter)
+    mixed = 0.7 * source.keys.frames + 0.3 * voice.keys[trace.indices[:, 0]].float()
     torch.testing.assert_close(system.vocoder.keys, mixed, rtol=0, atol=1e-5)
     assert torch.equal(system.vocoder.voice, voice.values)
     blend = system.convert(source, [(voice, 0.5), (voice.named("again"), 0.5)], converter=converter)
@@ -132,6 +132,50 @@ def test_other_converters_keep_the_keys_of_the_source(encoder, two, converter):
     assert system.vocoder.voice is None
 
 
+def test_variance_gives_the_sound_the_spectrum_of_the_voice(system, two):
+    source, voice = two
+    plain, result = (system.convert(source, voice, converter=name) for name in ("uniform", "variance"))
+
+    def away(one):
+        return np.abs(np.subtract(spectrum.measure(one.waveform).levels, voice.spectrum.levels)).clip(max=6).mean()
+
+    raw = system.speak(source, [voice], [1.0], "variance", k=4, interpolation=1.0, pitch="target").waveform
+    own = spectrum.measure(raw)
+    expected = spectrum.equalise(raw, own, voice.spectrum).samples
+    scale = float(result.waveform.samples.abs().max() / expected.abs().max())
+    torch.testing.assert_close(result.waveform.samples, scale * expected, rtol=0, atol=1e-5)
+    assert away(result) < away(plain)
+    # half of it where the voice is half
+    half = system.speak(
+        system.source(source.waveform), [voice], [1.0], "variance", k=4, interpolation=0.5, pitch="target"
+    ).waveform
+    expected = spectrum.equalise(half, spectrum.measure(half), voice.spectrum, 0.5).samples
+    result = system.convert(system.source(source.waveform), voice, converter="variance", interpolation=0.5)
+    scale = float(result.waveform.samples.abs().max() / expected.abs().max())
+    torch.testing.assert_close(result.waveform.samples, scale * expected, rtol=0, atol=1e-5)
+
+
+def test_a_voice_stored_without_its_spectrum_is_left_as_it_comes(system, two):
+    source, voice = two
+    old = dataclasses.replace(
+        voice, references=tuple(dataclasses.replace(one, spectrum=None) for one in voice.references)
+    )
+    assert old.spectrum is None
+    assert conversion.wanted_spectrum("variance", [old], [1.0]) is None
+    assert conversion.wanted_spectrum("variance", [voice, old], [0.5, 0.5]) is None
+    assert conversion.wanted_spectrum("uniform", [voice], [1.0]) is None
+    assert conversion.wanted_spectrum("variance", [voice], [1.0]) == voice.spectrum
+    raw = system.speak(source, [old], [1.0], "variance", k=4, interpolation=1.0, pitch="target").waveform
+    result = system.convert(source, old, converter="variance").waveform
+    scale = float(result.samples.abs().max() / raw.samples.abs().max())
+    torch.testing.assert_close(result.samples, scale * raw.samples, rtol=0, atol=1e-6)
+
+
+def test_silence_has_no_spectrum_to_move(system, two):
+    result = system.convert(Waveform(torch.zeros(16_000), 16_000), two[1], converter="variance")
+    assert float(result.waveform.samples.abs().max()) == 0
+
+
 def test_files_waveforms_and_encoded_sources_are_the_same(system, files, speech):
     voice = system.matching_set(files[1:])
     results = [system.convert(one, voice) for one in (files[0], audio.read(files[0]), system.source(files[0]))]
@@ -147,11 +191,16 @@ def test_each_converter_is_its_function(system, two):
     keys, values = source.keys.frames, source.values.frames
     near = retrieval.nearest(keys, voice.keys, k=4)
     wide = retrieval.nearest(keys, voice.keys, k=16)
-    path = wide.indices.gather(1, converters.best_path(voice.keys, wide, voice.follows(), join_weight=0.7)[:, None])
+    path = converters.best_path(voice.keys, wide, voice.follows(), join_weight=0.7)
+    taken = converters.with_nearest(path, wide, 4)
+    means = converters.weighted_mean(voice.values, near.indices, converters.uniform_weights(near))
+    mixed = converters.weighted_mean(voice.values, taken.indices, taken.weights)
+    around = converters.Surroundings(voice.values, near)
     local = retrieval.nearest(keys, voice.keys, k=16)
     expected = {
         "distance": converters.weighted_mean(voice.values, near.indices, converters.distance_weights(near)),
-        "continuous": voice.values[path[:, 0]].float(),
+        "variance": converters.widened(means, around),
+        "continuous": converters.widened(mixed, around),
         "transport": converters.fit_transport(values, voice.values)(values),
         "shift": converters.shift(
             values,

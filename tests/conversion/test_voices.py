@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from speechssl import audio, checkpoints, encoders, fingerprints, matching, voices
+from speechssl import audio, checkpoints, encoders, fingerprints, matching, spectrum, voices
 from speechssl.conversion import VoiceConverter
 from speechssl.errors import CheckpointError, InputError
 from speechssl.matching import MatchingSet, Reference
@@ -86,6 +86,33 @@ def test_the_pitch_of_the_frames_is_kept(tmp_path, files, encoder):
     voices.save(tmp_path / "old.safetensors", old)
     assert voices.load(tmp_path / "old.safetensors").f0 is None
     assert matching.join([old, matching.build(files[1:], encoder)]).f0 is None
+
+
+def test_the_spectrum_of_the_recordings_is_kept(tmp_path, files, encoder):
+    voice = matching.build(files, encoder)
+    each = [spectrum.measure(audio.read_mono(file, encoder.sample_rate)) for file in files]
+    assert [one.spectrum for one in voice.references] == each
+    assert voice.spectrum == spectrum.pool(each)
+    voices.save(tmp_path / "v.safetensors", voice)
+    assert voices.load(tmp_path / "v.safetensors").spectrum == voice.spectrum
+    assert voice.without(voice.references[0].name).spectrum == each[1]
+    # a recording stored before has none, and then nobody knows that of all
+    old = dataclasses.replace(
+        voice, references=(dataclasses.replace(voice.references[0], spectrum=None), voice.references[1])
+    )
+    header = voices._header(old)
+    del header["references"][0]["spectrum"]
+    assert voices._references(header) == old.references
+    assert old.spectrum is None
+
+
+@pytest.mark.parametrize("stored", [{"levels": [0.0] * 40}, {"levels": [0.0] * 3, "seconds": 1.0}, 7])
+def test_a_spectrum_that_is_none_is_a_damaged_voice(tmp_path, stored):
+    header = voices._header(made())
+    header["references"][0]["spectrum"] = stored
+    path = checkpoints.save(tmp_path / "v.safetensors", {"keys": torch.ones(20, 6)}, header)
+    with pytest.raises(CheckpointError, match="damaged voice"):
+        voices.load(path)
 
 
 def test_keys_that_are_the_values_are_stored_once(tmp_path):
