@@ -143,10 +143,11 @@ class VoiceConverter:
         raw = self.speak(
             given, voices, shares, name, k=k, interpolation=interpolation, pitch=pitch, join_weight=join_weight
         )
-        colour = wanted_spectrum(name, voices, shares)
-        made = None if colour is None else spectrum.measure(raw.waveform)
-        sound = raw.waveform if not (colour and made) else spectrum.equalise(raw.waveform, made, colour, interpolation)
-        sound = _set_loudness(sound, given.waveform, loudness)
+        wanted = wanted_spectrum(name, voices, shares)
+        if wanted is not None and (made := spectrum.measure(raw.waveform)) is not None:
+            # one hour of sound after the other, not both
+            raw = dataclasses.replace(raw, waveform=spectrum.equalise(raw.waveform, made, wanted, interpolation))
+        sound = _set_loudness(raw.waveform, given.waveform, loudness)
         return dataclasses.replace(raw, waveform=sound, reason=reason)
 
     def stream(

@@ -355,6 +355,16 @@ def _mean(values: Tensor) -> Tensor:
     return total / len(values)
 
 
+def _variances(values: Tensor) -> Tensor:
+    """(V,) float64 variances of frames (N, V), in pieces."""
+    import torch
+
+    mean, total = _mean(values), torch.zeros(values.shape[1], dtype=torch.float64)
+    for part in _parts(len(values), values.shape[1] * 4):
+        total += (values[part].double() - mean).square().sum(dim=0)
+    return total / len(values)
+
+
 def _covariances(values: Tensor, mean: Tensor, dims: Tensor) -> Tensor:
     """(G, g, g) unbiased covariances of the dimensions (G, g), in float64, block by block."""
     import torch
@@ -406,11 +416,10 @@ def widened(frames: Tensor, voice: Surroundings, limit: float = WIDEST) -> Tenso
         limit: >= 1.
     Source: what Toda and Tokuda 2007 call global variance, here by a linear map, with r by the law of total variance.
     """
-    spread = (voice.means().double().var(dim=0, correction=0) + voice.spread() ** 2).sqrt()
-    own, centre = frames.double(), _mean(voice.values)
-    ratio = (spread / own.std(dim=0, correction=0).clamp(min=1e-6)).clamp(1.0, limit)
-    result: Tensor = (centre + ratio * (own - centre)).float()
-    return result
+    spread = (_variances(voice.means()) + voice.spread() ** 2).sqrt()
+    ratio = (spread / _variances(frames).sqrt().clamp(min=1e-6)).clamp(1.0, limit).float()
+    centre = _mean(voice.values).float()
+    return (frames - centre).mul_(ratio).add_(centre)
 
 
 def shift(

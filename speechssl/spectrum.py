@@ -25,9 +25,7 @@ HIGHEST = 8000.0  # Hz; above, the filter goes on as in the last band
 WINDOW, HOP = 0.032, 0.008  # seconds
 LOUD = 30.0  # dB below the loudest frame, down to which frames count
 LIMIT = 6.0  # dB; more is no colour of a voice but another recording
-DOUBT = (
-    1.0  # seconds: with so many of loud frames the filter does half of what it would, for they are a few sounds only
-)
+DOUBT = 1.0  # seconds of loud frames on which half of the difference is believed: fewer are a few sounds only
 BLOCK = 1 << 20  # samples at a time, a minute at 16 kHz
 
 
@@ -46,8 +44,11 @@ class Spectrum:
     seconds: float
 
     def __post_init__(self) -> None:
-        if len(self.levels) != NUM_BANDS or not all(map(math.isfinite, (*self.levels, self.seconds))):
-            raise InputError(f"a spectrum of {len(self.levels)} levels; {NUM_BANDS} finite ones needed")
+        finite = all(map(math.isfinite, (*self.levels, self.seconds)))
+        if len(self.levels) != NUM_BANDS or not finite or self.seconds < 0:
+            raise InputError(
+                f"a spectrum of {len(self.levels)} levels over {self.seconds} s; {NUM_BANDS} finite ones needed"
+            )
         mean = sum(self.levels) / NUM_BANDS
         # to a hundredth of a dB, so that a voice says the same before and after it was stored
         object.__setattr__(self, "levels", tuple(round(level - mean, 2) for level in self.levels))
@@ -57,18 +58,15 @@ def measure(waveform: Waveform) -> Spectrum | None:
     """The mean level of each band over loud frames; None of silence, or of less than a window of 32 ms."""
     import torch
 
-    bands, energies = [], []
+    # twice over the sound, so that an hour of it needs no memory
+    loudest = max((float(power.sum(1).max()) for power in _powers(waveform)), default=0.0)
+    total, count = torch.zeros(NUM_BANDS, dtype=torch.float64), 0
     for power in _powers(waveform):
-        energies.append(power.sum(1))
-        bands.append((power @ _bands(waveform.sample_rate)).clamp(min=1e-12).log10() * 10)
-    if not bands:
-        return None
-    energy = torch.cat(energies)
-    loud = energy > energy.max() * 10 ** (-LOUD / 10)
-    # a frame of silence has an energy of 0, which is never above itself
-    if not bool(loud.any()):
-        return None
-    return Spectrum(tuple(torch.cat(bands)[loud].mean(0).tolist()), float(loud.sum()) * HOP)
+        # a frame of silence has an energy of 0, which is never above itself
+        loud = power[power.sum(1) > loudest * 10 ** (-LOUD / 10)]
+        total += ((loud @ _bands(waveform.sample_rate)).clamp(min=1e-12).log10() * 10).double().sum(0)
+        count += len(loud)
+    return Spectrum(tuple((total / count).tolist()), count * HOP) if count else None
 
 
 def pool(parts: Sequence[Spectrum], shares: Sequence[float] | None = None) -> Spectrum:

@@ -127,7 +127,9 @@ def test_pools_by_seconds_or_by_shares():
     assert difference(spectrum.pool([one, other], [0.5, 0.5]), flat(b0=2.0)).max() < 0.02
 
 
-@pytest.mark.parametrize("levels", [(0.0,) * 39, (math.nan,) * 40])
-def test_impossible_levels(levels):
+@pytest.mark.parametrize(
+    ("levels", "seconds"), [((0.0,) * 39, 1.0), ((math.nan,) * 40, 1.0), ((0.0,) * 40, -1.0), ((0.0,) * 40, math.inf)]
+)
+def test_impossible_levels(levels, seconds):
     with pytest.raises(InputError, match="40 finite ones"):
-        Spectrum(levels, 1.0)
+        Spectrum(levels, seconds)
