@@ -355,14 +355,17 @@ def _mean(values: Tensor) -> Tensor:
     return total / len(values)
 
 
-def _variances(values: Tensor) -> Tensor:
-    """(V,) float64 variances of frames (N, V), in pieces."""
+def _spread(values: Tensor, rows: Tensor, near: Tensor) -> Tensor:
+    """(V,) float64 standard deviation of rows of values, in pieces; ``near`` is a point near their mean."""
     import torch
 
-    mean, total = _mean(values), torch.zeros(values.shape[1], dtype=torch.float64)
-    for part in _parts(len(values), values.shape[1] * 4):
-        total += (values[part].double() - mean).square().sum(dim=0)
-    return total / len(values)
+    total, squares = torch.zeros(2, values.shape[1], dtype=torch.float64)
+    for part in _parts(len(rows), values.shape[1] * 4):
+        away = values[rows[part]].double() - near
+        total += away.sum(dim=0)
+        squares += away.square().sum(dim=0)
+    variances: Tensor = squares / len(rows) - (total / len(rows)) ** 2
+    return variances.clamp(min=0.0).sqrt()
 
 
 def _covariances(values: Tensor, mean: Tensor, dims: Tensor) -> Tensor:
@@ -414,12 +417,15 @@ def widened(frames: Tensor, voice: Surroundings, limit: float = WIDEST) -> Tenso
         frames: (N, V) means of some of the neighbours.
         voice: the neighbours of each frame.
         limit: >= 1.
-    Source: what Toda and Tokuda 2007 call global variance, here by a linear map, with r by the law of total variance.
+    Source: what Toda and Tokuda 2007 call global variance, here by a linear map.
     """
-    spread = (_variances(voice.means()) + voice.spread() ** 2).sqrt()
-    ratio = (spread / _variances(frames).sqrt().clamp(min=1e-6)).clamp(1.0, limit).float()
-    centre = _mean(voice.values).float()
-    return (frames - centre).mul_(ratio).add_(centre)
+    import torch
+
+    centre, indices = _mean(voice.values), voice.neighbours.indices
+    single = _spread(voice.values, indices.flatten(), centre)
+    ratio = (single / _spread(frames, torch.arange(len(frames)), centre).clamp(min=1e-6)).clamp(1.0, limit).float()
+    result: Tensor = (frames - centre.float()).mul_(ratio).add_(centre.float())
+    return result
 
 
 def shift(

@@ -16,6 +16,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,18 +66,13 @@ def read(root: Path, row: dict[str, Any], states: np.ndarray) -> Utterance:
 def joined(encoder: SSLEncoder, items: list[Utterance]) -> list[torch.Tensor]:
     """Features (N, D) of each recording, heard as parts of one long recording."""
     frames = encoder.encode(Waveform(torch.cat([item.samples for item in items]), 16_000)).frames
-    # the last frame would need 80 samples more
-    return [part[: item.num_frames] for part, item in zip(_split(frames, items), items, strict=True)]
+    # the last has a frame less, which would need 80 samples more
+    return list(torch.tensor_split(frames, np.cumsum([item.num_frames for item in items])[:-1].tolist()))
 
 
 def alone(encoder: SSLEncoder, items: list[Utterance]) -> list[torch.Tensor]:
     """The same, each heard by itself."""
     return [encoder.encode(Waveform(item.samples, 16_000)).frames for item in items]
-
-
-def _split(frames: torch.Tensor, items: list[Utterance]) -> list[torch.Tensor]:
-    bounds = np.cumsum([item.num_frames for item in items])[:-1].tolist()
-    return list(torch.tensor_split(frames, bounds))
 
 
 def compare(
@@ -139,13 +135,12 @@ def main() -> None:
     rows = utterances(read_index(args.cache), states, args.speakers, args.seconds)
     items = {speaker: [read(args.root, row, states) for row in chosen] for speaker, chosen in rows.items()}
     encoder = encoders.load(args.encoder, device="cpu")
-    whole, seconds = measure(lambda some: alone(encoder, some), items)
+    whole, seconds = measure(partial(alone, encoder), items)
     tell({"window": 0, "context": 0, "accuracy": accuracy(whole, items)}, seconds)
     for window, context in (map(int, pair.split(":")) for pair in args.windows.split(",")):
-        grid = Grid(window, context)
-        cut = dataclasses.replace(encoder, grid=grid)
-        parts, seconds = measure(lambda some, cut=cut: joined(cut, some), items)  # type: ignore[misc]
-        one_by_one, _ = measure(lambda some, cut=cut: alone(cut, some), items)  # type: ignore[misc]
+        cut = dataclasses.replace(encoder, grid=Grid(window, context))
+        parts, seconds = measure(partial(joined, cut), items)
+        one_by_one, _ = measure(partial(alone, cut), items)
         facts = compare(parts, whole, items) | {
             "accuracy": accuracy(parts, items),
             "accuracy one by one": accuracy(one_by_one, items),

@@ -205,15 +205,15 @@ def find_returned(index: list[dict[str, Any]], output: Path, seed: int, device: 
 
     Nobody has recorded what a conversion ought to sound like, but what a stranger's frame stands for here is known.
     """
-    if (output / "strangers.npy").exists():
-        _find("returned", _own_pools(index, np.random.default_rng([seed, 2])), output, device, ask=_strangers_mean)
-
-
-def _strangers_mean(rows: np.ndarray, output: Path) -> np.ndarray:
-    """(n, D) float32 mean of the keys of the nearest strangers of each row."""
+    if not (output / "strangers.npy").exists():
+        return
     keys, strangers = (np.load(output / f"{part}.npy", mmap_mode="r") for part in ("keys", "strangers"))
-    mean: np.ndarray = keys[strangers[rows][:, :NUM_ASKING]].astype(np.float32).mean(1)
-    return mean
+
+    def ask(rows: np.ndarray) -> np.ndarray:
+        mean: np.ndarray = keys[strangers[rows][:, :NUM_ASKING]].astype(np.float32).mean(1)
+        return mean
+
+    _find("returned", _own_pools(index, np.random.default_rng([seed, 2])), output, device, ask)
 
 
 def _own_pools(
@@ -235,14 +235,14 @@ def _find(
     pools: Iterable[tuple[dict[str, Any], Iterator[np.ndarray]]],
     output: Path,
     device: str,
-    ask: Callable[[np.ndarray, Path], np.ndarray] | None = None,
+    ask: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> None:
     """Write ``name.npy`` (N, 8): of every recording's queries, or of what is asked, the nearest frames of its pool."""
     keys, queries = (np.load(output / f"{part}.npy", mmap_mode="r") for part in KEYS)
     found = np.zeros((len(keys), NUM_NEIGHBOURS), np.int32)
     for row, pool in pools:
         own = np.arange(row["keys_at"], row["keys_at"] + row["keys_n"])
-        asked = queries[own] if ask is None else ask(own, output)
+        asked = queries[own] if ask is None else ask(own)
         found[own] = _nearest(own, np.concatenate(list(pool)), keys, asked, device)
     np.save(output / f"{name}.npy", found)
 
