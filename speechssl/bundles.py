@@ -131,10 +131,11 @@ def convert(
     output: str | Path | None = None,
     model: str | Path = "tiny",
     layer: int | None = None,
-    k: int = 4,
+    k: int | None = None,
     converter: str = "auto",
     interpolation: float = 1.0,
     pitch: str | float = "target",
+    tempo: str | float = "auto",
     loudness: str | float = "source",
     device: str = "auto",
     precision: str = "float32",
@@ -151,7 +152,8 @@ def convert(
         voice: instead of references, a stored voice by name or file, or a matching set.
         output: where to write the result; None not to.
         model: see ``load_bundle``; so are ``layer``, ``device``, ``precision`` and ``vocoder``.
-        k: see ``VoiceConverter.convert``; so are ``converter``, ``interpolation``, ``pitch`` and ``loudness``.
+        k: see ``VoiceConverter.convert``; so are ``converter``, ``interpolation``, ``pitch``, ``tempo`` and
+            ``loudness``.
     Raises:
         InputError: both or neither of references and voice, or something that cannot be used.
         CheckpointError: weights or a voice that cannot be used.
@@ -168,8 +170,9 @@ def convert(
     else:
         target = voice if isinstance(voice, MatchingSet) else VoiceLibrary().open(voice)
     result = system.convert(
-        source, target, k=k, converter=converter, interpolation=interpolation, pitch=pitch, loudness=loudness
-    )
+        source, target, k=k, converter=converter, interpolation=interpolation, pitch=pitch, tempo=tempo,
+        loudness=loudness,
+    )  # fmt: skip
     if output is not None:
         audio.write(output, result.waveform)
     return result

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from speechssl import converters, fingerprints, matching, pitch, spectrum
+from speechssl import converters, fingerprints, matching, pitch, spectrum, tempo
 from speechssl.converted import Attribution, Conversion
 from speechssl.converters import Trace
 from speechssl.errors import InputError
@@ -17,6 +17,7 @@ from speechssl.pitch import PitchStatistics, parse_mode
 from speechssl.retrieval import Neighbours, nearest
 from speechssl.signals import Features, Waveform, check_same_origin
 from speechssl.spectrum import Spectrum
+from speechssl.tempo import parse_mode as parse_tempo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,17 @@ class Source:
     values: Features | None
     f0: Tensor
     more: MatchingSet | None = None
+
+    def stretched(self, times: float) -> Source:
+        """The same words so many times as long, at the same pitch; the waveform, for its loudness, is left as it is."""
+        length = max(1, round(len(self.keys) * times))
+
+        def frames(features: Features) -> Features:
+            return dataclasses.replace(features, frames=tempo.stretched(features.frames, length))
+
+        values = None if self.values is None else frames(self.values)
+        contour = tempo.stretched_f0(self.f0, max(1, round(len(self.f0) * times)))
+        return dataclasses.replace(self, keys=frames(self.keys), values=values, f0=contour)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +115,11 @@ class VoiceConverter:
         source: Recording | Source,
         voice: Voices,
         *,
-        k: int = 4,
+        k: int | None = None,
         converter: str = "auto",
         interpolation: float = 1.0,
         pitch: str | float = "target",
+        tempo: str | float = "auto",
         loudness: str | float = "source",
         join_weight: float = converters.JOIN_WEIGHT,
     ) -> Conversion:
@@ -115,8 +128,9 @@ class VoiceConverter:
         Args:
             source: a file, a waveform, or what ``source`` made of one.
             voice: one voice, or several with weights, whose values (and pitch) are blended.
-            k: neighbours per frame; 4 in kNN-VC. ``shift`` takes 16 or more where the vocoder does not hear the keys,
-                ``continuous`` and ``selection`` choose among 16 or more.
+            k: neighbours per frame; None for 3 with ``variance`` and 4, as in kNN-VC, with all others. ``shift`` takes
+                16 or more where the vocoder does not hear the keys, ``continuous`` and ``selection`` choose among 16 or
+                more.
             converter: ``uniform``, ``distance``, ``variance``, ``continuous``, ``selection``, ``transport``, ``shift``,
                 or ``auto``, which chooses by the length of the reference. With ``tiny``, ``auto`` is ``variance``: the
                 plain mean of ``uniform`` with the spread that averaging takes away and the long-term spectrum of the
@@ -125,14 +139,20 @@ class VoiceConverter:
             interpolation: 1 is the voice, 0 the source, in between a blend of both, pitch included.
             pitch: ``"target"`` moves F0 to the mean and spread of the voice (with ``selection`` it is that of the
                 frames taken), ``"source"`` leaves it, a number shifts it by semitones. Only for vocoders that take F0.
+            tempo: ``"source"`` keeps the timing of the source, ``"target"`` brings its tempo to that of the voice (see
+                ``tempo.stretch``), a number is so many times as fast (0.5 to 2); ``"auto"`` is the target's with
+                ``selection`` and the source's with all others.
             loudness: ``"source"`` or LUFS, which a source without a waveform needs. Never so loud that it would clip.
             join_weight: of ``continuous`` and ``selection``; see ``converters.best_path``.
         Raises:
-            InputError: a voice of another encoder, or for ``selection`` without the pitch of its frames, k above its
-                frames, an option out of range, an unreadable source.
+            InputError: a voice of another encoder, or stored without the pitch of its frames, which ``selection``
+                takes, or without its tempo, if that is asked for; k above its frames, an option out of range, an
+                unreadable source.
         """
         voices, shares = self.blend(voice)
-        check_options(k=k, converter=converter, interpolation=interpolation, pitch=pitch, loudness=loudness)
+        check_options(
+            k=k, converter=converter, interpolation=interpolation, pitch=pitch, tempo=tempo, loudness=loudness
+        )
         self._check_pitch(pitch)
         known = source.values is not None if isinstance(source, Source) else True
         name, reason = self.choose(converter, voices, known)
@@ -140,25 +160,29 @@ class VoiceConverter:
         given = source if isinstance(source, Source) else self.source(source, with_values=needed)
         if needed and given.values is None:
             raise InputError(f"the source was encoded without values, which {name!r} at {interpolation} needs")
+        times = _stretch(given, voices, shares, name, tempo, interpolation)
         raw = self.speak(
-            given, voices, shares, name, k=k, interpolation=interpolation, pitch=pitch, join_weight=join_weight
-        )
+            given if times == 1 else given.stretched(times),
+            voices, shares, name, k=converters.neighbours_of(name, k), interpolation=interpolation, pitch=pitch,
+            join_weight=join_weight,
+        )  # fmt: skip
         wanted = wanted_spectrum(name, voices, shares)
         if wanted is not None and (made := spectrum.measure(raw.waveform)) is not None:
             # one hour of sound after the other, not both
             raw = dataclasses.replace(raw, waveform=spectrum.equalise(raw.waveform, made, wanted, interpolation))
         sound = _set_loudness(raw.waveform, given.waveform, loudness)
-        return dataclasses.replace(raw, waveform=sound, reason=reason)
+        return dataclasses.replace(raw, waveform=sound, reason=reason, stretch=times)
 
     def stream(
         self,
         source: Recording,
         voice: Voices,
         *,
-        k: int = 4,
+        k: int | None = None,
         converter: str = "auto",
         interpolation: float = 1.0,
         pitch: str | float = "target",
+        tempo: str | float = "auto",
         loudness: str | float = "source",
     ) -> Iterator[Conversion]:
         """Convert piece by piece: the first sound of a long recording is there after a second, memory is flat.
@@ -167,11 +191,11 @@ class VoiceConverter:
         cannot know of the rest of the recording is described in ``streaming.stream``, which see for all arguments.
 
         Raises:
-            InputError: as ``convert``; or a converter that needs the whole source.
+            InputError: as ``convert``; or a converter or tempo that needs the whole source.
         """
         from speechssl import streaming
 
-        options = streaming.Options(k, converter, interpolation, pitch, loudness)
+        options = streaming.Options(k, converter, interpolation, pitch, tempo, loudness)
         self._check_pitch(pitch)
         return streaming.stream(self, source, voice, options)
 
@@ -272,12 +296,37 @@ def wanted_spectrum(converter: str, voices: Sequence[MatchingSet], shares: Seque
     return spectrum.pool(parts, shares)
 
 
+def _stretch(
+    source: Source,
+    voices: Sequence[MatchingSet],
+    shares: Sequence[float],
+    converter: str,
+    mode: str | float,
+    amount: float,
+) -> float:
+    """Times as long as the source the conversion is to be."""
+    from speechssl import audio
+
+    wanted = parse_tempo(str(mode))
+    if isinstance(wanted, float):
+        return 1 / wanted
+    lacking = [voice.name for voice in voices if voice.tempo is None]
+    if wanted == "source" or (wanted == "auto" and (converter != "selection" or lacking)):
+        return 1.0
+    if lacking or source.waveform is None:
+        what = f"the voice {lacking[0]!r} was stored without its" if lacking else "words that were never spoken have no"
+        raise InputError(f"{what} tempo; make the voice again from its recordings, or use 'source' or a number")
+    own = tempo.measure(source.keys.frames, audio.speech_activity(source.waveform), source.keys.frame_rate)
+    return tempo.stretch(own, [voice.tempo for voice in voices if voice.tempo is not None], shares, amount)
+
+
 def check_options(
     *,
-    k: int = 4,
+    k: int | None = None,
     converter: str = "auto",
     interpolation: float = 1.0,
     pitch: str | float = "target",
+    tempo: str | float = "auto",
     loudness: str | float = "source",
 ) -> None:
     """Refuse options of ``VoiceConverter.convert`` that no voice could be converted with, before anything is loaded.
@@ -285,13 +334,14 @@ def check_options(
     Raises:
         InputError: one out of range; the message says which are possible.
     """
-    if k < 1:
+    if k is not None and k < 1:
         raise InputError(f"k is {k}; 1 neighbour or more needed")
     if converter not in ("auto", *converters.NAMES):
         raise InputError(f"converter is {converter!r}; one of auto, {', '.join(converters.NAMES)} needed")
     if not 0 <= interpolation <= 1:
         raise InputError(f"interpolation is {interpolation}; between 0 (the source) and 1 (the target) needed")
     parse_mode(str(pitch))
+    parse_tempo(str(tempo))
     if loudness != "source" and not (isinstance(loudness, (int, float)) and math.isfinite(loudness)):
         raise InputError(f"loudness is {loudness!r}; 'source' or a number of LUFS such as -23 needed")
 

@@ -60,6 +60,7 @@ class Conversion:
         reason: why.
         attributions: one for each voice.
         similarities: (N,) float64 cosine between each source frame and the nearest frame of any of the voices.
+        stretch: times as long as the source; 1 unless the tempo was changed.
     """
 
     waveform: Waveform
@@ -68,6 +69,7 @@ class Conversion:
     reason: str
     attributions: tuple[Attribution, ...]
     similarities: Tensor
+    stretch: float = 1.0
 
     @property
     def coverage(self) -> float:

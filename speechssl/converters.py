@@ -23,6 +23,8 @@ NEED_SOURCE_VALUES = ("transport", "shift")
 EPSILON = 1e-8  # added to distances before they divide, as in kNN-TTS
 SHORT = 30.0  # seconds; below, users of kNN-VC and its authors find too few neighbours
 GATHERED = 1 << 22  # numbers gathered at a time, 16 MB
+NEIGHBOURS = 4  # averaged if not said otherwise, as in kNN-VC
+FEWER = {"variance": 3}  # nearer to the voice, with as many words: recipes/voice_conversion/RESULTS.md
 CANDIDATES = 16  # neighbours per frame the best path may choose from
 JOIN_WEIGHT = 1.0  # cosine distance at a join counts as much as that to the source
 GROUP = 2  # dimensions mapped together; the paper's best
@@ -79,6 +81,11 @@ def choose(seconds: float, *, has_source_values: bool, speaks_means: bool, hears
     if has_source_values:
         return "transport", f"only {length} (below {SHORT:.0f} s): its statistics are safer than its frames"
     return "distance", f"only {length}, and no values of the source to transport: near frames count more"
+
+
+def neighbours_of(converter: str, k: int | None) -> int:
+    """How many neighbours a converter averages: ``k``, or if None what it has by itself."""
+    return FEWER.get(converter, NEIGHBOURS) if k is None else k
 
 
 def uniform_weights(neighbours: Neighbours) -> Tensor:

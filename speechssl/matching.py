@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from speechssl import fingerprints, pitch, spectrum
+from speechssl import fingerprints, pitch, spectrum, tempo
 from speechssl.consent import Consent
 from speechssl.errors import InputError
 from speechssl.pitch import PitchStatistics
 from speechssl.signals import Features, Waveform, check_same_origin
 from speechssl.spectrum import Spectrum
+from speechssl.tempo import Tempo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,7 @@ class Reference:
         seconds: duration.
         pitch: its log-F0 statistics.
         spectrum: its long-term average spectrum; None for one stored before it was kept.
+        tempo: how fast its keys change; None for one stored before it was kept.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Reference:
     seconds: float
     pitch: PitchStatistics
     spectrum: Spectrum | None = None
+    tempo: Tempo | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +118,12 @@ class MatchingSet:
         """Long-term average spectrum over all references; None if one of them was stored without."""
         known = [reference.spectrum for reference in self.references if reference.spectrum is not None]
         return spectrum.pool(known) if len(known) == len(self.references) else None
+
+    @property
+    def tempo(self) -> Tempo | None:
+        """How fast keys change over all references; None if one of them was stored without."""
+        known = [reference.tempo for reference in self.references if reference.tempo is not None]
+        return tempo.pool(known) if len(known) == len(self.references) else None
 
     @property
     def has_own_values(self) -> bool:
@@ -261,14 +270,23 @@ def _one(recording: Recording, label: str, encoder: Encoder, value_encoder: Enco
     except InputError as error:
         raise InputError(f"reference {label}: {error}") from error
     kept = torch.arange(len(keys)) if keep_silence else _spoken(active, keys)
-    stored = _half(keys, label)[kept]
+    all_keys = _half(keys, label)
+    stored = all_keys[kept]
+    reference = Reference(
+        label,
+        label,
+        waveform.seconds,
+        pitch.statistics(contour),
+        spectrum.measure(waveform),
+        tempo.measure(all_keys, active, keys.frame_rate),
+    )
     return MatchingSet(
         keys=stored,
         values=stored if values is keys else _half(values, label)[kept],
         key_origin=keys.origin,
         value_origin=values.origin,
         frame_rate=keys.frame_rate,
-        references=(Reference(label, label, waveform.seconds, pitch.statistics(contour), spectrum.measure(waveform)),),
+        references=(reference,),
         file_index=torch.zeros(len(kept), dtype=torch.int32),
         frame_index=kept.int(),
         f0=pitch.of_frames(contour, len(keys), keys.frame_rate)[kept].half(),

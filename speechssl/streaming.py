@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from speechssl import audio, pitch, spectrum
 from speechssl.conversion import Conversion, Source, VoiceConverter, Voices, check_options, wanted_spectrum
 from speechssl.converted import join
-from speechssl.converters import SHORT
+from speechssl.converters import SHORT, neighbours_of
 from speechssl.errors import InputError
 from speechssl.pitch import FRAME_PERIOD, PitchStatistics
 from speechssl.signals import Features, Waveform
@@ -61,12 +61,13 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Options:
-    """How it is converted: see ``VoiceConverter.convert``."""
+    """How it is converted: see ``VoiceConverter.convert``. The tempo must be ``auto`` or ``source``."""
 
-    k: int = 4
+    k: int | None = None
     converter: str = "auto"
     interpolation: float = 1.0
     pitch: str | float = "target"
+    tempo: str | float = "auto"
     loudness: str | float = "source"
 
 
@@ -117,8 +118,10 @@ def stream(
     chosen = options or Options()
     check_options(
         k=chosen.k, converter=chosen.converter, interpolation=chosen.interpolation, pitch=chosen.pitch,
-        loudness=chosen.loudness,
+        tempo=chosen.tempo, loudness=chosen.loudness,
     )  # fmt: skip
+    if chosen.tempo not in ("auto", "source"):
+        raise InputError(f"a tempo of {chosen.tempo!r} needs the whole source; 'source' can be streamed")
     voices, shares = system.blend(voice)
     name, reason = _choose(system, voices, chosen.converter)
     rates = (system.encoder.sample_rate, system.vocoder.sample_rate)
@@ -220,8 +223,9 @@ class _Run:
         begin, stop = window.keep.start, window.keep.stop or total
         first, last = max(0, begin - margin), min(total, stop + margin)
         made = self.system.speak(
-            _slice(whole, first, last), self.voices, self.shares, self.converter, k=options.k,
-            interpolation=options.interpolation, pitch=options.pitch, own=self._pitch(whole.f0, window.start),
+            _slice(whole, first, last), self.voices, self.shares, self.converter,
+            k=neighbours_of(self.converter, options.k), interpolation=options.interpolation, pitch=options.pitch,
+            own=self._pitch(whole.f0, window.start),
         )  # fmt: skip
         rate = made.waveform.sample_rate
         hop, more = round(rate / encoder.frame_rate), round(FADE * rate)

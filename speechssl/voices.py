@@ -1,8 +1,8 @@
 """Voices on disk: one safetensors file each, in a library folder or anywhere; opened by memory map.
 
 A file holds the frames of a matching set as they are (float16) and, in its header, the origins, the names, checksums,
-durations, pitch and long-term spectrum of the recordings, and the date. It never holds sound, nor any path of the
-machine it was made on.
+durations, pitch, tempo and long-term spectrum of the recordings, and the date. It never holds sound, nor any path of
+the machine it was made on.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from speechssl.matching import MatchingSet, Recording, Reference
 from speechssl.pitch import PitchStatistics
 from speechssl.signals import Waveform, check_same_origin
 from speechssl.spectrum import Spectrum
+from speechssl.tempo import Tempo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -363,6 +364,7 @@ def _references(header: dict[str, Any]) -> tuple[Reference, ...]:
             seconds=float(one["seconds"]),
             pitch=PitchStatistics(**one["pitch"]),
             spectrum=_spectrum(one.get("spectrum")),
+            tempo=_tempo(one.get("tempo")),
         )
         for one in header["references"]
     )
@@ -371,6 +373,11 @@ def _references(header: dict[str, Any]) -> tuple[Reference, ...]:
 def _spectrum(stored: dict[str, Any] | None) -> Spectrum | None:
     # voices made before it was kept have none
     return None if stored is None else Spectrum(tuple(map(float, stored["levels"])), float(stored["seconds"]))
+
+
+def _tempo(stored: dict[str, Any] | None) -> Tempo | None:
+    # likewise
+    return None if stored is None else Tempo(float(stored["change"]), float(stored["seconds"]))
 
 
 def _said(error: Exception) -> str:

@@ -107,6 +107,7 @@ def test_options_change_the_result(
         "higher": ["--converter", "uniform", "--pitch", "-3"],
         "quiet": ["--converter", "uniform", "--loudness", "-40"],
         "continuous": ["--converter", "continuous"],
+        "slower": ["--converter", "uniform", "--tempo", "0.8"],
     }
     sounds = {}
     for name, options in settings.items():

@@ -121,3 +121,53 @@ def test_f0_is_compared_on_one_recording_a_speaker(recipe: Any, tmp_path: Path) 
     # three of a dev speaker of LibriSpeech; none that is too short, of another split or corpus
     assert sorted(row["speaker"] for row in kept) == ["b", "b", "b", "c"]
     assert all(float(row["seconds"]) > 2 for row in kept)
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "options"),
+    [
+        ("tiny", "tiny", {}),
+        ("tiny@world:uniform", "tiny@world", {"converter": "uniform"}),
+        ("tiny:shift:k=32", "tiny", {"converter": "shift", "k": 32}),
+        ("tiny:tempo=target:interpolation=0.5", "tiny", {"tempo": "target", "interpolation": 0.5}),
+    ],
+)
+def test_a_system_is_read(recipe: Any, text: str, model: str, options: dict[str, Any]) -> None:
+    assert recipe("evaluate").parse_system(text) == (model, options)
+
+
+def test_phones_a_second_are_those_of_speech(recipe: Any) -> None:
+    tempo = recipe("tempo")
+    segments = [["SIL", 0, 40, 40, 20], ["AE", 100, 5, 5, 2], ["T", 112, 2, 3, 3], ["SIL", 120, 10, 10, 10]]
+    assert tempo.phones_per_second(segments) == pytest.approx(10.0)
+    assert tempo.phones_per_second(segments[:1]) == 0.0
+
+
+def test_agreement_is_of_logarithms(recipe: Any) -> None:
+    phones = np.array([8.0, 10.0, 12.5, 16.0])
+    found = recipe("tempo").agreement(phones, 0.02 * phones**2)
+    assert found == {
+        "recordings": 4,
+        "correlation": pytest.approx(1.0),
+        "slope": pytest.approx(2.0),
+        "deviation": pytest.approx(float(np.log(phones).std())),
+    }
+
+
+def test_the_tempo_of_recordings_is_compared(
+    recipe: Any, speakers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = []
+    for path, length in (("ada/ada0.wav", 8), ("ada/ada1.wav", 10), ("dan/dan0.wav", 9)):
+        segments = [["AE", length * i, 3, 3, length - 6] for i in range(36)]
+        lines.append({"path": path, "seconds": 4.0, "segments": segments})
+    lines.append({"path": "missing.wav", "seconds": 2.0, "segments": []})
+    (tmp_path / "alignments.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    arguments = ["tempo.py", "--root", str(speakers), "--alignments", str(tmp_path / "alignments.jsonl")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    recipe("tempo").main()
+    whole, *each = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert whole["all"]["recordings"] == 3
+    assert [(name, row[name]) for row in each for name in row if isinstance(row[name], int)] == [("ada", 2), ("dan", 1)]
+    assert [row["phones a second"] for row in each] == [pytest.approx(11.25), pytest.approx(100 / 9)]
+    assert all(5 < row["told"] < 20 for row in each)

@@ -109,6 +109,8 @@ def test_silence_stays_silence_and_loudness_can_be_asked_for() -> None:
         ({"converter": "transport"}, "needs the whole source"),
         ({"converter": "shift"}, "needs the whole source"),
         ({"k": 0}, "k is 0"),
+        ({"tempo": "target"}, "a tempo of 'target' needs the whole source"),
+        ({"tempo": "1.25"}, "needs the whole source"),
         ({"interpolation": 2.0}, "between 0"),
         ({"loudness": "loud"}, "loudness"),
     ],

@@ -1,6 +1,7 @@
 """Any-to-any conversion over a folder of speakers, judged by independent models; every system in one table.
 
-A system is ``MODEL[@VOCODER][:CONVERTER[:OPTION=VALUE...]]``: ``tiny``, ``tiny@world:uniform``, ``tiny:shift:k=32``.
+A system is ``MODEL[@VOCODER][:CONVERTER][:OPTION=VALUE...]``: ``tiny``, ``tiny@world:uniform``, ``tiny:shift:k=32``,
+``tiny:tempo=target``.
 ``source`` (the recordings as they are), ``target`` (another recording of the target) and ``copy[@VOCODER]`` (analysis
 and synthesis with tiny's keys and values, without conversion) stand beside them. The judges are a folder with
 ``judge.py`` and its own environment; without ``--judge`` the conversions are only written.
@@ -38,8 +39,16 @@ def parse_system(text: str) -> tuple[str, dict[str, Any]]:
     for item in rest:
         if "=" in item:
             name, value = item.split("=")
-            options[name] = json.loads(value)
+            options[name] = _value(value)
     return model, options
+
+
+def _value(text: str) -> Any:
+    """A number, or what is written."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def load(model: str) -> VoiceConverter:

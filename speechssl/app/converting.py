@@ -59,14 +59,17 @@ class Options:
     """How it is converted; see ``VoiceConverter.convert``.
 
     Args:
+        k: None for what the converter has by itself.
         pitch: ``"target"``, ``"source"`` or semitones.
+        tempo: ``"auto"``, ``"source"``, ``"target"`` or times as fast; streams keep the source's.
         form: one of ``FORMATS``.
     """
 
-    k: int = 4
+    k: int | None = None
     converter: str = "auto"
     interpolation: float = 1.0
     pitch: str | float = "target"
+    tempo: str | float = "auto"
     form: str = "wav"
     model: str = "tiny"
 
@@ -102,6 +105,7 @@ class Made:
             "converter": self.conversion.converter,
             "reason": self.conversion.reason,
             "coverage": round(self.conversion.coverage, 4),
+            "stretch": round(self.conversion.stretch, 4),
             "similarity": None if self.decision is None else decision_facts(self.decision),
             "receipt": self.receipt,
         }
@@ -145,7 +149,7 @@ def convert(
             result = step.run(
                 lambda: ready.system.convert(
                     heard, voices, k=chosen.k, converter=chosen.converter, interpolation=chosen.interpolation,
-                    pitch=chosen.pitch,
+                    pitch=chosen.pitch, tempo=chosen.tempo,
                 )
             )  # fmt: skip
         step(0.85, "writing")
@@ -158,6 +162,8 @@ def streamable(shop: Workshop, source: str | Path | None, options: Options) -> b
     """Whether a recording is so long that one would listen before it is done, and its conversion can be streamed."""
     try:
         if not source or audio.info(source).seconds < STREAMED_FROM:
+            return False
+        if options.tempo not in ("auto", "source"):
             return False
         if options.converter != "auto":
             return options.converter in streaming.CONVERTERS
@@ -191,7 +197,7 @@ def stream(
         with _blame("options"):
             coming = ready.system.stream(
                 ready.source, voices, k=chosen.k, converter=chosen.converter, interpolation=chosen.interpolation,
-                pitch=chosen.pitch,
+                pitch=chosen.pitch, tempo=chosen.tempo,
             )  # fmt: skip
         total = max(audio.info(ready.source).seconds, 0.1)
         pieces: list[Conversion] = []
@@ -255,7 +261,10 @@ def _finish(
     step(0.9, "verifying")
     target, options = ready.target, ready.options
     decision = step.run(lambda: verify_as(shop, session, target, path))
-    settings = {"k": options.k, "interpolation": options.interpolation, "pitch": options.pitch}
+    k = converters.neighbours_of(result.converter, options.k)
+    settings = {
+        "k": k, "interpolation": options.interpolation, "pitch": options.pitch, "tempo": options.tempo,
+    }  # fmt: skip
     facts = provenance.of_conversion(
         ready.source, voices, result, model=options.model, consent=ready.consents,
         settings={**settings, "streamed": True} if streamed else settings,
@@ -263,7 +272,7 @@ def _finish(
     similarity = None if decision is None else decision_facts(decision)
     receipt = receipts.issue(path, {**facts, "similarity": similarity, "watermark": mark}, shop.signer())
     blend = "" if options.interpolation == 1 else f", {100 * options.interpolation:.0f} %"
-    label = f"{called(target)[:24]}, {result.converter}, k {options.k}{blend}"
+    label = f"{called(target)[:24]}, {result.converter}, k {k}{blend}"
     made = Made(path, receipt, result, decision, ready.source, _a_reference(target), label)
     session.remember({"what": "conversion", "path": path, "label": label, "made": receipt["created"], **made.facts()})
     return made
@@ -314,7 +323,11 @@ def _check(shop: Workshop, source: str | Path | None, target: Target, options: O
         raise Refused("options", f"format {options.form!r}; one of {', '.join(FORMATS)} needed")
     with _blame("options"):
         conversion.check_options(
-            k=options.k, converter=options.converter, interpolation=options.interpolation, pitch=options.pitch
+            k=options.k,
+            converter=options.converter,
+            interpolation=options.interpolation,
+            pitch=options.pitch,
+            tempo=options.tempo,
         )
 
 

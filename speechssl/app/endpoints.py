@@ -83,11 +83,12 @@ def _convert(shop: Workshop) -> None:
         pitch: str,
         file_format: str,
         model: str,
+        tempo: str,
         request: gr.Request,
     ) -> tuple[str, dict[str, Any]]:
         session = parts.session_of(shop, request)
         try:
-            chosen = _options(k, converter, interpolation, pitch, file_format, model)
+            chosen = _options(k, converter, interpolation, pitch, file_format, model, tempo)
             target = _target(shop, session, references, voice)
             made = converting.convert(shop, session, source, target, chosen, leave=_leave(consent))
         except SpeechSSLError as error:
@@ -105,11 +106,12 @@ def _convert(shop: Workshop) -> None:
         pitch: str,
         file_format: str,
         model: str,
+        tempo: str,
         request: gr.Request,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         session = parts.session_of(shop, request)
         try:
-            chosen = _options(k, converter, interpolation, pitch, file_format, model)
+            chosen = _options(k, converter, interpolation, pitch, file_format, model, tempo)
             target = _target(shop, session, references, voice)
             number, second = 0, 0.0
             for made in converting.stream(shop, session, source, target, chosen, leave=_leave(consent)):
@@ -141,18 +143,19 @@ def _how() -> list[Any]:
         gr.File(label="recordings of the wanted voice; or", file_count="multiple"),
         gr.Textbox("", label="stored or bundled voice, several with weights: ada=0.7, eric=0.3"),
         gr.Textbox("", label="'WHO: FOR WHAT', attests the right to use the voice"),
-        gr.Number(4, label="neighbours averaged"),
+        gr.Number(0, label="neighbours averaged; 0: as the converter has it"),
         gr.Textbox("auto", label="auto, uniform, distance, variance, continuous, selection, transport or shift"),
         gr.Number(1.0, label="1 is the target, 0 the source"),
         gr.Textbox("target", label="target, source or semitones"),
         gr.Textbox("wav", label="wav, flac or mp3"),
         gr.Textbox("tiny", label="model"),
+        gr.Textbox("auto", label="tempo: auto, source, target or times as fast"),
     ]
 
 
-def _options(k: float, converter: str, interpolation: float, pitch: str, form: str, model: str) -> Options:
+def _options(k: float, converter: str, interpolation: float, pitch: str, form: str, model: str, tempo: str) -> Options:
     moved = pitch if pitch in ("target", "source") else parts.semitones(pitch)
-    return Options(int(k), converter, interpolation, moved, form, model)
+    return Options(int(k) or None, converter, interpolation, moved, tempo, form, model)
 
 
 def _say(shop: Workshop) -> None:
@@ -208,11 +211,12 @@ def _batch(shop: Workshop) -> None:
         pitch: str,
         file_format: str,
         model: str,
+        tempo: str,
         request: gr.Request,
     ) -> tuple[str, list[dict[str, Any]]]:
         session = parts.session_of(shop, request)
         try:
-            chosen = _options(k, converter, interpolation, pitch, file_format, model)
+            chosen = _options(k, converter, interpolation, pitch, file_format, model, tempo)
             target = _target(shop, session, references, voice)
             made, rows = batches.convert(shop, session, parts.path(archive), target, chosen, leave=_leave(consent))
         except SpeechSSLError as error:

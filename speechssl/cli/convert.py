@@ -39,7 +39,14 @@ def convert(
     ] = None,
     model: Model = "tiny",
     layer: Layer = None,
-    k: Annotated[int, typer.Option("--k", help="Nearest frames averaged; 4 in the kNN-VC paper.")] = 4,
+    k: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--k",
+            help="Nearest frames averaged; if not given 3 with variance, else 4 as in kNN-VC.",
+            show_default=False,
+        ),
+    ] = None,
     converter: Annotated[
         str,
         typer.Option(
@@ -52,6 +59,14 @@ def convert(
     pitch: Annotated[
         str, typer.Option("--pitch", metavar="target|source|SEMITONES", help="F0, where the vocoder takes one.")
     ] = "target",
+    tempo: Annotated[
+        str,
+        typer.Option(
+            "--tempo",
+            metavar="auto|source|target|FACTOR",
+            help="auto: the voice's with selection, else the source's, whose timing is kept; 1.25 is a quarter faster.",
+        ),
+    ] = "auto",
     loudness: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option("--loudness", metavar="LUFS", help="The source's if not given.", show_default=False),
@@ -94,6 +109,7 @@ def convert(
         "converter": converter,
         "interpolation": interpolation,
         "pitch": pitch,
+        "tempo": tempo,
         "loudness": "source" if loudness is None else loudness,
     }
     conversion.check_options(**options)
@@ -215,6 +231,7 @@ def _write(result: Conversion, job: Job, table: Path | None) -> dict[str, Any]:
         "converter": result.converter,
         "reason": result.reason,
         "coverage": round(result.coverage, 4),
+        "stretch": round(result.stretch, 4),
         **({} if table is None else {"attribution": str(table)}),
     }
 
@@ -230,4 +247,5 @@ def _sign(signer: Signer, job: Job, target: Target, result: Conversion, model: s
 
 
 def _describe(result: dict[str, Any]) -> str:
-    return f"{result['seconds']:.1f} s, {result['converter']} ({result['reason']})"
+    longer = "" if result["stretch"] == 1 else f", {result['stretch']:.2f} times as long"
+    return f"{result['seconds']:.1f} s, {result['converter']} ({result['reason']}){longer}"

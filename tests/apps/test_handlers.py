@@ -109,6 +109,7 @@ def test_other_formats_carry_their_receipt(shop: Workshop, session: Session, spe
         ("source", Target(), Options(), "target"),
         ("source", Target(voices=(("nobody", 1.0),)), Options(), "target"),
         ("source", ERIC, Options(k=0), "options"),
+        ("source", ERIC, Options(tempo="fast"), "options"),
         ("source", ERIC, Options(form="exe"), "options"),
         ("source", ERIC, Options(model="wavlm-large"), "model"),
         ("source", Target(files=(Path("missing.wav"),)), Options(), "target"),
@@ -186,6 +187,7 @@ def test_a_streamed_conversion_is_heard_in_pieces_and_signed_as_a_whole(
     audio.write(tmp_path / "long.wav", Waveform(torch.cat([ada, ada])[: 16_000 * 40].clone(), 16_000))
     assert converting.streamable(shop, tmp_path / "long.wav", Options())
     assert not converting.streamable(shop, tmp_path / "long.wav", Options(converter="shift"))
+    assert not converting.streamable(shop, tmp_path / "long.wav", Options(tempo="target"))
     assert not converting.streamable(shop, bundles.clip("ada", "sentence").path, Options())
     assert not converting.streamable(shop, tmp_path / "missing.wav", Options())
     told: list[str] = []

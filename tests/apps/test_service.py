@@ -72,10 +72,13 @@ def test_convert_is_byte_for_byte_what_the_command_line_makes(client: Client, sp
 
 def test_convert_to_voices_by_name_and_weight(client: Client, speech: Speech) -> None:
     _, facts = client.predict(
-        _file(speech["source"]), None, "eric=0.7, beth=0.3", "", 8, "uniform", 0.9, "-2", "flac", api_name="/convert"
-    )
+        _file(speech["source"]), None, "eric=0.7, beth=0.3", "", 8, "uniform", 0.9, "-2", "flac", "tiny", "0.8",
+        api_name="/convert",
+    )  # fmt: skip
     assert [(one["name"], one["share"]) for one in facts["receipt"]["voices"]] == [("eric", 0.7), ("beth", 0.3)]
-    assert facts["receipt"]["settings"] == {"k": 8, "converter": "uniform", "interpolation": 0.9, "pitch": -2.0}
+    expected = {"k": 8, "converter": "uniform", "interpolation": 0.9, "pitch": -2.0, "tempo": "0.8"}
+    assert facts["receipt"]["settings"] == expected
+    assert facts["stretch"] == 1.25
 
 
 def test_convert_piece_by_piece(client: Client) -> None:
@@ -253,7 +256,7 @@ def test_plain_http_converts(address: str, speech: Speech) -> None:
     file = {"path": place, "meta": {"_type": "gradio.FileData"}}
     call = urllib.request.Request(
         f"{address}/gradio_api/call/convert",
-        json.dumps({"data": [file, None, "eric", "", 4, "auto", 1, "target", "wav", "tiny"]}).encode(),
+        json.dumps({"data": [file, None, "eric", "", 0, "auto", 1, "target", "wav", "tiny", "auto"]}).encode(),
         {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(call, timeout=20) as answer:

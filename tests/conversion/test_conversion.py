@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechssl import audio, conversion, converters, matching, pitch, retrieval, spectrum
+from speechssl import audio, conversion, converters, matching, pitch, retrieval, spectrum, tempo
 from speechssl.conversion import VoiceConverter
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
@@ -109,12 +109,13 @@ def test_in_parts_equals_whole(system, two, converter, monkeypatch):
 def test_a_vocoder_that_takes_keys_hears_those_of_the_frames_taken(encoder, two, converter):
     source, voice = two
     system = VoiceConverter(encoder, encoder, Listener())
-    frames = system.convert(source, voice, converter=converter).features.frames
+    frames = system.convert(source, voice, converter=converter, tempo="source").features.frames
     _, trace, _ = conversion.convert_frames(source, voice, converter)
     mixed = 0.7 * source.keys.frames + 0.3 * voice.keys[trace.indices[:, 0]].float()
     torch.testing.assert_close(system.vocoder.keys, mixed, rtol=0, atol=1e-5)
     assert torch.equal(system.vocoder.voice, voice.values)
-    blend = system.convert(source, [(voice, 0.5), (voice.named("again"), 0.5)], converter=converter)
+    halves = [(voice, 0.5), (voice.named("again"), 0.5)]
+    blend = system.convert(source, halves, converter=converter, tempo="source")
     torch.testing.assert_close(system.vocoder.keys, mixed, rtol=0, atol=1e-5)
     torch.testing.assert_close(blend.features.frames, frames, rtol=0, atol=1e-5)
     # nobody's in particular
@@ -139,7 +140,7 @@ def test_variance_gives_the_sound_the_spectrum_of_the_voice(system, two):
     def away(one):
         return np.abs(np.subtract(spectrum.measure(one.waveform).levels, voice.spectrum.levels)).clip(max=6).mean()
 
-    raw = system.speak(source, [voice], [1.0], "variance", k=4, interpolation=1.0, pitch="target").waveform
+    raw = system.speak(source, [voice], [1.0], "variance", k=3, interpolation=1.0, pitch="target").waveform
     own = spectrum.measure(raw)
     expected = spectrum.equalise(raw, own, voice.spectrum).samples
     scale = float(result.waveform.samples.abs().max() / expected.abs().max())
@@ -147,7 +148,7 @@ def test_variance_gives_the_sound_the_spectrum_of_the_voice(system, two):
     assert away(result) < away(plain)
     # half of it where the voice is half
     half = system.speak(
-        system.source(source.waveform), [voice], [1.0], "variance", k=4, interpolation=0.5, pitch="target"
+        system.source(source.waveform), [voice], [1.0], "variance", k=3, interpolation=0.5, pitch="target"
     ).waveform
     expected = spectrum.equalise(half, spectrum.measure(half), voice.spectrum, 0.5).samples
     result = system.convert(system.source(source.waveform), voice, converter="variance", interpolation=0.5)
@@ -165,7 +166,7 @@ def test_a_voice_stored_without_its_spectrum_is_left_as_it_comes(system, two):
     assert conversion.wanted_spectrum("variance", [voice, old], [0.5, 0.5]) is None
     assert conversion.wanted_spectrum("uniform", [voice], [1.0]) is None
     assert conversion.wanted_spectrum("variance", [voice], [1.0]) == voice.spectrum
-    raw = system.speak(source, [old], [1.0], "variance", k=4, interpolation=1.0, pitch="target").waveform
+    raw = system.speak(source, [old], [1.0], "variance", k=3, interpolation=1.0, pitch="target").waveform
     result = system.convert(source, old, converter="variance").waveform
     scale = float(result.samples.abs().max() / raw.samples.abs().max())
     torch.testing.assert_close(result.samples, scale * raw.samples, rtol=0, atol=1e-6)
@@ -189,17 +190,17 @@ def test_files_waveforms_and_encoded_sources_are_the_same(system, files, speech)
 def test_each_converter_is_its_function(system, two):
     source, voice = two
     keys, values = source.keys.frames, source.values.frames
-    near = retrieval.nearest(keys, voice.keys, k=4)
+    near, three = (retrieval.nearest(keys, voice.keys, k=k) for k in (4, 3))
     wide = retrieval.nearest(keys, voice.keys, k=16)
     path = converters.best_path(voice.keys, wide, voice.follows(), join_weight=0.7)
     taken = converters.with_nearest(path, wide, 4)
-    means = converters.weighted_mean(voice.values, near.indices, converters.uniform_weights(near))
+    means = converters.weighted_mean(voice.values, three.indices, converters.uniform_weights(three))
     mixed = converters.weighted_mean(voice.values, taken.indices, taken.weights)
     around = converters.Surroundings(voice.values, near)
     local = retrieval.nearest(keys, voice.keys, k=16)
     expected = {
         "distance": converters.weighted_mean(voice.values, near.indices, converters.distance_weights(near)),
-        "variance": converters.widened(means, around),
+        "variance": converters.widened(means, converters.Surroundings(voice.values, three)),
         "continuous": converters.widened(mixed, around),
         "transport": converters.fit_transport(values, voice.values)(values),
         "shift": converters.shift(
@@ -288,7 +289,7 @@ def test_pitch_is_interpolated_and_blended(encoder, world, speech):
 def test_selection_takes_the_pitch_of_the_frames(encoder, world, speech, tmp_path):
     system = world_system(encoder, world)
     source, voice = system.source(speech[1]), system.matching_set(speech[:1])
-    result = system.convert(source, voice, converter="selection")
+    result = system.convert(source, voice, converter="selection", tempo="source")
     taken = voice.f0[(result.attributions[0].seconds[:, 0] * 50).round().long()].float().flatten()
     assert taken.shape == (4 * len(source.keys),)
     contour = conversion._selected(source, [(voice, _trace(result, voice), 1.0)], 1.0)
@@ -305,7 +306,7 @@ def test_selection_takes_the_pitch_of_the_frames(encoder, world, speech, tmp_pat
     means = [float(one[both].log().mean()) for one in (half[1:], own, taken)]
     assert means[0] == pytest.approx((means[1] + means[2]) / 2, abs=0.03)
     # what was asked for is done
-    shifted = system.convert(source, voice, converter="selection", pitch="source").waveform
+    shifted = system.convert(source, voice, converter="selection", pitch="source", tempo="source").waveform
     assert pitch.statistics(audio.f0(shifted)).mean == pytest.approx(pitch.statistics(source.f0).mean, abs=0.1)
     # and a voice of before has no pitch of its frames
     old = dataclasses.replace(voice, f0=None, name="old")
@@ -324,6 +325,68 @@ def test_selection_from_a_voice_that_whispers(encoder, world, speech):
     said = system.convert(speech[1], voice, converter="selection").waveform
     assert torch.isfinite(said.samples).all()
     assert (audio.f0(said) > 0).float().mean() < 0.1
+
+
+# ---- tempo
+
+
+@pytest.mark.parametrize("converter", ["uniform", "selection"])
+def test_a_factor_changes_the_length_and_nothing_else(system, two, converter):
+    source, voice = two
+    result = system.convert(source, voice, converter=converter, tempo=0.8, k=1)
+    assert len(result.features) == round(len(source.keys) / 0.8)
+    assert result.stretch == pytest.approx(1.25)
+    assert result.attributions[0].seconds.shape[0] == len(result.features)
+    # every fifth of the longer frames is one of the source's: its neighbour is the same
+    if converter == "uniform":
+        plain = system.convert(source, voice, converter=converter, k=1)
+        longer = tempo.stretched(source.keys.frames, len(result.features))
+        near = retrieval.nearest(longer, voice.keys, k=1)
+        torch.testing.assert_close(result.features.frames, voice.values[near.indices[:, 0]].float())
+        assert torch.equal(result.features.frames[0], plain.features.frames[0])
+        assert torch.equal(result.features.frames[-1], plain.features.frames[-1])
+
+
+def test_the_tempo_is_half_way_to_that_of_the_voice(system, two):
+    source, voice = two
+    own = tempo.measure(source.keys.frames, audio.speech_activity(source.waveform), 50.0)
+    slower = dataclasses.replace(own, change=own.change / 1.44)
+    voice = dataclasses.replace(voice, references=(dataclasses.replace(voice.references[0], tempo=slower),))
+    expected = 1.2
+    for converter, mode in (("uniform", "target"), ("selection", "auto"), ("selection", "target")):
+        result = system.convert(source, voice, converter=converter, tempo=mode)
+        assert result.stretch == pytest.approx(expected)
+        assert len(result.features) == round(len(source.keys) * expected)
+    for converter, mode in (("uniform", "auto"), ("variance", "auto"), ("continuous", "auto"), ("selection", "source")):
+        result = system.convert(source, voice, converter=converter, tempo=mode)
+        assert (result.stretch, len(result.features)) == (1.0, len(source.keys))
+    half = system.convert(source, voice, converter="uniform", tempo="target", interpolation=0.5)
+    assert half.stretch == pytest.approx(math.sqrt(expected))
+    assert system.convert(source, voice, converter="uniform", tempo="target", interpolation=0.0).stretch == 1.0
+
+
+def test_values_and_pitch_follow_the_tempo(encoder, world, speech):
+    system = world_system(encoder, world)
+    source, voice = system.source(speech[1]), system.matching_set(speech[:1])
+    plain = system.convert(source, voice, converter="shift", pitch="source")
+    slow = system.convert(source, voice, converter="shift", pitch="source", tempo=0.75)
+    assert slow.waveform.seconds == pytest.approx(plain.waveform.seconds / 0.75, abs=0.03)
+    means = [pitch.statistics(audio.f0(one.waveform)).mean for one in (plain, slow)]
+    assert means[1] == pytest.approx(means[0], abs=0.05)
+    assert audio.loudness(slow.waveform) == pytest.approx(audio.loudness(plain.waveform), abs=0.5)
+
+
+def test_a_voice_stored_without_its_tempo(system, two):
+    source, voice = two
+    old = dataclasses.replace(
+        voice, name="old", references=tuple(dataclasses.replace(one, tempo=None) for one in voice.references)
+    )
+    assert old.tempo is None
+    assert system.convert(source, old, converter="selection").stretch == 1.0
+    with pytest.raises(InputError, match="'old' was stored without its tempo"):
+        system.convert(source, old, tempo="target")
+    with pytest.raises(InputError, match="never spoken have no tempo"):
+        system.convert(dataclasses.replace(source, waveform=None), voice, tempo="target", loudness=-23)
 
 
 def _trace(result, voice):
@@ -400,6 +463,8 @@ def test_attribution_that_cannot_be_written(system, two, tmp_path):
         ({"converter": "best"}, "one of auto, uniform"),
         ({"interpolation": 1.5}, "between 0"),
         ({"pitch": "high"}, "semitones"),
+        ({"tempo": "fast"}, "'auto', 'source', 'target' or a factor"),
+        ({"tempo": 3.0}, "between 0.5 and 2.0"),
         ({"loudness": "loud"}, "LUFS"),
         ({"loudness": math.inf}, "LUFS"),
     ],

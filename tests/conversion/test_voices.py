@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from speechssl import audio, checkpoints, encoders, fingerprints, matching, spectrum, voices
+from speechssl import audio, checkpoints, encoders, fingerprints, matching, spectrum, tempo, voices
 from speechssl.conversion import VoiceConverter
 from speechssl.errors import CheckpointError, InputError
 from speechssl.matching import MatchingSet, Reference
@@ -104,6 +104,35 @@ def test_the_spectrum_of_the_recordings_is_kept(tmp_path, files, encoder):
     del header["references"][0]["spectrum"]
     assert voices._references(header) == old.references
     assert old.spectrum is None
+
+
+def test_the_tempo_of_the_recordings_is_kept(tmp_path, files, encoder):
+    voice = matching.build(files, encoder)
+    each = []
+    for file in files:
+        heard = audio.read_mono(file, encoder.sample_rate)
+        each.append(tempo.measure(encoder.encode(heard).frames.half(), audio.speech_activity(heard), 50.0))
+    assert [one.tempo for one in voice.references] == each
+    assert min(one.change for one in each) > 0
+    # what is told of a recording does not hang on which of its frames are kept
+    assert matching.build(files, encoder, keep_silence=False).tempo == voice.tempo == tempo.pool(each)
+    voices.save(tmp_path / "v.safetensors", voice)
+    assert voices.load(tmp_path / "v.safetensors").tempo == voice.tempo
+    assert voice.without(voice.references[0].name).tempo == each[1]
+    header = voices._header(voice)
+    del header["references"][0]["tempo"]
+    known = dataclasses.replace(voice, references=voices._references(header))
+    assert known.references[0].tempo is None
+    assert known.tempo is None
+
+
+@pytest.mark.parametrize("stored", [{"change": 0.1}, {"change": -1.0, "seconds": 3.0}, 7])
+def test_a_tempo_that_is_none_is_a_damaged_voice(tmp_path, stored):
+    header = voices._header(made())
+    header["references"][0]["tempo"] = stored
+    path = checkpoints.save(tmp_path / "v.safetensors", {"keys": torch.ones(20, 6)}, header)
+    with pytest.raises(CheckpointError, match="damaged voice"):
+        voices.load(path)
 
 
 @pytest.mark.parametrize("stored", [{"levels": [0.0] * 40}, {"levels": [0.0] * 3, "seconds": 1.0}, 7])

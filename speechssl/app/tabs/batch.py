@@ -38,13 +38,13 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
               "options": options_problem, "model": options_problem}  # fmt: skip
 
     def run(file: Any, kind: Any, voice: Any, second: Any, share: Any, files: Any, microphone: Any, agreed: Any,
-            who: Any, purpose: Any, k: Any, converter: Any, interpolation: Any, pitch: Any, form: Any, model: Any,
-            request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict[Any, Any]:  # noqa: B008  # fmt: skip
+            who: Any, purpose: Any, k: Any, converter: Any, interpolation: Any, pitch: Any, tempo: Any, form: Any,
+            model: Any, request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict[Any, Any]:  # noqa: B008  # fmt: skip
         session = parts.session_of(shop, request)
         try:
             made, found = batches.convert(
                 shop, session, parts.path(file), parts.target_of(kind, voice, second, share, files, microphone),
-                convert.options_of(k, converter, interpolation, pitch, form, model),
+                convert.options_of(k, converter, interpolation, pitch, tempo, form, model),
                 leave=parts.leave_of(agreed, who, purpose), tell=parts.teller(progress),
             )  # fmt: skip
         except SpeechSSLError as error:

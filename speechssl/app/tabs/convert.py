@@ -21,6 +21,7 @@ from speechssl.signals import Waveform
 
 EXAMPLES = (("ada", "eric"), ("finn", "beth"), ("dan", "cleo"))
 PITCHES = {"Of the target": "target", "Of the source": "source"}
+TEMPOS = {"As the converter has it": "auto", **PITCHES}
 HEADINGS = ["made (UTC)", "what", "how", "seconds", "passes", "file"]
 
 
@@ -82,7 +83,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
         session = parts.session_of(shop, request)
         try:
             leave_given = parts.leave_of(*rest[:3])
-            wanted, aloud, earlier = options_of(*rest[3:9]), rest[9], rest[10]
+            wanted, aloud, earlier = options_of(*rest[3:10]), rest[10], rest[11]
             given: dict[str, Any] = {"leave": leave_given, "tell": parts.teller(progress)}
             streamed = aloud and HEARD_AT_ONCE and converting.streamable(shop, spoken, wanted)
             if streamed:
@@ -125,11 +126,12 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
     # Gradio finds the request and the progress by annotation and default, and counts the parameters
     def on_convert(
         source: Any, kind: Any, voice: Any, second: Any, share: Any, files: Any, microphone: Any, agreed: Any, who: Any,
-        purpose: Any, k: Any, converter: Any, interpolation: Any, pitch: Any, form: Any, model: Any, aloud: Any,
-        last: Any, request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008
+        purpose: Any, k: Any, converter: Any, interpolation: Any, pitch: Any, tempo: Any, form: Any, model: Any,
+        aloud: Any, last: Any, request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[dict[Any, Any]]:  # fmt: skip
         yield from run(source, kind, voice, second, share, files, microphone, agreed, who, purpose, k, converter,
-                       interpolation, pitch, form, model, aloud, last, request=request, progress=progress)  # fmt: skip
+                       interpolation, pitch, tempo, form, model, aloud, last, request=request,
+                       progress=progress)  # fmt: skip
 
     heavy = {"concurrency_id": WORK, "concurrency_limit": shop.jobs, "api_visibility": "private"}
     parts.forget(go, fields)
@@ -147,14 +149,17 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
     return target
 
 
-def options_of(k: float, converter: str, interpolation: float, pitch: Any, form: str, model: str) -> Options:
+def options_of(
+    k: float, converter: str, interpolation: float, pitch: Any, tempo: Any, form: str, model: str
+) -> Options:
     """Options as the page has them."""
     wanted = PITCHES.get(pitch, pitch)
     return Options(
-        k=int(k),
+        k=int(k) or None,
         converter=converter,
         interpolation=float(interpolation),
         pitch=wanted if wanted in ("target", "source") else parts.semitones(wanted),
+        tempo=TEMPOS.get(tempo, tempo),
         form=form,
         model=model.split(" ")[0],
     )
@@ -189,8 +194,8 @@ def files_of(session: Session) -> list[str]:
 def options_fields(shop: Workshop, key: str) -> tuple[list[Any], Any]:
     """Fields in the order ``options_of`` takes, and the line for what is wrong with them."""
     with gr.Accordion("Options", open=False):
-        k = gr.Slider(1, 32, 4, step=1, label="k: neighbours averaged", elem_id=f"{key}-k",
-                      info="More is smoother, fewer is crisper; 4 in the kNN-VC paper.")  # fmt: skip
+        k = gr.Slider(0, 32, 0, step=1, label="k: neighbours averaged", elem_id=f"{key}-k",
+                      info="More is smoother, fewer is crisper; 0: what the converter has by itself.")  # fmt: skip
         converter = gr.Dropdown(["auto", *converters.NAMES], value="auto", label="Converter",
                                 info="auto chooses by the length of the reference.")  # fmt: skip
         interpolation = gr.Slider(0, 1, 1, step=0.05, label="Interpolation", elem_id=f"{key}-interpolation",
@@ -198,13 +203,16 @@ def options_fields(shop: Workshop, key: str) -> tuple[list[Any], Any]:
         pitch = gr.Dropdown([*PITCHES, "-4", "-2", "2", "4"], value="Of the target", label="Pitch",
                             allow_custom_value=True, elem_id=f"{key}-pitch",
                             info="The target's, the source's, or semitones up or down.")  # fmt: skip
+        tempo = gr.Dropdown([*TEMPOS, "0.8", "1.25"], value=next(iter(TEMPOS)), label="Tempo",
+                            allow_custom_value=True, elem_id=f"{key}-tempo",
+                            info="The target's with selection, else the source's; or times as fast.")  # fmt: skip
         form = gr.Radio(list(FORMATS), value="wav", label="File", elem_id=f"{key}-form")
         models = [_described(name) for name in shop.settings.models]
         model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1, elem_id=f"{key}-model",
                             info="With size and licence of what is fetched the first time.")  # fmt: skip
     # outside: nobody sees what is wrong in something that is closed
     wrong = parts.problem(f"{key}-options-problem")
-    return [k, converter, interpolation, pitch, form, model], wrong
+    return [k, converter, interpolation, pitch, tempo, form, model], wrong
 
 
 def _described(name: str) -> str:
