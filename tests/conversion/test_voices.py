@@ -126,19 +126,20 @@ def test_the_tempo_of_the_recordings_is_kept(tmp_path, files, encoder):
     assert known.tempo is None
 
 
-@pytest.mark.parametrize("stored", [{"change": 0.1}, {"change": -1.0, "seconds": 3.0}, 7])
-def test_a_tempo_that_is_none_is_a_damaged_voice(tmp_path, stored):
+@pytest.mark.parametrize(
+    ("part", "stored"),
+    [
+        ("spectrum", {"levels": [0.0] * 40}),
+        ("spectrum", {"levels": [0.0] * 3, "seconds": 1.0}),
+        ("spectrum", 7),
+        ("tempo", {"change": 0.1}),
+        ("tempo", {"change": -1.0, "seconds": 3.0}),
+        ("tempo", 7),
+    ],
+)
+def test_what_was_measured_but_is_none_makes_a_damaged_voice(tmp_path, part, stored):
     header = voices._header(made())
-    header["references"][0]["tempo"] = stored
-    path = checkpoints.save(tmp_path / "v.safetensors", {"keys": torch.ones(20, 6)}, header)
-    with pytest.raises(CheckpointError, match="damaged voice"):
-        voices.load(path)
-
-
-@pytest.mark.parametrize("stored", [{"levels": [0.0] * 40}, {"levels": [0.0] * 3, "seconds": 1.0}, 7])
-def test_a_spectrum_that_is_none_is_a_damaged_voice(tmp_path, stored):
-    header = voices._header(made())
-    header["references"][0]["spectrum"] = stored
+    header["references"][0][part] = stored
     path = checkpoints.save(tmp_path / "v.safetensors", {"keys": torch.ones(20, 6)}, header)
     with pytest.raises(CheckpointError, match="damaged voice"):
         voices.load(path)
