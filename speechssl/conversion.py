@@ -289,11 +289,10 @@ def wanted_spectrum(converter: str, voices: Sequence[MatchingSet], shares: Seque
 
     So with converters that are not in ``converters.WIDENED``, and with voices that were stored without theirs.
     """
-    known = [voice.spectrum for voice in voices]
-    parts = [one for one in known if one is not None]
-    if converter not in converters.WIDENED or len(parts) < len(known):
+    known = matching.complete(voice.spectrum for voice in voices)
+    if converter not in converters.WIDENED or known is None:
         return None
-    return spectrum.pool(parts, shares)
+    return spectrum.pool(known, shares)
 
 
 def _stretch(
@@ -310,14 +309,19 @@ def _stretch(
     wanted = parse_tempo(str(mode))
     if isinstance(wanted, float):
         return 1 / wanted
-    lacking = [voice.name for voice in voices if voice.tempo is None]
-    if wanted == "source" or (wanted == "auto" and (converter != "selection" or lacking)):
+    known = matching.complete(voice.tempo for voice in voices)
+    if wanted == "source" or (wanted == "auto" and (converter != "selection" or known is None)):
         return 1.0
-    if lacking or source.waveform is None:
-        what = f"the voice {lacking[0]!r} was stored without its" if lacking else "words that were never spoken have no"
-        raise InputError(f"{what} tempo; make the voice again from its recordings, or use 'source' or a number")
+    if known is None:
+        name = next(voice.name for voice in voices if voice.tempo is None)
+        raise InputError(
+            f"the voice {name!r} was stored without its tempo; make it again from its recordings, or use 'source' or a "
+            "number"
+        )
+    if source.waveform is None:
+        raise InputError("words that were never spoken have no tempo; use 'source' or a number")
     own = tempo.measure(source.keys.frames, audio.speech_activity(source.waveform), source.keys.frame_rate)
-    return tempo.stretch(own, [voice.tempo for voice in voices if voice.tempo is not None], shares, amount)
+    return tempo.stretch(own, known, shares, amount)
 
 
 def check_options(

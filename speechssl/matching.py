@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from speechssl import fingerprints, pitch, spectrum, tempo
 from speechssl.consent import Consent
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from speechssl.interfaces import Encoder
 
 Recording: TypeAlias = "str | Path | Waveform"
+Part = TypeVar("Part")
 
 HIGHEST = 65504.0  # the largest float16
 
@@ -116,14 +117,14 @@ class MatchingSet:
     @property
     def spectrum(self) -> Spectrum | None:
         """Long-term average spectrum over all references; None if one of them was stored without."""
-        known = [reference.spectrum for reference in self.references if reference.spectrum is not None]
-        return spectrum.pool(known) if len(known) == len(self.references) else None
+        known = complete(reference.spectrum for reference in self.references)
+        return None if known is None else spectrum.pool(known)
 
     @property
     def tempo(self) -> Tempo | None:
         """How fast keys change over all references; None if one of them was stored without."""
-        known = [reference.tempo for reference in self.references if reference.tempo is not None]
-        return tempo.pool(known) if len(known) == len(self.references) else None
+        known = complete(reference.tempo for reference in self.references)
+        return None if known is None else tempo.pool(known)
 
     @property
     def has_own_values(self) -> bool:
@@ -190,6 +191,16 @@ class MatchingSet:
         return found[0]
 
 
+def complete(parts: Iterable[Part | None]) -> list[Part] | None:
+    """All parts, or None if one of them is missing."""
+    known: list[Part] = []
+    for part in parts:
+        if part is None:
+            return None
+        known.append(part)
+    return known
+
+
 def join(sets: Sequence[MatchingSet]) -> MatchingSet:
     """One voice of the recordings of several, in order; its name is that of the first.
 
@@ -207,7 +218,7 @@ def join(sets: Sequence[MatchingSet]) -> MatchingSet:
     _refuse_copies([(reference.name, reference.sha256) for reference in references])
     starts = [sum(len(before.references) for before in sets[:i]) for i in range(len(sets))]
     keys = torch.cat([one.keys for one in sets])
-    contours = [one.f0 for one in sets if one.f0 is not None]
+    contours = complete(one.f0 for one in sets)
     return dataclasses.replace(
         first,
         keys=keys,
@@ -216,7 +227,7 @@ def join(sets: Sequence[MatchingSet]) -> MatchingSet:
         consents=tuple(consent for one in sets for consent in one.consents),
         file_index=torch.cat([one.file_index + start for one, start in zip(sets, starts, strict=True)]),
         frame_index=torch.cat([one.frame_index for one in sets]),
-        f0=torch.cat(contours) if len(contours) == len(sets) else None,
+        f0=None if contours is None else torch.cat(contours),
     )
 
 

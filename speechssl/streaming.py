@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["CONVERTERS", "Lengths", "Options", "join", "stream"]
 
 CONVERTERS = ("uniform", "distance", "variance")  # a frame depends on nothing far away
+TEMPOS = ("auto", "source")  # any other needs the whole source to be told
 MARGIN = 0.5  # seconds vocoded on either side of a piece; no vocoder here hears further
 FADE = 0.01  # seconds over which a piece follows another
 RAMP = 0.2  # seconds over which the gain moves to that of the next piece
@@ -61,7 +62,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Options:
-    """How it is converted: see ``VoiceConverter.convert``. The tempo must be ``auto`` or ``source``."""
+    """How it is converted: see ``VoiceConverter.convert``. The tempo must be one of ``TEMPOS``."""
 
     k: int | None = None
     converter: str = "auto"
@@ -120,7 +121,7 @@ def stream(
         k=chosen.k, converter=chosen.converter, interpolation=chosen.interpolation, pitch=chosen.pitch,
         tempo=chosen.tempo, loudness=chosen.loudness,
     )  # fmt: skip
-    if chosen.tempo not in ("auto", "source"):
+    if chosen.tempo not in TEMPOS:
         raise InputError(f"a tempo of {chosen.tempo!r} needs the whole source; 'source' can be streamed")
     voices, shares = system.blend(voice)
     name, reason = _choose(system, voices, chosen.converter)

@@ -163,7 +163,7 @@ def streamable(shop: Workshop, source: str | Path | None, options: Options) -> b
     try:
         if not source or audio.info(source).seconds < STREAMED_FROM:
             return False
-        if options.tempo not in ("auto", "source"):
+        if options.tempo not in streaming.TEMPOS:
             return False
         if options.converter != "auto":
             return options.converter in streaming.CONVERTERS
