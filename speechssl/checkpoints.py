@@ -29,6 +29,7 @@ from speechssl.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+
 FORMAT = 1
 METADATA_KEY = "speechssl"
 VERIFY_LIMIT = 256 << 20  # bytes; up to here every load recomputes the checksum, which costs about 0.15 s at this size
@@ -430,3 +431,19 @@ def _progress(filename: str, total: int | None) -> Iterator[Callable[[int], None
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task(filename, total=total)
         yield lambda advanced: bar.advance(task, advanced)
+
+
+PACKAGED = Path(__file__).parent / "models"
+
+
+def data_folder() -> Path:
+    """Where voices live: ``$SPEECHSSL_VOICES``, else the platform's data folder + ``speechssl/voices``."""
+    if chosen := os.environ.get("SPEECHSSL_VOICES"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        root = Path.home() / "Library" / "Application Support"
+    elif sys.platform == "win32":
+        root = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    else:
+        root = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return root / "speechssl" / "voices"

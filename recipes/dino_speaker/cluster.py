@@ -20,7 +20,7 @@ import torch
 from evaluate import LONGEST, network_embedding
 from train import make_network, start_from
 
-from speechssl.embedders import log_mel
+from speechssl.verification.embedders import log_mel
 
 
 def training_rows(cache: Path) -> list[dict[str, Any]]:

@@ -16,9 +16,9 @@ import torch
 from crops import levelled
 from train import make_network, start_from
 
-from speechssl import metrics
-from speechssl.augmentation import paired
-from speechssl.embedders import log_mel
+from speechssl.training.augmentation import paired
+from speechssl.verification import metrics
+from speechssl.verification.embedders import log_mel
 
 SETS = (("librispeech", "dev"), ("an4", "test"), ("speech_commands", "dev"))
 LONGEST = 3000  # frames of 10 ms; longer utterances are cut

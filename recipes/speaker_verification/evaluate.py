@@ -23,12 +23,12 @@ from pathlib import Path
 import floors
 import numpy as np
 
-from speechssl import calibration, evaluation, metrics, verification
-from speechssl.calibration import Calibration
 from speechssl.errors import SpeechSSLError
-from speechssl.interfaces import Embedder
-from speechssl.plda import Plda
-from speechssl.trials import (
+from speechssl.signals import Embedder
+from speechssl.verification import calibration, decisions, evaluation, metrics
+from speechssl.verification.calibration import Calibration
+from speechssl.verification.plda import Plda
+from speechssl.verification.trials import (
     Trial,
     files_of,
     find_recordings,
@@ -177,7 +177,7 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, object], list[Trial], n
     trials, root = trials_of(args.target, args.root, args.per_speaker, args.seed)
     if args.plda:
         system.fit_plda(*trials_of(args.plda, args.root, args.per_speaker, args.seed))
-    fitted = verification.shipped_calibration(system.embedder) if system.scoring == "cosine" else None
+    fitted = decisions.shipped_calibration(system.embedder) if system.scoring == "cosine" else None
     if args.calibrate:
         other = trials_of(args.calibrate, args.root, args.per_speaker, args.seed)
         fitted = system.calibration(*other, args.calibrate.stem, args.false_alarm, not args.scores_alone)

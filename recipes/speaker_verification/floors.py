@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from speechssl import audio, checkpoints, embedders
-from speechssl.embedders import log_mel
-from speechssl.embedders.ecapa import Ecapa
-from speechssl.interfaces import Embedder
-from speechssl.signals import Embedding, Waveform
+from speechssl import audio, checkpoints
+from speechssl.signals import Embedder, Embedding, Waveform
+from speechssl.verification import embedders
+from speechssl.verification.embedders import log_mel
+from speechssl.verification.embedders.ecapa import Ecapa
 
 
 class MeanMfcc:
@@ -37,7 +37,7 @@ def untrained(path: Path, seed: int = 0) -> Embedder:
 
 
 def load(name: str) -> Embedder:
-    """``mfcc``, ``untrained``, or whatever ``speechssl.embedders.load`` knows."""
+    """``mfcc``, ``untrained``, or whatever ``speechssl.verification.embedders.load`` knows."""
     if name == "mfcc":
         return MeanMfcc()
     return untrained(embedders.TINY) if name == "untrained" else embedders.load(name)

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from speechssl.errors import InputError
-from speechssl.synthesis import alignment
 from speechssl.synthesis.front_end import BORDERS, START, FrontEnd, Tokens, tokens
+from speechssl.training import alignment
 
 BORDER_SYMBOLS = {START, *BORDERS}
 

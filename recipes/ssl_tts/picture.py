@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from speechssl import audio, load_bundle
-from speechssl.speaking import SYNTHESIZER, load_synthesizer
+from speechssl import audio
+from speechssl.conversion.bundles import load_bundle
 from speechssl.synthesis.front_end import BORDERS, START
+from speechssl.synthesis.say import SYNTHESIZER, load_synthesizer
 from speechssl.synthesis.synthesizer import Speech
 
 WINDOW, HOP, FLOOR = 400, 160, 70.0  # samples, samples, dB below the loudest

@@ -16,10 +16,10 @@ from speechssl import audio
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from speechssl.conversion import Attribution, Conversion
-    from speechssl.references import ReferenceReport
+    from speechssl.conversion.result import Attribution, Conversion
     from speechssl.signals import Waveform
-    from speechssl.verification import Decision
+    from speechssl.verification.decisions import Decision
+    from speechssl.voices.reference_report import ReferenceReport
 
 COLOURS = ("#4f7cff", "#f08c3a", "#2fa36b", "#c65bcf", "#d6455d", "#1aa7b8", "#9a7b2f", "#7a6cf0")
 # dark violet to pale yellow, monotone in lightness so that it reads without colour

@@ -9,8 +9,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from speechssl import __version__
-from speechssl.cli import app as app_command
-from speechssl.cli import convert, demo, doctor, evaluation, features, receipt, report, say, units, verification, voice
+from speechssl.cli import (
+    convert,
+    demo,
+    doctor,
+    evaluation,
+    features,
+    receipt,
+    report,
+    say,
+    serve,
+    units,
+    verification,
+    voice,
+)
 from speechssl.cli.terminal import remark
 from speechssl.errors import SpeechSSLError
 
@@ -33,7 +45,7 @@ app.add_typer(evaluation.app)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
-app.command("app")(app_command.app)
+app.command("app")(serve.app)
 
 GREEDY = ("--reference", "-r")  # options that take every word up to the next option
 

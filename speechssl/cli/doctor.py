@@ -137,7 +137,7 @@ def _audio(problems: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _bundles(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
-    from speechssl.bundles import BUNDLES
+    from speechssl.conversion.bundles import BUNDLES
 
     return [
         {
@@ -153,7 +153,7 @@ def _bundles(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
 
 def _state(name: str, problems: list[dict[str, str]]) -> str:
     """``present``, ``would be fetched`` or ``broken``."""
-    from speechssl.bundles import bundle
+    from speechssl.conversion.bundles import bundle
 
     if name != "tiny":
         return "present" if all(path.exists() for path in _files(bundle(name).source, name)) else "would be fetched"
@@ -163,9 +163,10 @@ def _state(name: str, problems: list[dict[str, str]]) -> str:
 
 def _packaged() -> list[tuple[Path, str]]:
     """The model files that belong to the package, and what each must be."""
-    from speechssl import bundles
+    from speechssl import checkpoints
+    from speechssl.conversion import bundles
 
-    folder = bundles.PACKAGED
+    folder = checkpoints.PACKAGED
     return [
         (bundles.TINY, "encoder"),
         (folder / "tiny/vocoder.safetensors", "vocoder"),
@@ -222,11 +223,12 @@ def _cache(problems: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _voices(problems: list[dict[str, str]]) -> dict[str, Any]:
-    from speechssl import voices
+    from speechssl import checkpoints, voices
     from speechssl.errors import CheckpointError
+    from speechssl.voices import library
 
-    folder = voices.default_folder()
-    files = sorted(folder.glob(f"*{voices.SUFFIX}")) if folder.is_dir() else []
+    folder = checkpoints.data_folder()
+    files = sorted(folder.glob(f"*{library.SUFFIX}")) if folder.is_dir() else []
     for path in files:
         try:
             voices.info(path)
