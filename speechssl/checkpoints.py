@@ -245,6 +245,30 @@ def fetch(url: str, *, sha256: str | None, filename: str, licence: str, size: in
     return target
 
 
+def hub_is_away(name: str | Path) -> str | None:
+    """Why nothing can be fetched from the Hugging Face hub, None where it answers (or ``name`` is a folder here).
+
+    One question without retries, for the hub's own client retries for half a minute.
+    """
+    if name and Path(name).is_dir():
+        return None
+    if os.environ.get("SPEECHSSL_OFFLINE"):
+        # for whatever else speaks to the hub; read when its client is imported
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        return "SPEECHSSL_OFFLINE is set"
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        get_session().head(constants.ENDPOINT, timeout=5)
+    # the client's errors of connection have changed their base before
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        return f"no connection to {constants.ENDPOINT}: {reason[0] if reason else type(error).__name__}"
+    return None
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to: renamed to it on success, removed on any failure, Ctrl-C included.

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from speechssl import audio, checkpoints
+from speechssl.audio import mel
 from speechssl.signals import Embedder, Embedding, Waveform
 from speechssl.verification import embedders
 from speechssl.verification.embedders import log_mel
@@ -21,10 +22,8 @@ class MeanMfcc:
 
     def embed(self, waveform: Waveform) -> Embedding:
         """Unit vector (20,)."""
-        from scipy.fft import dct
-
-        mel = log_mel.log_mel(audio.resample(waveform, self.sample_rate).samples).numpy()
-        mean = torch.from_numpy(dct(mel, axis=1, norm="ortho")[:, :20].mean(0))
+        bands = mel.kaldi(audio.resample(waveform, self.sample_rate).samples).numpy()
+        mean = torch.from_numpy(mel.cepstra(bands, 20).mean(0))
         return Embedding(functional.normalize(mean, dim=0), self.origin)
 
 

@@ -20,9 +20,9 @@ import torch
 
 from speechssl import audio
 from speechssl.audio import activity
+from speechssl.audio.mel import kaldi
 from speechssl.signals import Embedder, Waveform
 from speechssl.verification import embedders, screening, speech_classifier
-from speechssl.verification.embedders.log_mel import log_mel
 from speechssl.verification.trials import SUFFIXES
 
 RATE = 16000
@@ -61,7 +61,7 @@ def judged(sounds: Iterator[torch.Tensor], embedder: Embedder) -> dict[str, obje
                 refused += 1
             else:
                 doubted += screening.unlike_speech(embedder.embed(waveform), cohort)
-            mel = log_mel(samples[: 10 * RATE]).numpy()
+            mel = kaldi(samples[: 10 * RATE]).numpy()
             odds.append(float(model.odds(speech_classifier.features(mel)[None])[0]))
     quantiles = torch.tensor(odds or [0.0]).quantile(torch.tensor([0.0, 0.01, 0.5, 0.9, 1.0])).tolist()
     return {

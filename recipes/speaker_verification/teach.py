@@ -21,9 +21,9 @@ import torch
 from music import piece
 
 from speechssl import checkpoints
+from speechssl.audio.mel import kaldi
 from speechssl.training import augmentation
 from speechssl.verification import speech_classifier
-from speechssl.verification.embedders.log_mel import log_mel
 
 REFUSED = 1 / 1000  # share of unseen speech below the limit, before the margin
 MARGIN = 1.5  # log odds of speech below that: synthetic voices, of which none were taught, come down to it
@@ -152,7 +152,7 @@ def main() -> None:
     rng, cache = np.random.default_rng(args.seed), Cache(args.cache)
     noise_rows = [row for row in cache.rows if row["corpus"].startswith("noise") and row["split"] == "train"]
     noises = [cache.mel(row) for row in noise_rows if row["frames"] >= speech_classifier.SHORTEST]
-    pieces = [log_mel(torch.from_numpy(piece(number, 8.0))).numpy() for number in range(args.music)]
+    pieces = [kaldi(torch.from_numpy(piece(number, 8.0))).numpy() for number in range(args.music)]
     backgrounds = [*noises, *pieces[::8]]
     other = np.concatenate([examples(noises, backgrounds, 3, rng), examples(pieces, backgrounds, args.each, rng)])
     corpora = sorted({row["corpus"] for row in cache.rows if not row["corpus"].startswith("noise")})

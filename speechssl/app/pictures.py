@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechssl import audio
+from speechssl.audio import mel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -348,18 +349,10 @@ def _mel(waveform: Waveform, *, columns: int) -> NDArray[np.float64]:
     padded = np.pad(samples, (0, size))
     starts = np.arange(0, max(1, len(samples)), hop)
     frames = padded[starts[:, None] + np.arange(size)] * np.hanning(size)
-    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2 @ _filters(size)
+    bank = mel.filters(BANDS, size, sample_rate=RATE, high=RATE / 2) + 1e-6
+    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2 @ bank
     levels = 10 * np.log10(power.T + 1e-9)
     return np.asarray(levels - levels.max())
-
-
-def _filters(size: int) -> NDArray[np.float64]:
-    """Triangles (bins, BANDS), equally wide in mel."""
-    edges = 700 * (np.exp(np.linspace(0, math.log1p(RATE / 2 / 700), BANDS + 2)) - 1)
-    bins = np.fft.rfftfreq(size, 1 / RATE)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return np.asarray(np.minimum(rising, falling).clip(0) + 1e-6)
 
 
 def _png(levels: NDArray[np.float64]) -> str:

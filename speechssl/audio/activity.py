@@ -92,29 +92,19 @@ def band_powers(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Power in 24 mel bands of 100 to 7600 Hz, every 10 ms over 25 ms: (F, 24), about mean square per band."""
     import numpy as np
 
+    from speechssl.audio.mel import filters
+
     hop, window = 160, np.hanning(400).astype(np.float32)
     frames = -(-len(samples) // hop)
     cut = np.lib.stride_tricks.sliding_window_view(np.pad(samples, (0, max(0, 400 - len(samples)))), 400)
     # centred on the 10 ms they stand for; at the ends moved inwards, as a step to silence splatters over all bands
     starts = np.clip(np.arange(frames) * hop - 120, 0, len(cut) - 1)
-    mel = _mel_filters() / (256 * float((window**2).sum()))
+    bank = filters(24, 512, sample_rate=RATE, low=100.0, high=7600.0) / (256 * float((window**2).sum()))
     found = [
-        (np.abs(np.fft.rfft(cut[starts[first : first + 4096]] * window, 512)) ** 2 @ mel).astype(np.float32)
+        (np.abs(np.fft.rfft(cut[starts[first : first + 4096]] * window, 512)) ** 2 @ bank).astype(np.float32)
         for first in range(0, frames, 4096)
     ]
     return np.concatenate(found)
-
-
-def _mel_filters(bands: int = 24, low: float = 100.0, high: float = 7600.0) -> NDArray[np.float64]:
-    """Triangles (257, bands) on the mel scale."""
-    import numpy as np
-
-    edges = 700 * (np.exp(np.linspace(np.log1p(low / 700), np.log1p(high / 700), bands + 2)) - 1)
-    bins = np.fft.rfftfreq(512, 1 / RATE)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    filters: NDArray[np.float64] = np.clip(np.minimum(rising, falling), 0, None)
-    return filters
 
 
 def active_frames(bands: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -87,13 +87,25 @@ def run(arguments: list[str]) -> int:
         # whoever read our output has left, as `head` does
         sys.stderr.close()
         return 1
+    except ImportError as error:
+        return _fail(_unloadable(error) or str(error))
     except OSError as error:
+        # a library's binary that does not load
+        if error.errno is None and (message := _unloadable(error)):
+            return _fail(message)
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
     except MemoryError:
         return _fail("not enough memory; close other programs, or use a smaller model or --precision bfloat16")
     if code == 130:
         remark("interrupted; no partial file was left. A batch continues where it stopped when run again.")
     return int(code or 0)
+
+
+def _unloadable(error: BaseException) -> str:
+    from speechssl import libraries
+
+    module = libraries.culprit(error)
+    return libraries.explain(module, error) if module else ""
 
 
 def _fail(message: str) -> int:

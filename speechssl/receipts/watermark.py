@@ -15,6 +15,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from speechssl import libraries
 from speechssl.errors import CheckpointError
 from speechssl.signals import Waveform
 
@@ -85,7 +86,8 @@ def _loaded() -> Any:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # it announces its deprecated imports and its loading
         warnings.simplefilter("ignore")
-        from perth.perth_net.perth_net_implicit.perth_watermarker import PerthImplicitWatermarker
+        with libraries.needed("perth", purpose="the watermark", extra="watermark"):
+            from perth.perth_net.perth_net_implicit.perth_watermarker import PerthImplicitWatermarker
 
         found = PerthImplicitWatermarker(device="cpu")
     found.perth_net.eval()

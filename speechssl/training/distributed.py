@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speechssl.errors import InputError
+from speechssl import libraries
 
 
 class Processes:
@@ -70,8 +70,6 @@ def launched() -> Processes:
     Raises:
         InputError: accelerate is not installed.
     """
-    try:
+    with libraries.needed("accelerate", purpose="training on several GPUs", extra="recipes"):
         from accelerate import Accelerator
-    except ImportError as error:
-        raise InputError("training on several GPUs needs accelerate: pip install 'speechssl[recipes]'") from error
     return Processes(Accelerator())

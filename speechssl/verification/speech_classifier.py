@@ -113,11 +113,11 @@ def _odds(samples: NDArray[np.float32], first: int, last: int) -> float:
     """Log odds of speech of frames of 10 ms of samples (T,); infinite where there are too few."""
     import torch
 
-    from speechssl.verification.embedders.log_mel import log_mel
+    from speechssl.audio.mel import kaldi
 
     if last - first < SHORTEST:
         return math.inf
-    found = features(log_mel(torch.from_numpy(samples[first * 160 : last * 160 + 240])).numpy())
+    found = features(kaldi(torch.from_numpy(samples[first * 160 : last * 160 + 240])).numpy())
     return float(load_model().odds(found[None])[0])
 
 

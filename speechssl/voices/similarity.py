@@ -85,7 +85,8 @@ def pitch_gap(first: VoiceStatistics, second: VoiceStatistics) -> float:
 def _loud_cepstra(samples: Floats) -> Floats:
     """(N, 19) mel-cepstra of the frames within ``DYNAMIC_RANGE`` of the loudest."""
     import numpy as np
-    from scipy.fft import dct
+
+    from speechssl.audio import mel
 
     if len(samples) < WINDOW_LENGTH:
         return np.zeros((0, CEPSTRA))
@@ -93,21 +94,7 @@ def _loud_cepstra(samples: Floats) -> Floats:
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW_LENGTH), FFT_SIZE)) ** 2
     total = power.sum(axis=1)
     kept = power[(total > 0) & (total >= total.max() * 10 ** (-DYNAMIC_RANGE / 10))]
+    bank = mel.filters(BANDS, FFT_SIZE, sample_rate=SAMPLE_RATE, low=LOWEST, high=HIGHEST)
     # the floor keeps the logarithm of empty bands of low-rate audio from ruling the distance
-    bands = np.maximum(kept @ _mel_filters(), 1e-6 * kept.sum(axis=1, keepdims=True) / BANDS)
-    cepstra: Floats = dct(np.log(bands), norm="ortho")[:, 1 : CEPSTRA + 1]
-    return cepstra
-
-
-def _mel_filters() -> Floats:
-    """(257, 40) triangles, equally spaced on the mel scale (O'Shaughnessy: 2595 log10(1 + f / 700))."""
-    import numpy as np
-
-    lowest, highest = (2595 * math.log10(1 + f / 700) for f in (LOWEST, HIGHEST))
-    mel = np.linspace(lowest, highest, BANDS + 2)
-    edges = 700 * (10 ** (mel / 2595) - 1)
-    bins = np.arange(FFT_SIZE // 2 + 1) * SAMPLE_RATE / FFT_SIZE
-    rising = (bins[:, None] - edges[:-2]) / np.diff(edges)[:-1]
-    falling = (edges[2:] - bins[:, None]) / np.diff(edges)[1:]
-    filters: Floats = np.maximum(0, np.minimum(rising, falling))
-    return filters
+    bands = np.maximum(kept @ bank, 1e-6 * kept.sum(axis=1, keepdims=True) / BANDS)
+    return mel.cepstra(np.log(bands), CEPSTRA + 1)[:, 1:]

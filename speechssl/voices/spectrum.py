@@ -141,13 +141,14 @@ def _bands(sample_rate: int) -> Tensor:
 
 
 def _filters(sample_rate: int) -> Tensor:
-    from torchaudio.functional import melscale_fbanks
+    import torch
+
+    from speechssl.audio.mel import filters
 
     size = round(WINDOW * sample_rate)
-    filters: Tensor = melscale_fbanks(
-        size // 2 + 1, 0.0, min(HIGHEST, sample_rate / 2), NUM_BANDS, sample_rate, norm=None, mel_scale="htk"
+    return torch.tensor(
+        filters(NUM_BANDS, size, sample_rate=sample_rate, high=min(HIGHEST, sample_rate / 2)), dtype=torch.float32
     )
-    return filters
 
 
 def _taps(gains: Sequence[float], sample_rate: int) -> Tensor:

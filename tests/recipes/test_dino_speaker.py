@@ -118,7 +118,7 @@ def test_cache_holds_every_readable_recording_and_goes_on_after_an_interruption(
     recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from speechssl import audio
-    from speechssl.verification.embedders.log_mel import log_mel
+    from speechssl.audio.mel import kaldi
 
     prepare = recipe("prepare")
     people, output = tmp_path / "people", tmp_path / "cache"
@@ -138,7 +138,7 @@ def test_cache_holds_every_readable_recording_and_goes_on_after_an_interruption(
     assert mel.dtype == np.float16
     assert len(mel) == sum(row["frames"] for row in index)
     for row in index:
-        expected = log_mel(audio.read_mono(people / row["path"], 16000).samples).numpy()
+        expected = kaldi(audio.read_mono(people / row["path"], 16000).samples).numpy()
         assert np.allclose(mel[row["start"] : row["start"] + row["frames"]], expected, atol=0.02)
     bad = [json.loads(line) for line in (output / "skipped.jsonl").read_text().splitlines()]
     assert [row["path"] for row in bad] == ["bob/broken.wav", "bob/short.wav"]

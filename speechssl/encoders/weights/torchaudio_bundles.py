@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from speechssl import libraries
 from speechssl.encoders.network import Weights
 from speechssl.errors import CheckpointError, InputError
 
@@ -41,10 +42,11 @@ def read(name: str) -> Weights:
     Args:
         name: ``torchaudio:`` and a bundle of ``torchaudio.pipelines``.
     Raises:
-        InputError: no such bundle.
+        InputError: no such bundle, or torchaudio is absent or broken.
         CheckpointError: the weights can be neither found in the cache nor downloaded.
     """
-    from torchaudio import pipelines
+    with libraries.needed("torchaudio", purpose=name):
+        from torchaudio import pipelines
 
     bundle = getattr(pipelines, name.removeprefix(PREFIX), None)
     if not isinstance(bundle, pipelines.Wav2Vec2Bundle):

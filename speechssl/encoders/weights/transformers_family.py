@@ -127,6 +127,8 @@ def _from_hub(repository: str, filename: str) -> Path | None:
     cached = try_to_load_from_cache(repository, filename)
     if isinstance(cached, str):
         return Path(cached)
+    if away := checkpoints.hub_is_away(""):
+        raise CheckpointError(_offline(repository, filename, away))
     try:
         return Path(hf_hub_download(repository, filename))
     except LocalEntryNotFoundError as error:
@@ -138,7 +140,7 @@ def _from_hub(repository: str, filename: str) -> Path | None:
         raise CheckpointError(_offline(repository, filename, error)) from error
 
 
-def _offline(repository: str, filename: str, error: Exception) -> str:
+def _offline(repository: str, filename: str, error: Exception | str) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return (
         f"cannot get {filename} of {repository} from the Hugging Face hub ({reason[:200]}); check the name and the "

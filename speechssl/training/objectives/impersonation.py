@@ -78,15 +78,10 @@ def hiss(samples: Tensor, level: Tensor, noise: Tensor) -> Tensor:
 
 def log_mel(samples: Tensor) -> Tensor:
     """Kaldi log-mel energies (B, n, 80) of samples (B, T) at 16 kHz, as both networks take them; differentiable."""
-    from speechssl.encoders import frontends
+    from speechssl.audio import mel
 
-    with torch.autocast(samples.device.type, enabled=False):
-        window, filters = (constant.to(samples.device, torch.float32) for constant in frontends.mel_constants())
-        x = samples.float().unfold(1, 400, 160) * 2**15
-        x = x - x.mean(2, keepdim=True)
-        x = torch.cat([x[..., :1] * (1 - 0.97), x[..., 1:] - 0.97 * x[..., :-1]], dim=2)
-        power = torch.view_as_real(torch.fft.rfft(x * window, n=512)).square().sum(-1)
-        return (power @ filters).clamp(min=1.0).log()
+    # a floor of 1, for the logarithm of less has gradients without end
+    return mel.kaldi(samples, floor=1.0)
 
 
 def _paired(mel: Tensor) -> Tensor:

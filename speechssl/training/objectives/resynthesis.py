@@ -19,6 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from speechssl import libraries
 from speechssl.training.objectives.impersonation import Impersonation
 
 SAMPLE_RATE = 16_000
@@ -50,11 +51,11 @@ class Spectrum(nn.Module):
 
     def __init__(self, size: int, hop: int, bands: int) -> None:
         super().__init__()
-        from torchaudio.functional import melscale_fbanks
+        from speechssl.audio.mel import filters
 
         self.size, self.hop = size, hop
         self.register_buffer("window", torch.hann_window(size), persistent=False)
-        mel = melscale_fbanks(size // 2 + 1, 0.0, SAMPLE_RATE / 2, bands, SAMPLE_RATE, norm=None, mel_scale="htk")
+        mel = torch.tensor(filters(bands, size, sample_rate=SAMPLE_RATE, high=SAMPLE_RATE / 2), dtype=torch.float32)
         # each band is a mean, whatever its width
         self.register_buffer("bands", mel / mel.sum(0).clamp(min=1e-3), persistent=False)
 
@@ -144,7 +145,8 @@ class PeriodDiscriminator(nn.Module):
 
     def __init__(self, period: int) -> None:
         super().__init__()
-        from speechbrain.lobes.models.HifiGAN import DiscriminatorP
+        with libraries.needed("speechbrain", purpose="HiFi-GAN's discriminators", extra="recipes"):
+            from speechbrain.lobes.models.HifiGAN import DiscriminatorP
 
         self.folded = DiscriminatorP(period)
 

@@ -19,8 +19,7 @@ def plan(sources: Sequence[str | Path], recipe: Recipe, *, form: str = "jsonl", 
         InputError: an unknown format, no recordings, a bad manifest, two utterances of one id.
         CheckpointError: no such codebook.
     """
-    if form not in formats.SUFFIXES:
-        raise InputError(f"format {form!r}; one of {', '.join(formats.SUFFIXES)} needed")
+    formats.check_form(form)
     if block < 1:
         raise InputError(f"blocks of {block} recordings; at least 1 needed")
     book = codebooks.load(recipe.codebook)

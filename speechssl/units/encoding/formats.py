@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from speechssl import libraries
 from speechssl.errors import CheckpointError, InputError
 
 Record = dict[str, Any]
@@ -145,12 +146,22 @@ def _cell(value: Any, kind: str | None) -> Any:
     return value if isinstance(value, str) else line(value)
 
 
+def check_form(form: str) -> None:
+    """Ask for what a form needs, before anything is loaded or made.
+
+    Raises:
+        InputError: no such form, or its library is absent.
+    """
+    if form not in SUFFIXES:
+        raise InputError(f"format {form!r}; one of {', '.join(SUFFIXES)} needed")
+    if form == "parquet":
+        _arrow()
+
+
 def _arrow() -> tuple[Any, Any]:
-    try:
+    with libraries.needed("pyarrow", purpose="parquet (jsonl needs nothing)", extra="units"):
         import pyarrow
         import pyarrow.parquet
-    except ImportError:
-        raise InputError("parquet needs pyarrow: `pip install pyarrow`, or use --format jsonl") from None
     return pyarrow, pyarrow.parquet
 
 

@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from speechssl import libraries
 from speechssl.encoders.precision import one_thread
-from speechssl.errors import InputError
 from speechssl.units.encoding import formats
 from speechssl.units.encoding.manifest import Entry
 from speechssl.units.encoding.workers import Recipe, attempt, ready
@@ -43,11 +43,9 @@ def work(recipe: Recipe, num_workers: int, *, gpus: float = 0.0, cpus: float = 1
     Raises:
         InputError: Ray is not installed.
     """
-    try:
+    with libraries.needed("ray", purpose="the engine 'ray' ('local' needs nothing)", extra="ray"):
         ray: Any = importlib.import_module("ray")
         dataset: Any = importlib.import_module("ray.data")
-    except ImportError:
-        raise InputError("the engine 'ray' needs Ray: `pip install speechssl[ray]`, or use --engine local") from None
 
     def run(items: Iterable[tuple[int, Entry]]) -> Iterator[tuple[int, dict[str, Any]]]:
         rows = [{"index": index, "entry": formats.line(vars(entry))} for index, entry in items]

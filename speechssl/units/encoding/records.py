@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from speechssl import libraries
 from speechssl.errors import InputError
 from speechssl.units.encoding import runs
 
@@ -149,10 +150,8 @@ def local_copy(file: str) -> Iterator[str]:
     import shutil
     import tempfile
 
-    try:
+    with libraries.needed("fsspec", purpose=f"{file} is an address", extra="units"):
         import fsspec
-    except ImportError:
-        raise InputError(f"{file}: `pip install fsspec` (and what its file system needs) to read addresses") from None
     with tempfile.TemporaryDirectory(prefix="speechssl-") as folder:
         copy = Path(folder) / Path(file).name
         try:

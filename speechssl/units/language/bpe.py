@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from speechssl import libraries
 from speechssl.errors import CheckpointError, InputError
 
 # units are written as characters of a private plane of Unicode, which no normalisation touches
@@ -91,7 +92,8 @@ def train(
     Raises:
         InputError: a size below K, too many units for one plane, or a unit that does not exist.
     """
-    from tokenizers import Tokenizer, models, trainers
+    with libraries.needed("tokenizers", purpose="byte-pair encoding", extra="units"):
+        from tokenizers import Tokenizer, models, trainers
 
     if not 1 <= num_units <= MOST_UNITS or size < num_units:
         raise InputError(
@@ -115,7 +117,8 @@ def load(path: str | Path) -> UnitBPE:
     Raises:
         CheckpointError: missing or damaged.
     """
-    from tokenizers import Tokenizer
+    with libraries.needed("tokenizers", purpose="byte-pair encoding", extra="units"):
+        from tokenizers import Tokenizer
 
     try:
         facts = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -66,6 +66,7 @@ def pack(
 
     if mode not in MODES or length < 2:
         raise InputError(f"mode {mode!r} with {length} tokens; {', '.join(MODES)} with at least 2 needed")
+    formats.check_form("parquet")
     vocabulary = load_vocabulary(tokenizer)
     _check_codebook(units, vocabulary)
     counts = {"documents": 0, "skipped": 0, "tokens": 0, "blocks": 0}

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from speechssl import audio, checkpoints
+from speechssl.audio import mel
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Embedding, Waveform
 from speechssl.verification.embedders.ecapa import Ecapa
@@ -62,12 +63,14 @@ class LogMelEmbedder:
             InputError: shorter than 0.225 s. Whether there is speech in it is for the caller to ask.
         """
         samples = audio.resample(waveform, self.sample_rate).samples
-        found = [self._embed(log_mel(samples[start : start + length])) * length for start, length in _windows(samples)]
+        found = [
+            self._embed(mel.kaldi(samples[start : start + length])) * length for start, length in _windows(samples)
+        ]
         return Embedding(functional.normalize(torch.stack(found).sum(0), dim=0).cpu(), self.origin)
 
-    def _embed(self, mel: Tensor) -> Tensor:
-        levelled = (mel - mel.mean()) / self.scale
-        paired = levelled[: len(mel) // 2 * 2].reshape(1, -1, 2 * mel.shape[1])
+    def _embed(self, bands: Tensor) -> Tensor:
+        levelled = (bands - bands.mean()) / self.scale
+        paired = levelled[: len(bands) // 2 * 2].reshape(1, -1, 2 * bands.shape[1])
         return functional.normalize(self.network(paired.to(self._device))[0].float(), dim=0)
 
 
@@ -130,16 +133,6 @@ def write(
     if calibration is not None:
         header["calibration"] = calibration
     return checkpoints.save(path, tensors, header)
-
-
-def log_mel(samples: Tensor) -> Tensor:
-    """Kaldi log-mel bands (F, 80) of samples (T,) at 16 kHz, a frame of 25 ms every 10 ms; F = 1 + (T - 400) // 160."""
-    from torchaudio.compliance.kaldi import fbank
-
-    found: Tensor = fbank(
-        samples[None] * 2**15, num_mel_bins=80, sample_frequency=16000.0, window_type="povey", dither=0.0
-    )
-    return found
 
 
 def _windows(samples: Tensor) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from speechssl import audio, checkpoints
+from speechssl.audio import mel
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Embedding, Waveform
 from speechssl.verification.embedders.ecapa import Ecapa, unwrapped
@@ -70,18 +71,10 @@ def decibel_bands(samples: Tensor) -> Tensor:
     spectrum = torch.stft(
         samples, 400, hop_length=160, window=window, center=True, pad_mode="constant", return_complex=True
     )
-    power = (spectrum.abs().square().T @ _filters()).clamp(min=1e-10)
+    bank = torch.tensor(mel.filters(80, 400, sample_rate=16000, high=8000.0, straight="left"), dtype=torch.float32)
+    power = (spectrum.abs().square().T @ bank).clamp(min=1e-10)
     decibels = 10 * power.log10()
     return torch.maximum(decibels, decibels.max() - 80)
-
-
-def _filters() -> Tensor:
-    """Triangles (201, 80), each as wide on both sides as the step to its lower neighbour."""
-    top = 2595 * torch.log10(torch.tensor(1 + 8000 / 700)).item()
-    hertz = 700 * (10 ** (torch.linspace(0, top, 82) / 2595) - 1)
-    width = (hertz[1:] - hertz[:-1])[:-1]
-    slope = (torch.linspace(0, 8000, 201)[:, None] - hertz[1:-1]) / width
-    return torch.minimum(slope + 1, 1 - slope).clamp(min=0)
 
 
 def _network_for(tensors: dict[str, Tensor], path: Path) -> Ecapa:
@@ -102,11 +95,12 @@ def _network_for(tensors: dict[str, Tensor], path: Path) -> Ecapa:
 def _from_hub(name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
+    away = checkpoints.hub_is_away(name)
     try:
-        return Path(hf_hub_download(name, FILE))
+        return Path(hf_hub_download(name, FILE, local_files_only=bool(away)))
     # the hub raises errors of its own, of requests and of the system
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = away or str(error).strip().splitlines()[0]
         raise CheckpointError(
             f"{name}: {FILE} is not in the cache and cannot be fetched ({reason}); give a folder that holds it"
         ) from error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from speechssl import audio
+from speechssl import audio, checkpoints, libraries
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Embedding, Waveform
 
@@ -19,14 +20,16 @@ LIMIT = 60  # seconds embedded at most: attention grows with the square of the l
 class PublishedXVector:
     """Embedder around a transformers model whose output has ``embeddings``."""
 
-    def __init__(self, network: Any, extractor: Any, *, origin: str, device: str = "cpu") -> None:
-        self._network, self._extractor, self._device = network.eval().to(device), extractor, device
+    def __init__(self, network: Any, settings: Mapping[str, Any], *, origin: str, device: str = "cpu") -> None:
+        self._network, self._device = network.eval().to(device), device
+        self._sample_rate = int(settings.get("sampling_rate", 16000))
+        self._normalise = bool(settings.get("do_normalize", True))
         self.origin = origin
 
     @property
     def sample_rate(self) -> int:
         """Hz of the waveform it takes."""
-        return int(self._extractor.sampling_rate)
+        return self._sample_rate
 
     @property
     def dim(self) -> int:
@@ -43,8 +46,10 @@ class PublishedXVector:
         samples = audio.resample(waveform, self.sample_rate).samples[: LIMIT * self.sample_rate]
         if len(samples) < self.sample_rate / 2:
             raise InputError(f"{len(samples) / self.sample_rate:.3f} s of sound; at least 0.5 s needed")
-        inputs = self._extractor(samples.numpy(), sampling_rate=self.sample_rate, return_tensors="pt")
-        found = self._network(inputs["input_values"].to(self._device)).embeddings[0]
+        if self._normalise:
+            # as Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm
+            samples = (samples - samples.mean()) / (samples.var(correction=0) + 1e-7).sqrt()
+        found = self._network(samples[None].to(self._device)).embeddings[0]
         return Embedding(functional.normalize(found.float(), dim=0).cpu(), self.origin)
 
 
@@ -54,16 +59,18 @@ def read(name: str, *, device: str = "cpu") -> PublishedXVector:
     Raises:
         CheckpointError: not found, offline, damaged, or a checkpoint without a speaker head.
     """
-    import transformers
-
-    library: Any = transformers
-
+    library = libraries.transformers()
+    away = checkpoints.hub_is_away(name)
     try:
-        extractor = library.AutoFeatureExtractor.from_pretrained(name)
-        network, report = library.AutoModelForAudioXVector.from_pretrained(name, output_loading_info=True)
+        settings, _ = library.FeatureExtractionMixin.get_feature_extractor_dict(name, local_files_only=bool(away))
+        network, report = library.AutoModelForAudioXVector.from_pretrained(
+            name, output_loading_info=True, local_files_only=bool(away)
+        )
+    except ImportError as error:
+        raise InputError(libraries.explain(libraries.culprit(error) or "transformers", error, purpose=name)) from error
     # transformers raises OSError, ValueError, KeyError and errors of the hub's own
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = away or str(error).strip().splitlines()[0]
         raise CheckpointError(f"{name}: no speaker embedder could be loaded ({reason})") from error
     # a head left at random scores 0.99 for everybody and says nothing
     missing = sorted(report["missing_keys"]) + [str(key) for key in report.get("mismatched_keys", [])]
@@ -72,7 +79,7 @@ def read(name: str, *, device: str = "cpu") -> PublishedXVector:
             f"{name} lacks {len(missing)} weights of {type(network).__name__} ({', '.join(missing[:3])} ...); "
             "it is no speaker model: give one with an x-vector head, such as microsoft/wavlm-base-plus-sv"
         )
-    return PublishedXVector(network, extractor, origin=f"{Path(name).name}@{_fingerprint(network)}", device=device)
+    return PublishedXVector(network, settings, origin=f"{Path(name).name}@{_fingerprint(network)}", device=device)
 
 
 def _fingerprint(network: Any) -> str:
