@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from speechssl.conversion import converters
 from speechssl.errors import InputError
 from speechssl.voices.pitch import parse_mode
 from speechssl.voices.tempo import parse_mode as parse_tempo
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(frozen=True)
+class ConversionOptions:
+    """How a recording is converted; ``VoiceConverter.convert`` describes each option.
+
+    Args:
+        k: neighbours per frame; None for the converter's own number.
+        converter: one of ``converters.NAMES``, or ``"auto"``.
+        interpolation: 1 is the voice, 0 the source.
+        pitch: ``"target"``, ``"source"`` or semitones.
+        tempo: ``"auto"``, ``"source"``, ``"target"`` or a factor.
+        loudness: ``"source"`` or LUFS.
+    """
+
+    k: int | None = None
+    converter: str = "auto"
+    interpolation: float = 1.0
+    pitch: str | float = "target"
+    tempo: str | float = "auto"
+    loudness: str | float = "source"
+
+    def check(self) -> None:
+        """Refuse options that no voice could be converted with, before anything is loaded.
+
+        Raises:
+            InputError: one out of range; the message says which are possible.
+        """
+        check_options(
+            k=self.k, converter=self.converter, interpolation=self.interpolation, pitch=self.pitch, tempo=self.tempo,
+            loudness=self.loudness,
+        )  # fmt: skip
 
 
 def check_options(
