@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -59,3 +60,14 @@ def files(tmp_path, speech):
     for name, waveform in zip(("one.wav", "two.wav"), speech, strict=True):
         audio.write(tmp_path / name, waveform)
     return [tmp_path / "one.wav", tmp_path / "two.wav"]
+
+
+def random(*shape, seed=0):
+    """Normal numbers, always the same."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def cosine(a, b):
+    """Cosine distance of two vectors, in numpy float64."""
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    return 1 - a @ b / np.sqrt((a @ a) * (b @ b))
