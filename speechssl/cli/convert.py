@@ -96,8 +96,8 @@ def convert(
     speechssl convert recordings/ --voice ada --output converted/ --json
     """
     from speechssl import audio
-    from speechssl.conversion import options as options_module
     from speechssl.conversion.bundles import load_bundle
+    from speechssl.conversion.options import ConversionOptions
 
     jobs, folder = batch.plan(sources, output, ".wav")
     tables = _attribution_files(jobs, attribution, folder)
@@ -114,7 +114,7 @@ def convert(
         "tempo": tempo,
         "loudness": "source" if loudness is None else loudness,
     }
-    options_module.check_options(**options)
+    ConversionOptions(**options).check()
     system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
     target = _target(system, reference or [], voice or [])
     settings = {
