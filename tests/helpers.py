@@ -23,7 +23,7 @@ class Spectra:
     def num_frames(self, num_samples):
         return 1 + (num_samples - 400) // 320 - self.drop if num_samples >= 400 else 0
 
-    def encode(self, waveform):
+    def encode(self, waveform, *, f0=None):
         from speechssl.errors import InputError
 
         self.calls += 1
