@@ -89,7 +89,7 @@ def load(path: str | Path, *, verify: bool | None = None) -> MatchingSet:
 
     Args:
         path: the file.
-        verify: recompute the checksum of all bytes; None does so for files up to ``checkpoints.VERIFY_LIMIT``.
+        verify: recompute the checksum of all bytes; None does so for files up to ``checkpoints.files.VERIFY_LIMIT``.
     Raises:
         CheckpointError: missing, damaged, changed, not a voice, or of a newer format.
     """

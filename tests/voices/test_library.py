@@ -387,7 +387,7 @@ def test_a_large_voice_opens_at_once(tmp_path):
         "file_index": ("I32", [frames], 4),
         "frame_index": ("I32", [frames], 4),
     }
-    layout, end = {"__metadata__": {checkpoints.METADATA_KEY: json.dumps(header)}}, 0
+    layout, end = {"__metadata__": {checkpoints.files.METADATA_KEY: json.dumps(header)}}, 0
     for name, (kind, shape, size) in shapes.items():
         count = size * shape[0] * (shape[1] if len(shape) > 1 else 1)
         layout[name] = {"dtype": kind, "shape": shape, "data_offsets": [end, end + count]}
