@@ -23,7 +23,7 @@ from pathlib import Path
 import floors
 import numpy as np
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.errors import SpeechSSLError
 from speechssl.signals import Embedder
 from speechssl.verification import calibration, decisions, evaluation, metrics
@@ -45,7 +45,7 @@ TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4)  # rates written at the axes of the D
 
 def draw_det(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """Detection error trade-off curves of scores and labels by name, on normal-deviate axes."""
-    libraries.for_recipe("matplotlib")
+    errors.require_for_recipe("matplotlib")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5), layout="constrained")
@@ -65,7 +65,7 @@ def draw_det(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> No
 
 def draw_scores(path: Path, scores: np.ndarray, labels: np.ndarray) -> None:
     """Histograms of target and non-target scores."""
-    libraries.for_recipe("matplotlib")
+    errors.require_for_recipe("matplotlib")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")

@@ -22,7 +22,7 @@ from speechssl.conversion.source import Source
 from speechssl.encoders import fingerprints
 from speechssl.errors import InputError
 from speechssl.signals import Encoder, Features, Vocoder, Waveform, check_same_origin
-from speechssl.voices import building, matching_set, pitch, spectrum, tempo
+from speechssl.voices import building, pitch, spectrum, tempo
 from speechssl.voices.matching_set import MatchingSet, Recording
 from speechssl.voices.pitch import PitchStatistics
 from speechssl.voices.spectrum import Spectrum
@@ -159,26 +159,19 @@ def stretch_of(source: Source, target: Blend, plan: Plan) -> float:
     """How many times as long as the source the conversion is to be.
 
     Raises:
-        InputError: the tempo of the voice was asked for, and the voice or the source has none.
+        InputError: the tempo of the voice was asked for, and the source has none.
     """
     from speechssl import audio
 
     wanted = tempo.parse_mode(str(plan.options.tempo))
     if isinstance(wanted, float):
         return 1 / wanted
-    known = matching_set.complete(voice.tempo for voice in target.voices)
-    if wanted == "source" or (wanted == "auto" and (not plan.converter.own_prosody or known is None)):
+    if wanted == "source" or (wanted == "auto" and not plan.converter.own_prosody):
         return 1.0
-    if known is None:
-        name = next(voice.name for voice in target.voices if voice.tempo is None)
-        raise InputError(
-            f"the voice {name!r} was stored without its tempo; make it again from its recordings, or use 'source' or a "
-            "number"
-        )
     if source.waveform is None:
         raise InputError("text has no source tempo; use tempo='source' or a number")
     own = tempo.measure(source.keys.frames, audio.speech_activity(source.waveform), source.keys.frame_rate)
-    return tempo.stretch(own, known, target.shares, plan.options.interpolation)
+    return tempo.stretch(own, [voice.tempo for voice in target.voices], target.shares, plan.options.interpolation)
 
 
 # ---- retrieve
@@ -276,20 +269,11 @@ def heard_keys(keys: Features, traces: Sequence[Trace], target: Blend, share: fl
 
 
 def selected_f0(source: Source, traces: Sequence[Trace], target: Blend, interpolation: float) -> Tensor:
-    """F0 (F,) Hz of the frames taken, mixed with the source's own as far as interpolation is below 1.
-
-    Raises:
-        InputError: a voice that was stored without the pitch of its frames.
-    """
+    """F0 (F,) Hz of the frames taken, mixed with the source's own as far as interpolation is below 1."""
     import torch
 
     contours, shares = [], []
     for voice, trace, share in zip(target.voices, traces, target.shares, strict=True):
-        if voice.f0 is None:
-            raise InputError(
-                f"the voice {voice.name!r} was stored without the pitch of its frames, which 'selection' takes; make "
-                "it again from its recordings, or use 'continuous'"
-            )
         contours.append(voice.f0[trace.indices[:, 0]].float().flatten())
         shares.append(share * interpolation)
     if interpolation < 1:
@@ -342,12 +326,8 @@ def _attribution(voice: MatchingSet, trace: Trace, share: float) -> Attribution:
 
 
 def wanted_spectrum(target: Blend, plan: Plan) -> Spectrum | None:
-    """The long-term spectrum that the result is to have; None to leave the result as it is.
-
-    None for converters that do not widen, and for voices that were stored without their spectrum.
-    """
-    known = matching_set.complete(voice.spectrum for voice in target.voices)
-    return spectrum.pool(known, target.shares) if plan.converter.widened and known is not None else None
+    """The long-term spectrum that the result is to have; None with converters that do not widen."""
+    return spectrum.pool([voice.spectrum for voice in target.voices], target.shares) if plan.converter.widened else None
 
 
 def coloured(waveform: Waveform, target: Blend, plan: Plan) -> Waveform:

@@ -87,9 +87,8 @@ class VoiceConverter:
             tempo: see ``ConversionOptions``.
             loudness: see ``ConversionOptions``.
         Raises:
-            InputError: a voice of another encoder; a voice stored without the pitch of its frames, which ``selection``
-                takes, or without its tempo, if that is asked for; k above the number of its frames; an option out of
-                range; an unreadable source.
+            InputError: a voice of another encoder, k above the number of its frames, an option out of range, or an
+                unreadable source.
         """
         return self.run(source, voice, ConversionOptions(k, converter, interpolation, pitch, tempo, loudness))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechssl import audio, checkpoints, libraries
+from speechssl import audio, checkpoints, errors
 from speechssl.audio import mel
 
 CLIPS = sorted((checkpoints.PACKAGED / "clips").glob("*.flac"))
@@ -30,7 +30,7 @@ def test_straight_in_hertz_equals_librosa(bands: int, size: int, low: float, hig
 
 
 def test_straight_in_mel_equals_transformers() -> None:
-    libraries.transformers()
+    checkpoints.transformers()
     from transformers.audio_utils import mel_filter_bank
 
     theirs = mel_filter_bank(
@@ -63,7 +63,7 @@ def test_kaldi_energies_of_real_speech_equal_torchaudio() -> None:
     try:
         from torchaudio.compliance.kaldi import fbank
     except (ImportError, OSError) as error:
-        pytest.skip(libraries.explain("torchaudio", error))
+        pytest.skip(errors.not_loaded(error, "torchaudio"))
     gaps = []
     for samples in speech():
         options: Any = {"num_mel_bins": 80, "sample_frequency": 16000.0, "window_type": "povey", "dither": 0.0}

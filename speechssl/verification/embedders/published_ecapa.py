@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from speechssl import audio, checkpoints
 from speechssl.audio import mel
-from speechssl.errors import CheckpointError, InputError
+from speechssl.errors import CheckpointError, InputError, first_line
 from speechssl.signals import Embedding, Waveform
 from speechssl.verification.embedders.ecapa import Ecapa, unwrapped
 
@@ -100,7 +100,7 @@ def _from_hub(name: str) -> Path:
         return Path(hf_hub_download(name, FILE, local_files_only=bool(away)))
     # the hub raises errors of its own, of requests and of the system
     except Exception as error:
-        reason = away or str(error).strip().splitlines()[0]
+        reason = away or first_line(error)
         raise CheckpointError(
             f"{name}: {FILE} is not in the cache and cannot be fetched ({reason}); give a folder that holds it"
         ) from error
