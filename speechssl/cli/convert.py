@@ -61,8 +61,8 @@ Converter: TypeAlias = Annotated[
         "--converter",
         metavar="NAME",
         help="How frames of the voice are combined: auto, uniform, distance, variance, continuous, selection, "
-        "transport or shift. `auto` balances clear words and likeness (`variance` with tiny); `selection` sounds most like the "
-        "voice but is less intelligible; `uniform` is kNN-VC.",
+        "transport or shift. `auto` balances clear words and likeness (`variance` with tiny); `selection` sounds most "
+        "like the voice but is less intelligible; `uniform` is kNN-VC.",
     ),
 ]
 Pitch: TypeAlias = Annotated[
@@ -70,7 +70,8 @@ Pitch: TypeAlias = Annotated[
     typer.Option(
         "--pitch",
         metavar="MODE",
-        help="Pitch (F0). `target` moves it to the pitch of the voice, `source` keeps it, a number shifts it by semitones.",
+        help="Pitch (F0). `target` moves it to the pitch of the voice, `source` keeps it, a number shifts it by that "
+        "many semitones.",
     ),
 ]
 Tempo: TypeAlias = Annotated[
@@ -96,8 +97,8 @@ Attribution: TypeAlias = Annotated[
     typer.Option(
         "--attribution",
         metavar="FILE",
-        help="Write a table (CSV) that says for every frame which second of which reference it came from. Give a folder if "
-        "there are several sources.",
+        help="Write a table (CSV) that says for every frame which second of which reference it came from. Give a "
+        "folder if there are several sources.",
         show_default=False,
     ),
 ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     "features talk.wav --output talk.safetensors",
-    "features recordings/ --model wavlm-large --layer 6 --half --output out/",
+    "features recordings/ --model wavlm-large --layer 6 --half -o out/",
 )
 
 

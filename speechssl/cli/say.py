@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 1000  # characters; a longer text is never taken for the name of a file
 EXAMPLES = examples(
-    'say "Good morning." --reference ada1.wav ada2.wav --output morning.wav',
+    'say "Good morning." --reference ada1.wav ada2.wav -o out.wav',
     "say book.txt --voice ada --output book.opus --subtitles book.srt",
     "say - --voice ada --speed 1.2 --output said.wav < notes.txt",
 )

@@ -99,7 +99,7 @@ def fit(
     "encode",
     epilog=examples(
         "units encode recordings/ --output units",
-        "units encode list.csv --codebook book.safetensors --format parquet -o out",
+        "units encode list.csv -c book.safetensors --format parquet -o out",
     ),
 )
 def encode(

@@ -120,3 +120,20 @@ def test_convert_wants_references_or_a_voice(both: bool, speech: dict[str, Path]
     given = {"references": [speech["reference"]], "voice": "eric"} if both else {}
     with pytest.raises(InputError, match="one of them"):
         convert.convert(speech["source"], **given)
+
+
+def test_features_are_those_of_the_encoder_and_of_the_file(
+    encoder_file: Path, speech: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "out.safetensors"
+    found = bundles.features(speech["source"], model=encoder_file, layer=1, output=path)
+    assert found.origin == "small/1"
+    stored = checkpoints.load(path, kind="features")
+    assert stored.tensors["frames"].equal(found.frames)
+    assert (stored.header["origin"], stored.header["source"]) == ("small/1", speech["source"].name)
+    heard = bundles.features(audio.read(speech["source"]), model=encoder_file, layer=1)
+    assert torch.allclose(heard.frames, found.frames, atol=1e-4)
+
+
+def test_features_of_wavlm_large_are_those_of_its_bundle(published: Path, speech: dict[str, Path]) -> None:
+    assert bundles.features(speech["source"], model="wavlm-large", device="cpu").origin == "wavlm-large/6/raw"
