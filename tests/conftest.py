@@ -26,12 +26,12 @@ os.environ["SPEECHSSL_OFFLINE"] = "1"
 @pytest.fixture(scope="session")
 def torchaudio() -> ModuleType:
     """The library, where it imports; for tests of what is its own, or speechbrain's, which imports it."""
-    from speechssl import libraries
+    from speechssl import errors
 
     try:
         return importlib.import_module("torchaudio")
     except (ImportError, OSError) as error:
-        pytest.skip(libraries.explain("torchaudio", error))
+        pytest.skip(errors.not_loaded(error, "torchaudio"))
 
 
 SMALL = {

@@ -54,7 +54,7 @@ def measure(name: str, embed: Embed, held: dict[str, Held], *, draws: int = 200)
     for corpus, data in held.items():
         vectors = np.stack([embed(mel) for mel in data.mels])
         sample = all_pairs(vectors, data.speakers)
-        interval = metrics.bootstrap(metrics.eer_of, *sample, draws=draws)
+        interval = metrics.bootstrap(metrics.Roc.eer, *sample, draws=draws)
         found[corpus] = [round(100 * value, 2) for value in (interval.value, interval.low, interval.high)]
     return found
 

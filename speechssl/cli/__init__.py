@@ -24,7 +24,7 @@ from speechssl.cli import (
     voice,
 )
 from speechssl.cli.terminal import remark
-from speechssl.errors import SpeechSSLError
+from speechssl.errors import SpeechSSLError, not_loaded
 
 app = typer.Typer(
     name="speechssl",
@@ -89,10 +89,10 @@ def run(arguments: list[str]) -> int:
         sys.stderr.close()
         return 1
     except ImportError as error:
-        return _fail(_unloadable(error) or str(error))
+        return _fail(not_loaded(error) or str(error))
     except OSError as error:
-        # the binary of a library does not load
-        if error.errno is None and (message := _unloadable(error)):
+        # a library's binary that does not load
+        if error.errno is None and (message := not_loaded(error)):
             return _fail(message)
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
     except MemoryError:
@@ -100,13 +100,6 @@ def run(arguments: list[str]) -> int:
     if code == 130:
         remark("interrupted; no partial file was left. A batch continues where it stopped when run again.")
     return int(code or 0)
-
-
-def _unloadable(error: BaseException) -> str:
-    from speechssl import libraries
-
-    module = libraries.culprit(error)
-    return libraries.explain(module, error) if module else ""
 
 
 def _fail(message: str) -> int:

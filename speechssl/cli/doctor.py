@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from speechssl import __version__, libraries
+from speechssl import __version__, errors
 from speechssl.cli import terminal
 from speechssl.cli.options import Json, examples
 
@@ -82,17 +82,17 @@ def _problem(problems: list[dict[str, str]], what: str, cure: str) -> None:
 
 
 def _packages(problems: list[dict[str, str]], warned: list[dict[str, str]]) -> dict[str, str | None]:
-    """Versions. All are imported in a process of their own, because a broken binary may end the process."""
-    versions = {name: libraries.version(name) for name in NEEDED}
+    """Versions; each is imported, in a process of its own, for a broken binary may end the one that loads it."""
+    versions = {name: errors.version(name) for name in NEEDED}
     reasons = _import_failures([module for name, module in NEEDED.items() if versions[name]])
     for name, module in NEEDED.items():
         # only its own bundles need it
         place = warned if name == "torchaudio" else problems
         if versions[name] is None:
-            _problem(place, f"{name} is not installed{_ONLY.get(name, '')}", libraries.cure(module))
+            _problem(place, f"{name} is not installed{_ONLY.get(name, '')}", errors.install_command(module))
         elif module in reasons:
             what = f"{name} {versions[name]} cannot be imported: {reasons[module]}{_ONLY.get(name, '')}"
-            _problem(place, what, libraries.cure(module))
+            _problem(place, what, errors.install_command(module))
     if "torchaudio" not in reasons:
         _check_pair(versions, warned)
     return versions
@@ -130,10 +130,10 @@ def _check_pair(versions: dict[str, str | None], warned: list[dict[str, str]]) -
     torch, torchaudio = versions["torch"], versions["torchaudio"]
     if not torch or not torchaudio:
         return
-    good = libraries.torchaudio_beside(torch)
+    good = errors.torchaudio_beside(torch)
     if good and torchaudio.partition("+")[0] not in good:
         what = f"torchaudio {torchaudio} is not made for torch {torch}, but {' or '.join(good)} is{_ONLY['torchaudio']}"
-        _problem(warned, what, libraries.cure("torchaudio"))
+        _problem(warned, what, errors.install_command("torchaudio"))
 
 
 def _devices(problems: list[dict[str, str]]) -> dict[str, Any]:
@@ -234,7 +234,7 @@ def _files(source: str, name: str) -> list[Path]:
     if name == "wavlm-large":
         try:
             from speechssl.vocoders.hifigan import PUBLISHED
-        except ImportError:  # already reported with the packages
+        except ImportError:  # torch, already reported with the packages
             return [missing]
         files.append(checkpoints.cache_dir() / PUBLISHED["knn-vc-prematched"].filename)
     return files

@@ -105,8 +105,8 @@ def calibrate(
     costs = {
         "cllr_before": metrics.cllr(before.llrs(scores, seconds), labels) if before else None,
         "cllr_after": metrics.cllr(llrs, labels),
-        "min_cllr": metrics.min_cllr(llrs, labels),
-        "eer": metrics.eer(scores, labels),
+        "min_cllr": metrics.roc(llrs, labels).min_cllr(),
+        "eer": metrics.roc(scores, labels).eer(),
     }
     terminal.emit(found.as_dict() | costs) if json else _print_calibration(found, costs)
 
@@ -223,10 +223,9 @@ def _embedding(files: set[str], workers: int) -> Iterator[dict[str, Any]]:
 
 
 def _cohort(embedder: Embedder) -> NDArray[np.float32]:
-    cohort = getattr(embedder, "cohort", None)
-    if cohort is None:
+    if embedder.cohort is None:
         raise InputError(f"{embedder.origin} came without a cohort; leave --as-norm out, or use the model tiny")
-    found: NDArray[np.float32] = cohort.numpy()
+    found: NDArray[np.float32] = embedder.cohort.numpy()
     return found
 
 

@@ -52,7 +52,7 @@ def verify(
         raise InputError("one recording only; give at least one recording of the speaker, and the recording to test")
     embedder, calibration = load(model, device, database)
     *enrolment, test = (decisions.embed(path, embedder, calibration=calibration) for path in recordings)
-    cohort = getattr(embedder, "cohort", None)
+    cohort = embedder.cohort
     found = decisions.verify(enrolment, test, calibration=calibration, cohort=cohort, prior=prior, threshold=threshold)
     for remark in found.remarks:
         terminal.remark(f"remark: {remark}")
@@ -116,7 +116,7 @@ def identify(
                 test,
                 store,
                 calibration=calibration,
-                cohort=getattr(embedder, "cohort", None),
+                cohort=embedder.cohort,
                 prior=prior,
                 threshold=threshold,
             )

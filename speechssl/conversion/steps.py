@@ -14,7 +14,7 @@ from speechssl.conversion.result import Attribution
 from speechssl.conversion.retrieval import Neighbours, nearest
 from speechssl.errors import InputError
 from speechssl.signals import Features, Waveform, check_same_origin
-from speechssl.voices import matching_set, pitch, spectrum, tempo
+from speechssl.voices import pitch, spectrum, tempo
 from speechssl.voices.matching_set import MatchingSet
 from speechssl.voices.pitch import PitchStatistics
 from speechssl.voices.spectrum import Spectrum
@@ -59,14 +59,10 @@ class Source:
 
 
 def wanted_spectrum(converter: str, voices: Sequence[MatchingSet], shares: Sequence[float]) -> Spectrum | None:
-    """What the long-term spectrum of the result is to be; None where it is left as it comes.
-
-    So with converters that are not in ``converters.WIDENED``, and with voices that were stored without theirs.
-    """
-    known = matching_set.complete(voice.spectrum for voice in voices)
-    if converter not in converters.WIDENED or known is None:
+    """The long-term spectrum that the result is to have; None for converters outside ``converters.WIDENED``."""
+    if converter not in converters.WIDENED:
         return None
-    return spectrum.pool(known, shares)
+    return spectrum.pool([voice.spectrum for voice in voices], shares)
 
 
 def stretch_of(
@@ -83,19 +79,12 @@ def stretch_of(
     wanted = parse_tempo(str(mode))
     if isinstance(wanted, float):
         return 1 / wanted
-    known = matching_set.complete(voice.tempo for voice in voices)
-    if wanted == "source" or (wanted == "auto" and (converter != "selection" or known is None)):
+    if wanted == "source" or (wanted == "auto" and converter != "selection"):
         return 1.0
-    if known is None:
-        name = next(voice.name for voice in voices if voice.tempo is None)
-        raise InputError(
-            f"the voice {name!r} was stored without its tempo; make it again from its recordings, or use 'source' or a "
-            "number"
-        )
     if source.waveform is None:
-        raise InputError("words that were never spoken have no tempo; use 'source' or a number")
+        raise InputError("text has no source tempo; use tempo='source' or a number")
     own = tempo.measure(source.keys.frames, audio.speech_activity(source.waveform), source.keys.frame_rate)
-    return tempo.stretch(own, known, shares, amount)
+    return tempo.stretch(own, [voice.tempo for voice in voices], shares, amount)
 
 
 def convert_frames(
@@ -198,11 +187,6 @@ def selected_f0(source: Source, traces: Sequence[tuple[MatchingSet, Trace, float
 
     contours, shares = [], []
     for voice, trace, share in traces:
-        if voice.f0 is None:
-            raise InputError(
-                f"the voice {voice.name!r} was stored without the pitch of its frames, which 'selection' takes; make "
-                "it again from its recordings, or use 'continuous'"
-            )
         contours.append(voice.f0[trace.indices[:, 0]].float().flatten())
         shares.append(share * interpolation)
     if interpolation < 1:

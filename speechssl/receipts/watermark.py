@@ -15,8 +15,8 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from speechssl import libraries
-from speechssl.errors import CheckpointError, InputError
+from speechssl import errors
+from speechssl.errors import CheckpointError
 from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def available() -> bool:
 @functools.cache
 def _torchaudio_loads() -> bool:
     try:
-        libraries.require("torchaudio", purpose="the watermark", extra="watermark")
+        errors.require("torchaudio", purpose="the watermark", extra="watermark")
     except InputError:
         return False
     return True
@@ -101,7 +101,7 @@ def _loaded() -> Any:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # it announces its deprecated imports and its loading
         warnings.simplefilter("ignore")
-        with libraries.needed("perth", purpose="the watermark", extra="watermark"):
+        with errors.importing("perth", purpose="the watermark", extra="watermark"):
             from perth.perth_net.perth_net_implicit.perth_watermarker import PerthImplicitWatermarker
 
         found = PerthImplicitWatermarker(device="cpu")

@@ -14,7 +14,6 @@ from speechssl import checkpoints
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Features, Waveform, check_same_origin
 from speechssl.vocoders import world
-from speechssl.vocoders.hifigan import chosen_device
 from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig, pulse_train, voice_statistics
 
 FAMILY = "source-filter"
@@ -32,7 +31,7 @@ class SourceFilterVocoder:
     """
 
     def __init__(self, network: SourceFilter, *, key_origin: str, device: str = "auto") -> None:
-        self.device = chosen_device(device)
+        self.device = checkpoints.choose_device(device)
         self.network = network.eval().requires_grad_(False).to(self.device)
         self._key_origin = key_origin
 

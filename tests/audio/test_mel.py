@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechssl import audio, checkpoints, libraries
+from speechssl import audio, checkpoints
 from speechssl.audio import mel
 
 CLIPS = sorted((checkpoints.PACKAGED / "clips").glob("*.opus"))
@@ -30,7 +30,7 @@ def test_straight_in_hertz_equals_librosa(bands: int, size: int, low: float, hig
 
 
 def test_straight_in_mel_equals_transformers() -> None:
-    libraries.transformers()
+    checkpoints.transformers()
     from transformers.audio_utils import mel_filter_bank
 
     theirs = mel_filter_bank(

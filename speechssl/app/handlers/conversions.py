@@ -448,8 +448,8 @@ def verify_as(shop: Workshop, session: Session, target: Target, path: Path) -> D
             enrolled = [decisions.Utterance("", row.embedding, row.seconds, row.sha256) for row in rows]
         if not enrolled:
             return None
-        cohort = getattr(embedder, "cohort", None)
-        return decisions.verify(enrolled, test, calibration=shop.calibration(session.user), cohort=cohort)
+        calibration = shop.calibration(session.user)
+        return decisions.verify(enrolled, test, calibration=calibration, cohort=embedder.cohort)
     except InputError:
         return None
 

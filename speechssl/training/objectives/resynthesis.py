@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.training.objectives.impersonation import Impersonation
 
 SAMPLE_RATE = 16_000
@@ -145,7 +145,7 @@ class PeriodDiscriminator(nn.Module):
 
     def __init__(self, period: int) -> None:
         super().__init__()
-        with libraries.needed("speechbrain", purpose="HiFi-GAN's discriminators", extra="recipes"):
+        with errors.importing("speechbrain", purpose="HiFi-GAN's discriminators", extra="recipes"):
             from speechbrain.lobes.models.HifiGAN import DiscriminatorP
 
         self.folded = DiscriminatorP(period)

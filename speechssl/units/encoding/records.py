@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.errors import InputError
 from speechssl.units.encoding import runs
 
@@ -150,7 +150,7 @@ def local_copy(file: str) -> Iterator[str]:
     import shutil
     import tempfile
 
-    with libraries.needed("fsspec", purpose=f"{file} is an address", extra="units"):
+    with errors.importing("fsspec", purpose=f"{file} is an address", extra="units"):
         import fsspec
     with tempfile.TemporaryDirectory(prefix="speechssl-") as folder:
         copy = Path(folder) / Path(file).name

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from speechssl import encoders, libraries
+from speechssl import encoders, errors
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
 
@@ -17,7 +17,7 @@ try:
     from torchaudio import pipelines
     from torchaudio.models import Wav2Vec2Model, wav2vec2_model, wavlm_model
 except (ImportError, OSError) as error:
-    pytest.skip(libraries.explain("torchaudio", error), allow_module_level=True)
+    pytest.skip(errors.not_loaded(error, "torchaudio"), allow_module_level=True)
 
 MakeWaveform = Callable[..., Waveform]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechssl import checkpoints, libraries
+from speechssl import checkpoints
 from speechssl.audio.mel import kaldi
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
@@ -204,7 +204,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def small_wavlm(folder: Path, *, head: bool) -> Path:
-    libraries.transformers()
+    checkpoints.transformers()
     from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMForXVector, WavLMModel
 
     torch.manual_seed(0)
