@@ -16,7 +16,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from speechssl import errors
-from speechssl.errors import CheckpointError
+from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
