@@ -168,8 +168,14 @@ class Encoder(Protocol):
         """Exact number of frames for so many samples at ``sample_rate``."""
         ...
 
-    def encode(self, waveform: Waveform) -> Features:
-        """Features (N, dim), a pure function of the waveform: N == num_frames(samples at ``sample_rate``)."""
+    def encode(self, waveform: Waveform, *, f0: Tensor | None = None) -> Features:
+        """Features (N, dim), a pure function of the waveform: N == num_frames(samples at ``sample_rate``).
+
+        Args:
+            waveform: any sample rate.
+            f0: (F,) Hz every 5 ms of the waveform, if it is known; saves time in encoders that need F0, others ignore
+                it.
+        """
         ...
 
 

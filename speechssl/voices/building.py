@@ -118,13 +118,7 @@ def encode(waveform: Waveform, encoder: Encoder, value_encoder: Encoder) -> tupl
 
 def encode_values(waveform: Waveform, value_encoder: Encoder, keys: Features, contour: Tensor) -> Features:
     """Values of a waveform, one for each of its keys."""
-    from speechssl.vocoders.world import WorldAnalysis
-
-    if isinstance(value_encoder, WorldAnalysis):
-        # it would measure F0 once more
-        values = value_encoder.encode(waveform, f0=contour)
-    else:
-        values = value_encoder.encode(waveform)
+    values = value_encoder.encode(waveform, f0=contour)
     if len(keys) != len(values) or keys.frame_rate != values.frame_rate:
         raise InputError(
             f"{keys.origin} gives {len(keys)} frames at {keys.frame_rate} Hz, {values.origin} {len(values)} at "

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from speechssl import audio, checkpoints, encoders, voices
+from speechssl.conversion import steps
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
@@ -214,10 +215,10 @@ def test_a_voice_knows_the_weights_that_made_it(library, files, encoder_file, ma
         matching_set.join([library.load("ada"), other])
     system = VoiceConverter(after, after, Spoken(after.origin))
     with pytest.raises(InputError, match=r"'ada'.*small/2.*make it again"):
-        system.blend(library.load("ada"))
-    system.blend(other)
+        steps.blend(system, library.load("ada"))
+    steps.blend(system, other)
     # voices of before fingerprints were kept say nothing, and are let pass
-    system.blend(dataclasses.replace(library.load("ada"), key_encoder=""))
+    steps.blend(system, dataclasses.replace(library.load("ada"), key_encoder=""))
 
 
 def test_a_removed_reference_is_gone_from_the_disk(library, ada, files, encoder):
