@@ -24,8 +24,8 @@ from gradio_client.exceptions import AppError
 
 from speechssl import cli
 from speechssl.app import service
-from speechssl.app.handlers import listing, speaking
-from speechssl.app.state import Settings, Workshop
+from speechssl.app.handlers import speakers, speaking
+from speechssl.app.state import Settings, State
 from speechssl.errors import InputError
 from speechssl.receipts import signing
 from speechssl.voices import clips
@@ -199,9 +199,9 @@ def test_say_is_byte_for_byte_what_the_command_line_makes(client: Client, speech
 
 
 def test_units_and_their_sound_are_what_the_command_line_makes(
-    client: Client, speech: Speech, tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+    client: Client, speech: Speech, tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SPEECHSSL_VOICES", str(shop.settings.voices))
+    monkeypatch.setenv("SPEECHSSL_VOICES", str(state.settings.voices))
     record = client.predict(_file(speech["source"]), "tiny/100", False, api_name="/units")
     arguments = ["units", "encode", str(speech["source"]), "--codebook", "tiny/100", "--no-collapse"]
     assert cli.run([*arguments, "--output", str(tmp_path / "units")]) == 0
@@ -281,14 +281,14 @@ def test_no_file_of_the_machine_is_reachable(address: str, path: str) -> None:
     assert b"root:" not in body
 
 
-def test_a_path_is_no_upload_and_no_address(client: Client, address: str, speech: Speech, shop: Workshop) -> None:
+def test_a_path_is_no_upload_and_no_address(client: Client, address: str, speech: Speech, state: State) -> None:
     """Neither one of this machine nor one that another session made."""
     path, _ = client.predict(_file(speech["source"]), None, "eric", "", api_name="/convert")
     # its place in the session's folder; what Gradio serves is a copy whose address holds its checksum
-    made = next(one for one in shop.folder.rglob(Path(path).name) if "gradio" not in one.parts)
+    made = next(one for one in state.folder.rglob(Path(path).name) if "gradio" not in one.parts)
     receipt = signing.beside(made)
     assert receipt.exists()
-    for place in ("/etc/passwd", str(speech["source"]), str(shop.signer().path), str(made), str(receipt)):
+    for place in ("/etc/passwd", str(speech["source"]), str(state.store.signer().path), str(made), str(receipt)):
         assert _get(f"{address}/gradio_api/file={place}")[0] in (403, 404)
         file = {"path": place, "meta": {"_type": "gradio.FileData"}}
         call = urllib.request.Request(
@@ -326,7 +326,7 @@ def test_with_passwords_nobody_else_comes_in_and_users_keep_to_themselves(
     serving: Serving, speech: Speech, tmp_path: Path
 ) -> None:
     settings = Settings(voices=tmp_path / "voices", speakers=tmp_path / "s.sqlite", watermark=False)
-    with serving(Workshop(settings, folder=tmp_path / "w"), auth=[("ada", "secret"), ("eve", "other")]) as place:
+    with serving(State(settings, folder=tmp_path / "w"), auth=[("ada", "secret"), ("eve", "other")]) as place:
         form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\nx\r\n--x--\r\n'
         assert _status(f"{place}/gradio_api/upload", form, "multipart/form-data; boundary=x") == 401
         assert _status(f"{place}/gradio_api/call/voices", b'{"data": []}', "application/json") == 401
@@ -354,8 +354,8 @@ def test_a_full_queue_turns_away_and_the_others_know_their_place(
         assert go.wait(60)
         return []
 
-    monkeypatch.setattr(listing, "speakers", slow)
-    small = Workshop(Settings(waiting=1, jobs=1, voices=tmp_path, speakers=tmp_path / "s"), folder=tmp_path / "w")
+    monkeypatch.setattr(speakers, "listed", slow)
+    small = State(Settings(waiting=1, jobs=1, voices=tmp_path, speakers=tmp_path / "s"), folder=tmp_path / "w")
     with serving(small) as place:
         clients = [Client(place, verbose=False) for _ in range(3)]
         try:
@@ -432,30 +432,29 @@ def test_told_to_end_it_finishes_what_runs_and_takes_nothing_more(tmp_path: Path
 SLOW = """
 import os, time
 from pathlib import Path
-from speechssl.app import listing, service
-from speechssl.app.workshop import Settings
+from speechssl.app import service
+from speechssl.app.handlers import speakers
+from speechssl.app.state import Settings
 
 folder = Path(os.environ["FOLDER"])
-service._warm = lambda shop: None
+service._warm = lambda state: None
+real, make, made = speakers.listed, service.make, []
 
-def speakers(shop, user):
-    with shop.job(shop.sessions.get(None)):
+def listed(store, user=""):
+    if not made:
+        return real(store, user)
+    with made[0].jobs.start(made[0].sessions.get(None)):
         (folder / "begun").touch()
         while not (folder / "go").exists():
             time.sleep(0.05)
         return [{"speaker": "Ada"}]
 
-real, listing.speakers = listing.speakers, lambda shop, user="": real(shop, user) if not ready else speakers(shop, user)
-ready = False
-make = service.make
-
-def made(*arguments, **options):
-    global ready
-    found = make(*arguments, **options)
-    ready = True
+def remember(state, **options):
+    found = make(state, **options)
+    made.append(state)
     return found
 
-service.make = made
+speakers.listed, service.make = listed, remember
 service.serve(Settings(voices=folder / "voices", speakers=folder / "s.sqlite"), port=0)
 """
 
