@@ -74,6 +74,19 @@ def session(state: Any) -> Any:
 
 
 @pytest.fixture
+def job(state: Any, session: Any) -> Iterator[Any]:
+    """A job for this window."""
+    with state.jobs.start(session) as started:
+        yield started
+
+
+@pytest.fixture
+def shared(state: Any) -> tuple[Any, Any, Any]:
+    """Models, store and settings, as most handlers take them first."""
+    return state.models, state.store, state.settings
+
+
+@pytest.fixture
 def consent() -> Any:
     from speechssl.voices.consent import attest
 

@@ -32,7 +32,7 @@ from speechssl.voices import clips
 
 Speech = dict[str, Path]
 Serving = Callable[..., contextlib.AbstractContextManager[str]]
-LEAVE = "Ada Smith: a test"
+CONSENT = "Ada Smith: a test"
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def _samples(path: str | Path) -> bytes:
 
 def test_convert_is_byte_for_byte_what_the_command_line_makes(client: Client, speech: Speech, tmp_path: Path) -> None:
     path, facts = client.predict(
-        _file(speech["source"]), [_file(speech["reference"])], "", LEAVE, api_name="/convert"
+        _file(speech["source"]), [_file(speech["reference"])], "", CONSENT, api_name="/convert"
     )  # fmt: skip
     arguments = ["convert", str(speech["source"]), "--reference", str(speech["reference"])]
     assert cli.run([*arguments, "--output", str(tmp_path / "o.wav")]) == 0
@@ -108,13 +108,13 @@ def test_convert_piece_by_piece(client: Client) -> None:
     ],
 )
 def test_convert_says_what_is_wrong(client: Client, speech: Speech, arguments: tuple[Any, ...], message: str) -> None:
-    source, voice, leave = arguments
+    source, voice, consent = arguments
     given = _file(speech["source"]) if source else None
     with pytest.raises(AppError, match=message):
-        client.predict(given, None, voice, leave, api_name="/convert")
+        client.predict(given, None, voice, consent, api_name="/convert")
 
 
-def test_no_leave_no_clone(client: Client, speech: Speech) -> None:
+def test_no_consent_no_clone(client: Client, speech: Speech) -> None:
     with pytest.raises(AppError, match="Attest first"):
         client.predict(_file(speech["source"]), [_file(speech["reference"])], "", "", api_name="/convert")
 
@@ -144,7 +144,7 @@ def test_units_and_back(client: Client, speech: Speech) -> None:
 
 def test_voices_are_added_listed_and_removed(client: Client, speech: Speech) -> None:
     assert client.predict(api_name="/voices")["bundled"] == ["ada", "beth", "cleo", "dan", "eric", "finn"]
-    made = client.predict("beth2", [_file(speech["other"])], LEAVE, api_name="/add_voice")
+    made = client.predict("beth2", [_file(speech["other"])], CONSENT, api_name="/add_voice")
     assert made["consents"][0]["purpose"] == "a test"
     assert [one["name"] for one in client.predict(api_name="/voices")["stored"]] == ["beth2"]
     assert client.predict("beth2", "beth3", api_name="/rename_voice")["name"] == "beth3"
@@ -189,7 +189,7 @@ def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 def test_say_is_byte_for_byte_what_the_command_line_makes(client: Client, speech: Speech, tmp_path: Path) -> None:
     text = "Good morning. It rains."
     path, subtitles, _ = client.predict(
-        text, [_file(speech["reference"])], "", LEAVE, 1.2, 0.9, 3, api_name="/say"
+        text, [_file(speech["reference"])], "", CONSENT, 1.2, 0.9, 3, api_name="/say"
     )  # fmt: skip
     arguments = ["say", text, "--reference", str(speech["reference"]), "--speed", "1.2", "--interpolation", "0.9"]
     arguments += ["--seed", "3", "--output", str(tmp_path / "o.wav"), "--subtitles", str(tmp_path / "o.srt")]
@@ -212,7 +212,7 @@ def test_units_and_their_sound_are_what_the_command_line_makes(
     assert {name: record[name] for name in ("units", "durations", "start", "end")} == {
         name: written[name] for name in ("units", "durations", "start", "end")
     }
-    client.predict("beth4", [_file(speech["other"])], LEAVE, api_name="/add_voice")
+    client.predict("beth4", [_file(speech["other"])], CONSENT, api_name="/add_voice")
     ids = " ".join(map(str, record["units"][:40]))
     spoken = client.predict(ids, "beth4", "tiny/100", api_name="/speak_units")
     arguments = ["units", "decode", ids, "--codebook", "tiny/100", "--voice", "beth4"]
@@ -337,7 +337,7 @@ def test_with_passwords_nobody_else_comes_in_and_users_keep_to_themselves(
         folder = str(tmp_path / "downloads")
         ada = Client(place, auth=("ada", "secret"), verbose=False, download_files=folder)
         eve = Client(place, auth=("eve", "other"), verbose=False, download_files=folder)
-        ada.predict("hers", [_file(speech["other"])], LEAVE, api_name="/add_voice")
+        ada.predict("hers", [_file(speech["other"])], CONSENT, api_name="/add_voice")
         assert [one["name"] for one in ada.predict(api_name="/voices")["stored"]] == ["hers"]
         assert eve.predict(api_name="/voices")["stored"] == []
         with pytest.raises(AppError, match="hers"):

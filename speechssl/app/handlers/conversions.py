@@ -194,7 +194,8 @@ def encoded_source(models: Models, job: Job, source: Path, options: Options) -> 
 
 
 def _bytes_of(source: Source) -> int:
-    parts = [source.keys.frames, source.f0, source.waveform.samples]
+    parts = [source.keys.frames, source.f0]
+    parts += [] if source.waveform is None else [source.waveform.samples]
     parts += [] if source.values is None else [source.values.frames]
     return sum(part.numel() * part.element_size() for part in parts)
 

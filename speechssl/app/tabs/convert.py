@@ -52,19 +52,20 @@ def tab(page: Page) -> None:
         recording, wanted, chosen = values[source], target.read(values), options.read(values)
         attested = consent.read(values)
         streamed = values[aloud] and HEARD_AT_ONCE and conversions.streamable(state.models, recording, chosen)
-        work = conversions.stream if streamed else conversions.convert
+        shared = (state.models, state.store, state.settings)
         with page.job(request, progress) as job:
-            made = work(state.models, state.store, state.settings, job, recording, wanted, chosen, consent=attested)
-            if not isinstance(made, Made):
+            if streamed:
                 # a hidden player plays nothing
                 yield {shown.live: gr.update(visible=True, value=None), shown.status: _LISTEN}
-                for one in made:
+                for one in conversions.stream(*shared, job, recording, wanted, chosen, consent=attested):
                     if isinstance(one, Made):
                         made = one
                     else:
                         yield {shown.live: parts.heard(one)}
-        yield {**parts.clear(lines), **shown.filled(made, wanted, values[shown.last], streamed),
-               **page.remembered(page.session(request))}  # fmt: skip
+            else:
+                made = conversions.convert(*shared, job, recording, wanted, chosen, consent=attested)
+        results = shown.filled(made, wanted, values[shown.last], streamed)
+        yield {**parts.clear(lines), **results, **page.remembered(job.session)}
 
     inputs = {source, *target.inputs, *consent.inputs, *options.inputs, aloud, shown.last}
     outputs = [*dict.fromkeys(lines.values()), *shown.outputs, *page.history]
