@@ -131,19 +131,18 @@ def _read(state: State, session: Session, given: dict[str, Any]) -> tuple[Target
 
 
 def _convert(state: State) -> None:
-    shared = (state.models, state.store, state.settings)
 
     def convert(session: Session, source: Any, **given: Any) -> tuple[str, Facts]:
         target, options, attested = _read(state, session, given)
         with state.jobs.start(session) as job:
-            made = conversions.convert(*shared, job, source, target, options, consent=attested)
+            made = conversions.convert(*state.shared, job, source, target, options, consent=attested)
         return str(made.path), made.facts()
 
     def stream(session: Session, source: Any, **given: Any) -> Iterator[tuple[str, Facts]]:
         target, options, attested = _read(state, session, given)
         number, second = 0, 0.0
         with state.jobs.start(session) as job:
-            for made in conversions.stream(*shared, job, source, target, options, consent=attested):
+            for made in conversions.stream(*state.shared, job, source, target, options, consent=attested):
                 if isinstance(made, Made):
                     yield str(made.path), made.facts()
                     return
@@ -170,9 +169,7 @@ def _speak(state: State) -> None:
         target = _target(state, session, references, voice)
         reading = speaking.Reading(speed, interpolation, int(seed), file_format)
         with state.jobs.start(session) as job:
-            *_, made = speaking.say(
-                state.models, state.store, state.settings, job, text, target, reading, consent=_consent(consent)
-            )
+            *_, made = speaking.say(*state.shared, job, text, target, reading, consent=_consent(consent))
         assert isinstance(made, speaking.Said)
         return str(made.path), str(made.subtitles), made.facts
 
@@ -202,19 +199,18 @@ def _batch(state: State) -> None:
 
 
 def _verify(state: State) -> None:
-    shared = (state.models, state.store, state.settings)
 
     def verify(session: Session, enrolment: Any, test: Any) -> Facts:
         with state.jobs.start(session) as job:
-            return dataclasses.asdict(speakers.verify(*shared, job, parts.paths(enrolment), parts.path(test)))
+            return dataclasses.asdict(speakers.verify(*state.shared, job, parts.paths(enrolment), parts.path(test)))
 
     def enrol(session: Session, name: str, recordings: Any) -> Facts:
         with state.jobs.start(session) as job:
-            return speakers.enrol(*shared, job, name, parts.paths(recordings))
+            return speakers.enrol(*state.shared, job, name, parts.paths(recordings))
 
     def identify(session: Session, test: Any) -> Facts:
         with state.jobs.start(session) as job:
-            return speakers.identify(*shared, job, parts.path(test))
+            return speakers.identify(*state.shared, job, parts.path(test))
 
     def enrolled(session: Session, remove: str) -> list[Facts]:
         if remove.strip():
@@ -258,7 +254,7 @@ def _units(state: State) -> None:
         with state.jobs.start(session) as job:
             return str(
                 units.speak(
-                    state.models, state.store, state.settings, job, written, named[0][0] if named else "",
+                    *state.shared, job, written, named[0][0] if named else "",
                     codebook=codebook,
                 )
             )  # fmt: skip
@@ -286,7 +282,7 @@ def _voices(state: State) -> None:
     def add_voice(session: Session, name: str, recordings: Any, consent: str) -> Facts:
         attested = _consent(consent)
         with state.jobs.start(session) as job:
-            return voices.add(state.models, store, state.settings, job, name, parts.paths(recordings), attested)
+            return voices.add(*state.shared, job, name, parts.paths(recordings), attested)
 
     def remove(session: Session, name: str, recording: str) -> Facts:
         voices.remove(store, session.user, name, recording)

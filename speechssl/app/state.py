@@ -245,6 +245,11 @@ class State:
         self.sessions = Sessions(self.folder, settings.keep_seconds, apart=settings.public)
         self.started = time.time()
 
+    @property
+    def shared(self) -> tuple[Models, Store, Settings]:
+        """What most handlers take first."""
+        return self.models, self.store, self.settings
+
     def close(self) -> None:
         """Delete the files of all sessions."""
         if self._own_folder:

@@ -83,7 +83,7 @@ def job(state: Any, session: Any) -> Iterator[Any]:
 @pytest.fixture
 def shared(state: Any) -> tuple[Any, Any, Any]:
     """Models, store and settings, as most handlers take them first."""
-    return state.models, state.store, state.settings
+    return state.shared  # type: ignore[no-any-return]
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def convert(state: Any, session: Any) -> Callable[..., Any]:
     ) -> Any:
         window = session if on is state else on.sessions.get(None)
         with on.jobs.start(window, tell) as job:
-            return conversions.convert(on.models, on.store, on.settings, job, source, target, options, consent=consent)
+            return conversions.convert(*on.shared, job, source, target, options, consent=consent)
 
     return run
 

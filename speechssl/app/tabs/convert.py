@@ -52,18 +52,17 @@ def tab(page: Page) -> None:
         recording, wanted, chosen = values[source], target.read(values), options.read(values)
         attested = consent.read(values)
         streamed = values[aloud] and HEARD_AT_ONCE and conversions.streamable(state.models, recording, chosen)
-        shared = (state.models, state.store, state.settings)
         with page.job(request, progress) as job:
             if streamed:
                 # a hidden player plays nothing
                 yield {shown.live: gr.update(visible=True, value=None), shown.status: _LISTEN}
-                for one in conversions.stream(*shared, job, recording, wanted, chosen, consent=attested):
+                for one in conversions.stream(*state.shared, job, recording, wanted, chosen, consent=attested):
                     if isinstance(one, Made):
                         made = one
                     else:
                         yield {shown.live: parts.heard(one)}
             else:
-                made = conversions.convert(*shared, job, recording, wanted, chosen, consent=attested)
+                made = conversions.convert(*state.shared, job, recording, wanted, chosen, consent=attested)
         results = shown.filled(made, wanted, values[shown.last], streamed)
         yield {**parts.clear(lines), **results, **page.remembered(job.session)}
 

@@ -57,7 +57,7 @@ def tab(page: Page) -> None:
         reading = Reading(float(values[speed]), float(values[interpolation]), int(values[seed] or 0), values[form])
         with page.job(request, progress) as job:
             for one in speaking.say(
-                state.models, state.store, state.settings, job, values[text], wanted, reading,
+                *state.shared, job, values[text], wanted, reading,
                 consent=consent.read(values),
             ):  # fmt: skip
                 if isinstance(one, Said):

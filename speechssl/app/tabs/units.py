@@ -75,9 +75,7 @@ def tab(page: Page) -> None:
         # unedited units keep the durations of the recording
         durations = known["durations"] if known is not None and written == units.as_text(known) else None
         with page.job(request, progress) as job:
-            made = units.speak(
-                state.models, state.store, state.settings, job, written, wanted, codebook=book, durations=durations
-            )
+            made = units.speak(*state.shared, job, written, wanted, codebook=book, durations=durations)
         return {
             **parts.clear(spoken_lines), spoken: gr.update(value=str(made), visible=True),
             **page.remembered(job.session),

@@ -47,9 +47,7 @@ def _compare(page: Page) -> None:
     @parts.answering(state, lines, answer)
     def on_verify(files: Any, asked: Any, request: gr.Request, progress: gr.Progress = PROGRESS) -> dict[Any, str]:
         with page.job(request, progress) as job:
-            found = speakers.verify(
-                state.models, state.store, state.settings, job, parts.paths(files), parts.path(asked)
-            )
+            found = speakers.verify(*state.shared, job, parts.paths(files), parts.path(asked))
         same_scores, other_scores = scores.known(found.origin)
         drawn = pictures.histogram(same_scores, other_scores, found, scores.SOURCE) if same_scores else ""
         return {**parts.clear(lines), answer: pictures.verdict(found, _HEADS), chart: drawn}
@@ -98,7 +96,7 @@ def _identify(page: Page) -> None:
     @parts.answering(state, lines, answer)
     def on_enrol(who: str, given: Any, request: gr.Request) -> dict[Any, Any]:
         with page.job(request) as job:
-            found = speakers.enrol(state.models, state.store, state.settings, job, who, parts.paths(given))
+            found = speakers.enrol(*state.shared, job, who, parts.paths(given))
         text = f"{found['speaker']}: {_counted(found['new'])} enrolled"
         text += f", {_counted(found['known'])} known already." if found["known"] else "."
         shown = f'<p role="status">{escape(text)}</p>'
@@ -114,7 +112,7 @@ def _identify(page: Page) -> None:
     @parts.answering(state, lines, answer)
     def on_identify(asked: Any, request: gr.Request) -> dict[Any, Any]:
         with page.job(request) as job:
-            found = speakers.identify(state.models, state.store, state.settings, job, parts.path(asked))
+            found = speakers.identify(*state.shared, job, parts.path(asked))
         return {**parts.clear(lines), answer: pictures.ranked(found["ranked"], found["speaker"])}
 
     outputs = [*lines.values(), table, answer]

@@ -71,9 +71,7 @@ def _make(page: Page, changed: Changed, lists: list[Any]) -> None:
     def store(values: dict[Any, Any], request: gr.Request, progress: gr.Progress = PROGRESS) -> dict[Any, Any]:
         attested = consent.read(values)
         with page.job(request, progress) as job:
-            made = voices.add(
-                state.models, state.store, state.settings, job, values[name], parts.paths(values[files]), attested
-            )
+            made = voices.add(*state.shared, job, values[name], parts.paths(values[files]), attested)
         text = f'<p role="status">{escape(made["name"])} is stored: {made["seconds"]:.1f} s in all.</p>'
         return {**parts.clear(lines), **changed(job.session.user, made["name"]), report: text}
 
