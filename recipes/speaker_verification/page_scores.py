@@ -1,6 +1,6 @@
 """Scores of real trials that the front end draws behind a score: 600 of one speaker, 600 of two.
 
-python recipes/speaker_verification/page_scores.py --speech librispeech/ --output speechssl/app/scores.json
+python recipes/speaker_verification/page_scores.py --speech librispeech/ --output speechssl/app/handlers/scores.json
 """
 
 from __future__ import annotations

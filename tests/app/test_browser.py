@@ -18,7 +18,7 @@ import torch
 
 from speechssl import audio
 from speechssl.app.handlers import conversions, scores, speaking
-from speechssl.app.state import Workshop
+from speechssl.app.state import State
 from speechssl.receipts import signing
 from speechssl.signals import Waveform
 from speechssl.voices import clips
@@ -201,26 +201,26 @@ def test_the_microphone(page: Any, tmp_path: Path) -> None:
     assert float(heard.samples.abs().max()) > 0.01
 
 
-def test_cancel(page: Any, shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel(page: Any, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = threading.Event()
-    real = conversions._source
+    real = conversions.encoded_source
 
-    def slow(shop: Workshop, ready: Any, step: Any) -> Any:
+    def slow(models: Any, job: Any, *rest: Any) -> Any:
         begun.set()
         # much longer than a person waits
-        step.run(lambda: all(time.sleep(0.01) is None for _ in range(60_000)))
-        return real(shop, ready, step)
+        job.run(lambda: all(time.sleep(0.01) is None for _ in range(60_000)))
+        return real(models, job, *rest)
 
-    monkeypatch.setattr(conversions, "_source", slow)
+    monkeypatch.setattr(conversions, "encoded_source", slow)
     page.get_by_role("button", name="Dan as Cleo").click()
     assert begun.wait(PATIENCE / 1000)
     page.locator("#convert-cancel").click()
     page.locator("#convert-status .problem").wait_for()
     assert "Cancelled" in page.locator("#convert-status").inner_text()
-    _until(lambda: shop.running == 0)
+    _until(lambda: state.jobs.running == 0)
     assert page.locator("#convert-verdict .card").count() == 0
     # the next one is not ended by what was meant for the last
-    monkeypatch.setattr(conversions, "_source", real)
+    monkeypatch.setattr(conversions, "encoded_source", real)
     page.locator("#convert-go").click()
     page.wait_for_selector("#convert-verdict .card")
 
@@ -272,7 +272,7 @@ def test_voices_are_stored_shown_renamed_exported_imported_deleted(page: Any, sp
     exported = _download(page, "#voices-saved", tmp_path)
     page.locator("#voices-delete").click()
     _gone(page, "#voices-table", "beth-two")
-    page.get_by_text("Take in a voice file").click()
+    page.get_by_text("Import a voice file").click()
     _upload(page, "#voices-import", exported)
     page.locator("#voices-import-go").click()
     page.locator("#voices-table").get_by_text("beth").first.wait_for(state="attached")
@@ -292,16 +292,16 @@ def _gone(page: Any, table: str, text: str) -> None:
     sync_api.expect(page.locator(table).get_by_text(text)).to_have_count(0, timeout=PATIENCE)
 
 
-def test_calibrate_from_a_zip(page: Any, tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calibrate_from_a_zip(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is fitted is tested elsewhere; here that the page gives the zip and shows the answer."""
     facts = {"trials": 100, "targets": 20, "eer": 0.05, "threshold": 0.5, "threshold_low": 0.4, "threshold_high": 0.6,
              "cllr": 0.2}  # fmt: skip
     given: list[Any] = []
     real = scores.calibrate
 
-    def fit(shop: Workshop, session: Any, archive: Any, **more: Any) -> Any:
+    def fit(models: Any, store: Any, job: Any, archive: Any) -> Any:
         if archive is None:
-            return real(shop, session, archive, **more)
+            return real(models, store, job, archive)
         given.append(archive.name)
         return facts
 
@@ -320,7 +320,7 @@ def test_calibrate_from_a_zip(page: Any, tmp_path: Path, shop: Workshop, monkeyp
     assert given == ["speakers.zip"]
 
 
-def test_verify_and_identify(page: Any, speech: Speech, shop: Workshop) -> None:
+def test_verify_and_identify(page: Any, speech: Speech, state: State) -> None:
     _tab(page, "Verify")
     page.get_by_role("button", name="Example: one speaker").click()
     page.wait_for_selector("#verify-answer .card.good")
@@ -342,8 +342,8 @@ def test_verify_and_identify(page: Any, speech: Speech, shop: Workshop) -> None:
     page.get_by_text("Nobody who is enrolled").wait_for()
     page.locator("#enrol-remove").click()
     page.get_by_text("Eric is removed").wait_for()
-    with shop.speakers() as store:
-        assert store.speakers() == []
+    with state.store.speakers() as speakers:
+        assert speakers.speakers() == []
 
 
 def test_units_are_shown_saved_and_spoken(page: Any, tmp_path: Path) -> None:
