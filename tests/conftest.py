@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,6 +84,26 @@ def make_weights() -> Callable[..., Path]:
 def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small encoder's file; for ``--model``."""
     return write_encoder(tmp_path_factory.mktemp("encoder") / "small.safetensors")
+
+
+def needs_program(name: str, package: str | None = None) -> str:
+    """The path of a program.
+
+    Where it is absent, the test is skipped with the line that installs it, and fails if ``SPEECHSSL_REQUIRE_PROGRAMS``
+    is set: nothing is skipped for want of a program where changes are tried before they land.
+    """
+    if found := shutil.which(name):
+        return found
+    told = f"{name} is not here; apt-get install {package or name}"
+    if os.environ.get("SPEECHSSL_REQUIRE_PROGRAMS"):
+        pytest.fail(told, pytrace=False)
+    pytest.skip(told)
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[..., str]:
+    """``needs_program``, which test modules cannot import from here."""
+    return needs_program
 
 
 @pytest.fixture(scope="session")

@@ -187,8 +187,8 @@ def test_what_is_wrong_with_the_references_is_said(
     assert short.err.startswith("reference: only ")
     assert "30 s or more would help" in short.err
     assert short.err.count("\n") == 1
-    monkeypatch.setattr(references, "ENOUGH_SPEECH", 20.0)
-    enough = [clip("eric", "sentence").path, clip("eric").path]
+    monkeypatch.setattr(references, "ENOUGH_SPEECH", 8.0)
+    enough = [clip("eric", "sentence").path, speech["reference"]]
     assert run(*command, "--reference", *enough).err == ""
     monkeypatch.setattr(convert, "LOOKED_AT", 1.0)
     assert "would help" in run(*command, "--reference", *enough).err

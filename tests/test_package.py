@@ -56,16 +56,17 @@ def test_nothing_heavy_is_imported_until_it_is_used(statement: str) -> None:
 
 
 def test_help_is_quick() -> None:
-    """Processor time, for the clock also measures what else the machine does."""
+    """In processor time, for the clock also measures what else the machine does; beside torch, which is left out."""
 
-    def seconds() -> float:
+    def seconds(code: str) -> float:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        command = [sys.executable, "-c", "from speechssl.cli import main; main(['--help'])"]
-        subprocess.run(command, capture_output=True, check=True)
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
 
-    assert min(seconds() for _ in range(3)) < 0.5
+    helped = min(seconds("from speechssl.cli import main; main(['--help'])") for _ in range(3))
+    # 0.15 measured
+    assert helped < 0.35 * seconds("import torch")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "speechssl")
