@@ -637,7 +637,7 @@ def test_interruption_leaves_no_partial_file_and_the_batch_continues(
         while process.poll() is None and not (output / "01.wav").exists():
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=250)
     assert process.returncode == 130, err
     assert "continues" in err
     finished = sorted(output.glob("*"))

@@ -182,7 +182,7 @@ def test_two_windows_do_not_see_each_other(page: Any, browser: Any, address: str
     other.context.close()
 
 
-def test_the_microphone(page: Any) -> None:
+def test_the_microphone(page: Any, tmp_path: Path) -> None:
     page.locator("#convert-source button[aria-label='Record audio']").click()
     page.locator("#convert-source button", has_text="Record").first.click()
     page.wait_for_timeout(1500)
@@ -191,8 +191,13 @@ def test_the_microphone(page: Any) -> None:
     page.locator("#convert-source .timestamps").get_by_text(re.compile("0:0[1-9]")).first.wait_for()
     page.wait_for_timeout(1000)
     page.locator("#convert-go").click()
-    # Chromium's microphone beeps: the sound is converted, the words are none
     page.wait_for_selector("#convert-verdict .card")
+    made = _download(page, "#convert-save", tmp_path)
+    assert receipts.check(made).genuine
+    # Chromium's microphone beeps, and what was recorded is converted from its first second to its last
+    heard = audio.read(made)
+    assert heard.seconds >= 1
+    assert float(heard.samples.abs().max()) > 0.01
 
 
 def test_cancel(page: Any, shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
