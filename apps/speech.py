@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from speechssl.app import Settings, Workshop, build, serve
+from speechssl.app.page import build
+from speechssl.app.service import serve
+from speechssl.app.state import Settings, Workshop
 
 if __name__ == "__main__":
     serve(browser=True)

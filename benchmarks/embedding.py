@@ -14,15 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from speechssl import audio, bundles, embedders
+from speechssl import audio
 from speechssl.signals import Waveform
+from speechssl.verification import embedders
+from speechssl.voices import clips
 
 
 def main() -> None:
     """Embed every bundled recording several times, and all of them as one long recording."""
     torch.set_num_threads(1)  # the two workers use a core each
     embedder = embedders.load("tiny", device="cpu")
-    paths = [clip.path for clip in bundles.clips()] * 4
+    paths = [clip.path for clip in clips.clips()] * 4
     waveforms = [audio.read(path) for path in paths]
     seconds = sum(waveform.seconds for waveform in waveforms)
     embedder.embed(waveforms[0])

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from speechssl import evaluation, metrics
+from speechssl.verification import evaluation, metrics
 
 
 def main() -> None:

@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 from scipy.signal import firwin2, lfilter
 
-from speechssl import audio, checkpoints, references, speech
+from speechssl import audio, checkpoints
+from speechssl.audio import activity
+from speechssl.voices import second_speaker
 
 Floats = NDArray[np.float64]
 # speaker -> pieces of 2 s in order of recording, each as recorded and through another microphone: (n, 2, traits)
@@ -50,11 +52,11 @@ def other_microphone(samples: NDArray[np.float32], rng: np.random.Generator) -> 
 def pieces_of(samples: NDArray[np.float32], rng: np.random.Generator) -> Iterator[list[Floats]]:
     """Traits of each piece as recorded and through another microphone; pieces without enough voice are left out."""
     versions = [samples, other_microphone(samples, rng)]
-    bands = [speech.band_powers(one) for one in versions]
-    active = speech.activity(bands[0])
-    for start, stop in references.chunks(active):
+    bands = [activity.band_powers(one) for one in versions]
+    active = activity.active_frames(bands[0])
+    for start, stop in second_speaker.chunks(active):
         found = [
-            references.traits(one[start * 160 : stop * 160], power[start:stop], active[start:stop])
+            second_speaker.traits(one[start * 160 : stop * 160], power[start:stop], active[start:stop])
             for one, power in zip(versions, bands, strict=True)
         ]
         if all(one is not None for one in found):
@@ -74,7 +76,7 @@ def load(data: Path, wanted: dict[str, str], seconds: float, long_seconds: float
         limit, total, pieces = long_seconds if key in longest else seconds, 0.0, []
         for row in recordings:
             if total < limit:
-                pieces += pieces_of(audio.read_mono(data / row["path"], speech.RATE).samples.numpy(), rng)
+                pieces += pieces_of(audio.read_mono(data / row["path"], activity.RATE).samples.numpy(), rng)
                 total += float(row["seconds"])
         if len(pieces) >= 2:
             speakers[key] = np.stack([np.stack(one) for one in pieces])
@@ -103,7 +105,7 @@ def one_speaker(
             chosen = pieces[start : start + count]
             late = np.arange(count) >= count - count // 2
             microphone = (late & (rng.random() < changed)).astype(int)
-            scores.append(references.two_groups(chosen[np.arange(count), microphone] @ directions)[0])
+            scores.append(second_speaker.two_groups(chosen[np.arange(count), microphone] @ directions)[0])
     return scores
 
 
@@ -117,7 +119,7 @@ def two_speakers(
                 continue
             i, j = rng.integers(0, len(pieces) - count + second + 1), rng.integers(0, len(others) - second + 1)
             chosen = np.concatenate([pieces[i : i + count - second, 0], others[j : j + second, 0]])
-            scores.append(references.two_groups(chosen @ directions)[0])
+            scores.append(second_speaker.two_groups(chosen @ directions)[0])
     return scores
 
 
@@ -148,7 +150,7 @@ def fit(data: Path) -> None:
         "pieces": sum(map(len, speakers.values())),
     }
     header = {"kind": "second-speaker", "licence": "CC BY 4.0", "false_alarms": FALSE_ALARMS, "provenance": provenance}
-    checkpoints.save(references.MODEL, tensors, header)
+    checkpoints.save(second_speaker.MODEL, tensors, header)
     print(provenance, dict(zip(COUNTS, tensors["limits"].tolist(), strict=True)))
 
 
@@ -157,7 +159,7 @@ def measure(data: Path) -> None:
     for corpus, split in HELD_OUT.items():
         speakers |= load(data, {corpus: split}, LONG_SECONDS, LONG_SECONDS, 0)
     print(len(speakers), "speakers,", sum(map(len, speakers.values())), "pieces")
-    directions, counts, limits = references.load_model()
+    directions, counts, limits = second_speaker.load_model()
     rng = np.random.default_rng(2)
     print("pieces of 2 s | false alarms | with another microphone | hits, half | hits, a quarter  (sets)")
     for count in COUNTS:

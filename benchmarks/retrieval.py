@@ -52,7 +52,7 @@ def work(method: str, num_queries: int, num_keys: int, runs: int) -> dict[str, f
     """Median seconds and megabytes of one method on random frames."""
     import torch
 
-    from speechssl.retrieval import nearest
+    from speechssl.conversion.retrieval import nearest
 
     generator = torch.Generator().manual_seed(0)
     queries = torch.randn(num_queries, DIM, generator=generator)
@@ -86,9 +86,9 @@ def work_large(num_queries: int, folder: Path) -> dict[str, float]:
     import torch
 
     from speechssl import voices
-    from speechssl.matching import MatchingSet, Reference
-    from speechssl.pitch import PitchStatistics
-    from speechssl.retrieval import nearest
+    from speechssl.conversion.retrieval import nearest
+    from speechssl.voices.matching_set import MatchingSet, Reference
+    from speechssl.voices.pitch import PitchStatistics
 
     frames = 900_000
     path = folder / "large.safetensors"

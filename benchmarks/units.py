@@ -61,7 +61,7 @@ def prepare(folder: Path, seconds: float) -> tuple[torch.nn.Module, list[Path], 
     from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
     from speechssl import encoders
-    from speechssl.units import Codebook
+    from speechssl.units.codebooks.codebook import Codebook
 
     torch.manual_seed(0)
     model = HubertModel(HubertConfig()).eval()
@@ -76,9 +76,9 @@ def prepare(folder: Path, seconds: float) -> tuple[torch.nn.Module, list[Path], 
 
 
 def against_the_loop(folder: Path, seconds: float, num_workers: int) -> None:
-    from speechssl.units import engine, workers
-    from speechssl.units.encoding import encode, plan
-    from speechssl.units.workers import Recipe
+    from speechssl.units.encoding import engine, workers
+    from speechssl.units.encoding.encode import encode, plan
+    from speechssl.units.encoding.workers import Recipe
 
     model, paths, centroids = prepare(folder, seconds)
     total = sum(soundfile.info(path).duration for path in paths)
@@ -103,8 +103,8 @@ def against_the_loop(folder: Path, seconds: float, num_workers: int) -> None:
 def on_ray(folder: Path, seconds: float, gpu_factor: float) -> None:
     import ray
 
-    from speechssl.units.encoding import encode
-    from speechssl.units.workers import Recipe
+    from speechssl.units.encoding.encode import encode
+    from speechssl.units.encoding.workers import Recipe
 
     _, paths, _ = prepare(folder, seconds)
     recipe = Recipe(str(folder / "book.safetensors"), str(folder / "model"), LAYER, "cpu", "bfloat16")

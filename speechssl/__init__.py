@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from speechssl import audio, checkpoints, encoders, voices
-    from speechssl.bundles import BUNDLES, clip, clips, convert, load_bundle
-    from speechssl.conversion import Conversion, MatchingSet, VoiceConverter
-    from speechssl.embedders import load as load_embedder
+    from speechssl import checkpoints, encoders
+    from speechssl.conversion.bundles import BUNDLES, load_bundle
+    from speechssl.conversion.convert import convert
+    from speechssl.conversion.result import Conversion
+    from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.encoders import load as load_encoder
     from speechssl.errors import CheckpointError, InputError, SpeechSSLError
-    from speechssl.interfaces import Embedder, Encoder, Objective, Vocoder
-    from speechssl.signals import Embedding, Features, Units, Waveform
-    from speechssl.speakers import SpeakerDatabase
-    from speechssl.speaking import load_synthesizer, say
-    from speechssl.verification import embed
-    from speechssl.verification import verify_files as verify
+    from speechssl.signals import Embedder, Embedding, Encoder, Features, Objective, Units, Vocoder, Waveform
+    from speechssl.synthesis.say import load_synthesizer, say
+    from speechssl.verification.database import SpeakerDatabase
+    from speechssl.verification.decisions import embed
+    from speechssl.verification.decisions import verify_files as verify
+    from speechssl.verification.embedders import load as load_embedder
     from speechssl.vocoders import load as load_vocoder
+    from speechssl.voices.clips import clip, clips
+    from speechssl.voices.matching_set import MatchingSet
 
 # public name -> module that defines it, and the name it has there
 _PLACES = {
@@ -31,29 +34,29 @@ _PLACES = {
     "Features": ("signals", "Features"),
     "Units": ("signals", "Units"),
     "Embedding": ("signals", "Embedding"),
-    "Encoder": ("interfaces", "Encoder"),
-    "Vocoder": ("interfaces", "Vocoder"),
-    "Embedder": ("interfaces", "Embedder"),
-    "Objective": ("interfaces", "Objective"),
+    "Encoder": ("signals", "Encoder"),
+    "Vocoder": ("signals", "Vocoder"),
+    "Embedder": ("signals", "Embedder"),
+    "Objective": ("signals", "Objective"),
     "SpeechSSLError": ("errors", "SpeechSSLError"),
     "InputError": ("errors", "InputError"),
     "CheckpointError": ("errors", "CheckpointError"),
-    "BUNDLES": ("bundles", "BUNDLES"),
-    "convert": ("bundles", "convert"),
-    "load_bundle": ("bundles", "load_bundle"),
-    "say": ("speaking", "say"),
-    "load_synthesizer": ("speaking", "load_synthesizer"),
-    "clip": ("bundles", "clip"),
-    "clips": ("bundles", "clips"),
+    "BUNDLES": ("conversion.bundles", "BUNDLES"),
+    "convert": ("conversion.convert", "convert"),
+    "load_bundle": ("conversion.bundles", "load_bundle"),
+    "say": ("synthesis.say", "say"),
+    "load_synthesizer": ("synthesis.say", "load_synthesizer"),
+    "clip": ("voices.clips", "clip"),
+    "clips": ("voices.clips", "clips"),
     "load_encoder": ("encoders", "load"),
     "load_vocoder": ("vocoders", "load"),
-    "load_embedder": ("embedders", "load"),
-    "embed": ("verification", "embed"),
-    "verify": ("verification", "verify_files"),
-    "SpeakerDatabase": ("speakers", "SpeakerDatabase"),
-    "MatchingSet": ("conversion", "MatchingSet"),
-    "VoiceConverter": ("conversion", "VoiceConverter"),
-    "Conversion": ("conversion", "Conversion"),
+    "load_embedder": ("verification.embedders", "load"),
+    "embed": ("verification.decisions", "embed"),
+    "verify": ("verification.decisions", "verify_files"),
+    "SpeakerDatabase": ("verification.database", "SpeakerDatabase"),
+    "MatchingSet": ("voices.matching_set", "MatchingSet"),
+    "VoiceConverter": ("conversion.voice_converter", "VoiceConverter"),
+    "Conversion": ("conversion.result", "Conversion"),
     "audio": ("audio", ""),
     "checkpoints": ("checkpoints", ""),
     "encoders": ("encoders", ""),

@@ -29,6 +29,7 @@ from speechssl.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+
 FORMAT = 1
 METADATA_KEY = "speechssl"
 VERIFY_LIMIT = 256 << 20  # bytes; up to here every load recomputes the checksum, which costs about 0.15 s at this size
@@ -244,6 +245,30 @@ def fetch(url: str, *, sha256: str | None, filename: str, licence: str, size: in
     return target
 
 
+def hub_is_away(name: str | Path) -> str | None:
+    """Why nothing can be fetched from the Hugging Face hub, None where it answers (or ``name`` is a folder here).
+
+    One question without retries, for the hub's own client retries for half a minute.
+    """
+    if name and Path(name).is_dir():
+        return None
+    if os.environ.get("SPEECHSSL_OFFLINE"):
+        # for whatever else speaks to the hub; read when its client is imported
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        return "SPEECHSSL_OFFLINE is set"
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        get_session().head(constants.ENDPOINT, timeout=5)
+    # the client's errors of connection have changed their base before
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        return f"no connection to {constants.ENDPOINT}: {reason[0] if reason else type(error).__name__}"
+    return None
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to: renamed to it on success, removed on any failure, Ctrl-C included.
@@ -430,3 +455,19 @@ def _progress(filename: str, total: int | None) -> Iterator[Callable[[int], None
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task(filename, total=total)
         yield lambda advanced: bar.advance(task, advanced)
+
+
+PACKAGED = Path(__file__).parent / "models"
+
+
+def data_folder() -> Path:
+    """Where voices live: ``$SPEECHSSL_VOICES``, else the platform's data folder + ``speechssl/voices``."""
+    if chosen := os.environ.get("SPEECHSSL_VOICES"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        root = Path.home() / "Library" / "Application Support"
+    elif sys.platform == "win32":
+        root = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    else:
+        root = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return root / "speechssl" / "voices"

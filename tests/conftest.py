@@ -118,14 +118,15 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """``source``: 2 s of ada, ``reference``: 8 s of eric, ``other``: 8 s of beth; 16 kHz WAV at -26 LUFS."""
-    from speechssl import audio, bundles
+    from speechssl import audio
     from speechssl.signals import Waveform
+    from speechssl.voices import clips
 
     folder = tmp_path_factory.mktemp("speech")
     cuts = {"source": ("ada", "sentence", 2), "reference": ("eric", "reference", 8), "other": ("beth", "reference", 8)}
     paths = {}
     for name, (voice, role, seconds) in cuts.items():
-        whole = audio.read_mono(bundles.clip(voice, role).path, 16_000)
+        whole = audio.read_mono(clips.clip(voice, role).path, 16_000)
         paths[name] = folder / f"{name}.wav"
         cut = Waveform(whole.samples[: seconds * 16_000].clone(), 16_000)
         # quiet enough that a conversion of it never has to be held back from clipping

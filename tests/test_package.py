@@ -19,7 +19,8 @@ import pytest
 import typer.main
 
 import speechssl
-from speechssl import audio, bundles, cli
+from speechssl import audio, checkpoints, cli
+from speechssl.voices import clips
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -133,14 +134,14 @@ def test_the_wheel_is_complete(tmp_path: Path) -> None:
 
 
 def test_the_clips_are_what_their_list_says() -> None:
-    found = bundles.clips()
+    found = clips.clips()
     assert len({clip.voice for clip in found}) == 6
     for clip in found:
         assert abs(audio.info(clip.path).seconds - clip.seconds) < 0.02
         assert len(clip.text) > 50
-    assert sum(path.stat().st_size for path in (bundles.PACKAGED / "clips").iterdir()) < 3e6
+    assert sum(path.stat().st_size for path in (checkpoints.PACKAGED / "clips").iterdir()) < 3e6
     with pytest.raises(speechssl.InputError, match="zoe"):
-        bundles.clip("zoe")
+        clips.clip("zoe")
 
 
 # ---- the documents

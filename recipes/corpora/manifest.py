@@ -26,6 +26,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechssl import libraries
+from speechssl.errors import InputError
+
 SAMPLE_RATE = 16_000
 AUDIO = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a")
 COLUMNS = ("path", "corpus", "speaker", "seconds", "language", "text", "split")
@@ -104,7 +107,6 @@ def split_of(name: str, *, dev: float, test: float) -> str:
 def examine(job: tuple[Path, Path | None]) -> tuple[float, int] | str:
     """Seconds and sample rate of a recording, which is converted if a place is given; or why it is left out."""
     from speechssl import audio
-    from speechssl.errors import InputError
 
     path, converted = job
     try:
@@ -124,7 +126,11 @@ def examine(job: tuple[Path, Path | None]) -> tuple[float, int] | str:
 
 def download(corpus: str, root: Path, part: str) -> None:
     """Fetch a part of a corpus from OpenSLR, checked against its published checksum."""
-    from torchaudio import datasets
+    try:
+        with libraries.needed("torchaudio", purpose="--download"):
+            from torchaudio import datasets
+    except InputError as error:
+        raise SystemExit(str(error)) from error
 
     known = {"librispeech": datasets.LIBRISPEECH, "libritts-r": datasets.LIBRITTS}
     if corpus not in known:

@@ -20,7 +20,8 @@ import torch
 from evaluate import LONGEST, network_embedding
 from train import make_network, start_from
 
-from speechssl.embedders import log_mel
+from speechssl import libraries
+from speechssl.verification.embedders import log_mel
 
 
 def training_rows(cache: Path) -> list[dict[str, Any]]:
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--smallest", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    libraries.for_recipe("sklearn")
     torch.set_num_threads(1)
     rows = training_rows(args.cache)
     vectors = embeddings(args.cache, rows, network_of(args.source))

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechssl.augmentation import in_a_room, masked, paired, through_channel, warp_matrix, with_noise
+from speechssl.training.augmentation import in_a_room, masked, paired, through_channel, warp_matrix, with_noise
 
 SHORTEST = 90  # frames of 10 ms; one-second words have 98
 NUM_WARPS = 65

@@ -16,9 +16,10 @@ import torch
 from crops import levelled
 from train import make_network, start_from
 
-from speechssl import metrics
-from speechssl.augmentation import paired
-from speechssl.embedders import log_mel
+from speechssl.audio.mel import cepstra
+from speechssl.training.augmentation import paired
+from speechssl.verification import metrics
+from speechssl.verification.embedders import log_mel
 
 SETS = (("librispeech", "dev"), ("an4", "test"), ("speech_commands", "dev"))
 LONGEST = 3000  # frames of 10 ms; longer utterances are cut
@@ -71,9 +72,7 @@ def network_embedding(network: torch.nn.Module) -> Embed:
 
 def mean_mfcc(mel: np.ndarray) -> np.ndarray:
     """Twenty mel-cepstral coefficients, averaged over time."""
-    from scipy.fft import dct
-
-    return dct(mel, axis=1, norm="ortho")[:, :20].mean(0)
+    return cepstra(mel, 20).mean(0)
 
 
 def standardised_mfcc(cache: Path) -> Embed:

@@ -19,9 +19,9 @@ from evaluate import Held, all_pairs, network_embedding
 from train import SIZES, make_network, start_from
 from whiten import collect, discriminants, join_plain
 
-from speechssl import calibration
-from speechssl.embedders import log_mel
-from speechssl.embedders.ecapa import Ecapa
+from speechssl.verification import calibration
+from speechssl.verification.embedders import log_mel
+from speechssl.verification.embedders.ecapa import Ecapa
 
 CALIBRATION = (("librispeech", "train", 160), ("an4", "train", 150))  # corpus, split, utterances
 

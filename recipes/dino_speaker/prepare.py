@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from speechssl.errors import SpeechSSLError
-from speechssl.trials import SUFFIXES
+from speechssl.verification.trials import SUFFIXES
 
 IDENTITY = re.compile(r"^(id\d{5})(?![0-9])")
 TESTED = range(10270, 10310)  # the 40 speakers of VoxCeleb1-O
@@ -78,7 +78,7 @@ def bands_of(path: Path) -> np.ndarray | str:
     import torch
 
     from speechssl import audio
-    from speechssl.embedders.log_mel import log_mel
+    from speechssl.audio.mel import kaldi
 
     torch.set_num_threads(1)
     try:
@@ -87,7 +87,7 @@ def bands_of(path: Path) -> np.ndarray | str:
         return str(error)
     if waveform.seconds < SHORTEST:
         return f"{waveform.seconds:.2f} s; {SHORTEST} s needed"
-    return log_mel(waveform.samples[: round(LONGEST * 16000)]).numpy().astype(np.float16)
+    return kaldi(waveform.samples[: round(LONGEST * 16000)]).numpy().astype(np.float16)
 
 
 class Cache:

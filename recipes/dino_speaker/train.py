@@ -26,13 +26,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from speechssl import checkpoints
-from speechssl.augmentation import NUM_BANDS
-from speechssl.distributed import launched
-from speechssl.embedders.ecapa import Ecapa
-from speechssl.objectives.dino import Dino
-from speechssl.objectives.margin import GatedMargin
-from speechssl.objectives.nt_xent import NTXent
-from speechssl.training import Schedule, fit
+from speechssl.training.augmentation import NUM_BANDS
+from speechssl.training.distributed import launched
+from speechssl.training.loop import Schedule, fit
+from speechssl.training.objectives.dino import Dino
+from speechssl.training.objectives.margin import GatedMargin
+from speechssl.training.objectives.nt_xent import NTXent
+from speechssl.verification.embedders.ecapa import Ecapa
 
 SIZES: dict[str, dict[str, Any]] = {
     "toy": {"channels": 32, "dim": 24, "bottleneck": 16, "scale": 4, "padding": "zeros"},

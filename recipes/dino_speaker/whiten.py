@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechssl.embedders.ecapa import Ecapa, plain_statistics
+from speechssl.verification.embedders.ecapa import Ecapa, plain_statistics
 
 
 def collect(batches: Callable[[int], dict[str, Tensor]], *, count: int) -> np.ndarray:

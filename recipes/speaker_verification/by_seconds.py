@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from evaluate import read_scores
 
-from speechssl import calibration, metrics
+from speechssl.verification import calibration, metrics
 
 PRIORS = (0.01, 0.02, 0.05, 0.5)
 HALVES = 6

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from evaluate import read_scores
 
-from speechssl import calibration, checkpoints
+from speechssl import checkpoints
 from speechssl.errors import SpeechSSLError
+from speechssl.verification import calibration
 
 
 def main() -> None:

@@ -23,12 +23,13 @@ from pathlib import Path
 import floors
 import numpy as np
 
-from speechssl import calibration, evaluation, metrics, verification
-from speechssl.calibration import Calibration
+from speechssl import libraries
 from speechssl.errors import SpeechSSLError
-from speechssl.interfaces import Embedder
-from speechssl.plda import Plda
-from speechssl.trials import (
+from speechssl.signals import Embedder
+from speechssl.verification import calibration, decisions, evaluation, metrics
+from speechssl.verification.calibration import Calibration
+from speechssl.verification.plda import Plda
+from speechssl.verification.trials import (
     Trial,
     files_of,
     find_recordings,
@@ -44,6 +45,7 @@ TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4)  # rates written at the axes of the D
 
 def draw_det(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """Detection error trade-off curves of scores and labels by name, on normal-deviate axes."""
+    libraries.for_recipe("matplotlib")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5), layout="constrained")
@@ -63,6 +65,7 @@ def draw_det(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> No
 
 def draw_scores(path: Path, scores: np.ndarray, labels: np.ndarray) -> None:
     """Histograms of target and non-target scores."""
+    libraries.for_recipe("matplotlib")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
@@ -177,7 +180,7 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, object], list[Trial], n
     trials, root = trials_of(args.target, args.root, args.per_speaker, args.seed)
     if args.plda:
         system.fit_plda(*trials_of(args.plda, args.root, args.per_speaker, args.seed))
-    fitted = verification.shipped_calibration(system.embedder) if system.scoring == "cosine" else None
+    fitted = decisions.shipped_calibration(system.embedder) if system.scoring == "cosine" else None
     if args.calibrate:
         other = trials_of(args.calibrate, args.root, args.per_speaker, args.seed)
         fitted = system.calibration(*other, args.calibrate.stem, args.false_alarm, not args.scores_alone)

@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from speechssl import audio, checkpoints, embedders
-from speechssl.embedders import log_mel
-from speechssl.embedders.ecapa import Ecapa
-from speechssl.interfaces import Embedder
-from speechssl.signals import Embedding, Waveform
+from speechssl import audio, checkpoints
+from speechssl.audio import mel
+from speechssl.signals import Embedder, Embedding, Waveform
+from speechssl.verification import embedders
+from speechssl.verification.embedders import log_mel
+from speechssl.verification.embedders.ecapa import Ecapa
 
 
 class MeanMfcc:
@@ -21,10 +22,8 @@ class MeanMfcc:
 
     def embed(self, waveform: Waveform) -> Embedding:
         """Unit vector (20,)."""
-        from scipy.fft import dct
-
-        mel = log_mel.log_mel(audio.resample(waveform, self.sample_rate).samples).numpy()
-        mean = torch.from_numpy(dct(mel, axis=1, norm="ortho")[:, :20].mean(0))
+        bands = mel.kaldi(audio.resample(waveform, self.sample_rate).samples).numpy()
+        mean = torch.from_numpy(mel.cepstra(bands, 20).mean(0))
         return Embedding(functional.normalize(mean, dim=0), self.origin)
 
 
@@ -37,7 +36,7 @@ def untrained(path: Path, seed: int = 0) -> Embedder:
 
 
 def load(name: str) -> Embedder:
-    """``mfcc``, ``untrained``, or whatever ``speechssl.embedders.load`` knows."""
+    """``mfcc``, ``untrained``, or whatever ``speechssl.verification.embedders.load`` knows."""
     if name == "mfcc":
         return MeanMfcc()
     return untrained(embedders.TINY) if name == "untrained" else embedders.load(name)

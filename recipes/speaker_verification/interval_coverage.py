@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from evaluate import read_scores
 
-from speechssl import calibration, metrics
+from speechssl.verification import calibration, metrics
 
 
 def one_draw(

@@ -10,8 +10,9 @@ import json
 import random
 from pathlib import Path
 
-from speechssl import audio, embedders, verification
+from speechssl import audio
 from speechssl.signals import Waveform
+from speechssl.verification import embedders, scoring
 
 SECONDS = 6.0
 EACH = 10  # recordings of a speaker
@@ -38,8 +39,8 @@ def main() -> None:
     draw.shuffle(pairs)
     scores = {
         "origin": embedder.origin,
-        "same": [round(verification.score([a], b), 3) for a, b in pairs[:600]],
-        "other": [round(verification.score([a], b), 3) for a, b in others],
+        "same": [round(scoring.score([a], b), 3) for a, b in pairs[:600]],
+        "other": [round(scoring.score([a], b), 3) for a, b in others],
     }
     args.output.write_text(json.dumps(scores) + "\n", encoding="utf-8")
     print(len(names), "speakers", len(scores["same"]), len(scores["other"]))

@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 from speechssl.errors import SpeechSSLError
-from speechssl.trials import all_pairs, write_trials
+from speechssl.verification.trials import all_pairs, write_trials
 
 
 def recordings_of(manifest: Path, corpus: str, split: str, *, per_speaker: int, at_least: int) -> dict[str, list[str]]:

@@ -18,11 +18,12 @@ from pathlib import Path
 
 import torch
 
-from speechssl import audio, embedders, speech, speechlike, verification
-from speechssl.embedders.log_mel import log_mel
-from speechssl.interfaces import Embedder
-from speechssl.signals import Waveform
-from speechssl.trials import SUFFIXES
+from speechssl import audio
+from speechssl.audio import activity
+from speechssl.audio.mel import kaldi
+from speechssl.signals import Embedder, Waveform
+from speechssl.verification import embedders, screening, speech_classifier
+from speechssl.verification.trials import SUFFIXES
 
 RATE = 16000
 
@@ -50,18 +51,18 @@ def pieces(folder: Path, seconds: float = 10.0) -> Iterator[torch.Tensor]:
 
 def judged(sounds: Iterator[torch.Tensor], embedder: Embedder) -> dict[str, object]:
     """Counts, and quantiles of the log odds of the first 10 s."""
-    found, refused, doubted, odds, model = 0, 0, 0, [], speechlike.load_model()
+    found, refused, doubted, odds, model = 0, 0, 0, [], speech_classifier.load_model()
     cohort = getattr(embedder, "cohort", None)
     for samples in sounds:
         waveform = Waveform(samples.clone(), RATE)
-        if speech.speech_seconds(waveform) >= verification.MIN_SPEECH:
+        if activity.speech_seconds(waveform) >= screening.MIN_SPEECH:
             found += 1
-            if speechlike.hear(waveform).likely < verification.MIN_SPEECH:
+            if speech_classifier.hear(waveform).likely < screening.MIN_SPEECH:
                 refused += 1
             else:
-                doubted += verification.unlike_speech(embedder.embed(waveform), cohort)
-            mel = log_mel(samples[: 10 * RATE]).numpy()
-            odds.append(float(model.odds(speechlike.features(mel)[None])[0]))
+                doubted += screening.unlike_speech(embedder.embed(waveform), cohort)
+            mel = kaldi(samples[: 10 * RATE]).numpy()
+            odds.append(float(model.odds(speech_classifier.features(mel)[None])[0]))
     quantiles = torch.tensor(odds or [0.0]).quantile(torch.tensor([0.0, 0.01, 0.5, 0.9, 1.0])).tolist()
     return {
         "of": found,

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechssl import audio, embedders, verification
+from speechssl import audio
 from speechssl.signals import Waveform
+from speechssl.verification import decisions, embedders, screening
 
 RATE, SECONDS = 16000, 20
 
@@ -59,15 +60,15 @@ def main() -> None:
             if (row["corpus"], row["split"]) == (args.corpus, args.split):
                 speakers.setdefault(row["speaker"], []).append(args.manifest.parent / row["path"])
     embedder = embedders.load(args.model)
-    calibration = verification.shipped_calibration(embedder)
+    calibration = decisions.shipped_calibration(embedder)
     if calibration is None:
         raise SystemExit(f"{embedder.origin} came without a calibration; give a model that has one")
     rng = np.random.default_rng(args.seed)
     for kind in ("one", "turns", "brief", "at once"):
         drawn = [recording(kind, speakers, rng) for _ in range(args.count)]
-        ratios = [verification.two_speaker_llr(waveform, embedder, calibration) for waveform in drawn]
+        ratios = [screening.two_speaker_llr(waveform, embedder, calibration) for waveform in drawn]
         found = [ratio for ratio in ratios if ratio is not None]
-        row = {"recordings": kind, "of": args.count, "suspected": sum(x < verification.SUSPICION for x in found)}
+        row = {"recordings": kind, "of": args.count, "suspected": sum(x < screening.SUSPICION for x in found)}
         if found:
             row["ratios_0_10_50_90_100"] = np.quantile(found, [0, 0.1, 0.5, 0.9, 1]).round(1).tolist()
         print(json.dumps(row), flush=True)

@@ -1,4 +1,4 @@
-"""Teach ``speechssl.speechlike`` what is no speech: on a log-mel cache, and made-up music.
+"""Teach ``speechssl.verification.speech_classifier`` what is no speech: on a log-mel cache, and made-up music.
 
     python recipes/speaker_verification/teach.py cache --output speechlike.safetensors
 
@@ -20,8 +20,10 @@ import numpy as np
 import torch
 from music import piece
 
-from speechssl import augmentation, checkpoints, speechlike
-from speechssl.embedders.log_mel import log_mel
+from speechssl import checkpoints
+from speechssl.audio.mel import kaldi
+from speechssl.training import augmentation
+from speechssl.verification import speech_classifier
 
 REFUSED = 1 / 1000  # share of unseen speech below the limit, before the margin
 MARGIN = 1.5  # log odds of speech below that: synthetic voices, of which none were taught, come down to it
@@ -88,16 +90,16 @@ def examples(mels: list[np.ndarray], noises: list[np.ndarray], each: int, rng: n
     """Features (N, S): of each utterance as it is, and of disguised crops."""
     found = []
     for mel in mels:
-        if len(mel) >= speechlike.SHORTEST:
-            found.append(speechlike.features(mel[: speechlike.WINDOW]))
+        if len(mel) >= speech_classifier.SHORTEST:
+            found.append(speech_classifier.features(mel[: speech_classifier.WINDOW]))
             for _ in range(each):
                 part = crop(mel, rng)
-                if len(part) >= speechlike.SHORTEST:
-                    found.append(speechlike.features(disguised(part, noises, rng)))
+                if len(part) >= speech_classifier.SHORTEST:
+                    found.append(speech_classifier.features(disguised(part, noises, rng)))
     return np.stack(found)
 
 
-def taught(speech: np.ndarray, weights: np.ndarray, other: np.ndarray, seed: int) -> speechlike.Model:
+def taught(speech: np.ndarray, weights: np.ndarray, other: np.ndarray, seed: int) -> speech_classifier.Model:
     """Two layers, fitted by L-BFGS with a penalty; both kinds weigh the same."""
     torch.manual_seed(seed)
     both = np.concatenate([speech, other])
@@ -121,7 +123,7 @@ def taught(speech: np.ndarray, weights: np.ndarray, other: np.ndarray, seed: int
 
     optimizer.step(loss)
     arrays = [layer.detach().double().numpy() for layer in layers]
-    return speechlike.Model(mean, spread, *arrays, limit=0.0)
+    return speech_classifier.Model(mean, spread, *arrays, limit=0.0)
 
 
 def balanced(corpora: np.ndarray) -> np.ndarray:
@@ -130,9 +132,9 @@ def balanced(corpora: np.ndarray) -> np.ndarray:
     return (1 / np.sqrt(count))[owner]
 
 
-def write(model: speechlike.Model, output: Path, provenance: dict[str, Any]) -> None:
+def write(model: speech_classifier.Model, output: Path, provenance: dict[str, Any]) -> None:
     """One file, float32."""
-    tensors = {name: torch.as_tensor(getattr(model, name)).float() for name in speechlike.ARRAYS}
+    tensors = {name: torch.as_tensor(getattr(model, name)).float() for name in speech_classifier.ARRAYS}
     header = {"kind": "speechlike", "limit": model.limit, "licence": "MIT", "provenance": provenance}
     checkpoints.save(output, tensors, header)
 
@@ -149,8 +151,8 @@ def main() -> None:
     torch.set_num_threads(1)
     rng, cache = np.random.default_rng(args.seed), Cache(args.cache)
     noise_rows = [row for row in cache.rows if row["corpus"].startswith("noise") and row["split"] == "train"]
-    noises = [cache.mel(row) for row in noise_rows if row["frames"] >= speechlike.SHORTEST]
-    pieces = [log_mel(torch.from_numpy(piece(number, 8.0))).numpy() for number in range(args.music)]
+    noises = [cache.mel(row) for row in noise_rows if row["frames"] >= speech_classifier.SHORTEST]
+    pieces = [kaldi(torch.from_numpy(piece(number, 8.0))).numpy() for number in range(args.music)]
     backgrounds = [*noises, *pieces[::8]]
     other = np.concatenate([examples(noises, backgrounds, 3, rng), examples(pieces, backgrounds, args.each, rng)])
     corpora = sorted({row["corpus"] for row in cache.rows if not row["corpus"].startswith("noise")})
@@ -163,8 +165,8 @@ def main() -> None:
     for corpus in sorted(sets.keys() - words) if len(sets) > 1 else ():
         rest = names != corpus
         judge = taught(every[rest], balanced(names[rest]), other, args.seed)
-        unseen = [mel[: speechlike.WINDOW] for mel in recordings(cache, corpus, 2 * args.most, rng)]
-        odds.append(judge.odds(np.array([speechlike.features(mel) for mel in unseen if len(mel) >= 100])))
+        unseen = [mel[: speech_classifier.WINDOW] for mel in recordings(cache, corpus, 2 * args.most, rng)]
+        odds.append(judge.odds(np.array([speech_classifier.features(mel) for mel in unseen if len(mel) >= 100])))
         low = np.quantile(odds[-1], [0, 0.01, 0.5]).round(2).tolist()
         print(json.dumps({"left out": corpus, "recordings": len(odds[-1]), "odds_0_1_50": low}), flush=True)
     limit = float(np.quantile(np.concatenate(odds), REFUSED)) - MARGIN if odds else 0.0

@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from speechssl import libraries
+
 PHONES = [
     "SIL",
     "AA",
@@ -197,6 +199,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--limit", type=int, default=None, help="stop after this many utterances (for a trial)")
     args = parser.parse_args()
+    libraries.for_recipe("pocketsphinx", "gruut")
     failed = args.output.with_suffix(".failed.jsonl")
     done = {
         json.loads(line)["path"]

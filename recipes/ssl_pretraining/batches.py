@@ -19,8 +19,8 @@ import torch
 from align import STATES_PER_PHONE, UNKNOWN_STATE, state_tracks
 from torch import Tensor
 
-from speechssl.augmentation import NUM_BANDS, warp_matrix
-from speechssl.objectives.phones import IGNORE
+from speechssl.training.augmentation import NUM_BANDS, warp_matrix
+from speechssl.training.objectives.phones import IGNORE
 
 CROP_FRAMES = (96, 200, 480)  # 10 ms frames: single words, short and long sentences
 NUM_WARPS = 65

@@ -25,6 +25,8 @@ from evaluate import layers_of, mfcc
 from export import averaged_network
 from network import speed_up
 
+from speechssl import libraries
+
 FIT_FRAMES = 150_000  # 50 minutes of frames; k-means of a few hundred centroids gains nothing from more
 
 
@@ -64,6 +66,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
+    libraries.for_recipe("sklearn")
     torch.set_num_threads(args.threads)
     index = random_rows(args.cache, args.hours, args.seed)
     mel = np.load(args.cache / "mel.npy", mmap_mode="r")

@@ -25,6 +25,8 @@ from batches import phone_tracks, read_index
 from export import averaged_network
 from network import make_network, speed_up
 
+from speechssl.audio.mel import cepstra
+
 NEIGHBOURS = 4
 SECONDS_PER_SPEAKER = 60
 Frames = dict[str, list[tuple[np.ndarray, np.ndarray]]]  # speaker -> [(features (T, D), phones (T,))] an utterance
@@ -37,12 +39,11 @@ def normalised(mel: np.ndarray) -> np.ndarray:
 
 def mfcc(mel: np.ndarray) -> np.ndarray:
     """13 cepstra with deltas and their deltas, mean and variance normalised, at 50 Hz: (F // 2, 39)."""
-    from scipy.fft import dct
     from scipy.signal import savgol_filter
 
-    cepstra = dct(mel, norm="ortho", axis=1)[:, :13]
-    deltas = [savgol_filter(cepstra, 9, polyorder=order, deriv=order, axis=0) for order in (1, 2)]
-    stacked = np.concatenate([cepstra, *deltas], axis=1)
+    static = cepstra(mel, 13)
+    deltas = [savgol_filter(static, 9, polyorder=order, deriv=order, axis=0) for order in (1, 2)]
+    stacked = np.concatenate([static, *deltas], axis=1)
     stacked = (stacked - stacked.mean(0)) / (stacked.std(0) + 1e-6)
     return stacked[: len(stacked) // 2 * 2].reshape(-1, 2, 39).mean(1)
 

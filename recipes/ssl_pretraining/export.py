@@ -16,7 +16,7 @@ from network import make_network
 from safetensors.torch import load_file
 
 from speechssl import checkpoints
-from speechssl.encoders import own
+from speechssl.encoders.weights import own
 
 # SeamlessM4TFeatureExtractor's own settings, which the cache of prepare.py was made with
 INPUT = {

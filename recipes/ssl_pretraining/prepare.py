@@ -28,17 +28,10 @@ MIN_SECONDS = 0.4
 def log_mel(samples: np.ndarray) -> np.ndarray:
     """Kaldi log-mel bands (F, 80) of samples (T,) in [-1, 1] at 16 kHz, one frame every 10 ms."""
     import torch
-    from torchaudio.compliance.kaldi import fbank
 
-    wave = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))[None] * 2**15
-    return fbank(
-        wave,
-        num_mel_bins=80,
-        sample_frequency=SAMPLE_RATE,
-        window_type="povey",
-        dither=0.0,
-        preemphasis_coefficient=0.97,
-    ).numpy()
+    from speechssl.audio.mel import kaldi
+
+    return kaldi(torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))).numpy()
 
 
 def _prepare_row(root: Path, row: dict[str, str]) -> np.ndarray | str:

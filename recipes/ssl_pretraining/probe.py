@@ -25,6 +25,8 @@ from evaluate import layers_of, mfcc
 from export import averaged_network
 from network import make_network, speed_up
 
+from speechssl import libraries
+
 MOST = 24  # utterances a speaker
 SECONDS = 15.0  # of an utterance, from its start
 F0_SECONDS = 5.0  # that tell the sex
@@ -113,6 +115,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    libraries.for_recipe("sklearn")
     torch.set_num_threads(args.threads)
     rows, mel = chosen(args.cache, args.corpus, args.most), np.load(args.cache / "mel.npy", mmap_mode="r")
     pitches = {speaker: median_f0(args.audio / items[0]["path"]) for speaker, items in rows.items()}

@@ -31,8 +31,8 @@ from export import averaged_network
 from network import speed_up
 
 from speechssl import audio, encoders
-from speechssl.units import codebook, multicodebook
-from speechssl.units.kmeans import Settings
+from speechssl.units.codebooks import codebook, multicodebook
+from speechssl.units.codebooks.kmeans import Settings
 
 FIT_FRAMES = 30_000  # 10 minutes: the search of the fit costs more than all else, and 512 centroids need no more
 Teacher = Callable[[dict[str, Any]], np.ndarray]  # row of the index -> frames (T, D) float32 at 50 Hz

@@ -28,12 +28,12 @@ from network import SIZES, make_network, speed_up
 from safetensors.torch import load_file
 
 from speechssl import checkpoints
-from speechssl.augmentation import NUM_BANDS
-from speechssl.objectives.dinosr import DinoSR
-from speechssl.objectives.distil import CodebookDistillation
-from speechssl.objectives.hubert import MaskedUnits
-from speechssl.objectives.phones import RETRIEVAL_FRAMES, PhoneStates
-from speechssl.training import Schedule, fit
+from speechssl.training.augmentation import NUM_BANDS
+from speechssl.training.loop import Schedule, fit
+from speechssl.training.objectives.dinosr import DinoSR
+from speechssl.training.objectives.distil import CodebookDistillation
+from speechssl.training.objectives.hubert import MaskedUnits
+from speechssl.training.objectives.phones import RETRIEVAL_FRAMES, PhoneStates
 
 OBJECTIVES = ("phones", "hubert", "dinosr", "distil")
 INPUT_DIM = 2 * NUM_BANDS

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from speechssl import libraries
 from speechssl.errors import InputError
-from speechssl.synthesis import alignment
 from speechssl.synthesis.front_end import BORDERS, START, FrontEnd, Tokens, tokens
+from speechssl.training import alignment
 
 BORDER_SYMBOLS = {START, *BORDERS}
 
@@ -93,6 +94,7 @@ def check(path: Path, aligned: list[dict[str, Any]], symbols: list[str], frame_r
 
 def plot(path: Path, one: dict[str, Any], keys: np.ndarray, symbols: list[str], frame_rate: float) -> None:
     """Keys (normalised), and the path of the search through them."""
+    libraries.for_recipe("matplotlib")
     import matplotlib
 
     matplotlib.use("Agg")

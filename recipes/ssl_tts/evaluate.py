@@ -25,8 +25,9 @@ import hard_words
 import numpy as np
 import smoothing
 
-from speechssl import audio, load_bundle
-from speechssl.speaking import SYNTHESIZER, load_synthesizer
+from speechssl import audio
+from speechssl.conversion.bundles import load_bundle
+from speechssl.synthesis.say import SYNTHESIZER, load_synthesizer
 from speechssl.synthesis.synthesizer import Synthesizer
 
 REFERENCE_SECONDS = 40.0

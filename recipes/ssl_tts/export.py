@@ -15,7 +15,8 @@ from pathlib import Path
 from safetensors.torch import load_file
 from train import Utterances, make_network
 
-from speechssl import load_bundle, voices
+from speechssl import voices
+from speechssl.conversion.bundles import load_bundle
 from speechssl.synthesis import model as models
 from speechssl.synthesis.model import TextModel
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from speechssl import libraries
 from speechssl.synthesis.pronunciation import pronouncer
 from speechssl.synthesis.synthesizer import Synthesizer
 
@@ -73,6 +74,7 @@ def score(made: Synthesizer, voices: dict[str, Any], count: int) -> dict[str, An
         voices: taken in turn.
         count: of sentences.
     """
+    libraries.for_recipe("pocketsphinx")
     from pocketsphinx import Decoder
 
     names = sorted(voices)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from speechssl import audio, load_bundle
-from speechssl.speaking import SYNTHESIZER, load_synthesizer
+from speechssl import audio, libraries
+from speechssl.conversion.bundles import load_bundle
 from speechssl.synthesis.front_end import BORDERS, START
+from speechssl.synthesis.say import SYNTHESIZER, load_synthesizer
 from speechssl.synthesis.synthesizer import Speech
 
 WINDOW, HOP, FLOOR = 400, 160, 70.0  # samples, samples, dB below the loudest
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--sound", type=Path, default=None)
     parser.add_argument("--synthesizer", type=Path, default=SYNTHESIZER)
     args = parser.parse_args()
+    libraries.for_recipe("matplotlib")
     made = load_synthesizer(args.synthesizer, system=load_bundle())
     speech = made.say(args.text, made.system.matching_set(args.reference))
     draw(speech, args.output)

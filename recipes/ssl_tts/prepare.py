@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from speechssl import audio, load_bundle
+from speechssl import audio
+from speechssl.conversion.bundles import load_bundle
 from speechssl.errors import InputError
-from speechssl.interfaces import Encoder
+from speechssl.signals import Encoder
 
 
 def read_rows(source: Path) -> list[dict[str, str]]:

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from speechssl.conversion import Source
-from speechssl.matching import MatchingSet
-from speechssl.retrieval import nearest
+from speechssl.conversion.retrieval import nearest
+from speechssl.conversion.steps import Source
 from speechssl.signals import Features, Waveform
 from speechssl.synthesis.front_end import tokens
 from speechssl.synthesis.synthesizer import LOUDNESS, VARIATION, Synthesizer
+from speechssl.voices.matching_set import MatchingSet
 
 ARMS = ("retrieved", "direct", "recording")
 RIDGE = 10.0  # of keys that are about 1 each: of no weight beside thousands of frames
@@ -65,7 +65,8 @@ def speak(made: Synthesizer, text: str, recording: str, arm: str) -> tuple[Wavef
 
 def _vocoded(made: Synthesizer, values: Tensor, source: Source, like: Waveform) -> Waveform:
     """Values as sound, of the pitch and loudness of another waveform."""
-    from speechssl import audio, pitch
+    from speechssl import audio
+    from speechssl.voices import pitch
 
     vocoder, voice = made.system.vocoder, made.speaker
     assert voice is not None

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechssl.objectives.text_to_keys import TextToKeysLoss
 from speechssl.synthesis.front_end import BORDERS, START
 from speechssl.synthesis.network import NetworkConfig, TextToKeys
-from speechssl.training import Schedule, fit
+from speechssl.training.loop import Schedule, fit
+from speechssl.training.objectives.text_to_keys import TextToKeysLoss
 
 SIZES: dict[str, dict[str, int]] = {
     "toy": {"width": 32, "hidden": 48, "encoder_layers": 2, "decoder_layers": 2},

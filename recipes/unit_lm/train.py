@@ -47,7 +47,7 @@ def toy(num_units: int = 6, utterances: int = 600, seed: int = 0) -> Sequences:
 
 def read(folder: Path) -> tuple[Sequences, list[str], int, str]:
     """Units and speaker of every utterance, K, and the origin of the units."""
-    from speechssl.units import engine, formats
+    from speechssl.units.encoding import engine, formats
 
     meta = engine.read_meta(folder)
     records = list(formats.read_all(folder))

@@ -21,10 +21,11 @@ import torch
 
 from speechssl import encoders, units
 from speechssl.encoders.encoder import SSLEncoder
-from speechssl.units import Settings, encoder_fingerprint, fit, report
-from speechssl.units.fitting import spooled
-from speechssl.units.kmeans import CHUNK
-from speechssl.units.manifest import Entry
+from speechssl.encoders.fingerprints import of_encoder
+from speechssl.units import report
+from speechssl.units.codebooks.fitting import fit, spooled
+from speechssl.units.codebooks.kmeans import CHUNK, Settings
+from speechssl.units.encoding.manifest import Entry
 
 HERE = Path(__file__).parent
 MODELS = HERE.parents[1] / "speechssl" / "models" / "tiny"
@@ -87,7 +88,7 @@ def parallel(entries: dict[str, list[Entry]], seconds: dict[str, float], seed: i
 def fit_all(encoder: SSLEncoder, files: Sequence[str], sizes: Sequence[int], args: argparse.Namespace) -> list[Path]:
     """One codebook a size, all on the same frames."""
     settings, written = Settings(seed=args.seed, passes=args.passes), []
-    digits = encoder_fingerprint(encoder)
+    digits = of_encoder(encoder)
     with spooled(encoder, files, args.scratch) as (frames, data):
         print(json.dumps({"frames": len(frames), "dim": encoder.dim, "left_out": len(data["left_out"])}), flush=True)
 
@@ -160,8 +161,8 @@ with encoders trained without labels.
 {cards}
 ## Syllable-like segments
 
-Greedy merging of centred frames by cosine (`speechssl/units/syllables.py`), segment means clustered on the same
-recordings. The frame units they can be held against stand above.
+Greedy merging of centred frames by cosine (`speechssl/units/codebooks/syllables.py`), segment means clustered on the
+same recordings. The frame units they can be held against stand above.
 
 | cosine threshold | segments per second | clusters | bits per segment | bit/s | phone purity of frames | PNMI |
 |---:|---:|---:|---:|---:|---:|---:|
@@ -179,7 +180,7 @@ def results(encoder: SSLEncoder, cards: list[dict[str, Any]], syllables: list[di
         lines.append(f"| {row['threshold']} | {numbers} | {purity} | {pnmi} |")
     return PAGE.format(
         origin=encoder.origin,
-        digits=encoder_fingerprint(encoder),
+        digits=of_encoder(encoder),
         command=command,
         cards=report.text(cards),
         syllables="\n".join(lines),

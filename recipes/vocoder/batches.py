@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechssl import pitch
-from speechssl.objectives.impersonation import hiss
-from speechssl.objectives.resynthesis import CONVERTED
+from speechssl.training.objectives.impersonation import hiss
+from speechssl.training.objectives.resynthesis import CONVERTED
 from speechssl.vocoders.source_filter import pulse_train, voice_statistics
+from speechssl.voices import pitch
 
 STACK, HOP, WINDOW = 4, 320, 400
 NEIGHBOURS = (1, 2, 4, 4, 4, 4, 8, 8)  # how many of the found frames are averaged, drawn from these

@@ -56,7 +56,7 @@ def _load_encoder(model: str, device: str) -> None:
     import torch
 
     from speechssl import encoders
-    from speechssl.training import fast_at_bfloat16
+    from speechssl.training.loop import fast_at_bfloat16
 
     torch.set_num_threads(1)
     # where it is faster, it is two to three times faster, and training does not see the difference

@@ -18,11 +18,12 @@ import torch
 from batches import INPUTS, NEIGHBOURS, OWN_VALUES, VocoderBatches
 from safetensors.torch import load_file
 
-from speechssl import checkpoints, embedders, encoders
-from speechssl.embedders import log_mel
-from speechssl.objectives.impersonation import Impersonation
-from speechssl.objectives.resynthesis import Resynthesis, Weights
-from speechssl.training import Schedule, fit
+from speechssl import checkpoints, encoders
+from speechssl.training.loop import Schedule, fit
+from speechssl.training.objectives.impersonation import Impersonation
+from speechssl.training.objectives.resynthesis import Resynthesis, Weights
+from speechssl.verification import embedders
+from speechssl.verification.embedders import log_mel
 from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig
 
 TOY = {"width": 32, "hidden": 48, "num_layers": 2, "key_width": 8}

@@ -27,8 +27,8 @@ from pairs import Pair, from_folder, from_manifest, make_pairs
 from rich.progress import track
 
 from speechssl import audio
-from speechssl.bundles import load_bundle
-from speechssl.conversion import VoiceConverter
+from speechssl.conversion.bundles import load_bundle
+from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.signals import Waveform
 
 

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from speechssl import audio, tracking
+from speechssl import audio
+from speechssl.audio import f0_tracker
 
 RATE, HOP = 16_000, 160
 SECONDS = 8.0
@@ -95,7 +96,7 @@ def compare(
     both = gross = sure = missed = nothing = false = far = 0
     for name, samples in sounds.items():
         hertz, periodicity = truth[name]
-        found = tracking.track(change(samples.astype(np.float64)), np.arange(len(hertz)) * HOP / RATE)
+        found = f0_tracker.track(change(samples.astype(np.float64)), np.arange(len(hertz)) * HOP / RATE)
         voiced, certain, none = found > 0, periodicity > SURE, periodicity < NOTHING
         shared = voiced & certain
         gap = np.abs(np.log2(np.where(shared, found, 1) / np.where(shared, hertz, 1)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pairs import Pair
 
-from speechssl import audio
+from speechssl import audio, libraries
 
 SAMPLE_RATE = 16_000
 SECONDS = 5.0  # shown of each recording
@@ -15,6 +15,7 @@ SECONDS = 5.0  # shown of each recording
 
 def draw(pair: Pair, outputs: dict[str, Path], target: Path) -> Path:
     """Write ``target``: one row for the source, one for each system, one for another recording of the target."""
+    libraries.for_recipe("matplotlib")
     import matplotlib
 
     matplotlib.use("Agg")
@@ -38,12 +39,14 @@ def draw(pair: Pair, outputs: dict[str, Path], target: Path) -> Path:
 def log_mel(path: Path) -> np.ndarray:
     """(80, F) dB below the loudest, every 10 ms, of the first seconds."""
     import torch
-    from torchaudio.functional import melscale_fbanks
+
+    from speechssl.audio.mel import filters
 
     samples = audio.read_mono(path, SAMPLE_RATE).samples[: int(SECONDS * SAMPLE_RATE)]
     window = torch.hann_window(512)
     spectrum = torch.stft(samples, 512, 160, window=window, pad_mode="constant", return_complex=True)
-    bands = melscale_fbanks(257, 0.0, SAMPLE_RATE / 2, 80, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
+    bank = filters(80, 512, sample_rate=SAMPLE_RATE, high=SAMPLE_RATE / 2)
+    bands = torch.tensor(bank / bank.sum(0), dtype=torch.float32)
     power = bands.T @ spectrum.abs().square()
     decibels: np.ndarray = (10 * (power / power.max()).clamp(min=1e-8).log10()).numpy()
     return decibels

@@ -18,7 +18,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from speechssl import audio, bundles, matching, tempo
+from speechssl import audio
+from speechssl.conversion import bundles
+from speechssl.voices import building, tempo
 
 SHORTEST = 3.0  # seconds
 STATE_RATE = 100.0  # Hz of the lengths in an alignment
@@ -54,7 +56,7 @@ def main() -> None:
     heard_lines = [line for line in lines if line["seconds"] >= SHORTEST]
     for line in track(heard_lines, description="tempo", console=Console(stderr=True)):
         phones = phones_per_second(line["segments"])
-        heard = matching.heard(args.root / line["path"], encoder)
+        heard = building.heard(args.root / line["path"], encoder)
         keys = encoder.encode(heard)
         found = tempo.measure(keys.frames, audio.speech_activity(heard), keys.frame_rate)
         if phones > 0 and found.change > 0:

@@ -21,7 +21,8 @@ from pathlib import Path
 import torch
 
 import speechssl
-from speechssl import audio, watermark
+from speechssl import audio
+from speechssl.receipts import watermark
 from speechssl.signals import Waveform
 
 SOUND = (".wav", ".flac", ".opus", ".mp3", ".ogg")

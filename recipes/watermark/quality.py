@@ -21,7 +21,8 @@ import torch
 from measure import SOUND, cut
 
 import speechssl
-from speechssl import audio, watermark
+from speechssl import audio
+from speechssl.receipts import watermark
 
 NAMES = {"ovrl": "DNSMOS overall", "sig": "DNSMOS signal", "bak": "DNSMOS background", "distillmos": "DistillMOS"}
 Item = dict[str, object]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from speechssl.app.page import build
     from speechssl.app.service import make, serve
-    from speechssl.app.workshop import Settings, Workshop
+    from speechssl.app.state import Settings, Workshop
 
 _PLACES = {"build": "page", "make": "service", "serve": "service", "Settings": "workshop", "Workshop": "workshop"}
 

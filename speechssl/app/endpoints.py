@@ -11,22 +11,22 @@ from typing import Any
 
 import gradio as gr
 
-from speechssl import consent
-from speechssl.app import batches, converting, listing, scores, speech, units
-from speechssl.app.converting import BUNDLED, Options, Target
+from speechssl.app.handlers import batches, conversions, listing, scores, speaking, units
+from speechssl.app.handlers.conversions import BUNDLED, Options, Target
 from speechssl.app.sessions import Session
+from speechssl.app.state import Refused, Workshop
 from speechssl.app.tabs import parts
 from speechssl.app.tabs.parts import WORK
-from speechssl.app.workshop import Refused, Workshop
-from speechssl.consent import Consent
 from speechssl.errors import SpeechSSLError
+from speechssl.voices import consent
+from speechssl.voices.consent import Consent
 
 
 def add(shop: Workshop) -> None:
     """Add the endpoints to the page that is being built."""
     with gr.Group(visible=False):
         _convert(shop)
-        if speech.available():
+        if speaking.available():
             _say(shop)
         _batch(shop)
         _verify(shop)
@@ -90,7 +90,7 @@ def _convert(shop: Workshop) -> None:
         try:
             chosen = _options(k, converter, interpolation, pitch, file_format, model, tempo)
             target = _target(shop, session, references, voice)
-            made = converting.convert(shop, session, source, target, chosen, leave=_leave(consent))
+            made = conversions.convert(shop, session, source, target, chosen, leave=_leave(consent))
         except SpeechSSLError as error:
             raise _sentence(shop, error) from error
         return str(made.path), made.facts()
@@ -114,12 +114,12 @@ def _convert(shop: Workshop) -> None:
             chosen = _options(k, converter, interpolation, pitch, file_format, model, tempo)
             target = _target(shop, session, references, voice)
             number, second = 0, 0.0
-            for made in converting.stream(shop, session, source, target, chosen, leave=_leave(consent)):
-                if isinstance(made, converting.Made):
+            for made in conversions.stream(shop, session, source, target, chosen, leave=_leave(consent)):
+                if isinstance(made, conversions.Made):
                     yield str(made.path), made.facts()
                     return
                 facts = {"piece": number, "second": round(second, 3), "seconds": round(made.seconds, 3)}
-                yield str(converting.write_piece(shop, session, made, facts)), facts
+                yield str(conversions.write_piece(shop, session, made, facts)), facts
                 number, second = number + 1, second + made.seconds
         except SpeechSSLError as error:
             raise _sentence(shop, error) from error
@@ -173,13 +173,13 @@ def _say(shop: Workshop) -> None:
         session = parts.session_of(shop, request)
         try:
             target = _target(shop, session, references, voice)
-            *_, made = speech.say(
+            *_, made = speaking.say(
                 shop, session, text, target, speed=speed, interpolation=interpolation, seed=int(seed),
                 form=file_format, leave=_leave(consent),
             )  # fmt: skip
         except SpeechSSLError as error:
             raise _sentence(shop, error) from error
-        assert isinstance(made, speech.Said)
+        assert isinstance(made, speaking.Said)
         return str(made.path), str(made.subtitles), made.facts
 
     _endpoint(

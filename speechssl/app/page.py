@@ -7,9 +7,10 @@ from typing import Any
 import gradio as gr
 
 from speechssl import __version__
-from speechssl.app import endpoints, listing, speech
+from speechssl.app import endpoints
+from speechssl.app.handlers import listing, speaking
+from speechssl.app.state import Settings, Workshop
 from speechssl.app.tabs import batch, convert, parts, speak, units, verify, voices
-from speechssl.app.workshop import Settings, Workshop
 
 TITLE = "speechssl"
 CSS = """
@@ -87,7 +88,7 @@ def build(shop: Workshop | None = None) -> gr.Blocks:
             with gr.Tab("Convert", id="convert"):
                 target = convert.tab(shop, (rows, files))
             spoken = None
-            if speech.available():
+            if speaking.available():
                 with gr.Tab("Speak", id="speak"):
                     spoken = speak.tab(shop, (rows, files))
             with gr.Tab("Verify", id="verify"):

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechssl import audio
+from speechssl.audio import mel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from speechssl.conversion import Attribution, Conversion
-    from speechssl.references import ReferenceReport
+    from speechssl.conversion.result import Attribution, Conversion
     from speechssl.signals import Waveform
-    from speechssl.verification import Decision
+    from speechssl.verification.decisions import Decision
+    from speechssl.voices.reference_report import ReferenceReport
 
 COLOURS = ("#4f7cff", "#f08c3a", "#2fa36b", "#c65bcf", "#d6455d", "#1aa7b8", "#9a7b2f", "#7a6cf0")
 # dark violet to pale yellow, monotone in lightness so that it reads without colour
@@ -348,18 +349,10 @@ def _mel(waveform: Waveform, *, columns: int) -> NDArray[np.float64]:
     padded = np.pad(samples, (0, size))
     starts = np.arange(0, max(1, len(samples)), hop)
     frames = padded[starts[:, None] + np.arange(size)] * np.hanning(size)
-    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2 @ _filters(size)
+    bank = mel.filters(BANDS, size, sample_rate=RATE, high=RATE / 2) + 1e-6
+    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2 @ bank
     levels = 10 * np.log10(power.T + 1e-9)
     return np.asarray(levels - levels.max())
-
-
-def _filters(size: int) -> NDArray[np.float64]:
-    """Triangles (bins, BANDS), equally wide in mel."""
-    edges = 700 * (np.exp(np.linspace(0, math.log1p(RATE / 2 / 700), BANDS + 2)) - 1)
-    bins = np.fft.rfftfreq(size, 1 / RATE)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return np.asarray(np.minimum(rising, falling).clip(0) + 1e-6)
 
 
 def _png(levels: NDArray[np.float64]) -> str:

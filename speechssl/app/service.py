@@ -18,7 +18,7 @@ import uvicorn
 
 from speechssl import __version__
 from speechssl.app import page
-from speechssl.app.workshop import Settings, Workshop
+from speechssl.app.state import Settings, Workshop
 from speechssl.errors import InputError
 
 GRACE = 30.0  # seconds running jobs are waited for when the service is told to end
@@ -36,7 +36,7 @@ def make(shop: Workshop, *, auth: Sequence[tuple[str, str]] = ()) -> fastapi.Fas
     # Gradio keeps uploads and downloads here; it reads the variable when a page is built
     os.environ["GRADIO_TEMP_DIR"] = str(shop.folder / "gradio")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    from speechssl.bundles import PACKAGED
+    from speechssl.checkpoints import PACKAGED
 
     application = fastapi.FastAPI(title="speechssl", version=__version__, docs_url=None, redoc_url=None)
 

@@ -9,8 +9,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from speechssl import __version__
-from speechssl.cli import app as app_command
-from speechssl.cli import convert, demo, doctor, evaluation, features, receipt, report, say, units, verification, voice
+from speechssl.cli import (
+    convert,
+    demo,
+    doctor,
+    evaluation,
+    features,
+    receipt,
+    report,
+    say,
+    serve,
+    units,
+    verification,
+    voice,
+)
 from speechssl.cli.terminal import remark
 from speechssl.errors import SpeechSSLError
 
@@ -33,7 +45,7 @@ app.add_typer(evaluation.app)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
-app.command("app")(app_command.app)
+app.command("app")(serve.app)
 
 GREEDY = ("--reference", "-r")  # options that take every word up to the next option
 
@@ -75,13 +87,25 @@ def run(arguments: list[str]) -> int:
         # whoever read our output has left, as `head` does
         sys.stderr.close()
         return 1
+    except ImportError as error:
+        return _fail(_unloadable(error) or str(error))
     except OSError as error:
+        # a library's binary that does not load
+        if error.errno is None and (message := _unloadable(error)):
+            return _fail(message)
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
     except MemoryError:
         return _fail("not enough memory; close other programs, or use a smaller model or --precision bfloat16")
     if code == 130:
         remark("interrupted; no partial file was left. A batch continues where it stopped when run again.")
     return int(code or 0)
+
+
+def _unloadable(error: BaseException) -> str:
+    from speechssl import libraries
+
+    module = libraries.culprit(error)
+    return libraries.explain(module, error) if module else ""
 
 
 def _fail(message: str) -> int:

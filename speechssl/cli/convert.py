@@ -14,9 +14,10 @@ from speechssl.errors import InputError
 
 if TYPE_CHECKING:
     from speechssl.cli.batch import Job
-    from speechssl.conversion import Conversion, VoiceConverter
-    from speechssl.matching import MatchingSet
-    from speechssl.receipts import Signer
+    from speechssl.conversion.result import Conversion
+    from speechssl.conversion.voice_converter import VoiceConverter
+    from speechssl.receipts.signing import Signer
+    from speechssl.voices.matching_set import MatchingSet
 
     Target: TypeAlias = list[tuple[MatchingSet, float]]
 
@@ -94,8 +95,9 @@ def convert(
     Examples: speechssl convert talk.wav --reference ada1.wav ada2.wav --output talk-as-ada.wav;
     speechssl convert recordings/ --voice ada --output converted/ --json
     """
-    from speechssl import audio, conversion
-    from speechssl.bundles import load_bundle
+    from speechssl import audio
+    from speechssl.conversion import options as options_module
+    from speechssl.conversion.bundles import load_bundle
 
     jobs, folder = batch.plan(sources, output, ".wav")
     tables = _attribution_files(jobs, attribution, folder)
@@ -112,7 +114,7 @@ def convert(
         "tempo": tempo,
         "loudness": "source" if loudness is None else loudness,
     }
-    conversion.check_options(**options)
+    options_module.check_options(**options)
     system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
     target = _target(system, reference or [], voice or [])
     settings = {
@@ -148,7 +150,7 @@ def _check_target(references: list[str] | None, voices: list[str] | None) -> Non
 
 def _check_output(first: Path, folder: Path | None) -> None:
     """Tell a place that cannot be written to before the work, not after it."""
-    from speechssl.audio import WRITABLE
+    from speechssl.audio.files import WRITABLE
 
     if first.suffix.lower() not in WRITABLE:
         raise InputError(f"{first} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
@@ -182,14 +184,14 @@ def _weighted(text: str) -> tuple[str, float]:
 def _remark_on(given: list[str]) -> None:
     """Say what is not as it should be with the references, as ``speechssl report`` does."""
     from speechssl import audio
-    from speechssl import references as measured
+    from speechssl.voices import reference_report
 
     waveforms, seconds = [], 0.0
     for file in batch.audio_files(given):
         if seconds < LOOKED_AT:
             waveforms.append(audio.read_mono(file, 16_000))
             seconds += waveforms[-1].seconds
-    found = measured.report(waveforms)
+    found = reference_report.report(waveforms)
     if found.remarks:
         terminal.remark(f"reference: {found.verdict}")
 
@@ -237,13 +239,13 @@ def _write(result: Conversion, job: Job, table: Path | None) -> dict[str, Any]:
 
 
 def _sign(signer: Signer, job: Job, target: Target, result: Conversion, model: str, options: dict[str, Any]) -> str:
-    from speechssl import provenance, receipts
+    from speechssl.receipts import contents, signing
 
-    leave = provenance.consents([one for one, _ in target], otherwise=receipt.NOBODY)
+    leave = contents.consents([one for one, _ in target], otherwise=receipt.NOBODY)
     settings = {name: value for name, value in options.items() if name != "converter"}
-    facts = provenance.of_conversion(job.source, target, result, model=model, consent=leave, settings=settings)
-    receipts.issue(job.output, facts, signer)
-    return str(receipts.beside(job.output))
+    facts = contents.of_conversion(job.source, target, result, model=model, consent=leave, settings=settings)
+    signing.issue(job.output, facts, signer)
+    return str(signing.beside(job.output))
 
 
 def _describe(result: dict[str, Any]) -> str:

@@ -20,7 +20,8 @@ def demo(
 ) -> None:
     """Convert a recording that ships with the package to another voice that does, and say how near it came."""
     from speechssl import audio
-    from speechssl.bundles import clip, load_bundle
+    from speechssl.conversion.bundles import load_bundle
+    from speechssl.voices.clips import clip
 
     spoken, reference = clip(source, "sentence"), clip(target, "reference")
     terminal.remark(f"{source} says: {spoken.text!r}")
@@ -39,8 +40,9 @@ def demo(
 
 def _nearness(converted: Any, source: str, target: str) -> dict[str, float]:
     """Distances to a recording of the target that the conversion has not seen."""
-    from speechssl import audio, similarity
-    from speechssl.bundles import clip
+    from speechssl import audio
+    from speechssl.voices import similarity
+    from speechssl.voices.clips import clip
 
     unseen = similarity.voice_statistics(audio.read(clip(target, "sentence").path))
     before = similarity.voice_statistics(audio.read(clip(source, "sentence").path))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import warnings
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from speechssl import __version__
+from speechssl import __version__, libraries
 from speechssl.cli import terminal
 from speechssl.cli.options import Json
 
@@ -59,17 +60,19 @@ def doctor(json: Json = False) -> None:
 def examine() -> dict[str, Any]:
     """Everything the command prints, as plain JSON-able values."""
     problems: list[dict[str, str]] = []
+    warned: list[dict[str, str]] = []
     return {
         "speechssl": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": _packages(problems),
+        "packages": _packages(problems, warned),
         "devices": _devices(problems),
         "audio": _audio(problems),
         "bundles": _bundles(problems),
         "cache": _cache(problems),
         "voices": _voices(problems),
         "problems": problems,
+        "warnings": warned,
     }
 
 
@@ -77,37 +80,59 @@ def _problem(problems: list[dict[str, str]], what: str, cure: str) -> None:
     problems.append({"problem": what, "cure": cure})
 
 
-def _packages(problems: list[dict[str, str]]) -> dict[str, str | None]:
-    """Versions; each is imported, for an installed package may still not load."""
-    from importlib import import_module, metadata
-
-    versions: dict[str, str | None] = {}
+def _packages(problems: list[dict[str, str]], warned: list[dict[str, str]]) -> dict[str, str | None]:
+    """Versions; each is imported, in a process of its own, for a broken binary may end the one that loads it."""
+    versions = {name: libraries.version(name) for name in NEEDED}
+    reasons = _import_failures([module for name, module in NEEDED.items() if versions[name]])
     for name, module in NEEDED.items():
-        versions[name] = None
-        try:
-            versions[name] = metadata.version(name)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                import_module(module)
-        except metadata.PackageNotFoundError:
-            _problem(problems, f"{name} is not installed", f"pip install {name}")
-        # a broken binary raises ImportError, OSError, RuntimeError ...
-        except Exception as error:
-            what = f"{name} {versions[name]} cannot be imported: {error}"
-            _problem(problems, what, f"pip install --force-reinstall {name}")
-    _check_pair(versions, problems)
+        # only its own bundles need it
+        place = warned if name == "torchaudio" else problems
+        if versions[name] is None:
+            _problem(place, f"{name} is not installed{_ONLY.get(name, '')}", libraries.cure(module))
+        elif module in reasons:
+            what = f"{name} {versions[name]} cannot be imported: {reasons[module]}{_ONLY.get(name, '')}"
+            _problem(place, what, libraries.cure(module))
+    if "torchaudio" not in reasons:
+        _check_pair(versions, warned)
     return versions
 
 
-def _check_pair(versions: dict[str, str | None], problems: list[dict[str, str]]) -> None:
-    torch, torchaudio = versions.get("torch"), versions.get("torchaudio")
-    if torch and torchaudio and torch.split(".")[:2] != torchaudio.split(".")[:2]:
-        wanted = ".".join(torch.split("+")[0].split(".")[:2])
-        _problem(
-            problems,
-            f"torchaudio {torchaudio} was built for another torch than {torch}",
-            f"pip install 'torchaudio=={wanted}.*'",
-        )
+_ONLY = {"torchaudio": "; only encoders named torchaudio:NAME need it"}
+
+
+def _import_failures(modules: list[str]) -> dict[str, str]:
+    """Module to the reason for which it cannot be imported."""
+    found = subprocess.run([sys.executable, "-W", "ignore", "-c", _IMPORTS, *modules], capture_output=True, text=True)
+    told = dict(line.split("\t", 1) for line in found.stdout.splitlines() if line.count("\t") == 1)
+    begun = [module for module in modules if module not in told]
+    if found.returncode and begun:
+        told[begun[0]] = f"the process ended with code {found.returncode}"
+    return {module: reason for module, reason in told.items() if reason}
+
+
+_IMPORTS = """
+import importlib, os, sys
+out = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+        reason = ""
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+    print(name, reason, sep="\\t", file=out, flush=True)
+"""
+
+
+def _check_pair(versions: dict[str, str | None], warned: list[dict[str, str]]) -> None:
+    """Tell of a pair that is known not to go together, though it imports here."""
+    torch, torchaudio = versions["torch"], versions["torchaudio"]
+    if not torch or not torchaudio:
+        return
+    good = libraries.torchaudio_beside(torch)
+    if good and torchaudio.partition("+")[0] not in good:
+        what = f"torchaudio {torchaudio} is not made for torch {torch}, but {' or '.join(good)} is{_ONLY['torchaudio']}"
+        _problem(warned, what, libraries.cure("torchaudio"))
 
 
 def _devices(problems: list[dict[str, str]]) -> dict[str, Any]:
@@ -137,7 +162,7 @@ def _audio(problems: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _bundles(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
-    from speechssl.bundles import BUNDLES
+    from speechssl.conversion.bundles import BUNDLES
 
     return [
         {
@@ -153,7 +178,7 @@ def _bundles(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
 
 def _state(name: str, problems: list[dict[str, str]]) -> str:
     """``present``, ``would be fetched`` or ``broken``."""
-    from speechssl.bundles import bundle
+    from speechssl.conversion.bundles import bundle
 
     if name != "tiny":
         return "present" if all(path.exists() for path in _files(bundle(name).source, name)) else "would be fetched"
@@ -163,9 +188,10 @@ def _state(name: str, problems: list[dict[str, str]]) -> str:
 
 def _packaged() -> list[tuple[Path, str]]:
     """The model files that belong to the package, and what each must be."""
-    from speechssl import bundles
+    from speechssl import checkpoints
+    from speechssl.conversion import bundles
 
-    folder = bundles.PACKAGED
+    folder = checkpoints.PACKAGED
     return [
         (bundles.TINY, "encoder"),
         (folder / "tiny/vocoder.safetensors", "vocoder"),
@@ -222,11 +248,12 @@ def _cache(problems: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _voices(problems: list[dict[str, str]]) -> dict[str, Any]:
-    from speechssl import voices
+    from speechssl import checkpoints, voices
     from speechssl.errors import CheckpointError
+    from speechssl.voices import library
 
-    folder = voices.default_folder()
-    files = sorted(folder.glob(f"*{voices.SUFFIX}")) if folder.is_dir() else []
+    folder = checkpoints.data_folder()
+    files = sorted(folder.glob(f"*{library.SUFFIX}")) if folder.is_dir() else []
     for path in files:
         try:
             voices.info(path)
@@ -248,6 +275,8 @@ def _print(found: dict[str, Any]) -> None:
     print()
     for problem in found["problems"]:
         print(f"BROKEN: {problem['problem']}\n  cure: {problem['cure']}")
+    for warning in found["warnings"]:
+        print(f"WARNING: {warning['problem']}\n  cure: {warning['cure']}")
     if not found["problems"]:
         print("nothing is broken")
 

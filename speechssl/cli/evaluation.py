@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from speechssl.interfaces import Embedder
-    from speechssl.plda import Plda
-    from speechssl.trials import Trial
+    from speechssl.signals import Embedder
+    from speechssl.verification.plda import Plda
+    from speechssl.verification.trials import Trial
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -64,9 +64,9 @@ def calibrate(
     json: Json = False,
 ) -> None:
     """Fit likelihood ratios and the threshold on recordings of your own; verify and identify use them from then on."""
-    from speechssl import calibration as fitting
-    from speechssl import evaluation, metrics
-    from speechssl.trials import recordings_of
+    from speechssl.verification import calibration as fitting
+    from speechssl.verification import evaluation, metrics
+    from speechssl.verification.trials import recordings_of
 
     embedder, before = load(model, device, database)
     trials, folder = _trials(target, root, seed)
@@ -113,7 +113,7 @@ def trials(
     json: Json = False,
 ) -> None:
     """Write a balanced trial list for a folder of speakers."""
-    from speechssl.trials import find_recordings, make_trials, write_trials
+    from speechssl.verification.trials import find_recordings, make_trials, write_trials
 
     found = make_trials(find_recordings(folder), per_speaker=per_speaker, seed=seed, other_sessions=other_sessions)
     write_trials(output, found)
@@ -148,9 +148,9 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure errors on a trial list, or on a balanced one for a folder of speakers, with intervals over speakers."""
-    from speechssl import evaluation
-    from speechssl import plda as models
-    from speechssl.trials import files_of, read_enrolments
+    from speechssl.verification import evaluation
+    from speechssl.verification import plda as models
+    from speechssl.verification.trials import files_of, read_enrolments
 
     if plda and as_norm:
         raise InputError("--as-norm and --plda are two ways of scoring; give one")
@@ -180,7 +180,7 @@ def evaluate(
 
 def _remark_on_brief_ones(trials: list[Trial], seconds: NDArray[np.float64]) -> None:
     """Say which recordings ``verify`` would refuse for want of speech."""
-    from speechssl.verification import MIN_SPEECH
+    from speechssl.verification.screening import MIN_SPEECH
 
     lengths = {
         name: length
@@ -214,8 +214,8 @@ def _cohort(embedder: Embedder) -> NDArray[np.float32]:
 
 def _fitted_plda(target: str, root: str | None, embedder: Embedder, tested: set[str], workers: int) -> Plda:
     """Fitted on all recordings of a folder of speakers or of a list; says so if some of those are tested."""
-    from speechssl import evaluation
-    from speechssl.trials import find_recordings, read_trials, recordings_of
+    from speechssl.verification import evaluation
+    from speechssl.verification.trials import find_recordings, read_trials, recordings_of
 
     path = Path(target)
     if path.is_dir():
@@ -231,7 +231,7 @@ def _fitted_plda(target: str, root: str | None, embedder: Embedder, tested: set[
 
 
 def _trials(target: str, root: str | None, seed: int) -> tuple[list[Trial], Path]:
-    from speechssl.trials import find_recordings, make_trials, read_trials
+    from speechssl.verification.trials import find_recordings, make_trials, read_trials
 
     path = Path(target)
     if path.is_dir():

@@ -27,7 +27,7 @@ def features(
 ) -> None:
     """Write the features of recordings, one safetensors file each: frames (N, D) and what made them."""
     from speechssl import encoders
-    from speechssl.bundles import bundle
+    from speechssl.conversion.bundles import bundle
 
     jobs, folder = batch.plan(sources, output, ".safetensors")
     parts = bundle(model)

@@ -12,8 +12,8 @@ from speechssl.cli import terminal
 from speechssl.cli.options import Json
 
 if TYPE_CHECKING:
-    from speechssl.matching import MatchingSet
-    from speechssl.receipts import Signer
+    from speechssl.receipts.signing import Signer
+    from speechssl.voices.matching_set import MatchingSet
 
 NOBODY = "none was recorded: made on the command line from recordings that were named there"
 
@@ -27,9 +27,9 @@ File = Annotated[
 @app.command("show")
 def show(file: File) -> None:
     """Print the receipt inside a recording, or beside it, as JSON; nothing is checked."""
-    from speechssl import receipts
+    from speechssl.receipts import signing
 
-    terminal.emit(receipts.show(file))
+    terminal.emit(signing.show(file))
 
 
 @app.command("check")
@@ -42,9 +42,9 @@ def check(
     json: Json = False,
 ) -> None:
     """Say whether a recording is what its receipt says and the receipt what was signed; exit code 2 if not."""
-    from speechssl import receipts
+    from speechssl.receipts import signing
 
-    found = receipts.check(file, receipt=receipt)
+    found = signing.check(file, receipt=receipt)
     if json:
         terminal.emit({"genuine": found.genuine, "reasons": found.reasons, "key": found.key, "own_key": found.own_key})
     elif found.genuine:
@@ -64,8 +64,8 @@ def signer(wanted: bool | None, voices: Sequence[MatchingSet]) -> Signer | None:
             is kept in everything made with the voice, or a key that was made before, asks for receipts.
         voices: of which it is made.
     """
-    from speechssl import receipts
+    from speechssl.receipts import signing
 
     if wanted is None:
-        wanted = any(voice.consents for voice in voices) or receipts.default_key().exists()
-    return receipts.Signer() if wanted else None
+        wanted = any(voice.consents for voice in voices) or signing.default_key().exists()
+    return signing.Signer() if wanted else None

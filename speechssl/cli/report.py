@@ -11,7 +11,7 @@ from speechssl.cli import batch, terminal
 from speechssl.cli.options import Device, Json, Layer, Model, Precision
 
 if TYPE_CHECKING:
-    from speechssl.references import Coverage, RecordingReport, ReferenceReport
+    from speechssl.voices.reference_report import Coverage, RecordingReport, ReferenceReport
 
 
 def report(
@@ -33,12 +33,12 @@ def report(
 ) -> None:
     """Say whether recordings are enough, clean enough and of one speaker; --model is only used with --source."""
     from speechssl import audio
-    from speechssl import references as measured
+    from speechssl.voices import reference_report
 
     files = batch.audio_files(references)
     waveforms = [audio.read_mono(file, 16_000) for file in files]
     coverage = None if source is None else _coverage(files, source, model, layer, device, precision)
-    found = measured.report(waveforms, names=[file.name for file in files], coverage=coverage)
+    found = reference_report.report(waveforms, names=[file.name for file in files], coverage=coverage)
     if json:
         terminal.emit(found.as_dict())
     else:
@@ -50,8 +50,8 @@ def _coverage(
 ) -> Coverage:
     import torch
 
-    from speechssl.bundles import load_bundle
-    from speechssl.references import cover
+    from speechssl.conversion.bundles import load_bundle
+    from speechssl.voices.reference_report import cover
 
     system = load_bundle(model, layer=layer, device=device, precision=precision)
     voice = system.matching_set(references)

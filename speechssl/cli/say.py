@@ -60,9 +60,11 @@ def say(
     Examples: speechssl say "Good morning." --reference ada1.wav ada2.wav --output morning.wav;
     speechssl say book.txt --voice ada --output book.opus --subtitles book.srt
     """
-    from speechssl import provenance, receipts, speaking
-    from speechssl.audio import WRITABLE
-    from speechssl.bundles import load_bundle
+    from speechssl.audio.files import WRITABLE
+    from speechssl.conversion import convert
+    from speechssl.conversion.bundles import load_bundle
+    from speechssl.receipts import contents, signing
+    from speechssl.synthesis import say as say_module
     from speechssl.synthesis import subtitles as writer
     from speechssl.synthesis.synthesizer import check_options
 
@@ -76,21 +78,21 @@ def say(
         writer.check_format(subtitles)
     written = read_text(text)
     system = load_bundle(model, device=device)
-    made = speaking.load_synthesizer(synthesizer or speaking.SYNTHESIZER, system=system, language=language)
-    target = speaking.open_voice(made.system, batch.audio_files(reference) if reference else (), voice)
+    made = say_module.load_synthesizer(synthesizer or say_module.SYNTHESIZER, system=system, language=language)
+    target = convert.open_voice(made.system, batch.audio_files(reference) if reference else (), voice)
     parts = made.stream(written, target, interpolation=interpolation, speed=speed, seed=seed)
     tally = Tally()
-    for part in speaking.stream_to(output, parts):
+    for part in say_module.stream_to(output, parts):
         tally.add(part)
     if subtitles is not None:
         writer.write(subtitles, tally.words)
     facts = {"output": str(output), **tally.facts()}
     if signer := receipt.signer(sign, [target]):
         options = {"interpolation": interpolation, "speed": speed, "seed": seed}
-        leave = provenance.consents([target], otherwise=receipt.NOBODY)
-        made_of = provenance.of_speech(written, target, text_model=made.model.origin, consent=leave, settings=options)
-        receipts.issue(output, made_of, signer)
-        facts["receipt"] = str(receipts.beside(output))
+        leave = contents.consents([target], otherwise=receipt.NOBODY)
+        made_of = contents.of_speech(written, target, text_model=made.model.origin, consent=leave, settings=options)
+        signing.issue(output, made_of, signer)
+        facts["receipt"] = str(signing.beside(output))
     if subtitles is not None:
         facts["subtitles"] = str(subtitles)
     if json:

@@ -15,7 +15,7 @@ from speechssl.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from speechssl.units.codebook import Codebook
+    from speechssl.units.codebooks.codebook import Codebook
 
 app = typer.Typer(
     help="Discrete units for language models: fit, encode, check, report, tokenizer, bpe, pack, decode, import.",
@@ -67,7 +67,9 @@ def fit(
     from pathlib import Path
 
     from speechssl import encoders
-    from speechssl.units import Settings, fitting, manifest
+    from speechssl.units.codebooks import fitting
+    from speechssl.units.codebooks.kmeans import Settings
+    from speechssl.units.encoding import manifest
 
     fitting.check(k, kind, levels)
     settings = Settings(seed=seed, passes=passes, reservoir=reservoir)
@@ -104,9 +106,10 @@ def encode(
     json: Json = False,
 ) -> None:
     """Encode recordings to units, exactly once; run again after any interruption, it continues."""
-    from speechssl.units import encoding, manifest
-    from speechssl.units import engine as engines
-    from speechssl.units.workers import Recipe
+    from speechssl.units.encoding import encode as encode_module
+    from speechssl.units.encoding import engine as engines
+    from speechssl.units.encoding import manifest
+    from speechssl.units.encoding.workers import Recipe
 
     recipe = Recipe(codebook, model, layer, device, precision, collapse, vad)
     number, count = _shard(shard)
@@ -114,7 +117,7 @@ def encode(
         engines.retry_failed(output)
     total = len(manifest.entries(audio))
     with terminal.progress("units", total) as advance:
-        summary = encoding.encode(
+        summary = encode_module.encode(
             audio, recipe, output, form=form, num_workers=workers, shard=(number, count), block=part,
             through=engine, advance=advance,
         )  # fmt: skip
@@ -132,7 +135,7 @@ def check(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="That `units encode` made.")], json: Json = False
 ) -> None:
     """Prove that a folder of units is complete: every recording once, every record sound."""
-    from speechssl.units.checking import check as run
+    from speechssl.units.encoding.checking import check as run
 
     found = run(folder)
     if json:
@@ -160,9 +163,9 @@ def report(
     json: Json = False,
 ) -> None:
     """Measure a codebook on recordings: rate, entropy, phones, ABX, stability."""
-    from speechssl.units import manifest
     from speechssl.units import report as cards
-    from speechssl.units.workers import Recipe
+    from speechssl.units.encoding import manifest
+    from speechssl.units.encoding.workers import Recipe
 
     entries = manifest.entries(audio)
     known = cards.read_alignments(alignments) if alignments else {}
@@ -185,7 +188,7 @@ def tokenizer(
     json: Json = False,
 ) -> None:
     """Add a token for every unit to a tokenizer; no id it had moves."""
-    from speechssl.units import tokens
+    from speechssl.units.language import tokens
 
     found = tokens.extend(base, codebook, output)
     facts = {"output": output, "size": found.size, "first_unit": found.units[0], "begin": found.begin, "end": found.end}
@@ -206,9 +209,9 @@ def bpe(
     """Learn byte-pair encoding over units, and say how much shorter they get."""
     from pathlib import Path
 
-    from speechssl.units import bpe as pairs
-    from speechssl.units import engine as engines
-    from speechssl.units import formats
+    from speechssl.units.encoding import engine as engines
+    from speechssl.units.encoding import formats
+    from speechssl.units.language import bpe as pairs
 
     # a part lies in the folder that knows its codebook
     meta = engines.read_meta(Path(units).parent if Path(units).is_file() else units)
@@ -232,7 +235,7 @@ def pack(
     json: Json = False,
 ) -> None:
     """Write token blocks for training as parquet."""
-    from speechssl.units import pack as packing
+    from speechssl.units.language import pack as packing
 
     found = packing.pack(units, tokenizer, output, length=length, mode=mode)
     if json:
@@ -263,9 +266,9 @@ def decode(
     from pathlib import Path
 
     from speechssl import audio
-    from speechssl.bundles import load_bundle
-    from speechssl.units import codebook as codebooks
+    from speechssl.conversion.bundles import load_bundle
     from speechssl.units import decode as decoding
+    from speechssl.units.codebooks import codebook as codebooks
     from speechssl.voices import VoiceLibrary
 
     book = codebooks.load(codebook)
@@ -303,7 +306,7 @@ def import_(
     json: Json = False,
 ) -> None:
     """Make a codebook of published centroids. Pickles are refused, with the command that turns them into arrays."""
-    from speechssl.units.importing import import_codebook
+    from speechssl.units.codebooks.importing import import_codebook
 
     book = import_codebook(path, features=features, frame_rate=frame_rate, family=kind, key=key, licence=licence)
     book.save(output)
@@ -348,7 +351,7 @@ def _lengths(folder: str, book: Codebook) -> Any:
 
 def _records(folder: str, book: Codebook) -> list[dict[str, Any]]:
     """What a folder or file holds, refused if it is of another codebook."""
-    from speechssl.units import formats
+    from speechssl.units.encoding import formats
 
     records = list(formats.read_all(folder))
     for record in records:

@@ -13,9 +13,9 @@ from speechssl.cli.options import Device, Json
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
-    from speechssl.calibration import Calibration
-    from speechssl.interfaces import Embedder
-    from speechssl.speakers import SpeakerDatabase
+    from speechssl.signals import Embedder
+    from speechssl.verification.calibration import Calibration
+    from speechssl.verification.database import SpeakerDatabase
 
 # without a name, its commands become commands of the program itself
 app = typer.Typer(no_args_is_help=True)
@@ -55,16 +55,14 @@ def verify(
     json: Json = False,
 ) -> None:
     """Say whether the last recording is by the speaker of the others."""
-    from speechssl import verification
+    from speechssl.verification import decisions
 
     if len(recordings) < 2:
         raise InputError("one recording only; give at least one of the speaker, and the one asked about")
     embedder, calibration = load(model, device, database)
-    *enrolment, test = (verification.embed(path, embedder, calibration=calibration) for path in recordings)
+    *enrolment, test = (decisions.embed(path, embedder, calibration=calibration) for path in recordings)
     cohort = getattr(embedder, "cohort", None)
-    found = verification.verify(
-        enrolment, test, calibration=calibration, cohort=cohort, prior=prior, threshold=threshold
-    )
+    found = decisions.verify(enrolment, test, calibration=calibration, cohort=cohort, prior=prior, threshold=threshold)
     for remark in found.remarks:
         terminal.remark(f"remark: {remark}")
     if json:
@@ -87,11 +85,11 @@ def enrol(
     json: Json = False,
 ) -> None:
     """Add recordings to a speaker; all of them, or none if one cannot be used."""
-    from speechssl import verification
-    from speechssl.speakers import Enrolment
+    from speechssl.verification import decisions
+    from speechssl.verification.database import Enrolment
 
     embedder, calibration = load(model, device, database)
-    utterances = [verification.embed(path, embedder, calibration=calibration) for path in recordings]
+    utterances = [decisions.embed(path, embedder, calibration=calibration) for path in recordings]
     with open_database(database) as store:
         rows = [Enrolment(u.embedding, Path(u.name).name, u.sha256, u.seconds) for u in utterances]
         new = store.enrol(name, rows)
@@ -116,14 +114,14 @@ def identify(
     json: Json = False,
 ) -> None:
     """Say which enrolled speaker each recording is by, or that it is nobody's."""
-    from speechssl import verification
+    from speechssl.verification import decisions
 
     embedder, calibration = load(model, device, database)
     results: list[dict[str, Any]] = []
     with open_database(database) as store:
         for path in recordings:
-            test = verification.embed(path, embedder, calibration=calibration)
-            ranked = verification.identify(
+            test = decisions.embed(path, embedder, calibration=calibration)
+            ranked = decisions.identify(
                 test,
                 store,
                 calibration=calibration,
@@ -183,7 +181,7 @@ def export(
     database: Database = None,
 ) -> None:
     """Everything in the database as JSON, embeddings included."""
-    from speechssl import evaluation
+    from speechssl.verification import evaluation
 
     with open_database(database) as store:
         found = store.export()
@@ -196,16 +194,16 @@ def export(
 
 def load(name: str, device: str, database: str | None) -> tuple[Embedder, Calibration | None]:
     """The embedder, and its calibration: the user's own before the one that came with it."""
-    from speechssl import embedders, verification
+    from speechssl.verification import decisions, embedders
 
     embedder = embedders.load(name, device=device)
     with open_database(database) as store:
         own = store.calibration(embedder.origin)
-    return embedder, own or verification.shipped_calibration(embedder)
+    return embedder, own or decisions.shipped_calibration(embedder)
 
 
 def open_database(path: str | None) -> SpeakerDatabase:
-    from speechssl.speakers import SpeakerDatabase, default_path
+    from speechssl.verification.database import SpeakerDatabase, default_path
 
     return SpeakerDatabase(path or default_path())
 

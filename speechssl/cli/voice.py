@@ -45,9 +45,9 @@ def add(
     json: Json = False,
 ) -> None:
     """Make a voice of recordings, or add recordings to one."""
-    from speechssl import consent as consents
-    from speechssl.bundles import load_bundle
+    from speechssl.conversion.bundles import load_bundle
     from speechssl.voices import VoiceLibrary, check_name
+    from speechssl.voices import consent as consents
 
     check_name(name)
     attested = None if consent is None else consents.parse(consent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechssl.checkpoints import PACKAGED
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ RECOMMENDED_LAYERS = {
     "hubert-base": 6,  # GSLM, Lakhotia et al. 2021, arXiv:2102.01192, section 3
 }
 
-TINY = Path(__file__).parents[1] / "models" / "tiny" / "encoder.safetensors"
+TINY = PACKAGED / "tiny" / "encoder.safetensors"
 
 
 def load(
@@ -82,7 +83,7 @@ def load(
 
 
 def _find(wanted: str, name: str | None, normalise: bool | None) -> Weights:
-    from speechssl.encoders import own, torchaudio_bundles, transformers_family, wavlm_original
+    from speechssl.encoders.weights import own, torchaudio_bundles, transformers_family, wavlm_original
 
     path = Path(wanted)
     if wanted in HUB_NAMES:

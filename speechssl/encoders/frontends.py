@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from speechssl.audio import mel
 from speechssl.encoders.precision import layer_norm, linear
 from speechssl.encoders.windows import cut_samples
 from speechssl.errors import CheckpointError
@@ -216,14 +216,14 @@ class LogMelFrontEnd:
         """(n, D) float32 projected frames, up to 200 at a time."""
         mean, scale = self._statistics(blocks)
         device = self._projection.projection.weight.device
-        for mel in _mel_blocks(blocks):
-            yield self._project(_pair(((mel - mean) * scale).float()).to(device))
+        for bands in _mel_blocks(blocks):
+            yield self._project(_pair(((bands - mean) * scale).float()).to(device))
 
     def _statistics(self, blocks: Blocks) -> tuple[Tensor, Tensor]:
         """Mean and reciprocal of the standard deviation of each band (80,), float64."""
         total, squares, count = torch.zeros(80, dtype=torch.float64), torch.zeros(80, dtype=torch.float64), 0
-        for mel in _mel_blocks(blocks):
-            total, squares, count = total + mel.sum(0), squares + mel.square().sum(0), count + mel.shape[0]
+        for bands in _mel_blocks(blocks):
+            total, squares, count = total + bands.sum(0), squares + bands.square().sum(0), count + bands.shape[0]
         mean = total / max(1, count)
         # one frame has no variance: 0, where transformers would divide by zero
         variance = (squares - count * mean.square()).clamp(min=0) / max(1, count - 1)
@@ -256,39 +256,11 @@ def _mel_blocks(blocks: Blocks) -> Iterator[Tensor]:
     # the last of 400 windows starts 160 samples before the next block and is 400 long
     for block in cut_samples(blocks(), hop=BLOCK_FRAMES * 320, overlap=400 - 160):
         if block.shape[0] >= 400:
-            yield _log_mel(block.cpu())
+            yield mel.kaldi(block.cpu(), double=True)
 
 
-def _log_mel(samples: Tensor) -> Tensor:
-    """(T,) samples to (n, 80) log energies. Pre-emphasis includes the first sample of each window, as in Kaldi."""
-    window, filters = mel_constants()
-    x = samples.double().unfold(0, 400, 160) * 2**15
-    x = x - x.mean(1, keepdim=True)
-    x = torch.cat([x[:, :1] * (1 - 0.97), x[:, 1:] - 0.97 * x[:, :-1]], dim=1)
-    # transformers keeps the spectrum in single precision, which shows in bands at the floor
-    spectrum = torch.fft.rfft(x * window, n=512).to(torch.complex64)
-    energies: Tensor = spectrum.abs().double().square() @ filters
-    return energies.clamp(min=1.192092955078125e-07).log()
-
-
-@lru_cache(maxsize=1)
-def mel_constants() -> tuple[Tensor, Tensor]:
-    """Povey window (400,) and triangular filters (257, 80), equally wide in Kaldi mel, float64."""
-    window = torch.hann_window(400, periodic=False, dtype=torch.float64).pow(0.85)
-    mel = _kaldi_mel(torch.arange(257, dtype=torch.float64) * 16000 / 512)
-    low, high = _kaldi_mel(torch.tensor([20.0, 8000.0], dtype=torch.float64))
-    edges = low + (high - low) * torch.arange(82, dtype=torch.float64) / 81
-    rise = (mel[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    fall = (edges[2:] - mel[:, None]) / (edges[2:] - edges[1:-1])
-    return window, torch.minimum(rise, fall).clamp(min=0)
-
-
-def _kaldi_mel(frequency: Tensor) -> Tensor:
-    return 1127.0 * (1.0 + frequency / 700.0).log()
-
-
-def _pair(mel: Tensor) -> Tensor:
+def _pair(bands: Tensor) -> Tensor:
     """(n, 80) at 100 Hz to ((n + 1) // 2, 160) at 50 Hz, zeros behind a lone last frame."""
-    if mel.shape[0] % 2:
-        mel = functional.pad(mel, (0, 0, 0, 1))
-    return mel.reshape(-1, 160)
+    if bands.shape[0] % 2:
+        bands = functional.pad(bands, (0, 0, 0, 1))
+    return bands.reshape(-1, 160)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from speechssl import libraries
 from speechssl.encoders.blocks import ConformerTrunk, TransformerTrunk
 from speechssl.encoders.encoder import GRID, SSLEncoder
 from speechssl.encoders.frontends import ConvFrontEnd, LogMelFrontEnd
@@ -115,7 +116,7 @@ def read_config(weights: Weights) -> Any:
     Raises:
         CheckpointError: a family or variant that is not known here.
     """
-    from transformers import AutoConfig
+    library = libraries.transformers()
 
     family = weights.config.get("model_type")
     if family not in FAMILIES:
@@ -123,9 +124,12 @@ def read_config(weights: Weights) -> Any:
             f"{weights.source} is a model of type {family!r}; one of {', '.join(FAMILIES)} needed for an encoder"
         )
     try:
-        config = AutoConfig.for_model(**weights.config)
+        config = library.AutoConfig.for_model(**weights.config)
         # without memory for weights; finds values that do not go together
         _network(config)
+    # a library that does not load is no fault of the file
+    except (ImportError, OSError, MemoryError, InputError):
+        raise
     # transformers checks values in ways of its own
     except Exception as error:
         raise CheckpointError(f"the configuration of {weights.source} cannot be used: {error}") from error
@@ -159,11 +163,11 @@ def _normalisation(weights: Weights, normalise: bool | None, *, logmel: bool) ->
 
 def _network(config: Any) -> Any:
     """transformers' network without memory behind its weights, its weight norms resolved."""
-    # transformers may import it below, and its constants would then be without data for everybody
-    import torchaudio.compliance.kaldi  # noqa: F401
-    from transformers import AutoModel
-
-    build: Any = AutoModel.from_config
+    library = libraries.transformers()
+    with libraries.needed("transformers"):
+        # the network's module is imported here: below, constants of what it imports would be without data for everybody
+        _ = library.MODEL_MAPPING[type(config)]
+    build: Any = library.AutoModel.from_config
     with torch.device("meta"):
         network = build(config)
     for module in network.modules():

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from speechssl.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Floats: TypeAlias = NDArray[np.float64]
+    Integers: TypeAlias = NDArray[np.int64]
+    Keys: TypeAlias = Tensor | NDArray[Any]
 
 PRECISIONS = ("float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -65,3 +77,35 @@ def layer_norm(module: Any, x: Tensor) -> Tensor:
     if x.device.type == "cpu" or x.dtype == torch.float32:
         return functional.layer_norm(x, module.normalized_shape, module.weight, module.bias, module.eps)
     return module(x.float()).to(x.dtype)  # type: ignore[no-any-return]
+
+
+SINGLE, HALF = 2.0**-24, 2.0**-8  # unit roundoff of float32 and bfloat16
+
+
+@lru_cache(maxsize=1)
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 natively and adds the products up in float32, by trying."""
+    import torch
+
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    if supported is None or not supported():
+        return False
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(64, 4096, generator=generator).bfloat16()
+    b = torch.randn(96, 4096, generator=generator).bfloat16()
+    exact = a.double() @ b.double().T
+    room = HALF * exact.abs() + 4096 * SINGLE * (a.double().abs() @ b.double().abs().T)
+    return bool(((a @ b.T).double() - exact).abs().le(room).all())
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: sums are then added up the same way on every machine of this kind."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

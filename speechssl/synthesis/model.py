@@ -12,10 +12,10 @@ from torch import Tensor
 
 from speechssl import checkpoints
 from speechssl.errors import CheckpointError, InputError
-from speechssl.pitch import FRAME_PERIOD
 from speechssl.signals import Features
 from speechssl.synthesis.front_end import BORDERS, START, Tokens
 from speechssl.synthesis.network import NetworkConfig, TextToKeys, sampled_durations
+from speechssl.voices.pitch import FRAME_PERIOD
 
 KIND = "synthesizer"
 SURE = 3.0  # logit of voicing that only vowels and the like reach

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from speechssl.synthesis import languages
-from speechssl.synthesis.languages import Language
+from speechssl.synthesis.languages.rules import Language
 
 PAUSES = {",": ",", ";": ",", ":": ",", "(": ",", ")": ",", "[": ",", "]": ",", "{": ",", "}": ",", "—": ",", "–": ","}
 ENDS = {".": ".", "!": "!", "?": "?", "…": ".", "。": ".", "！": "!", "？": "?", "।": "."}

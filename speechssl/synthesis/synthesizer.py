@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from speechssl.conversion import Source, VoiceConverter
+from speechssl.conversion.steps import Source
+from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.errors import InputError
-from speechssl.matching import MatchingSet
 from speechssl.signals import Waveform, check_same_origin
 from speechssl.synthesis.front_end import FrontEnd, Word, tokens
+from speechssl.voices.matching_set import MatchingSet
 
 if TYPE_CHECKING:
-    from speechssl.conversion import Conversion
+    from speechssl.conversion.result import Conversion
     from speechssl.synthesis.model import Prediction, TextModel
 
 LOUDNESS = -23.0  # LUFS, of EBU R 128: there is no recording to take it from

@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from speechssl import converters, pitch
+from speechssl.conversion import converters
+from speechssl.conversion.retrieval import Neighbours, nearest
+from speechssl.encoders.fingerprints import check_same_weights
 from speechssl.errors import InputError
-from speechssl.fingerprints import check_same_weights
-from speechssl.retrieval import Neighbours, nearest
 from speechssl.signals import Features, Units, Waveform, check_same_origin
+from speechssl.voices import pitch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from speechssl.interfaces import Vocoder
-    from speechssl.matching import MatchingSet
-    from speechssl.units.codebook import Codebook
+    from speechssl.signals import Vocoder
+    from speechssl.units.codebooks.codebook import Codebook
+    from speechssl.voices.matching_set import MatchingSet
 
 CANDIDATES = 32  # frames of the voice a unit may be spoken with
 VOICED = -0.3  # dB of aperiodicity; WORLD writes 0 where there is no pitch

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechssl.errors import InputError
-from speechssl.units import measures, syllables
+from speechssl.units import measures
+from speechssl.units.codebooks import syllables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from speechssl.interfaces import Encoder
-    from speechssl.signals import Waveform
-    from speechssl.units.codebook import Codebook
-    from speechssl.units.manifest import Entry
+    from speechssl.signals import Encoder, Waveform
+    from speechssl.units.codebooks.codebook import Codebook
+    from speechssl.units.encoding.manifest import Entry
 
 NOISE = (20.0, 10.0)  # dB signal-to-noise ratio of the stability test
 RESAMPLED = 1.12  # two semitones: another size of speaker

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechssl.checkpoints import PACKAGED
 from speechssl.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
-    from speechssl.interfaces import Vocoder
+    from speechssl.signals import Vocoder
 
 __all__ = ["NAMES", "load"]
 
-TINY = Path(__file__).parents[1] / "models" / "tiny" / "vocoder.safetensors"
+TINY = PACKAGED / "tiny" / "vocoder.safetensors"
 
 NAMES = ("tiny", "world", "knn-vc-prematched", "knn-vc")
 

@@ -11,8 +11,7 @@ import torch
 from speechssl.encoders.encoder import SSLEncoder
 from speechssl.encoders.network import Weights, build
 from speechssl.errors import CheckpointError, InputError
-from speechssl.interfaces import Encoder
-from speechssl.signals import Waveform
+from speechssl.signals import Encoder, Waveform
 
 MakeModel = Callable[..., Any]
 MakeEncoder = Callable[..., SSLEncoder]

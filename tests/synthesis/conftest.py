@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from speechssl.bundles import load_bundle
-from speechssl.conversion import VoiceConverter
-from speechssl.matching import MatchingSet
+from speechssl.conversion.bundles import load_bundle
+from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.synthesis import model as models
 from speechssl.synthesis.front_end import BORDERS, START, FrontEnd
 from speechssl.synthesis.model import TextModel
 from speechssl.synthesis.network import NetworkConfig, TextToKeys
 from speechssl.synthesis.synthesizer import Synthesizer
+from speechssl.voices.matching_set import MatchingSet
 
 PHONES = "ə n t s ɪ d l ɹ ð i k m z æ ɛ w h v ʌ b p f ɡ u ŋ ʃ θ eɪ aɪ oʊ ɑ ɚ ɔ aʊ j ʊ t͡ʃ d͡ʒ ɔɪ"
 

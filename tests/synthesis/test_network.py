@@ -10,18 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechssl.errors import CheckpointError, InputError
-from speechssl.objectives.text_to_keys import TextToKeysLoss
 from speechssl.synthesis import model as models
 from speechssl.synthesis.front_end import START, FrontEnd, tokens
 from speechssl.synthesis.model import TextModel, contour
-from speechssl.synthesis.network import (
-    Lengths,
-    NetworkConfig,
-    TextToKeys,
-    positions,
-    repeat_index,
-    sampled_durations,
-)
+from speechssl.synthesis.network import Lengths, NetworkConfig, TextToKeys, positions, repeat_index, sampled_durations
+from speechssl.training.objectives.text_to_keys import TextToKeysLoss
 
 SMALL = NetworkConfig(7, 6, width=16, hidden=24, encoder_layers=2, decoder_layers=2, dropout=0.0)
 

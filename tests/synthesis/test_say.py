@@ -133,8 +133,8 @@ def test_the_shipped_model_speaks_in_a_shipped_voice(tmp_path: Path) -> None:
 
 
 def test_the_shipped_model_fits_the_shipped_encoder(other_model: Callable[..., TextModel]) -> None:
-    from speechssl.speaking import SYNTHESIZER
     from speechssl.synthesis import model as models
+    from speechssl.synthesis.say import SYNTHESIZER
 
     shipped = models.load(SYNTHESIZER)
     assert shipped.origin == speechssl.load_encoder("tiny").origin

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from speechssl.conversion import VoiceConverter
+from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.errors import InputError
-from speechssl.matching import MatchingSet
 from speechssl.signals import Waveform
 from speechssl.synthesis import subtitles
 from speechssl.synthesis.model import TextModel
 from speechssl.synthesis.synthesizer import PAUSE, Synthesizer, TimedWord, finished
+from speechssl.voices.matching_set import MatchingSet
 
 TEXT = "Good morning. It costs $3.50, Dr. Smith!"
 

@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from speechssl import encoders
-from speechssl.units import Codebook, encoder_fingerprint
+from speechssl.encoders.fingerprints import of_encoder
+from speechssl.units.codebooks.codebook import Codebook
 
 
 def tones(seconds: float, seed: int) -> np.ndarray:
@@ -32,7 +33,7 @@ def codebook_file(encoder_file: Path, tmp_path_factory: pytest.TempPathFactory) 
     encoder = encoders.load(encoder_file)
     frames = encoder.encode(Waveform(torch.from_numpy(tones(4.0, 99)), 16000)).frames.numpy()
     centroids = frames[np.random.default_rng(0).permutation(len(frames))[:12]][None]
-    book = Codebook(centroids.copy(), encoder.origin, 50.0, encoder=encoder_fingerprint(encoder))
+    book = Codebook(centroids.copy(), encoder.origin, 50.0, encoder=of_encoder(encoder))
     return book.save(tmp_path_factory.mktemp("codebook") / "small.safetensors")
 
 

@@ -8,23 +8,26 @@ import numpy as np
 import pytest
 import torch
 
-from speechssl import encoders, matching
-from speechssl.bundles import clip
+from speechssl import encoders
 from speechssl.errors import InputError
 from speechssl.signals import Units
-from speechssl.units import Codebook, fit_encoder, kmeans
+from speechssl.units.codebooks import kmeans
+from speechssl.units.codebooks.codebook import Codebook
+from speechssl.units.codebooks.fitting import fit_encoder
 from speechssl.units.decode import contour, decode, retrieve, typical_durations, units_of
 from speechssl.vocoders.world import WorldAnalysis, WorldVocoder
+from speechssl.voices import building, matching_set
+from speechssl.voices.clips import clip
 
 
 @pytest.fixture(scope="module")
-def voice(encoder_file: Path) -> matching.MatchingSet:
+def voice(encoder_file: Path) -> matching_set.MatchingSet:
     from speechssl import audio
     from speechssl.signals import Waveform
 
     waveform = audio.read_mono(clip("ada", "sentence").path, 16000)
     encoder = encoders.load(encoder_file)
-    return matching.build([Waveform(waveform.samples[:48000], 16000)], encoder, WorldAnalysis())
+    return building.build([Waveform(waveform.samples[:48000], 16000)], encoder, WorldAnalysis())
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def units(book: Codebook, seed: int = 0) -> Units:
     return units_of(rng.integers(0, 30, 25), book, durations=rng.integers(1, 6, 25))
 
 
-def test_every_frame_is_one_of_the_voice_near_its_unit(book: Codebook, voice: matching.MatchingSet) -> None:
+def test_every_frame_is_one_of_the_voice_near_its_unit(book: Codebook, voice: matching_set.MatchingSet) -> None:
     wanted = units(book)
     frames = retrieve(wanted, book, voice, k=8)
     assert len(frames) == int(wanted.durations.sum())
@@ -52,7 +55,7 @@ def test_every_frame_is_one_of_the_voice_near_its_unit(book: Codebook, voice: ma
         assert better < 8
 
 
-def test_speech_of_the_right_length_in_any_voice(book: Codebook, voice: matching.MatchingSet) -> None:
+def test_speech_of_the_right_length_in_any_voice(book: Codebook, voice: matching_set.MatchingSet) -> None:
     wanted = units(book)
     spoken = decode(wanted, book, voice, WorldVocoder())
     assert spoken.seconds == pytest.approx(int(wanted.durations.sum()) / 50, abs=0.02)
@@ -66,7 +69,7 @@ def test_speech_of_the_right_length_in_any_voice(book: Codebook, voice: matching
     assert abs(middle - voice.pitch.mean) < 0.15
 
 
-def test_units_of_another_codebook_or_voice_are_refused(book: Codebook, voice: matching.MatchingSet) -> None:
+def test_units_of_another_codebook_or_voice_are_refused(book: Codebook, voice: matching_set.MatchingSet) -> None:
     from dataclasses import replace
 
     other = replace(book, centroids=book.centroids + np.float32(1))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from speechssl.errors import InputError
 from speechssl.units import measures, report
-from speechssl.units.codebook import Codebook
+from speechssl.units.codebooks.codebook import Codebook
 
 IDS = st.lists(st.integers(0, 4), max_size=12)
 

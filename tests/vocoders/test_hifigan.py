@@ -11,8 +11,7 @@ from torch.nn import functional
 
 from speechssl import checkpoints, vocoders
 from speechssl.errors import CheckpointError, InputError
-from speechssl.interfaces import Vocoder
-from speechssl.signals import Features
+from speechssl.signals import Features, Vocoder
 from speechssl.vocoders import hifigan
 from speechssl.vocoders.hifigan import Generator, HifiganConfig, HifiganVocoder
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,15 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
-import speechssl
-from speechssl import audio, vocoders
+from speechssl import audio, checkpoints, vocoders
 from speechssl.errors import InputError
-from speechssl.interfaces import Encoder, Vocoder
-from speechssl.signals import Features, Waveform
+from speechssl.signals import Encoder, Features, Vocoder, Waveform
 from speechssl.vocoders import pulses, world
 from speechssl.vocoders.world import WorldAnalysis, WorldVocoder
 
-CLIP = Path(speechssl.__file__).parent / "models" / "clips" / "dan_sentence.opus"
+CLIP = checkpoints.PACKAGED / "clips" / "dan_sentence.opus"
 RATE = 16_000
 pyworld = pulses.pyworld()
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from speechssl.app import batches, pictures
+from speechssl.app import pictures
+from speechssl.app.handlers import batches
+from speechssl.app.state import Workshop
 from speechssl.app.tabs import convert, parts
 from speechssl.app.tabs.parts import WORK
-from speechssl.app.workshop import Workshop
 from speechssl.errors import SpeechSSLError
 
 

@@ -8,16 +8,19 @@ from typing import Any
 
 import gradio as gr
 
-from speechssl import audio, converters
-from speechssl.app import converting, listing, pictures
-from speechssl.app.converting import BUNDLED, FORMATS, Made, Options, Target
+from speechssl import audio
+from speechssl.app import pictures
+from speechssl.app.handlers import conversions, listing
+from speechssl.app.handlers.conversions import BUNDLED, FORMATS, Made, Options, Target
 from speechssl.app.sessions import Session
+from speechssl.app.state import Workshop
 from speechssl.app.tabs import parts
 from speechssl.app.tabs.parts import HEARD_AT_ONCE, WORK
-from speechssl.app.workshop import Workshop
-from speechssl.bundles import BUNDLES, bundle, clip
+from speechssl.conversion import converters
+from speechssl.conversion.bundles import BUNDLES, bundle
 from speechssl.errors import SpeechSSLError
 from speechssl.signals import Waveform
+from speechssl.voices.clips import clip
 
 EXAMPLES = (("ada", "eric"), ("finn", "beth"), ("dan", "cleo"))
 PITCHES = {"Of the target": "target", "Of the source": "source"}
@@ -85,17 +88,17 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
             leave_given = parts.leave_of(*rest[:3])
             wanted, aloud, earlier = options_of(*rest[3:10]), rest[10], rest[11]
             given: dict[str, Any] = {"leave": leave_given, "tell": parts.teller(progress)}
-            streamed = aloud and HEARD_AT_ONCE and converting.streamable(shop, spoken, wanted)
+            streamed = aloud and HEARD_AT_ONCE and conversions.streamable(shop, spoken, wanted)
             if streamed:
                 # a player that is not shown plays nothing
                 yield {live: gr.update(visible=True, value=None), status: _LISTEN}
-                for one in converting.stream(shop, session, spoken, chosen, wanted, **given):
+                for one in conversions.stream(shop, session, spoken, chosen, wanted, **given):
                     if isinstance(one, Made):
                         made = one
                     else:
                         yield {live: parts.heard(one)}
             else:
-                made = converting.convert(shop, session, spoken, chosen, wanted, **given)
+                made = conversions.convert(shop, session, spoken, chosen, wanted, **given)
         except SpeechSSLError as error:
             yield parts.blame(fields, error, shop, status)
             return

@@ -11,13 +11,14 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from speechssl import consent
-from speechssl.app import listing, pictures
-from speechssl.app.converting import BUNDLED, Target
+from speechssl.app import pictures
+from speechssl.app.handlers import listing
+from speechssl.app.handlers.conversions import BUNDLED, Target
 from speechssl.app.sessions import Session
-from speechssl.app.workshop import Refused, Workshop
-from speechssl.consent import Consent
+from speechssl.app.state import Refused, Workshop
 from speechssl.signals import Waveform
+from speechssl.voices import consent
+from speechssl.voices.consent import Consent
 
 HEARD_AT_ONCE = shutil.which("ffmpeg") is not None  # Gradio codes its streams with it
 WORK = "work"  # name of the queue that all heavy events share

@@ -7,12 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from speechssl.app import pictures, speech
-from speechssl.app.converting import FORMATS
-from speechssl.app.speech import Said
+from speechssl.app import pictures
+from speechssl.app.handlers import speaking
+from speechssl.app.handlers.conversions import FORMATS
+from speechssl.app.handlers.speaking import Said
+from speechssl.app.state import Workshop
 from speechssl.app.tabs import convert, parts
 from speechssl.app.tabs.parts import HEARD_AT_ONCE, WORK
-from speechssl.app.workshop import Workshop
 from speechssl.errors import SpeechSSLError
 
 EXAMPLE = "Good morning. The train to the coast leaves at half past seven, and it is nearly always full on Fridays."
@@ -23,7 +24,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
             text = gr.Textbox(EXAMPLE, label="What is said (English)", lines=4, elem_id="speak-text",
-                              max_length=speech.MOST_CHARACTERS)  # fmt: skip
+                              max_length=speaking.MOST_CHARACTERS)  # fmt: skip
             text_problem = parts.problem("speak-text-problem")
             target = parts.target_fields(shop, "speak", blend=False)
             leave = parts.consent_fields(shop, "speak")
@@ -58,7 +59,7 @@ def tab(shop: Workshop, history: Sequence[Any]) -> parts.TargetFields:
         session = parts.session_of(shop, request)
         chosen = parts.target_of(kind, voice, "", 0, files, microphone)
         try:
-            made = speech.say(
+            made = speaking.say(
                 shop, session, written, chosen, speed=float(pace), interpolation=float(blend), seed=int(number or 0),
                 form=wanted, leave=parts.leave_of(agreed, who, purpose), tell=parts.teller(progress),
             )  # fmt: skip

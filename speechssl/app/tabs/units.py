@@ -7,13 +7,14 @@ from typing import Any
 import gradio as gr
 
 from speechssl import audio
-from speechssl.app import listing, pictures, units
-from speechssl.app.converting import BUNDLED
+from speechssl.app import pictures
+from speechssl.app.handlers import listing, units
+from speechssl.app.handlers.conversions import BUNDLED
+from speechssl.app.state import Workshop
 from speechssl.app.tabs import parts
 from speechssl.app.tabs.parts import WORK
-from speechssl.app.workshop import Workshop
-from speechssl.bundles import clip
 from speechssl.errors import SpeechSSLError
+from speechssl.voices.clips import clip
 
 
 def tab(shop: Workshop) -> Any:

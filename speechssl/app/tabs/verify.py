@@ -7,12 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from speechssl.app import listing, pictures, scores
+from speechssl.app import pictures
+from speechssl.app.handlers import listing, scores
+from speechssl.app.state import Workshop
 from speechssl.app.tabs import parts
 from speechssl.app.tabs.parts import WORK
-from speechssl.app.workshop import Workshop
-from speechssl.bundles import clip
 from speechssl.errors import SpeechSSLError
+from speechssl.voices.clips import clip
 
 
 def tab(shop: Workshop) -> Any:

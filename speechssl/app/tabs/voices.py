@@ -7,10 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from speechssl.app import listing, pictures
+from speechssl.app import pictures
+from speechssl.app.handlers import listing
+from speechssl.app.state import Refused, Workshop
 from speechssl.app.tabs import parts
 from speechssl.app.tabs.parts import WORK
-from speechssl.app.workshop import Refused, Workshop
 from speechssl.errors import SpeechSSLError
 
 

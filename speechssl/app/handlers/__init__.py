@@ -1,0 +1,1 @@
+"""What the page and its endpoints do: one module a job."""

@@ -1,0 +1,30 @@
+"""Every sample that enters or leaves: read, write, resample, and measure it.
+
+The names that most callers need are reachable from here: ``speechssl.audio.read``, ``write``, ``loudness`` ...
+"""
+
+from speechssl.audio.activity import clipping_fraction, snr_db, speech_activity, speech_seconds
+from speechssl.audio.decoding import AudioInfo
+from speechssl.audio.f0_tracker import f0
+from speechssl.audio.files import info, read, read_channel, read_mono, resample, stream, write, writing
+from speechssl.audio.levels import limit_bursts, loudness, set_loudness
+
+__all__ = [
+    "AudioInfo",
+    "clipping_fraction",
+    "f0",
+    "info",
+    "limit_bursts",
+    "loudness",
+    "read",
+    "read_channel",
+    "read_mono",
+    "resample",
+    "set_loudness",
+    "snr_db",
+    "speech_activity",
+    "speech_seconds",
+    "stream",
+    "write",
+    "writing",
+]

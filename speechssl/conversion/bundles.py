@@ -1,0 +1,117 @@
+"""Names to objects: a bundle is the encoder, the values and the vocoder that belong together under one model name.
+
+``tiny`` ships with the package. ``wavlm-large`` is kNN-VC: WavLM-Large layer 6 as it comes, and the HiFi-GAN published
+for it. Every other encoder, by any name ``encoders.load`` takes, finds the frames while WORLD speaks them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from speechssl.conversion.voice_converter import VoiceConverter
+from speechssl.checkpoints import PACKAGED
+
+TINY = PACKAGED / "tiny" / "encoder.safetensors"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a model name stands for.
+
+    Args:
+        name: as given to ``--model``.
+        encoder: for ``encoders.load``.
+        layer: of the encoder; None for the one its file or its paper names.
+        normalise: of the encoder's input; None for its own way.
+        vocoder: a name of ``speechssl.vocoders``, or one of its files.
+        licence: of the weights, as their publishers say; empty if unknown.
+        megabytes: that are downloaded the first time, about; 0 if all is here; None if unknown.
+        source: who publishes the weights.
+    """
+
+    name: str
+    encoder: str
+    layer: int | None = None
+    normalise: bool | None = None
+    vocoder: str = "world"
+    licence: str = ""
+    megabytes: int | None = None
+    source: str = ""
+
+
+_MICROSOFT = "CC BY-SA 3.0 (Microsoft UniSpeech)"
+
+
+def _with_world(name: str, layer: int, licence: str, megabytes: int, source: str) -> Bundle:
+    return Bundle(name, name, layer, None, "world", licence, megabytes, source)
+
+
+# Sizes are those of the weights files on the hub. Whatever encoders.load takes works too; these are the ones we name.
+_NAMED = (
+    Bundle("tiny", "tiny", vocoder="tiny", licence="MIT", megabytes=0, source="this package"),
+    Bundle(
+        "wavlm-large",
+        "wavlm-large",
+        layer=6,
+        normalise=False,
+        vocoder="knn-vc-prematched",
+        licence=f"{_MICROSOFT}; vocoder MIT (kNN-VC)",
+        megabytes=1330,
+        source="microsoft/wavlm-large; bshall/knn-vc v0.1",
+    ),
+    _with_world("wavlm-base-plus", 6, _MICROSOFT, 378, "microsoft/wavlm-base-plus"),
+    _with_world("hubert-base", 6, "Apache-2.0", 378, "facebook/hubert-base-ls960"),
+    _with_world("mhubert-147", 6, "CC BY-NC-SA 4.0", 378, "utter-project/mHuBERT-147"),
+    _with_world("w2v-bert-2.0", 10, "MIT", 2322, "facebook/w2v-bert-2.0"),
+)
+BUNDLES = {one.name: one for one in _NAMED}
+
+
+def bundle(name: str) -> Bundle:
+    """The bundle of that name, or one made of WORLD and the encoder of that name."""
+    return BUNDLES.get(name) or Bundle(name, name)
+
+
+def load_bundle(
+    name: str | Path = "tiny",
+    *,
+    layer: int | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    vocoder: str | Path | None = None,
+) -> VoiceConverter:
+    """Encoder, values and vocoder, ready to convert.
+
+    Args:
+        name: ``"tiny"``, one of ``BUNDLES``, or whatever ``encoders.load`` takes.
+        layer: of the encoder, where it is to differ; the published vocoder of ``wavlm-large`` fits layer 6 only, so
+            another layer is spoken by WORLD.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: ``float32`` or ``bfloat16``.
+        vocoder: for ``vocoders.load``, instead of the bundle's own: ``"world"``, or a file.
+    Raises:
+        InputError: a vocoder of another encoder, or an unknown name, layer, device or precision.
+        CheckpointError: weights that are missing, damaged or not to be had offline.
+    """
+    from speechssl import encoders
+    from speechssl.conversion.voice_converter import VoiceConverter
+
+    parts = bundle(str(name))
+    chosen = parts.layer if layer is None else layer
+    encoder = encoders.load(parts.encoder, layer=chosen, device=device, precision=precision, normalise=parts.normalise)
+    from speechssl import vocoders
+    from speechssl.vocoders.world import WorldAnalysis
+
+    own = parts.vocoder if chosen == parts.layer or _is_own_layer(parts, layer) else "world"
+    speaker = vocoders.load(vocoder or own, device=device)
+    return VoiceConverter(encoder, encoder if speaker.origin == encoder.origin else WorldAnalysis(), speaker)
+
+
+def _is_own_layer(parts: Bundle, layer: int | None) -> bool:
+    """Whether a layer that was asked for is the one that the packaged encoder's file names anyway."""
+    from speechssl import checkpoints
+
+    return parts.encoder == "tiny" and layer == checkpoints.peek(TINY)["layer"]

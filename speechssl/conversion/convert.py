@@ -1,0 +1,88 @@
+"""Convert one recording by names: ``speechssl convert`` as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechssl.conversion.bundles import load_bundle
+from speechssl.errors import InputError
+
+if TYPE_CHECKING:
+    from speechssl.conversion.result import Conversion
+    from speechssl.conversion.voice_converter import VoiceConverter
+    from speechssl.voices.matching_set import MatchingSet, Recording
+
+
+def convert(
+    source: Recording,
+    references: Sequence[Recording] = (),
+    *,
+    voice: str | Path | MatchingSet | None = None,
+    output: str | Path | None = None,
+    model: str | Path = "tiny",
+    layer: int | None = None,
+    k: int | None = None,
+    converter: str = "auto",
+    interpolation: float = 1.0,
+    pitch: str | float = "target",
+    tempo: str | float = "auto",
+    loudness: str | float = "source",
+    device: str = "auto",
+    precision: str = "float32",
+    vocoder: str | Path | None = None,
+) -> Conversion:
+    """Say what one recording says in the voice of others: ``speechssl convert`` as a function.
+
+    For several sources or several voices make the objects once: ``load_bundle(...).matching_set(...)`` and
+    ``.convert(...)``.
+
+    Args:
+        source: a file or a waveform.
+        references: files or waveforms of the wanted voice.
+        voice: instead of references, a stored voice by name or file, or a matching set.
+        output: where to write the result; None not to.
+        model: see ``load_bundle``; so are ``layer``, ``device``, ``precision`` and ``vocoder``.
+        k: see ``VoiceConverter.convert``; so are ``converter``, ``interpolation``, ``pitch``, ``tempo`` and
+            ``loudness``.
+    Raises:
+        InputError: both or neither of references and voice, or something that cannot be used.
+        CheckpointError: weights or a voice that cannot be used.
+    """
+    if bool(references) == (voice is not None):
+        raise InputError("references or a voice needed, one of them: whose voice is wanted?")
+    from speechssl import audio
+    from speechssl.voices import VoiceLibrary
+    from speechssl.voices.matching_set import MatchingSet
+
+    system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
+    if voice is None:
+        target = system.matching_set(references)
+    else:
+        target = voice if isinstance(voice, MatchingSet) else VoiceLibrary().open(voice)
+    result = system.convert(
+        source, target, k=k, converter=converter, interpolation=interpolation, pitch=pitch, tempo=tempo,
+        loudness=loudness,
+    )  # fmt: skip
+    if output is not None:
+        audio.write(output, result.waveform)
+    return result
+
+
+def open_voice(
+    system: VoiceConverter, references: Sequence[Recording] = (), voice: str | Path | MatchingSet | None = None
+) -> MatchingSet:
+    """The voice of some recordings, or a stored one.
+
+    Raises:
+        InputError: both or neither given, or something that cannot be used.
+    """
+    if bool(references) == (voice is not None):
+        raise InputError("references or a voice needed, one of them: whose voice is wanted?")
+    from speechssl.voices import VoiceLibrary
+    from speechssl.voices.matching_set import MatchingSet
+
+    if voice is None:
+        return system.matching_set(references)
+    return voice if isinstance(voice, MatchingSet) else VoiceLibrary().open(voice)

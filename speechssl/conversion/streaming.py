@@ -1,0 +1,371 @@
+"""Conversion piece by piece: the first sound of a long recording is there before the rest is read.
+
+Pieces end where the source is quiet, so that a change of loudness or pitch falls into a pause. Each is encoded with
+seconds of the recording on either side, of which the encoder's and the vocoder's output is dropped, and faded into the
+one before it for 10 ms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from speechssl import audio
+from speechssl.audio import levels
+from speechssl.conversion.converters import SHORT, neighbours_of
+from speechssl.conversion.options import check_options
+from speechssl.conversion.result import Conversion, join
+from speechssl.conversion.steps import Source, Voices, wanted_spectrum
+from speechssl.conversion.voice_converter import VoiceConverter
+from speechssl.errors import InputError
+from speechssl.signals import Features, Waveform
+from speechssl.voices import pitch, spectrum
+from speechssl.voices.pitch import FRAME_PERIOD, PitchStatistics
+from speechssl.voices.spectrum import Spectrum
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from speechssl.voices.matching_set import MatchingSet, Recording
+
+__all__ = ["CONVERTERS", "Lengths", "Options", "join", "stream"]
+
+CONVERTERS = ("uniform", "distance", "variance")  # a frame depends on nothing far away
+TEMPOS = ("auto", "source")  # any other needs the whole source to be told
+MARGIN = 0.5  # seconds vocoded on either side of a piece; no vocoder here hears further
+FADE = 0.01  # seconds over which a piece follows another
+RAMP = 0.2  # seconds over which the gain moves to that of the next piece
+HISTORY = 20.0  # seconds of sound that say what a burst is
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long pieces are, in seconds.
+
+    Args:
+        first: of the first piece; what has to be converted before anything is heard.
+        piece: of the others.
+        reach: a piece may be so much shorter or longer, to end in a pause.
+        context: that are encoded on either side. Encoders that normalise over the utterance need seconds of it.
+    Raises:
+        InputError: a piece that could be empty.
+    """
+
+    first: float = 4.0
+    piece: float = 10.0
+    reach: float = 1.0
+    context: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not (min(self.first, self.piece) > self.reach >= 0.1 and self.context >= MARGIN):
+            raise InputError(f"{self}: pieces longer than their reach, and {MARGIN} s of context or more needed")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How it is converted: see ``VoiceConverter.convert``. The tempo must be one of ``TEMPOS``."""
+
+    k: int | None = None
+    converter: str = "auto"
+    interpolation: float = 1.0
+    pitch: str | float = "target"
+    tempo: str | float = "auto"
+    loudness: str | float = "source"
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A stretch of the source and the part of it that is wanted.
+
+    Args:
+        samples: (n,).
+        start: frame of the source at which it begins.
+        keep: frames of the window that are the piece; up to None, the end, for the last.
+    """
+
+    samples: Tensor
+    start: int
+    keep: slice
+
+
+def stream(
+    system: VoiceConverter,
+    source: Recording,
+    voice: Voices,
+    options: Options | None = None,
+    *,
+    lengths: Lengths | None = None,
+) -> Iterator[Conversion]:
+    """Say what the source says in another voice, piece by piece, in memory that does not grow with the recording.
+
+    What the whole conversion measures over the whole source is measured here on what was heard up to the end of the
+    window of a piece, which is 15 s for the first: the pitch of the speaker, and the loudness of the source and of what
+    the vocoder made of it, whose ratio is the gain. (Loudness over pieces: the mean of their powers; pieces of silence
+    do not count.) Where a piece would clip, only it gets quieter. The long-term spectrum, for converters that bring it
+    to the voice's, is that of all pieces so far; the spread of the frames, for ``variance``, is that of the piece.
+    Encoders and vocoders that normalise over an utterance do so over the window.
+
+    Args:
+        system: encoder, values and vocoder.
+        source: a file, which is read as it is needed, or a waveform.
+        voice: one voice, or several with weights.
+        options: ``auto`` is ``uniform``, or ``distance`` below 30 s of reference where the model would not choose one
+            of them.
+        lengths: of the pieces.
+    Returns:
+        Conversions of consecutive pieces; ``join`` makes them one.
+    Raises:
+        InputError: an option or voice that cannot be used, now; an unreadable or too short source, with the pieces.
+    """
+    chosen = options or Options()
+    check_options(
+        k=chosen.k, converter=chosen.converter, interpolation=chosen.interpolation, pitch=chosen.pitch,
+        tempo=chosen.tempo, loudness=chosen.loudness,
+    )  # fmt: skip
+    if chosen.tempo not in TEMPOS:
+        raise InputError(f"a tempo of {chosen.tempo!r} needs the whole source; 'source' can be streamed")
+    voices, shares = system.blend(voice)
+    name, reason = _choose(system, voices, chosen.converter)
+    rates = (system.encoder.sample_rate, system.vocoder.sample_rate)
+    hops = [rate / system.encoder.frame_rate for rate in rates]
+    if any(hop != round(hop) for hop in hops):
+        raise InputError(f"{system.encoder.origin} has frames of {hops[0]} samples; whole numbers needed to stream")
+    colour = _Colour(wanted_spectrum(name, voices, shares), chosen.interpolation)
+    run = _Run(system, voices, shares, name, reason, chosen, _Level(chosen.loudness), colour)
+    return run.pieces(windows(_blocks(source, rates[0]), rates[0], round(hops[0]), lengths or Lengths()))
+
+
+def windows(blocks: Iterable[Tensor], sample_rate: int, hop: int, lengths: Lengths) -> Iterator[Window]:
+    """Cut a source into pieces that end in pauses, with context.
+
+    Args:
+        blocks: (n,) consecutive samples, of any lengths.
+        sample_rate: of the samples, Hz.
+        hop: samples of a frame.
+        lengths: of the pieces.
+    """
+    import torch
+
+    frames = {
+        name: round(getattr(lengths, name) * sample_rate / hop) for name in ("first", "piece", "reach", "context")
+    }
+    reach, context = frames["reach"], frames["context"]
+    waiting, held = iter(blocks), torch.zeros(0)
+    # all three in frames of the source
+    begin, edge, wanted = 0, 0, frames["first"]
+    while True:
+        # the first piece has nothing before it, and sees more of what follows
+        ahead = context if begin < edge else 2 * context
+        needed = (edge - begin + wanted + 2 * reach + ahead) * hop
+        while len(held) < needed and (block := next(waiting, None)) is not None:
+            held = torch.cat([held, block])
+        if len(held) <= (edge - begin + wanted + 2 * reach) * hop:
+            yield Window(held, begin, slice(edge - begin, None))
+            return
+        after = edge + _quietest(held[(edge - begin) * hop :], hop, wanted, reach)
+        yield Window(held[: (after - begin + ahead) * hop], begin, slice(edge - begin, after - begin))
+        first = max(begin, after - context)
+        held, begin, edge, wanted = held[(first - begin) * hop :], first, after, frames["piece"]
+
+
+def _quietest(samples: Tensor, hop: int, wanted: int, reach: int) -> int:
+    """The frame, around the wanted one, at whose beginning 100 ms of sound are weakest."""
+    from torch.nn import functional
+
+    around = samples[(wanted - reach) * hop : (wanted + reach) * hop].unfold(0, hop, hop).square().mean(1)
+    smooth = functional.avg_pool1d(around[None], 4, stride=1)[0]
+    # pooled value i is of frames i to i + 3, whose middle is the beginning of frame i + 2
+    return wanted - reach + 2 + int(smooth.argmin())
+
+
+def _blocks(source: Recording, sample_rate: int) -> Iterator[Tensor]:
+    if isinstance(source, Waveform):
+        yield audio.resample(source, sample_rate).samples
+    else:
+        yield from audio.stream(source, sample_rate, block_seconds=2.0)
+
+
+def _choose(system: VoiceConverter, voices: list[MatchingSet], converter: str) -> tuple[str, str]:
+    name, reason = system.choose(converter, voices, True)
+    if name in CONVERTERS:
+        return name, reason
+    if converter != "auto":
+        raise InputError(f"{converter!r} needs the whole source; {' or '.join(CONVERTERS)} can be streamed")
+    seconds = min(voice.seconds for voice in voices)
+    return "uniform" if seconds >= SHORT else "distance", f"{name} needs the whole source, which is streamed"
+
+
+@dataclass(eq=False)
+class _Run:
+    """One stream and what it has heard so far."""
+
+    system: VoiceConverter
+    voices: list[MatchingSet]
+    shares: list[float]
+    converter: str
+    reason: str
+    options: Options
+    level: _Level
+    colour: _Colour
+    contour: list[Tensor] = field(default_factory=list)
+    heard: int = 0  # values of the contour
+
+    def pieces(self, cut: Iterable[Window]) -> Iterator[Conversion]:
+        for window in cut:
+            raw, spoken = self._raw(window)
+            sound = self.level.set(raw.waveform, spoken, is_last=window.keep.stop is None)
+            yield dataclasses.replace(raw, waveform=sound, reason=self.reason)
+
+    def _raw(self, window: Window) -> tuple[Conversion, Waveform]:
+        """The piece as the vocoder gives it, ``FADE`` longer unless it is the last; and the source's sound."""
+        encoder, options = self.system.encoder, self.options
+        heard = Waveform(window.samples, encoder.sample_rate)
+        whole = self.system.source(heard, with_values=options.interpolation < 1)
+        margin, total = round(MARGIN * encoder.frame_rate), len(whole.keys)
+        begin, stop = window.keep.start, window.keep.stop or total
+        first, last = max(0, begin - margin), min(total, stop + margin)
+        made = self.system.speak(
+            _slice(whole, first, last), self.voices, self.shares, self.converter,
+            k=neighbours_of(self.converter, options.k), interpolation=options.interpolation, pitch=options.pitch,
+            own=self._pitch(whole.f0, window.start),
+        )  # fmt: skip
+        rate = made.waveform.sample_rate
+        hop, more = round(rate / encoder.frame_rate), round(FADE * rate)
+        until = None if window.keep.stop is None else hop * (stop - first) + more
+        kept = slice(hop * (begin - first), until)
+        sound = Waveform(self.colour.given(made.waveform, kept).samples[kept], rate)
+        own = round(encoder.sample_rate / encoder.frame_rate)
+        spoken = window.samples[own * begin : None if until is None else own * stop]
+        return made.part(slice(begin - first, stop - first), sound), Waveform(spoken, encoder.sample_rate)
+
+    def _pitch(self, f0: Tensor, start: int) -> PitchStatistics:
+        """Of everything heard up to the end of the window, whose first frame is ``start``."""
+        import torch
+
+        first = start * _per_frame(self.system.encoder.frame_rate)
+        self.contour.append(f0[self.heard - first :])
+        self.heard = first + len(f0)
+        return pitch.statistics(torch.cat(self.contour))
+
+
+class _Level:
+    """Brings pieces to the loudness wanted and fades each into the next.
+
+    Args:
+        wanted: ``"source"`` or LUFS.
+    """
+
+    def __init__(self, wanted: str | float) -> None:
+        self._wanted = wanted
+        self._source, self._made, self._gain = _Power(), _Power(), math.nan
+        self._history: Tensor | None = None
+        self._tail: Tensor | None = None
+
+    def set(self, made: Waveform, source: Waveform, *, is_last: bool) -> Waveform:
+        """What is heard of the next piece: all but its last ``FADE``, which waits for the piece after it."""
+        import torch
+
+        self._source.add(source)
+        self._made.add(made)
+        rate = made.sample_rate
+        samples = self._limited(made)
+        gain = min(self._factor(), levels.PEAK / max(float(samples.abs().max()), 1e-9))
+        before = gain if math.isnan(self._gain) else self._gain
+        ramp = torch.linspace(before, gain, min(round(RAMP * rate), len(samples)))
+        samples = samples * gain
+        samples[: len(ramp)] *= ramp / gain if gain else 0.0
+        self._gain = gain
+        samples = samples.clamp(-levels.PEAK, levels.PEAK)
+        if self._tail is not None:
+            samples = _faded(self._tail, samples)
+        if not is_last:
+            held = round(FADE * rate)
+            samples, self._tail = samples[:-held], samples[-held:].clone()
+        return Waveform(samples, rate)
+
+    def _limited(self, made: Waveform) -> Tensor:
+        """A burst is one against the last ``HISTORY`` seconds, for a piece may be nearly silent."""
+        import torch
+
+        before = self._history if self._history is not None else made.samples[:0]
+        known = torch.cat([before, made.samples])
+        limited = audio.limit_bursts(Waveform(known, made.sample_rate)).samples[len(before) :]
+        self._history = known[-round(HISTORY * made.sample_rate) :].clone()
+        return limited
+
+    def _factor(self) -> float:
+        if self._made.mean == 0:
+            return 1.0
+        # silence in, silence out
+        wanted = self._source.mean if self._wanted == "source" else 10 ** (float(self._wanted) / 10)
+        return math.sqrt(wanted / self._made.mean)
+
+
+class _Colour:
+    """Gives pieces the long-term spectrum of the voice.
+
+    Args:
+        wanted: that of the voice; None to leave pieces as they are.
+        amount: share of the difference.
+    """
+
+    def __init__(self, wanted: Spectrum | None, amount: float) -> None:
+        self._wanted, self._amount = wanted, amount
+        self._made: Spectrum | None = None
+
+    def given(self, made: Waveform, kept: slice) -> Waveform:
+        """A piece with its margins through the filter; ``kept`` is what of it counts for the spectrum so far."""
+        if self._wanted is None:
+            return made
+        of_piece = spectrum.measure(Waveform(made.samples[kept], made.sample_rate))
+        parts = [part for part in (self._made, of_piece) if part is not None]
+        if not parts:
+            return made
+        self._made = spectrum.pool(parts)
+        return spectrum.equalise(made, self._made, self._wanted, self._amount)
+
+
+class _Power:
+    """Mean power over pieces, by ITU-R BS.1770 within each; pieces of silence do not count."""
+
+    def __init__(self) -> None:
+        self._sum, self._seconds = 0.0, 0.0
+
+    def add(self, waveform: Waveform) -> None:
+        if math.isfinite(level := audio.loudness(waveform)):
+            self._sum += 10 ** (level / 10) * waveform.seconds
+            self._seconds += waveform.seconds
+
+    @property
+    def mean(self) -> float:
+        """0 before anything was heard."""
+        return self._sum / self._seconds if self._seconds else 0.0
+
+
+def _faded(before: Tensor, after: Tensor) -> Tensor:
+    """``after`` with ``before`` going out over its beginning."""
+    import torch
+
+    count = min(len(before), len(after))
+    phase = torch.linspace(0, math.pi / 2, count)
+    mixed = before[:count] * phase.cos() ** 2 + after[:count] * phase.sin() ** 2
+    return torch.cat([mixed, after[count:]])
+
+
+def _slice(source: Source, first: int, last: int) -> Source:
+    """Frames of a source, without its sound."""
+
+    def frames(features: Features) -> Features:
+        return dataclasses.replace(features, frames=features.frames[first:last])
+
+    values = None if source.values is None else frames(source.values)
+    per_frame = _per_frame(source.keys.frame_rate)
+    # two values more: a frame is 5 ms longer than its hop, and a contour has a value at its beginning too
+    return Source(None, frames(source.keys), values, source.f0[first * per_frame : last * per_frame + 2])
+
+
+def _per_frame(frame_rate: float) -> int:
+    return round(1 / (frame_rate * FRAME_PERIOD))

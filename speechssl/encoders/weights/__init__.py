@@ -1,0 +1,1 @@
+"""Importers of encoder weights: one module a published layout."""

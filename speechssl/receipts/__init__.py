@@ -1,0 +1,1 @@
+"""What was made, of whose recordings, signed; and the mark in the sound."""

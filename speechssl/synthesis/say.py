@@ -1,0 +1,111 @@
+"""Text to sound by names: what ``speechssl say`` does, as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechssl.checkpoints import PACKAGED
+from speechssl.conversion.bundles import load_bundle
+from speechssl.errors import InputError
+
+if TYPE_CHECKING:
+    from speechssl.conversion.voice_converter import VoiceConverter
+    from speechssl.synthesis.synthesizer import Speech, Synthesizer
+    from speechssl.voices.matching_set import MatchingSet, Recording
+from speechssl.conversion.convert import open_voice
+
+SYNTHESIZER = PACKAGED / "tiny" / "synthesizer.safetensors"
+
+
+def load_synthesizer(
+    path: str | Path = SYNTHESIZER, *, system: VoiceConverter | None = None, language: str | None = None
+) -> Synthesizer:
+    """A synthesizer, ready to speak.
+
+    Args:
+        path: of a text model; the embedded one speaks American English. A voice file beside it, of the same name with
+            ``-voice`` after it, is that of the speaker it was trained on, for interpolation.
+        system: encoder, values and vocoder; the embedded ones if None.
+        language: of the text; None for that of the model.
+    Raises:
+        InputError: another language than the model's, or a system of another encoder.
+        CheckpointError: a file that is missing or damaged.
+    """
+    from speechssl import voices
+    from speechssl.synthesis import model as models
+    from speechssl.synthesis.pronunciation import check_language
+    from speechssl.synthesis.synthesizer import Synthesizer
+
+    wanted = check_language(language) if language else None
+    model = models.load(path)
+    if wanted not in (None, model.language):
+        raise InputError(
+            f"{Path(path).name} speaks {model.language}, not {wanted}; give a text model that was trained on {wanted} "
+            "(--synthesizer FILE), or a text in its language"
+        )
+    beside = Path(path).with_name(f"{Path(path).stem}-voice.safetensors")
+    parts = system or load_bundle()
+    speaker = voices.load(beside) if beside.exists() else None
+    if speaker is not None and speaker.value_origin != parts.value_encoder.origin:
+        speaker = None
+    return Synthesizer(model, parts, speaker=speaker)
+
+
+def say(
+    text: str,
+    references: Sequence[Recording] = (),
+    *,
+    voice: str | Path | MatchingSet | None = None,
+    output: str | Path | None = None,
+    interpolation: float = 1.0,
+    speed: float = 1.0,
+    seed: int = 0,
+    language: str | None = None,
+    synthesizer: str | Path | Synthesizer = SYNTHESIZER,
+) -> Speech:
+    """Speak a text in the voice of some recordings, which need no transcript: ``speechssl say`` as a function.
+
+    For several texts make the object once: ``load_synthesizer().say(text, voice)``; for long texts stream:
+    ``load_synthesizer().stream(text, voice)``.
+
+    Args:
+        text: any.
+        references: files or waveforms of the wanted voice; half a minute and more.
+        voice: instead of references, a stored voice by name or file, or a matching set.
+        output: where to write the sound; None not to.
+        interpolation: see ``Synthesizer.stream``; so are ``speed`` and ``seed``.
+        language: of the text; None for that of the text model.
+        synthesizer: a text model's file, or what ``load_synthesizer`` made of one.
+    Raises:
+        InputError: nothing to say, an option out of range, or references that cannot be used.
+        CheckpointError: weights or a voice that cannot be used.
+    """
+    from speechssl import audio
+    from speechssl.synthesis.synthesizer import Synthesizer, check_options
+
+    check_options(interpolation=interpolation, speed=speed)
+    made = synthesizer if isinstance(synthesizer, Synthesizer) else load_synthesizer(synthesizer, language=language)
+    target = open_voice(made.system, references, voice)
+    spoken = made.say(text, target, interpolation=interpolation, speed=speed, seed=seed)
+    if output is not None:
+        audio.write(output, spoken.waveform)
+    return spoken
+
+
+def stream_to(path: str | Path, parts: Iterator[Speech]) -> Iterator[Speech]:
+    """Write sentences to one file as they come, and hand them on; the file appears when the last is written.
+
+    Raises:
+        InputError: see ``audio.write``.
+    """
+    from speechssl import audio
+
+    first = next(parts)
+    with audio.writing(path, first.waveform.sample_rate) as write:
+        write(first.waveform)
+        yield first
+        for part in parts:
+            write(part.waveform)
+            yield part

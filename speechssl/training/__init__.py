@@ -1,0 +1,1 @@
+"""Train networks: the loop, augmentation, alignment, and one objective a file."""

@@ -1,0 +1,1 @@
+"""Fit, load and import codebooks: features to unit ids."""

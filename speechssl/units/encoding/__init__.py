@@ -1,0 +1,1 @@
+"""Recordings to files of units, in parallel, resumable."""

@@ -1,0 +1,129 @@
+"""Prove that a folder of units is complete: every recording once, in order, each record sound."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from speechssl.errors import InputError
+from speechssl.units.encoding import engine, formats
+from speechssl.units.encoding.manifest import ids_digest
+
+MOST = 20  # faults that are listed
+
+
+@dataclass
+class Finding:
+    """What was found.
+
+    Args:
+        records: utterances with units.
+        failed: utterances in ``failed.jsonl``.
+        frames: frames of all records.
+        seconds: duration of all records.
+        faults: what is wrong, in words; empty if nothing is.
+    """
+
+    records: int = 0
+    failed: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+
+def check(folder: str | Path) -> Finding:
+    """Check a folder of units.
+
+    Raises:
+        InputError: it is no folder of units.
+    """
+    root, meta, finding = Path(folder), engine.read_meta(folder), Finding()
+    blocks = -(-meta["recordings"] // meta["block"])
+    expected = [engine.part_path(root, meta["form"], block) for block in range(blocks)]
+    finding.faults += [f"{path.name} is missing: run the same command again" for path in expected if not path.exists()]
+    known = {path.name for path in expected}
+    finding.faults += [f"{p.name} does not belong here" for p in sorted(root.glob("part-*")) if p.name not in known]
+    failures = {row["index"]: row["id"] for row in _failures(root)}
+    finding.failed = len(failures)
+    ids = list(_ids(expected, meta, failures, finding))
+    if not finding.faults and ids_digest(iter(ids)) != meta["ids"]:
+        twice = sorted({one for one in ids if ids.count(one) > 1})[:3] if len(set(ids)) < len(ids) else []
+        finding.faults.append(
+            f"{len(ids)} utterances of {meta['recordings']}, not the ones of the list in their order"
+            + (f"; twice: {', '.join(twice)}" if twice else "")
+        )
+    del finding.faults[MOST:]
+    return finding
+
+
+def _failures(root: Path) -> list[dict[str, Any]]:
+    path = root / engine.FAILED
+    if not path.exists():
+        return []
+    return [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _ids(parts: list[Path], meta: dict[str, Any], failures: dict[int, str], finding: Finding) -> Iterator[str]:
+    """The ids in the order of the list: of records, and of failures at their places."""
+    for block, path in enumerate(parts):
+        first = block * meta["block"]
+        last = min(first + meta["block"], meta["recordings"])
+        records = _records(path, finding)
+        for index in range(first, last):
+            if index in failures:
+                yield failures[index]
+                continue
+            record = next(records, None)
+            if record is None:
+                if path.exists():
+                    finding.faults.append(f"{path.name} ends before recording {index}")
+                break
+            finding.records += 1
+            if fault := _fault(record, meta):
+                finding.faults.append(f"{path.name}: {record['id']}: {fault}")
+            finding.frames += record.get("frames", 0)
+            finding.seconds += record.get("seconds", 0.0)
+            yield record["id"]
+        finding.faults += [f"{path.name}: {record['id']} is one too many" for record in records]
+
+
+def _records(path: Path, finding: Finding) -> Iterator[formats.Record]:
+    if not path.exists():
+        return
+    try:
+        yield from formats.read(path)
+    except InputError as error:
+        finding.faults.append(str(error))
+
+
+def _fault(record: formats.Record, meta: dict[str, Any]) -> str:
+    units = record["units"]
+    codes = [code for unit in units for code in (unit if isinstance(unit, list) else [unit])]
+    if not codes or not 0 <= min(codes) <= max(codes) < meta["num_units"]:
+        return f"units outside 0 to {meta['num_units'] - 1}, or none"
+    if meta["form"] == "text":
+        return ""
+    durations, starts, ends = record["durations"], record["start"], record["end"]
+    if not len(units) == len(durations) == len(starts) == len(ends):
+        return "units, durations and times differ in number"
+    if record["codebook"] != meta["codebook"]:
+        return f"made with codebook {record['codebook']}, not {meta['codebook']}"
+    if sum(durations) != record["frames"] or min(durations) < 1:
+        return f"durations add up to {sum(durations)}, not to {record['frames']} frames"
+    if any(abs((e - s) * meta["frame_rate"] - d) > 1e-3 for s, e, d in zip(starts, ends, durations, strict=True)):
+        return "times and durations differ"
+    if any(later < earlier for earlier, later in zip(ends, starts[1:], strict=False)):
+        return "units overlap in time"
+    if meta["collapsed"] and any(
+        a == b and end == start for a, b, end, start in zip(units, units[1:], ends, starts[1:], strict=False)
+    ):
+        return "a unit follows itself"
+    return ""

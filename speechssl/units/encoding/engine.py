@@ -1,0 +1,337 @@
+"""Encode a collection exactly once: killed anywhere and run again, the output is that of an uninterrupted run.
+
+The list of recordings is cut into blocks of ``BLOCK``. Each block becomes one part, written whole or not at all, whose
+content follows from the list and the codebook alone. What is done of a block is journalled line by line, so a run that
+continues repeats at most the utterances it was in. Machines share the work by blocks (``shard`` i of n) and may write
+to one folder; the parts are the same as those of one machine.
+
+    OUT/meta.json            what is being made: codebook, format, list of recordings
+    OUT/part-00000.jsonl     records of block 0, in the order of the list
+    OUT/failed.jsonl         what could not be encoded, and why
+    OUT/.speechssl/          locks, journals and failures by block
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from speechssl.checkpoints import atomic_path
+from speechssl.errors import InputError
+from speechssl.units.encoding import formats
+from speechssl.units.encoding.manifest import Entry, ids_digest, plan_digest
+
+BLOCK = 256  # recordings a part: an hour or so of speech, a megabyte of JSON
+META = "meta.json"
+FAILED = "failed.jsonl"
+HIDDEN = ".speechssl"
+
+# (index, entry) to (index, {"record": ...} or {"failure": reason}), in any order
+Results = Iterator[tuple[int, dict[str, Any]]]
+Work = Callable[[Iterable[tuple[int, Entry]]], Results]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be made.
+
+    Args:
+        entries: the whole list, whatever the shard.
+        codebook: fingerprint.
+        origin: of the units.
+        frame_rate: Hz.
+        num_units: centroids of a level.
+        form: ``jsonl``, ``parquet``, ``webdataset`` or ``text``.
+        collapsed: whether runs are merged.
+        speech_only: whether frames without speech are left out.
+        precision: the encoder's; other precisions give other units here and there.
+        block: recordings a part.
+        columns: kinds of the extra columns.
+    """
+
+    entries: Sequence[Entry]
+    codebook: str
+    origin: str
+    frame_rate: float
+    num_units: int
+    form: str = "jsonl"
+    collapsed: bool = True
+    speech_only: bool = False
+    precision: str = "float32"
+    block: int = BLOCK
+    columns: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def num_blocks(self) -> int:
+        """Parts of the whole output."""
+        return -(-len(self.entries) // self.block)
+
+    def meta(self) -> dict[str, Any]:
+        """What ``meta.json`` says: the same for every shard."""
+        return {
+            "format": 1,
+            "kind": "units",
+            "codebook": self.codebook,
+            "origin": self.origin,
+            "frame_rate": self.frame_rate,
+            "num_units": self.num_units,
+            "form": self.form,
+            "collapsed": self.collapsed,
+            "speech_only": self.speech_only,
+            "precision": self.precision,
+            "recordings": len(self.entries),
+            "block": self.block,
+            "plan": plan_digest(self.entries),
+            "ids": ids_digest(entry.id for entry in self.entries),
+        }
+
+
+@dataclass
+class Summary:
+    """What a run did: numbers of recordings."""
+
+    encoded: int = 0
+    failed: int = 0
+    already: int = 0
+
+
+def run(
+    plan: Plan,
+    output: str | Path,
+    work: Work,
+    *,
+    shard: tuple[int, int] = (1, 1),
+    advance: Callable[[str], None] = lambda _: None,
+) -> Summary:
+    """Encode the blocks of one shard, and continue where an earlier run stopped.
+
+    Args:
+        plan: what is to be made.
+        output: folder, new or of the same plan.
+        work: encodes recordings in whatever order; every recording it is given comes back once.
+        shard: (i, n), 1 <= i <= n: of every n blocks, the i-th.
+        advance: called with the id of every recording that is done.
+    Raises:
+        InputError: the folder holds units of another codebook or list, another process writes the same shard, the disk
+            is full, or the shard does not exist.
+    """
+    number, count = shard
+    if not 1 <= number <= count:
+        raise InputError(f"shard {number}/{count}; i/n with 1 <= i <= n needed")
+    folder = Path(output)
+    try:
+        with _locked(folder, number, count):
+            _claim(folder, plan)
+            summary = Summary()
+            for block in range(number - 1, plan.num_blocks, count):
+                _block(plan, folder, block, work, summary, advance)
+            _collect_failures(folder, plan)
+            return summary
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder}: {error.strerror or error}; nothing that was done is lost: "
+            "make room or choose another folder, and run the same command again"
+        ) from error
+
+
+def part_path(folder: Path, plan_form: str, block: int) -> Path:
+    """Where the records of a block go."""
+    return folder / f"part-{block:05d}{formats.SUFFIXES[plan_form]}"
+
+
+def retry_failed(output: str | Path) -> int:
+    """Forget the blocks in which something failed, so that the next run makes them again; how many there were."""
+    folder, count = Path(output), 0
+    for failures in sorted((folder / HIDDEN).glob("failed-*.jsonl")):
+        block = failures.stem.removeprefix("failed-")
+        for part in folder.glob(f"part-{block}.*"):
+            part.unlink()
+        failures.unlink()
+        count += 1
+    return count
+
+
+def _block(plan: Plan, folder: Path, block: int, work: Work, summary: Summary, advance: Callable[[str], None]) -> None:
+    first = block * plan.block
+    entries = plan.entries[first : first + plan.block]
+    target = part_path(folder, plan.form, block)
+    if target.exists():
+        summary.already += len(entries)
+        _journal_path(folder, block).unlink(missing_ok=True)
+        for entry in entries:
+            advance(entry.id)
+        return
+    # what a killed run was writing
+    for stale in folder.glob(f".{target.name}.*.part"):
+        stale.unlink()
+    done = _encoded(folder, block, first, entries, work, summary, advance)
+    records = [done[first + i]["record"] for i in range(len(entries)) if "record" in done[first + i]]
+    failures = [
+        {"index": first + i, "id": e.id, "path": e.path, "reason": done[first + i]["failure"]}
+        for i, e in enumerate(entries)
+        if "failure" in done[first + i]
+    ]
+    # failures first: the part says that the block is complete
+    _write_lines(folder / HIDDEN / f"failed-{block:05d}.jsonl", failures)
+    formats.write(target, records, plan.form, plan.columns)
+    _journal_path(folder, block).unlink(missing_ok=True)
+
+
+def _encoded(
+    folder: Path,
+    block: int,
+    first: int,
+    entries: Sequence[Entry],
+    work: Work,
+    summary: Summary,
+    advance: Callable[[str], None],
+) -> dict[int, dict[str, Any]]:
+    """Record or failure of every entry of a block by its index: from the journal, the rest encoded now."""
+    path = _journal_path(folder, block)
+    done = _read_journal(path, range(first, first + len(entries)))
+    summary.already += len(done)
+    for index in done:
+        advance(entries[index - first].id)
+    missing = [(first + i, entry) for i, entry in enumerate(entries) if first + i not in done]
+    with path.open("a", encoding="utf-8") as journal:
+        # after a line that was cut short, a new one
+        journal.write("\n")
+        for index, result in work(missing):
+            journal.write(formats.line({"index": index, **result}) + "\n")
+            journal.flush()
+            # through JSON and back, so that a continued run writes exactly the same
+            done[index] = json.loads(formats.line(result))
+            summary.encoded += "record" in result
+            summary.failed += "failure" in result
+            advance(entries[index - first].id)
+    return done
+
+
+def _journal_path(folder: Path, block: int) -> Path:
+    return folder / HIDDEN / f"journal-{block:05d}.jsonl"
+
+
+def _read_journal(path: Path, wanted: range) -> dict[int, dict[str, Any]]:
+    done: dict[int, dict[str, Any]] = {}
+    if not path.exists():
+        return done
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for text in file:
+            # the line that was being written when the run was killed has no end, or is no JSON
+            if text.endswith("\n") and text.strip():
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    result = json.loads(text)
+                    if result["index"] in wanted and ("record" in result) != ("failure" in result):
+                        done[result.pop("index")] = result
+    return done
+
+
+def _claim(folder: Path, plan: Plan) -> None:
+    """Write ``meta.json``, or check that the one there is of the same plan."""
+    path, wanted = folder / META, plan.meta()
+    if not path.exists():
+        if others := sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")):
+            raise InputError(f"{folder} holds other files ({', '.join(others[:3])}); choose an empty or new folder")
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(wanted, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        return
+    found = read_meta(folder)
+    if different := [key for key in wanted if found.get(key) != wanted[key]]:
+        first = "codebook" if "codebook" in different else different[0]
+        name = "origin" if first == "codebook" else first
+        raise InputError(
+            f"{folder} holds units made differently: {name} is {found.get(name)!r} there and {wanted[name]!r} now "
+            f"(in all: {', '.join(different)}); choose another folder, or the settings and recordings it was begun with"
+        )
+
+
+def read_meta(folder: str | Path) -> dict[str, Any]:
+    """What a folder of units says of itself.
+
+    Raises:
+        InputError: it is no folder of units, or damaged.
+    """
+    path = Path(folder) / META
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{folder} is no folder of units (no {META}); make one with `speechssl units encode`"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}); encode into a new folder") from error
+    if not isinstance(found, dict) or found.get("kind") != "units":
+        raise InputError(f"{path} is not about units; give a folder that `speechssl units encode` made")
+    return found
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, number: int, count: int) -> Iterator[None]:
+    """Hold a shard of the folder; the system lets go of it even if the process is killed."""
+    hidden = folder / HIDDEN
+    hidden.mkdir(parents=True, exist_ok=True)
+    # shards of different counts overlap, so all runs of a folder must cut it alike until they are through
+    others = {int(m[1]) for p in hidden.glob("lock-*") if (m := re.fullmatch(r"lock-\d+-of-(\d+)", p.name))}
+    with contextlib.ExitStack() as stack:
+        for other in sorted(others - {count}):
+            for path in sorted(hidden.glob(f"lock-*-of-{other}")):
+                stack.enter_context(_lock(path, folder))
+        stack.enter_context(_lock(hidden / f"lock-{number}-of-{count}", folder))
+        yield
+
+
+@contextlib.contextmanager
+def _lock(path: Path, folder: Path) -> Iterator[None]:
+    with path.open("a+", encoding="utf-8") as file:
+        if not _try_lock(file):
+            file.seek(0)
+            raise InputError(
+                f"another process ({file.read().strip() or 'unknown'}) is writing to {folder}; "
+                "wait for it, or choose another folder or shard"
+            )
+        file.seek(0)
+        file.truncate()
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        yield
+
+
+def _try_lock(file: Any) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(formats.line(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _collect_failures(folder: Path, plan: Plan) -> None:
+    """``failed.jsonl`` from all blocks; the last shard to finish sees them all."""
+    if any(not part_path(folder, plan.form, block).exists() for block in range(plan.num_blocks)):
+        return
+    texts = [path.read_text(encoding="utf-8") for path in sorted((folder / HIDDEN).glob("failed-*.jsonl"))]
+    rows = [json.loads(text) for text in "".join(texts).splitlines()]
+    _write_lines(folder / FAILED, rows)

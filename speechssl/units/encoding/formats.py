@@ -1,0 +1,198 @@
+"""Records to files: JSON lines, parquet, tar (webdataset) and text; the same records give the same bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from speechssl import libraries
+from speechssl.errors import CheckpointError, InputError
+
+Record = dict[str, Any]
+SUFFIXES = {"jsonl": ".jsonl", "parquet": ".parquet", "webdataset": ".tar", "text": ".txt"}
+
+# kinds of column a manifest can carry; anything else is kept as JSON text
+_SIMPLE = {bool: "bool", int: "int64", float: "float64", str: "string"}
+
+
+def column_kinds(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The kind of each extra column, from all rows of the plan, so that every part has the same columns."""
+    kinds: dict[str, str] = {}
+    for row in rows:
+        for key, value in row.items():
+            if value is not None:
+                kind = _SIMPLE.get(type(value), "json")
+                before = kinds.setdefault(key, kind)
+                if before != kind:
+                    kinds[key] = "float64" if {before, kind} == {"int64", "float64"} else "json"
+            else:
+                kinds.setdefault(key, "")
+    return {key: kind or "string" for key, kind in sorted(kinds.items())}
+
+
+def write(path: Path, records: Sequence[Record], form: str, columns: Mapping[str, str]) -> None:
+    """Write one part, whole or not at all.
+
+    Args:
+        path: the file.
+        records: in order.
+        form: a key of ``SUFFIXES``. ``text`` keeps ids and units only.
+        columns: of ``column_kinds``.
+    Raises:
+        CheckpointError: the disk is full or the place cannot be written to.
+    """
+    from speechssl.checkpoints import atomic_path
+
+    writers: dict[str, Callable[[Path, Sequence[Record], Mapping[str, str]], None]] = {
+        "jsonl": _jsonl, "parquet": _parquet, "webdataset": _tar, "text": _text,
+    }  # fmt: skip
+    with atomic_path(path) as temporary:
+        writers[form](temporary, records, columns)
+
+
+def read(path: Path) -> Iterator[Record]:
+    """The records of one part; those of ``text`` hold ``id`` and ``units`` only.
+
+    Raises:
+        InputError: damaged, or of an unknown format.
+    """
+    readers = {".jsonl": _read_jsonl, ".parquet": _read_parquet, ".tar": _read_tar, ".txt": _read_text}
+    if path.suffix not in readers:
+        raise InputError(f"{path} is no file of units; one of {', '.join(readers)} needed")
+    try:
+        yield from readers[path.suffix](path)
+    except (ValueError, KeyError, tarfile.TarError, OSError) as error:
+        raise InputError(f"{path} cannot be read as units ({error}); encode again") from error
+
+
+def parts(folder: str | Path) -> list[Path]:
+    """The files of units in a folder, in order; or the file itself.
+
+    Raises:
+        InputError: there are none.
+    """
+    path = Path(folder)
+    if path.is_file():
+        return [path]
+    found = sorted(p for p in path.glob("part-*") if p.suffix in SUFFIXES.values())
+    if not found:
+        raise InputError(f"{path} holds no units; make some with `speechssl units encode`")
+    return found
+
+
+def read_all(path: str | Path) -> Iterator[Record]:
+    """All records of a folder or file of units, in order."""
+    for part in parts(path):
+        yield from read(part)
+
+
+def line(record: Mapping[str, Any]) -> str:
+    """A record as one line of JSON, always the same for the same record."""
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def text_of(units: Sequence[Any]) -> str:
+    """``"5 12 5"``; codes of several levels are joined by commas: ``"5,1 12,0"``."""
+    return " ".join(",".join(map(str, u)) if isinstance(u, list) else str(u) for u in units)
+
+
+def _jsonl(path: Path, records: Sequence[Record], columns: Mapping[str, str]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(line(record) + "\n" for record in records)
+
+
+def _text(path: Path, records: Sequence[Record], columns: Mapping[str, str]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        # an id may hold anything; JSON keeps tabs and line ends out of the line
+        file.writelines(f"{json.dumps(r['id'], ensure_ascii=False)[1:-1]}\t{text_of(r['units'])}\n" for r in records)
+
+
+def _tar(path: Path, records: Sequence[Record], columns: Mapping[str, str]) -> None:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for number, record in enumerate(records):
+            data = line(record).encode()
+            # webdataset ends a key at the first dot of the file name, so the id, which may hold dots, is inside
+            member = tarfile.TarInfo(f"{path.name.split('.')[1]}-{number:06d}.json")
+            member.size, member.mtime = len(data), 0
+            archive.addfile(member, io.BytesIO(data))
+
+
+def _parquet(path: Path, records: Sequence[Record], columns: Mapping[str, str]) -> None:
+    pyarrow, parquet = _arrow()
+    several = any(isinstance(u, list) for record in records for u in record["units"][:1])
+    ids, floats = pyarrow.list_(pyarrow.int32()), pyarrow.list_(pyarrow.float64())
+    fields = {
+        "id": pyarrow.string(), "path": pyarrow.string(), "sample_rate": pyarrow.int32(),
+        "seconds": pyarrow.float64(), "frames": pyarrow.int64(),
+        "units": pyarrow.list_(ids) if several else ids, "durations": ids,
+        "start": floats, "end": floats, "codebook": pyarrow.string(),
+    }  # fmt: skip
+    for name, kind in columns.items():
+        fields[name] = pyarrow.type_for_alias("string" if kind == "json" else kind)
+    table = {
+        name: pyarrow.array([_cell(record.get(name), columns.get(name)) for record in records], kind)
+        for name, kind in fields.items()
+    }
+    parquet.write_table(pyarrow.table(table), path, compression="zstd")
+
+
+def _cell(value: Any, kind: str | None) -> Any:
+    if value is None or kind != "json":
+        return float(value) if kind == "float64" and value is not None else value
+    return value if isinstance(value, str) else line(value)
+
+
+def check_form(form: str) -> None:
+    """Ask for what a form needs, before anything is loaded or made.
+
+    Raises:
+        InputError: no such form, or its library is absent.
+    """
+    if form not in SUFFIXES:
+        raise InputError(f"format {form!r}; one of {', '.join(SUFFIXES)} needed")
+    if form == "parquet":
+        _arrow()
+
+
+def _arrow() -> tuple[Any, Any]:
+    with libraries.needed("pyarrow", purpose="parquet (jsonl needs nothing)", extra="units"):
+        import pyarrow
+        import pyarrow.parquet
+    return pyarrow, pyarrow.parquet
+
+
+def _read_jsonl(path: Path) -> Iterator[Record]:
+    with path.open(encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def _read_text(path: Path) -> Iterator[Record]:
+    with path.open(encoding="utf-8") as file:
+        for row in file:
+            name, _, units = row.rstrip("\n").partition("\t")
+            codes = [[int(code) for code in unit.split(",")] for unit in units.split(" ")]
+            yield {"id": json.loads(f'"{name}"'), "units": [c[0] if len(c) == 1 else c for c in codes]}
+
+
+def _read_tar(path: Path) -> Iterator[Record]:
+    with tarfile.open(path) as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            if file is None:
+                raise CheckpointError(f"{path} holds something else than records ({member.name}); encode again")
+            yield json.loads(file.read())
+
+
+def _read_parquet(path: Path) -> Iterator[Record]:
+    _, parquet = _arrow()
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(64):
+                yield from batch.to_pylist()
+    # pyarrow's errors are ValueError and OSError, except where it is damaged in the middle
+    except RuntimeError as error:
+        raise InputError(f"{path} is damaged ({error}); encode again") from error

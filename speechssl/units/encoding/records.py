@@ -1,0 +1,163 @@
+"""One utterance to one record: units, run lengths and times, whatever the length of the file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from speechssl import libraries
+from speechssl.errors import InputError
+from speechssl.units.encoding import runs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from speechssl.signals import Encoder
+    from speechssl.units.codebooks.codebook import Codebook
+    from speechssl.units.encoding.manifest import Entry
+
+READ_SECONDS = 30.0  # of audio held at a time, and the pieces speech is looked for in
+
+
+@dataclass(frozen=True, eq=False)
+class UnitEncoder:
+    """Encoder and codebook that belong together: audio to units.
+
+    Args:
+        encoder: makes the features.
+        codebook: fitted on this encoder.
+        collapsed: whether runs of a unit become one unit with its length.
+        speech_only: leave out frames without speech; times stay those of the file, and no unit runs across a gap.
+    Raises:
+        InputError: they do not belong together.
+    """
+
+    encoder: Encoder
+    codebook: Codebook
+    collapsed: bool = True
+    speech_only: bool = False
+
+    def __post_init__(self) -> None:
+        self.codebook.check_encoder(self.encoder)
+
+    def record(self, entry: Entry) -> dict[str, Any]:
+        """Everything about one utterance, JSON-able: a pure function of audio, codebook and entry.
+
+        Raises:
+            InputError: the file cannot be read, is too short for a frame, or (``speech_only``) holds no speech.
+        """
+        from speechssl import audio
+
+        with local_copy(entry.file) as path:
+            try:
+                codes, num_samples = self._codes(path)
+            except InputError as error:
+                # an encoder that finds too few samples does not know whose they are
+                raise error if Path(path).name in str(error) else InputError(f"{entry.path}: {error}") from error
+            rate = audio.info(path).sample_rate
+            first = self._spans(path, len(codes))
+        rows, durations, starts = self._runs(codes, first)
+        frame_rate = self.codebook.frame_rate
+        return {
+            "id": entry.id,
+            "path": entry.path,
+            "sample_rate": rate,
+            "seconds": round(num_samples / self.encoder.sample_rate, 6),
+            "frames": int(durations.sum()),
+            "units": (rows[:, 0] if self.codebook.num_levels == 1 else rows).tolist(),
+            "durations": durations.tolist(),
+            "start": np.round(starts / frame_rate, 6).tolist(),
+            "end": np.round((starts + durations) / frame_rate, 6).tolist(),
+            "codebook": self.codebook.fingerprint,
+            **entry.extra,
+        }
+
+    def _codes(self, path: str) -> tuple[NDArray[np.int64], int]:
+        """Codes (N, Q) of a file and its number of samples at the encoder's rate."""
+        from speechssl import audio
+
+        rate, counter = self.encoder.sample_rate, _Counter()
+        stream: Any = getattr(self.encoder, "stream", None)
+        if stream is None:
+            waveform = audio.read_mono(path, rate)
+            return self.codebook.codes(self.encoder.encode(waveform)), len(waveform.samples)
+        pieces = stream(counter.over(lambda: audio.stream(path, rate, READ_SECONDS)))
+        quantiser = self.codebook.quantiser()
+        codes = [quantiser.push(piece.numpy()) for piece in pieces]
+        return np.concatenate([*codes, quantiser.finish()]), counter.num_samples
+
+    def _spans(self, path: str, num_frames: int) -> NDArray[np.bool_]:
+        """(N,) whether each frame is wanted."""
+        if not self.speech_only:
+            return np.ones(num_frames, bool)
+        from speechssl import audio
+        from speechssl.signals import Waveform
+
+        rate = self.encoder.sample_rate
+        active = np.concatenate(
+            [audio.speech_activity(Waveform(block, rate)).numpy() for block in audio.stream(path, rate, READ_SECONDS)]
+        )
+        middle = ((np.arange(num_frames) + 0.5) / self.codebook.frame_rate * 100).astype(np.int64)
+        wanted: NDArray[np.bool_] = active[middle.clip(max=len(active) - 1)]
+        if not wanted.any():
+            raise InputError(f"{path} holds no speech; leave it out, or encode without --vad")
+        return wanted
+
+    def _runs(
+        self, codes: NDArray[np.int64], wanted: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Rows (M, Q), durations (M,) and first frames (M,)."""
+        places = np.flatnonzero(wanted)
+        if not self.collapsed:
+            return codes[places], np.ones(len(places), np.int64), places
+        # the stretch a frame is in is one more column, so that no run crosses a gap
+        stretch = np.cumsum(np.r_[0, np.diff(places) > 1])
+        rows, durations = runs.collapse(np.c_[codes[places], stretch])
+        return rows[:, :-1], durations, places[np.r_[0, np.cumsum(durations)[:-1]]]
+
+
+class _Counter:
+    """Counts the samples of the last pass over a stream."""
+
+    num_samples = 0
+
+    def over(self, blocks: Callable[[], Iterator[Tensor]]) -> Callable[[], Iterator[Tensor]]:
+        def counted() -> Iterator[Tensor]:
+            self.num_samples = 0
+            for block in blocks():
+                self.num_samples += len(block)
+                yield block
+
+        return counted
+
+
+@contextlib.contextmanager
+def local_copy(file: str) -> Iterator[str]:
+    """A path to read: the file itself, or a temporary copy of what lies at an address (``s3://``, ``memory://`` ...).
+
+    Raises:
+        InputError: the address cannot be read, or fsspec is not there to read it.
+    """
+    if "://" not in file:
+        yield file
+        return
+    import shutil
+    import tempfile
+
+    with libraries.needed("fsspec", purpose=f"{file} is an address", extra="units"):
+        import fsspec
+    with tempfile.TemporaryDirectory(prefix="speechssl-") as folder:
+        copy = Path(folder) / Path(file).name
+        try:
+            with fsspec.open(file, "rb") as source, copy.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        # every file system has errors of its own
+        except Exception as error:
+            raise InputError(f"cannot read {file}: {type(error).__name__}: {error}") from error
+        yield str(copy)

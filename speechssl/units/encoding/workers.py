@@ -1,0 +1,170 @@
+"""Encoding with one or several processes. Each runs on one thread, so that all of them add up in the same order."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from speechssl.encoders.precision import one_thread
+from speechssl.errors import InputError, SpeechSSLError
+
+if TYPE_CHECKING:
+    from speechssl.units.encoding.engine import Work
+    from speechssl.units.encoding.manifest import Entry
+    from speechssl.units.encoding.records import UnitEncoder
+
+AHEAD = 4  # recordings handed to each process before the first of them is back
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make a unit encoder, in words that can be sent to another process.
+
+    Args:
+        codebook: name or path.
+        model: encoder as ``encoders.load`` takes it; empty for the one the codebook's origin names.
+        layer: of the encoder; None for the one the codebook's origin names.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: ``float32`` or ``bfloat16``.
+        collapsed: see ``UnitEncoder``.
+        speech_only: see ``UnitEncoder``.
+    """
+
+    codebook: str
+    model: str = ""
+    layer: int | None = None
+    device: str = "auto"
+    precision: str = "float32"
+    collapsed: bool = True
+    speech_only: bool = False
+
+    def make(self) -> UnitEncoder:
+        """Load both.
+
+        Raises:
+            InputError: they do not belong together, or an unknown option.
+            CheckpointError: a file that is missing or damaged.
+        """
+        from speechssl import encoders
+        from speechssl.units.codebooks import codebook as codebooks
+        from speechssl.units.encoding.records import UnitEncoder
+
+        book = codebooks.load(self.codebook)
+        name, layer, normalise = encoder_of(book.features)
+        encoder = encoders.load(
+            self.model or name,
+            layer=layer if self.layer is None else self.layer,
+            device=self.device,
+            precision=self.precision,
+            normalise=normalise,
+        )
+        return UnitEncoder(encoder, book, self.collapsed, self.speech_only)
+
+
+def encoder_of(origin: str) -> tuple[str, int | None, bool | None]:
+    """Name, layer and input normalisation that an origin of features says.
+
+    ``"wavlm-large/6/raw"`` is ``("wavlm-large", 6, False)``.
+    """
+    stem, _, end = origin.rpartition("/")
+    normalise = {"raw": False, "normalised": True}.get(end)
+    if normalise is not None:
+        stem, _, end = stem.rpartition("/")
+    return (stem, int(end), normalise) if stem and end.isdecimal() else (origin, None, normalise)
+
+
+def serial(recipe: Recipe) -> Work:
+    """Work done in this process."""
+
+    def work(items: Iterable[tuple[int, Entry]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        with one_thread():
+            for index, entry in items:
+                yield index, attempt(ready(recipe), entry)
+
+    return work
+
+
+@contextlib.contextmanager
+def parallel(recipe: Recipe, workers: int) -> Iterator[Work]:
+    """Work shared by several processes, started anew so that no library's threads are copied.
+
+    Raises:
+        InputError: a process died, e.g. for want of memory.
+    """
+    import multiprocessing
+    from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+    from concurrent.futures.process import BrokenProcessPool
+
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(recipe,)) as pool:
+
+        def work(items: Iterable[tuple[int, Entry]]) -> Iterator[tuple[int, dict[str, Any]]]:
+            waiting: set[Future[tuple[int, dict[str, Any]]]] = set()
+            for index, entry in items:
+                waiting.add(pool.submit(_one, recipe, index, entry))
+                if len(waiting) >= AHEAD * workers:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+
+        try:
+            yield work
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a worker process died, perhaps for want of memory; what was done is kept: "
+                "run the same command again, with fewer --workers"
+            ) from error
+
+
+def attempt(encoder: UnitEncoder, entry: Entry) -> dict[str, Any]:
+    """``{"record": ...}``, or ``{"failure": reason}`` where this recording cannot be encoded."""
+    try:
+        return {"record": encoder.record(entry)}
+    except (SpeechSSLError, OSError) as error:
+        return {"failure": str(error)}
+    # one bad file must not cost the others, whatever a decoder makes of it; but say what it was
+    except (RuntimeError, ValueError, ArithmeticError, LookupError) as error:
+        return {"failure": f"{type(error).__name__}: {error}"}
+
+
+_made: dict[Recipe, UnitEncoder] = {}
+
+
+def ready(recipe: Recipe) -> UnitEncoder:
+    """The unit encoder of this process, made when it is first asked for."""
+    if recipe not in _made:
+        _made.clear()
+        _made[recipe] = recipe.make()
+    return _made[recipe]
+
+
+def _begin(recipe: Recipe) -> None:
+    import signal
+    import threading
+
+    import torch
+
+    # Ctrl-C is for the process that hands out the work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    ready(recipe)
+
+
+def _end_with_parent() -> None:
+    """Leave when the process that hands out the work is killed; the pool alone would wait for ever."""
+    import multiprocessing
+    import os
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _one(recipe: Recipe, index: int, entry: Entry) -> tuple[int, dict[str, Any]]:
+    return index, attempt(ready(recipe), entry)

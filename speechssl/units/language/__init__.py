@@ -1,0 +1,1 @@
+"""Units as language models read them: tokens, pairs, packed blocks."""

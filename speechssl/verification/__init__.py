@@ -1,0 +1,1 @@
+"""Who speaks: embeddings, scores, decisions, and how often they are right."""

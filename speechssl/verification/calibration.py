@@ -1,0 +1,432 @@
+"""From scores to likelihood ratios and decisions: fitted on labelled trials, kept with the model's fingerprint."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from speechssl.errors import CheckpointError, InputError
+from speechssl.verification import metrics
+
+Floats = NDArray[np.float64]
+PRIOR = 0.02  # between the two at which costs are reported, 0.01 and 0.05; Cllr suffers little
+SHORTEST = 0.1  # seconds; less is taken for this
+NOT_ABOVE = "scores of targets are not above the others'; this model cannot be calibrated on these trials"
+HALVES = 10  # random halves of the speakers on which it is tried whether the seconds help the others
+
+
+@dataclass(frozen=True)
+class BySeconds:
+    """How a likelihood ratio changes with the seconds of speech of both recordings.
+
+    With q the natural logs of the seconds of the shorter and of the longer recording, each held within what the fit has
+    seen, less ``centre``: llr = (scale + scale_slopes . q) * score + offset + offset_slopes . q.
+
+    Args:
+        shorter, longer: seconds (least, most) of the recordings the slopes were fitted on; > 0.
+        centre: log seconds (shorter, longer) of typical recordings, whose ``scale`` and ``offset`` are as given.
+        scale_slopes, offset_slopes: (shorter, longer), per unit of q.
+    Source: quality measures in the calibration: Mandasari et al. 2013, "Quality measure functions for calibration of
+        speaker recognition systems in various duration conditions"; a scale that depends on them too: Ferrer et al.
+        2022, "A speaker verification backend with robust performance across conditions".
+    """
+
+    shorter: tuple[float, float]
+    longer: tuple[float, float]
+    centre: tuple[float, float]
+    scale_slopes: tuple[float, float]
+    offset_slopes: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        ends = (*self.shorter, *self.longer)
+        rest = (*self.centre, *self.scale_slopes, *self.offset_slopes)
+        if min(ends) <= 0 or not all(map(math.isfinite, (*ends, *rest))):
+            raise ValueError("numbers by seconds must be finite, and the seconds positive")
+
+    def slopes(self, seconds: ArrayLike) -> tuple[Floats, Floats]:
+        """What to add to the scale and to the offset (N,), for the seconds of both sides (N, 2)."""
+        ordered = np.sort(np.asarray(seconds, np.float64).reshape(-1, 2), axis=1)
+        bounds = np.array([self.shorter, self.longer])
+        q = np.log(np.clip(ordered, bounds[:, 0], bounds[:, 1])) - np.array(self.centre)
+        return q @ np.array(self.scale_slopes), q @ np.array(self.offset_slopes)
+
+    def least_scale(self) -> float:
+        """What is added to the scale where that is least."""
+        corners = [(short, long) for short in self.shorter for long in self.longer]
+        q = np.log(corners) - np.array(self.centre)
+        return float((q @ np.array(self.scale_slopes)).min())
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """llr = scale * score + offset, perhaps by the seconds of speech as well, and a threshold on scores.
+
+    Args:
+        origin: of the embeddings; scores of another model mean something else.
+        scale, offset: natural-log likelihood ratio per score; scale > 0.
+        threshold: score from which a trial is accepted; with ``by_seconds``, of recordings of typical length.
+        threshold_low, threshold_high: interval of the threshold, over speakers.
+        false_alarm: rate the threshold was set for; None: where the ratio is 1.
+        false_alarm_low, false_alarm_high: interval of the rate that threshold has with other speakers.
+        source: what it was fitted on, for the person who asks where a decision comes from.
+        scoring: ``"cosine"``, ``"as-norm"`` or ``"plda"``.
+        by_seconds: None: the ratio hangs on the score alone.
+    """
+
+    origin: str
+    scale: float
+    offset: float
+    threshold: float
+    threshold_low: float
+    threshold_high: float
+    false_alarm: float | None
+    false_alarm_low: float
+    false_alarm_high: float
+    source: str
+    scoring: str = "cosine"
+    by_seconds: BySeconds | None = None
+
+    def llr(self, score: float, seconds: tuple[float, float] | None = None) -> float:
+        """Natural-log likelihood ratio of a score, of recordings with so many seconds of speech; None: typical ones."""
+        return float(self.llrs([score], None if seconds is None else [seconds])[0])
+
+    def llrs(self, scores: ArrayLike, seconds: ArrayLike | None = None) -> Floats:
+        """Natural-log likelihood ratios (N,) of scores (N,), seconds of speech (N, 2); None: of typical length."""
+        scale, offset = self._at(seconds)
+        found: Floats = scale * np.asarray(scores, np.float64) + offset
+        return found
+
+    def typical(self, scores: ArrayLike, seconds: ArrayLike | None = None) -> Floats:
+        """Scores (N,) that recordings of typical length need for the same ratio: those that ``threshold`` is for."""
+        if self.by_seconds is None or seconds is None:
+            return np.asarray(scores, np.float64)
+        return (self.llrs(scores, seconds) - self.offset) / self.scale
+
+    def score_at(self, llr: float, seconds: tuple[float, float] | None = None) -> float:
+        """Score at which the likelihood ratio is this."""
+        scale, offset = self._at(None if seconds is None else [seconds])
+        return float(np.ravel((llr - offset) / scale)[0])
+
+    def threshold_at(self, seconds: tuple[float, float] | None = None) -> float:
+        """``threshold`` for recordings with so many seconds of speech."""
+        if self.by_seconds is None or seconds is None:
+            return self.threshold
+        return self.score_at(self.llr(self.threshold), seconds)
+
+    def _at(self, seconds: ArrayLike | None) -> tuple[Floats, Floats]:
+        """Scale and offset, each () or (N,)."""
+        if self.by_seconds is None or seconds is None:
+            return np.asarray(self.scale), np.asarray(self.offset)
+        scale, offset = self.by_seconds.slopes(seconds)
+        return self.scale + scale, self.offset + offset
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; ``from_dict`` is the way back."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any], *, source: str) -> Calibration:
+        """Read one, of an earlier version too (without ``by_seconds``).
+
+        Raises:
+            CheckpointError: a value is missing, unknown or of another type.
+        """
+        try:
+            slopes = values.get("by_seconds")
+            known = None if slopes is None else BySeconds(**{name: _pair(value) for name, value in slopes.items()})
+            found = Calibration(**{**values, "by_seconds": known})
+            least = found.scale + (known.least_scale() if known else 0.0)
+            good = min(least, found.scale) > 0 and all(
+                math.isfinite(x) for x in (least, found.scale, found.offset, found.threshold)
+            )
+        except (AttributeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{source} holds a damaged calibration ({error}); calibrate again") from error
+        if not good:
+            raise CheckpointError(f"{source} holds a calibration without finite, positive scale; calibrate again")
+        return found
+
+
+def probability(llr: float, prior: float) -> float:
+    """Probability of one speaker at a prior in (0, 1): Bayes' rule."""
+    logit = llr - metrics.bayes_threshold(prior)
+    return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
+
+
+def fit_logistic(
+    scores: ArrayLike, is_target: ArrayLike, *, ridge: float | None = None, prior: float = 0.5
+) -> tuple[float, float]:
+    """Scale and offset that minimise the cost of the ratios in bits at one prior, by Newton's method.
+
+    Args:
+        ridge: on the scale of standardised scores; keeps it finite where the scores separate without error. None: a
+            hundredth of the weight of one trial of the rarer kind, so that many trials speak for themselves.
+        prior: at which the ratios shall serve best; 0.5 minimises Cllr. A small one looks closely at the high scores of
+            different speakers, where false alarms come from.
+    Raises:
+        InputError: as ``metrics.roc``; scores without spread, or lower for targets than for others.
+    Source: Brümmer and du Preez 2006, section 6; prior-weighted: Brümmer and de Villiers 2013, section 3.
+    """
+    metrics.roc(scores, is_target)
+    values, labels = np.asarray(scores, np.float64), np.asarray(is_target).astype(bool)
+    ridge = _ridge(labels) if ridge is None else ridge
+    return _fit_weighted(values, labels / labels.sum(), ~labels / (~labels).sum(), ridge, prior)
+
+
+def fit_by_seconds(
+    scores: ArrayLike, is_target: ArrayLike, seconds: ArrayLike, *, ridge: float | None = None, prior: float = 0.5
+) -> tuple[float, float, BySeconds]:
+    """As ``fit_logistic``, with the seconds of speech of both sides (N, 2) and their products with the score.
+
+    Returns:
+        Scale and offset for recordings of typical length (the geometric mean), and how both change with the seconds. If
+        the scale were not positive for all lengths seen, it is kept the same for all.
+    Raises:
+        InputError: as ``fit_logistic``.
+    """
+    metrics.roc(scores, is_target)
+    values, labels = np.asarray(scores, np.float64), np.asarray(is_target).astype(bool)
+    ridge = _ridge(labels) if ridge is None else ridge
+    target, nontarget = labels / labels.sum(), ~labels / (~labels).sum()
+    if target @ values <= nontarget @ values:
+        raise InputError(NOT_ABOVE)
+    ordered = np.sort(np.maximum(np.asarray(seconds, np.float64), SHORTEST), axis=1)
+    centre = np.log(ordered).mean(0)
+    # beyond what nearly all recordings of the fit were, nothing is known about the slopes
+    shorter, longer = (_pair(np.quantile(side, [0.01, 0.99])) for side in ordered.T)
+    q = np.stack([np.log(np.clip(side, *ends)) for side, ends in zip(ordered.T, (shorter, longer), strict=True)])
+    q -= centre[:, None]
+    for products in (True, False):
+        x = np.stack([values, *q, *(values * q if products else ())])
+        weights, offset = _fit_features(x, target, nontarget, ridge, prior)
+        slopes = _pair(weights[3:]) if products else (0.0, 0.0)
+        found = BySeconds(shorter, longer, _pair(centre), slopes, _pair(weights[1:3]))
+        if weights[0] > 0 and weights[0] + found.least_scale() > 0:
+            return float(weights[0]), offset, found
+    raise InputError(NOT_ABOVE)
+
+
+def _ridge(labels: NDArray[np.bool_]) -> float:
+    return float(0.01 / min(labels.sum(), (~labels).sum()))
+
+
+def _pair(values: Any) -> tuple[float, float]:
+    first, second = values
+    return float(first), float(second)
+
+
+def _fit_weighted(values: Floats, target: Floats, nontarget: Floats, ridge: float, prior: float) -> tuple[float, float]:
+    """``fit_logistic`` on scores (N,) that stand for shares (N,) of all target and of all non-target trials."""
+    if target @ values <= nontarget @ values:
+        raise InputError(NOT_ABOVE)
+    weights, offset = _fit_features(values[None], target, nontarget, ridge, prior)
+    return float(weights[0]), offset
+
+
+def _fit_features(
+    features: Floats, target: Floats, nontarget: Floats, ridge: float, prior: float
+) -> tuple[Floats, float]:
+    """Weights (S,) and offset of the log-likelihood ratio on features (S, N), the score first; shares as above."""
+    both = (target + nontarget) / 2
+    centre = features @ both
+    spread = np.sqrt((features - centre[:, None]) ** 2 @ both)
+    if not spread[0] > 1e-12:
+        raise InputError(NOT_ABOVE)
+    spread = np.where(spread > 1e-12, spread, np.inf)  # what is the same in all trials weighs nothing
+    x = np.concatenate([(features - centre[:, None]) / spread[:, None], np.ones((1, features.shape[1]))])
+    shift = -metrics.bayes_threshold(prior)  # prior log-odds
+    weights = np.zeros(len(x))
+    penalty = np.append(np.full(len(features), max(ridge, 1e-9)), 1e-9)
+    for _ in range(200):
+        chance = 1 / (1 + np.exp(np.clip(-(weights @ x + shift), -500, 500)))
+        missed, alarmed = prior * target * (1 - chance), (1 - prior) * nontarget * chance
+        slope = x @ (missed - alarmed) - penalty * weights
+        curve = (x * (missed * chance + alarmed * (1 - chance))) @ x.T + np.diag(penalty)
+        step = np.linalg.solve(curve, slope)
+        # where the scores nearly separate, full steps overshoot
+        weights = weights + step / max(1.0, float(np.abs(step).max()) / 2)
+        if np.abs(step).max() < 1e-10:
+            break
+    slopes = weights[:-1] / spread
+    return slopes, float(weights[-1] - slopes @ centre)
+
+
+def calibrate(
+    scores: ArrayLike,
+    is_target: ArrayLike,
+    enrolment_speakers: Any,
+    test_speakers: Any,
+    *,
+    origin: str,
+    source: str,
+    false_alarm: float | None = None,
+    scoring: str = "cosine",
+    prior: float = PRIOR,
+    seconds: ArrayLike | None = None,
+    draws: int = 200,
+    seed: int = 0,
+) -> Calibration:
+    """Fit the ratio and the threshold, with intervals over speakers.
+
+    The threshold's interval is from resampling the speakers. That of its false-alarm rate is what speakers it was not
+    set on would show: the threshold is set on a random half of the speakers and its rate seen on the others, ``draws``
+    times. It holds for a test with half as many speakers as there are here, or more; under four speakers it is from
+    resampling too, and too narrow.
+
+    Args:
+        false_alarm: rate the threshold is for; None puts it where the likelihood ratio is 1.
+        prior: of ``fit_logistic``.
+        seconds: of speech of both sides (N, 2); the ratio then hangs on them too, if that lowers the cost for speakers
+            who were not in the fit (``seconds_help``). Both intervals are those of scores of recordings of typical
+            length, and take the slopes as they are.
+        draws, seed: of both intervals.
+    Raises:
+        InputError: as ``fit_logistic``; fewer non-target trials than the rate needs (1 / rate).
+    """
+    values, labels = np.asarray(scores, np.float64), np.asarray(is_target).astype(bool)
+    speakers = (enrolment_speakers, test_speakers)
+    by_seconds = None
+    if seconds is not None and seconds_help(values, labels, *speakers, seconds, prior=prior, seed=seed):
+        scale, offset, by_seconds = fit_by_seconds(values, labels, seconds, prior=prior)
+        slopes, shifts = by_seconds.slopes(seconds)
+        values = ((scale + slopes) * values + shifts) / scale  # as of recordings of typical length
+    else:
+        scale, offset = fit_logistic(values, labels, prior=prior)
+    needed = 0 if false_alarm is None else math.ceil(1 / max(false_alarm, 1e-9))
+    if needed > int((~labels).sum()):
+        raise InputError(
+            f"a false-alarm rate of {false_alarm} needs {needed} non-target trials, {int((~labels).sum())} are there; "
+            "give more recordings or a higher rate"
+        )
+
+    def threshold_of(curve: metrics.Roc) -> float:
+        return _even_threshold(curve, prior) if false_alarm is None else _rate_threshold(curve, false_alarm)
+
+    sides = (values, labels, *speakers)
+    interval = metrics.bootstrap(threshold_of, *sides, draws=draws, seed=seed)
+    threshold = -offset / scale if false_alarm is None else interval.value
+    low, high = _realised(threshold_of, threshold, *sides, draws=draws, seed=seed)
+    return Calibration(
+        origin=origin,
+        scale=scale,
+        offset=offset,
+        threshold=threshold,
+        threshold_low=min(interval.low, threshold),
+        threshold_high=max(interval.high, threshold),
+        false_alarm=false_alarm,
+        false_alarm_low=low,
+        false_alarm_high=high,
+        source=source,
+        scoring=scoring,
+        by_seconds=by_seconds,
+    )
+
+
+def seconds_help(
+    scores: ArrayLike,
+    is_target: ArrayLike,
+    enrolment_speakers: Any,
+    test_speakers: Any,
+    seconds: ArrayLike,
+    *,
+    prior: float = PRIOR,
+    seed: int = 0,
+) -> bool:
+    """Whether ratios that know the seconds of both sides (N, 2) cost less for speakers who were not in the fit.
+
+    Fitted with and without on random halves of the speakers, ten times; the mean cost of both, at the prior, among the
+    other halves decides. No if the speakers are too few for that.
+    """
+    values, labels = np.asarray(scores, np.float64), np.asarray(is_target).astype(bool)
+    known = np.asarray(seconds, np.float64)
+    names, one, two = _numbered(enrolment_speakers, test_speakers)
+    rng = np.random.default_rng([seed, 2])
+    gains = []
+    for _ in range(HALVES):
+        first = np.zeros(names, bool)
+        first[rng.permutation(names)[: names // 2]] = True
+        here, there = first[one] & first[two], ~first[one] & ~first[two]
+        try:
+            scale, offset = fit_logistic(values[here], labels[here], prior=prior)
+            finer, base, slopes = fit_by_seconds(values[here], labels[here], known[here], prior=prior)
+            scales, offsets = slopes.slopes(known[there])
+            plain = _cost(scale * values[there] + offset, labels[there], prior)
+            gains.append(plain - _cost((finer + scales) * values[there] + base + offsets, labels[there], prior))
+        except InputError:  # no targets, or no others, in one of the halves
+            continue
+    return len(gains) >= HALVES / 2 and float(np.mean(gains)) > 0
+
+
+def _cost(llrs: Floats, labels: NDArray[np.bool_], prior: float) -> float:
+    """What ``fit_logistic`` minimises, in nats."""
+    metrics.roc(llrs, labels)
+    logits = llrs - metrics.bayes_threshold(prior)
+    missed, alarmed = np.logaddexp(0, -logits[labels]).mean(), np.logaddexp(0, logits[~labels]).mean()
+    return float(prior * missed + (1 - prior) * alarmed)
+
+
+def _numbered(enrolment_speakers: Any, test_speakers: Any) -> tuple[int, NDArray[np.intp], NDArray[np.intp]]:
+    """How many speakers there are, and their numbers (N,) on both sides."""
+    both = np.concatenate([np.asarray(enrolment_speakers), np.asarray(test_speakers)])
+    names, ids = np.unique(both, return_inverse=True)
+    return len(names), ids[: len(both) // 2], ids[len(both) // 2 :]
+
+
+def _realised(
+    threshold_of: Callable[[metrics.Roc], float],
+    threshold: float,
+    values: Floats,
+    labels: NDArray[np.bool_],
+    enrolment_speakers: Any,
+    test_speakers: Any,
+    *,
+    draws: int,
+    seed: int,
+) -> tuple[float, float]:
+    """Bounds within which 95 % of the false-alarm rates of other speakers lie."""
+    names, one, two = _numbered(enrolment_speakers, test_speakers)
+    rng = np.random.default_rng([seed, 1])
+    rates = []
+    for _ in range(draws if names >= 4 else 0):
+        first = np.zeros(names, bool)
+        first[rng.permutation(names)[: names // 2]] = True
+        here, there = first[one] & first[two], ~first[one] & ~first[two] & ~labels
+        if labels[here].any() and not labels[here].all() and there.any():
+            limit = threshold_of(metrics.roc(values[here], labels[here]))
+            rates.append(float((values[there] >= limit).mean()))
+    if len(rates) < 2:
+        sides = (values, labels, enrolment_speakers, test_speakers)
+        found = metrics.bootstrap(lambda c: metrics.rates_at(c, threshold)[1], *sides, draws=draws, seed=seed)
+        return found.low, found.high
+    low, high = np.quantile(rates, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _rate_threshold(curve: metrics.Roc, false_alarm: float) -> float:
+    """Lowest threshold that keeps the rate; just above all scores if none among them does."""
+    found = metrics.threshold_at_of(curve, false_alarm)
+    return found if math.isfinite(found) else float(np.nextafter(curve.thresholds[-2], np.inf))
+
+
+def _even_threshold(curve: metrics.Roc, prior: float) -> float:
+    """Score at which the likelihood ratio fitted to a ``Roc`` is 1; scores are put into 2000 bins for speed."""
+    counts = np.diff(np.stack([curve.targets, curve.nontargets]))  # (2, D)
+    starts = np.arange(0, counts.shape[1], max(1, counts.shape[1] // 2000))
+    target, nontarget = np.add.reduceat(counts, starts, axis=1)
+    total = target + nontarget
+    sums = np.add.reduceat(counts.sum(0) * curve.thresholds[:-1], starts)
+    keep = total > 0
+    shares = target[keep] / target.sum(), nontarget[keep] / nontarget.sum()
+    try:
+        scale, offset = _fit_weighted(
+            sums[keep] / total[keep], *shares, 0.01 / min(target.sum(), nontarget.sum()), prior
+        )
+    except InputError:
+        # speakers drawn by whom the scores say nothing: nobody is accepted
+        return float(np.nextafter(curve.thresholds[-2], np.inf))
+    return -offset / scale

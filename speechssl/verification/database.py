@@ -1,0 +1,255 @@
+"""The database of enrolled speakers: one SQLite file, safe with several processes writing, and after a kill.
+
+Every row has the origin of its embedding (model and fingerprint of its weights), and only embeddings of one origin are
+ever compared. An enrolment of several utterances is one transaction: all of it is there, or nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechssl.errors import CheckpointError, InputError
+from speechssl.verification.calibration import Calibration
+
+if TYPE_CHECKING:
+    from speechssl.signals import Embedding
+
+VERSION = 1
+WAIT = 30.0  # seconds a writer waits for another one
+_TABLES = """
+CREATE TABLE IF NOT EXISTS utterance (
+    id INTEGER PRIMARY KEY,
+    speaker TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    source TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    added TEXT NOT NULL,
+    UNIQUE (speaker, origin, sha256)
+);
+CREATE TABLE IF NOT EXISTS calibration (origin TEXT PRIMARY KEY, value TEXT NOT NULL, added TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Enrolment:
+    """One utterance to enrol: its embedding, and where it came from (seconds of speech, checksum of the file)."""
+
+    embedding: Embedding
+    source: str
+    sha256: str
+    seconds: float
+
+
+class SpeakerDatabase:
+    """Enrolled utterances by speaker, and calibrations by model.
+
+    Args:
+        path: of the file; made where there is none.
+    Raises:
+        CheckpointError: no database, damaged, of a newer version, or not writable.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        with self._translated():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # autocommit: transactions are begun where they are meant
+            self._connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+            self._prepare()
+
+    def _prepare(self) -> None:
+        version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > VERSION:
+            self._connection.close()
+            raise CheckpointError(
+                f"{self.path} is a speaker database of version {version}; up to {VERSION} can be read: update speechssl"
+            )
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")  # what was said to be enrolled survives a power cut
+        if version < VERSION:
+            with self._writing():
+                for statement in _TABLES.split(";"):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    def enrol(self, name: str, utterances: Sequence[Enrolment]) -> int:
+        """Add utterances to a speaker, all or none.
+
+        Returns:
+            How many were new: a file whose bytes are enrolled already, for this speaker and model, is passed over.
+        Raises:
+            InputError: an empty name, or nothing to enrol.
+        """
+        if not name.strip() or not utterances:
+            raise InputError("a speaker's name and at least one recording needed to enrol")
+        rows = [
+            (name, u.embedding.origin, _packed(u.embedding), u.source, u.sha256, u.seconds, _now()) for u in utterances
+        ]
+        with self._writing():
+            before = self._connection.total_changes
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO utterance (speaker, origin, vector, source, sha256, seconds, added) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+            return self._connection.total_changes - before
+
+    def speakers(self) -> list[dict[str, Any]]:
+        """A row a speaker and model: name, origin, utterances, seconds, when last added to."""
+        found = self._rows(
+            "SELECT speaker, origin, COUNT(*), SUM(seconds), MAX(added) FROM utterance GROUP BY speaker, origin "
+            "ORDER BY speaker, origin"
+        )
+        return [dict(zip(("speaker", "origin", "utterances", "seconds", "added"), row, strict=True)) for row in found]
+
+    def show(self, name: str) -> list[dict[str, Any]]:
+        """The utterances of a speaker, without their vectors.
+
+        Raises:
+            InputError: nobody of that name; the message lists who is there.
+        """
+        query = "SELECT id, origin, source, sha256, seconds, added FROM utterance WHERE speaker = ? ORDER BY id"
+        found = self._rows(query, name)
+        if not found:
+            raise InputError(self._unknown(name))
+        return [dict(zip(("id", "origin", "source", "sha256", "seconds", "added"), row, strict=True)) for row in found]
+
+    def remove(self, name: str) -> int:
+        """Forget a speaker; returns how many utterances that were.
+
+        Raises:
+            InputError: nobody of that name.
+        """
+        with self._writing():
+            count = self._connection.execute("DELETE FROM utterance WHERE speaker = ?", (name,)).rowcount
+        if not count:
+            raise InputError(self._unknown(name))
+        # deleted pages would keep the voice print until they are reused
+        with self._translated():
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return count
+
+    def enrolled(self, origin: str) -> dict[str, list[Enrolment]]:
+        """Utterances of every speaker enrolled with this model; those of other models are left out."""
+        found: dict[str, list[Enrolment]] = {}
+        for speaker, vector, source, sha256, seconds in self._rows(
+            "SELECT speaker, vector, source, sha256, seconds FROM utterance WHERE origin = ? ORDER BY speaker, id",
+            origin,
+        ):
+            found.setdefault(speaker, []).append(Enrolment(_unpacked(vector, origin), source, sha256, seconds))
+        return found
+
+    def embeddings(self, origin: str) -> dict[str, list[Embedding]]:
+        """Embeddings alone of ``enrolled``."""
+        return {name: [row.embedding for row in rows] for name, rows in self.enrolled(origin).items()}
+
+    def origins(self) -> dict[str, int]:
+        """Speakers enrolled with each model."""
+        return dict(self._rows("SELECT origin, COUNT(DISTINCT speaker) FROM utterance GROUP BY origin ORDER BY origin"))
+
+    def export(self) -> dict[str, Any]:
+        """Everything, JSON-able, vectors included."""
+        rows = self._rows("SELECT speaker, origin, vector, source, sha256, seconds, added FROM utterance ORDER BY id")
+        names = ("speaker", "origin", "vector", "source", "sha256", "seconds", "added")
+        utterances = [dict(zip(names, row, strict=True)) for row in rows]
+        for row in utterances:
+            row["vector"] = _unpacked(row["vector"], row["origin"]).vector.tolist()
+        calibrations = self._rows("SELECT value FROM calibration ORDER BY origin")
+        return {
+            "version": VERSION,
+            "utterances": utterances,
+            "calibrations": [json.loads(row[0]) for row in calibrations],
+        }
+
+    def set_calibration(self, calibration: Calibration) -> None:
+        """Store a calibration, in place of an earlier one of the same model."""
+        with self._writing():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO calibration (origin, value, added) VALUES (?, ?, ?)",
+                (calibration.origin, json.dumps(calibration.as_dict()), _now()),
+            )
+
+    def calibration(self, origin: str) -> Calibration | None:
+        """The calibration of this model, if there is one."""
+        found = self._rows("SELECT value FROM calibration WHERE origin = ?", origin)
+        return Calibration.from_dict(json.loads(found[0][0]), source=str(self.path)) if found else None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def __enter__(self) -> SpeakerDatabase:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with self._translated():
+            return self._connection.execute(query, values).fetchall()
+
+    def _unknown(self, name: str) -> str:
+        names = sorted({row["speaker"] for row in self.speakers()})
+        return f"nobody called {name!r} is enrolled in {self.path}; there are: {', '.join(names[:20]) or 'none'}"
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction: committed as a whole, or rolled back."""
+        with self._translated():
+            # IMMEDIATE takes the lock at once; a read lock that is raised later can dead-lock with another writer
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise CheckpointError(
+                f"cannot use the speaker database {self.path}: {error}; check that it is one and writable, and that "
+                "no other program holds it"
+            ) from error
+
+
+def default_path() -> Path:
+    """Where the command line keeps its database: ``$SPEECHSSL_SPEAKERS``, else beside the cache."""
+    import os
+
+    from speechssl import checkpoints
+
+    chosen = os.environ.get("SPEECHSSL_SPEAKERS")
+    return Path(chosen).expanduser() if chosen else checkpoints.cache_dir() / "speakers.sqlite"
+
+
+def _packed(embedding: Embedding) -> bytes:
+    import numpy as np
+
+    return np.asarray(embedding.vector.detach().cpu().numpy(), "<f4").tobytes()
+
+
+def _unpacked(vector: bytes, origin: str) -> Embedding:
+    import numpy as np
+    import torch
+
+    from speechssl.signals import Embedding
+
+    return Embedding(torch.from_numpy(np.frombuffer(vector, "<f4").copy()), origin)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,253 @@
+"""Is this the same speaker? Scores, calibrated decisions, and who of the enrolled it is, or nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechssl import audio, checkpoints
+from speechssl.errors import InputError
+from speechssl.signals import Embedding, check_same_origin
+from speechssl.verification import embedders, speech_classifier
+from speechssl.verification.calibration import Calibration, probability
+from speechssl.verification.metrics import bayes_threshold
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from speechssl.signals import Embedder
+    from speechssl.verification.database import SpeakerDatabase
+from speechssl.verification.scoring import score
+from speechssl.verification.screening import MIN_SPEECH, channels_apart, remarks_on, unlike_speech
+
+
+@dataclass(frozen=True, eq=False)
+class Utterance:
+    """A recording that may be scored.
+
+    Args:
+        embedding: of the whole recording.
+        seconds: of speech in it.
+        remarks: what a person should know before trusting a decision; empty if nothing.
+    """
+
+    name: str
+    embedding: Embedding
+    seconds: float
+    sha256: str
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What ``verify`` found.
+
+    Args:
+        score: higher = rather the same speaker; ``scoring`` says on which scale.
+        llr: calibrated natural-log likelihood ratio, which may hang on the seconds of speech as well; None without a
+            calibration. Several enrolled recordings count as one of their seconds together.
+        probability: of one speaker at ``prior``; None without a calibration.
+        accepted: None without a calibration and without a threshold of the caller's.
+        threshold: on the score, of recordings as long as these.
+        threshold_source: where the threshold came from.
+    """
+
+    score: float
+    scoring: str
+    llr: float | None
+    prior: float
+    probability: float | None
+    accepted: bool | None
+    threshold: float | None
+    threshold_source: str
+    origin: str
+    remarks: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An enrolled speaker and how well a recording fits."""
+
+    speaker: str
+    score: float
+    llr: float | None
+    accepted: bool | None
+
+
+def embed(
+    path: str | Path, embedder: Embedder | str | Path = "tiny", *, calibration: Calibration | None = None
+) -> Utterance:
+    """Read a recording, check that it can carry a decision, and embed it.
+
+    Args:
+        path: any format, rate and number of channels. Their mean is taken; the first two are also heard apart, if they
+            differ: for one that speaks where the mean does not (channels that cancel), and for a voice in each.
+        embedder: or what ``embedders.load`` makes one from; load it once for many recordings.
+        calibration: of this embedder; lets the recording be searched for a second speaker.
+    Raises:
+        InputError: unreadable, or less than 1 s of speech: silence, noise, music, a click.
+    """
+    embedder = embedders.load(embedder) if isinstance(embedder, (str, Path)) else embedder
+    waveform = audio.read(path)
+    heard = speech_classifier.hear(waveform)
+    remarks = []
+    channels = channels_apart(path)
+    if heard.likely < MIN_SPEECH and channels:
+        number, (waveform, heard) = max(enumerate(channels, 1), key=lambda numbered: numbered[1][1].likely)
+        remarks.append(f"the channels together hold no speech; channel {number} was taken")
+    if heard.likely < MIN_SPEECH:
+        rest = ": most of what is heard sounds like music or noise" if heard.active >= MIN_SPEECH else ""
+        raise InputError(
+            f"{path}: not enough speech ({min(heard.likely, heard.active):.1f} s, {MIN_SPEECH:.0f} s needed){rest}; "
+            "give a better recording"
+        )
+    embedding = embedder.embed(waveform)
+    remarks += remarks_on(waveform, heard, channels, embedder, calibration)
+    if unlike_speech(embedding, getattr(embedder, "cohort", None)):
+        remarks.append(
+            "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
+        )
+    return Utterance(str(path), embedding, heard.active, checkpoints.sha256_of(Path(path)), tuple(remarks))
+
+
+def verify(
+    enrolment: Sequence[Utterance],
+    test: Utterance,
+    *,
+    calibration: Calibration | None = None,
+    cohort: Tensor | None = None,
+    prior: float | None = None,
+    threshold: float | None = None,
+) -> Decision:
+    """Decide whether the test is by the enrolled speaker.
+
+    Args:
+        enrolment: one or more recordings of the speaker.
+        calibration: of this model; without it there is a score, but no probability, and no decision.
+        cohort: for AS-norm, if the calibration was fitted on such scores.
+        prior: probability of one speaker before hearing anything, in (0, 1); sets the Bayes threshold. None: 0.5 for
+            the probability, and the calibration's own threshold for the decision.
+        threshold: on the score; overrides everything.
+    Raises:
+        InputError: embeddings of different models, or a calibration of another.
+    """
+    scoring = _check_calibration(test.embedding.origin, calibration, cohort)
+    found = score(
+        [item.embedding for item in enrolment], test.embedding, cohort=cohort if scoring == "as-norm" else None
+    )
+    seconds = (sum(item.seconds for item in enrolment), test.seconds)
+    limit, source = _threshold(calibration, prior, threshold, seconds)
+    llr = calibration.llr(found, seconds) if calibration else None
+    return Decision(
+        score=found,
+        scoring=scoring,
+        llr=llr,
+        prior=0.5 if prior is None else prior,
+        probability=None if llr is None else probability(llr, 0.5 if prior is None else prior),
+        accepted=None if limit is None else found >= limit,
+        threshold=limit,
+        threshold_source=source,
+        origin=test.embedding.origin,
+        remarks=tuple(f"{item.name}: {remark}" for item in (*enrolment, test) for remark in item.remarks),
+    )
+
+
+def verify_files(
+    enrolment: str | Path | Sequence[str | Path],
+    test: str | Path,
+    *,
+    model: str | Path | Embedder = "tiny",
+    database: SpeakerDatabase | None = None,
+    prior: float | None = None,
+    threshold: float | None = None,
+) -> Decision:
+    """Decide whether a recording is by the speaker of one or several others; ``speechssl.verify``.
+
+    Args:
+        enrolment: recordings of the speaker.
+        model: for ``embedders.load``, or an embedder.
+        database: whose calibration of this model is taken; without one, the calibration that came with the model.
+        prior, threshold: as ``verify``.
+    Raises:
+        InputError: a recording that cannot be read or holds less than 1 s of speech.
+    """
+    embedder = embedders.load(model) if isinstance(model, (str, Path)) else model
+    own = None if database is None else database.calibration(embedder.origin)
+    calibration = own or shipped_calibration(embedder)
+    paths = [enrolment] if isinstance(enrolment, (str, Path)) else list(enrolment)
+    *known, asked = (embed(path, embedder, calibration=calibration) for path in (*paths, test))
+    cohort = getattr(embedder, "cohort", None)
+    return verify(known, asked, calibration=calibration, cohort=cohort, prior=prior, threshold=threshold)
+
+
+def identify(
+    test: Utterance,
+    database: SpeakerDatabase,
+    *,
+    calibration: Calibration | None = None,
+    cohort: Tensor | None = None,
+    prior: float | None = None,
+    threshold: float | None = None,
+) -> list[Candidate]:
+    """Enrolled speakers, best first; the speaker is unknown if the first is not ``accepted``.
+
+    They are ranked by their likelihood ratios, by their scores without a calibration or with a threshold given.
+
+    Raises:
+        InputError: nobody is enrolled with this model; the message says which models there are.
+    """
+    origin = test.embedding.origin
+    enrolled = database.enrolled(origin)
+    if not enrolled:
+        others = ", ".join(f"{count} with {name}" for name, count in database.origins().items()) or "nobody at all"
+        raise InputError(f"nobody is enrolled in {database.path} with {origin} ({others}); enrol with this model first")
+    scoring = _check_calibration(origin, calibration, cohort)
+    candidates = []
+    for name, rows in enrolled.items():
+        embeddings = [row.embedding for row in rows]
+        value = score(embeddings, test.embedding, cohort=cohort if scoring == "as-norm" else None)
+        seconds = (sum(row.seconds for row in rows), test.seconds)
+        limit, _ = _threshold(calibration, prior, threshold, seconds)
+        llr = calibration.llr(value, seconds) if calibration else None
+        candidates.append(Candidate(name, value, llr, None if limit is None else value >= limit))
+    by_ratio = calibration is not None and threshold is None
+    return sorted(candidates, key=lambda row: (-(row.llr or 0.0) if by_ratio else 0.0, -row.score, row.speaker))
+
+
+def shipped_calibration(embedder: Embedder) -> Calibration | None:
+    """The calibration that came with the model's file, if one did."""
+    values: dict[str, Any] | None = getattr(embedder, "calibration", None)
+    if values is None:
+        return None
+    return Calibration.from_dict({**values, "origin": embedder.origin}, source=embedder.origin)
+
+
+def _threshold(
+    calibration: Calibration | None, prior: float | None, threshold: float | None, seconds: tuple[float, float]
+) -> tuple[float | None, str]:
+    if threshold is not None:
+        return threshold, "given"
+    if calibration is None:
+        return None, "none: this model is not calibrated; run speechssl calibrate on recordings of your own"
+    origin = f"by the calibration on {calibration.source}"
+    if calibration.by_seconds is not None:
+        origin += f", for {seconds[0]:.1f} s and {seconds[1]:.1f} s of speech"
+    if prior is not None:
+        limit = calibration.score_at(bayes_threshold(prior), seconds)
+        return limit, f"Bayes threshold at prior {prior:g}, {origin}"
+    rate = calibration.false_alarm
+    goal = "where the likelihood ratio is 1" if rate is None else f"for a false-alarm rate of {rate:g}"
+    return calibration.threshold_at(seconds), f"{goal}, {origin}"
+
+
+def _check_calibration(origin: str, calibration: Calibration | None, cohort: Tensor | None) -> str:
+    if calibration is None:
+        return "as-norm" if cohort is not None else "cosine"
+    check_same_origin(calibration.origin, origin, what="use this calibration")
+    if calibration.scoring not in ("cosine", "as-norm"):
+        raise InputError(f"the calibration is of {calibration.scoring} scores, which only evaluations give; calibrate")
+    if calibration.scoring == "as-norm" and cohort is None:
+        raise InputError("the calibration is of AS-norm scores, which need a cohort; give it, or calibrate on cosines")
+    return calibration.scoring

@@ -1,0 +1,59 @@
+"""The room of embedders: ``load`` makes any of them from a short name, a hub id, a folder or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechssl.checkpoints import PACKAGED
+from speechssl.errors import InputError
+
+if TYPE_CHECKING:
+    from speechssl.signals import Embedder
+
+__all__ = ["NAMES", "load"]
+
+NAMES = {
+    "ecapa": "speechbrain/spkrec-ecapa-voxceleb",
+    "wavlm-sv": "microsoft/wavlm-base-plus-sv",
+}
+
+TINY = PACKAGED / "tiny" / "speaker.safetensors"
+
+
+def load(name_or_path: str | Path = "tiny", *, device: str = "auto") -> Embedder:
+    """A speaker embedder.
+
+    Args:
+        name_or_path: ``"tiny"`` (in the package), one of our ``.safetensors``, a short name of ``NAMES``, a hub id, or
+            a folder: with ``embedding_model.ckpt`` it is speechbrain's ECAPA-TDNN, with ``config.json`` transformers'.
+        device: ``"auto"`` takes a GPU where there is one.
+    Raises:
+        InputError: an empty name or a file of another type.
+        CheckpointError: what the name leads to is missing, damaged or no speaker embedder.
+    """
+    if not str(name_or_path):
+        raise InputError("no embedder named; give 'tiny', a hub id, a folder or a .safetensors file")
+    place = _device(device)
+    if name_or_path == "tiny" or str(name_or_path).endswith(".safetensors"):
+        from speechssl.verification.embedders import log_mel
+
+        return log_mel.read(TINY if name_or_path == "tiny" else Path(name_or_path), device=place)
+    target = NAMES.get(str(name_or_path), str(name_or_path))
+    if Path(target).is_file():
+        raise InputError(f"{target} is a file, but not .safetensors; give the folder it lies in, or a hub id")
+    if "ecapa" in target.lower() or (Path(target) / "embedding_model.ckpt").exists():
+        from speechssl.verification.embedders import published_ecapa
+
+        return published_ecapa.read(target, device=place)
+    from speechssl.verification.embedders import published_xvector
+
+    return published_xvector.read(target, device=place)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,152 @@
+"""Speaker embedders in our own single files: ECAPA-TDNN on pairs of log-mel frames.
+
+Header: ``kind`` ``"embedder"``, ``family`` ``"ecapa"``, ``name``, ``config`` (arguments of ``Ecapa``), ``input``
+(``{"type": "log-mel", "bands": 80, "sample_rate": 16000, "scale": 3.0}``), ``provenance``, ``licence``; where fitted,
+``calibration``. Tensors: the network's, and ``cohort`` (K, E), embeddings of other speakers for score normalisation.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from speechssl import audio, checkpoints
+from speechssl.audio import mel
+from speechssl.errors import CheckpointError, InputError
+from speechssl.signals import Embedding, Waveform
+from speechssl.verification.embedders.ecapa import Ecapa
+
+WINDOW = 3000  # frames of 10 ms embedded at once; longer recordings are averaged over windows, in flat memory
+SHORTEST = 20  # frames of 10 ms; less cannot fill the network's field of view
+_NEEDED = {"family": str, "name": str, "config": dict, "input": dict}
+
+
+class LogMelEmbedder:
+    """Embedder of our own file.
+
+    Attributes:
+        cohort: (K, E) unit embeddings of other speakers, or None.
+        calibration: as the file's header has it, or None.
+    """
+
+    sample_rate = 16000
+
+    def __init__(
+        self,
+        network: Ecapa,
+        *,
+        origin: str,
+        scale: float,
+        cohort: Tensor | None = None,
+        calibration: dict[str, Any] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.network = network.eval().to(device)
+        self._device, self.scale = device, scale
+        self.origin, self.cohort, self.calibration = origin, cohort, calibration
+
+    @property
+    def dim(self) -> int:
+        """Numbers per embedding."""
+        return int(self.network.fc.out_channels)
+
+    @torch.inference_mode()
+    def embed(self, waveform: Waveform) -> Embedding:
+        """Unit-norm embedding (dim,).
+
+        Raises:
+            InputError: shorter than 0.225 s. Whether there is speech in it is for the caller to ask.
+        """
+        samples = audio.resample(waveform, self.sample_rate).samples
+        found = [
+            self._embed(mel.kaldi(samples[start : start + length])) * length for start, length in _windows(samples)
+        ]
+        return Embedding(functional.normalize(torch.stack(found).sum(0), dim=0).cpu(), self.origin)
+
+    def _embed(self, bands: Tensor) -> Tensor:
+        levelled = (bands - bands.mean()) / self.scale
+        paired = levelled[: len(bands) // 2 * 2].reshape(1, -1, 2 * bands.shape[1])
+        return functional.normalize(self.network(paired.to(self._device))[0].float(), dim=0)
+
+
+def read(path: Path, *, device: str = "cpu") -> LogMelEmbedder:
+    """An embedder file of ours.
+
+    Raises:
+        CheckpointError: no such file, damaged, of another kind, or with an incomplete header.
+    """
+    checkpoint = checkpoints.load(path, kind="embedder")
+    header = checkpoint.header
+    if wrong := [key for key, kind in _NEEDED.items() if not isinstance(header.get(key), kind)]:
+        raise CheckpointError(f"{path} has no usable {', '.join(wrong)} in its header; write it again with speechssl")
+    settings = header["input"]
+    if header["family"] != "ecapa" or settings.get("type") != "log-mel" or settings.get("bands") != 80:
+        raise CheckpointError(
+            f"{path} holds a {header['family']!r} on {settings.get('type')!r} input; ecapa on 80 log-mel bands is known"
+        )
+    tensors = dict(checkpoint.tensors)
+    cohort = tensors.pop("cohort", None)
+    network = _network(header["config"], path)
+    checkpoints.load_state(network, tensors, source=path)
+    return LogMelEmbedder(
+        network,
+        origin=f"{header['name']}@{checkpoint.fingerprint}",
+        scale=float(settings["scale"]),
+        cohort=None if cohort is None else functional.normalize(cohort.float(), dim=1),
+        calibration=header.get("calibration"),
+        device=device,
+    )
+
+
+def write(
+    path: Path,
+    network: Ecapa,
+    *,
+    name: str,
+    config: dict[str, Any],
+    scale: float,
+    provenance: dict[str, Any],
+    licence: str,
+    cohort: Tensor | None = None,
+    calibration: dict[str, Any] | None = None,
+) -> Path:
+    """Save an embedder with float16 weights; ``config`` are the arguments the network was made with."""
+    tensors = {
+        key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in network.state_dict().items()
+    }
+    if cohort is not None:
+        tensors["cohort"] = cohort.half()
+    header: dict[str, Any] = {
+        "kind": "embedder",
+        "family": "ecapa",
+        "name": name,
+        "config": config,
+        "input": {"type": "log-mel", "bands": 80, "sample_rate": 16000, "scale": scale},
+        "provenance": provenance,
+        "licence": licence,
+    }
+    if calibration is not None:
+        header["calibration"] = calibration
+    return checkpoints.save(path, tensors, header)
+
+
+def _windows(samples: Tensor) -> list[tuple[int, int]]:
+    """Start and length in samples of windows as equal as can be, at most ``WINDOW`` frames each."""
+    frames = 1 + (samples.shape[0] - 400) // 160
+    if frames < SHORTEST:
+        raise InputError(f"{samples.shape[0] / 16000:.3f} s of sound; at least {(SHORTEST - 1) / 100 + 0.025} s needed")
+    count = -(-frames // WINDOW)
+    bounds = [frames * number // count for number in range(count + 1)]
+    return [(first * 160, (last - first - 1) * 160 + 400) for first, last in itertools.pairwise(bounds)]
+
+
+def _network(config: dict[str, Any], path: Path) -> Ecapa:
+    try:
+        return Ecapa(**{**config, "dilations": tuple(config.get("dilations", (2, 3, 4)))})
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{path}: its config {config} makes no network ({error})") from error

@@ -1,0 +1,106 @@
+"""Screen a recording before a decision: channels, speech, a second speaker, sounds that are no voice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechssl import audio
+from speechssl.signals import Embedding, Waveform
+from speechssl.verification import speech_classifier
+from speechssl.verification.calibration import Calibration
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from speechssl.signals import Embedder
+from speechssl.verification.scoring import score
+
+MIN_SPEECH = 1.0  # seconds of speech below which no score is given
+FEW_SPEECH = 3.0  # seconds below which a score is given with a remark
+APART = 0.1  # power of the difference of two channels, by that of both, above which they are heard apart
+CLIPPED = 0.001  # share of clipped samples that is heard
+PIECE = 2.0  # seconds of the pieces in which two speakers are looked for
+SUSPICION = -4.0  # log-likelihood ratio of two parts being one speaker, below which two speakers are suspected
+
+
+def channels_apart(path: str | Path) -> list[tuple[Waveform, speech_classifier.Hearing]]:
+    """The first two channels with what they sound like, if they differ; else none."""
+    if audio.info(path).channels < 2:
+        return []
+    both = [audio.read_channel(path, number) for number in (0, 1)]
+    left, right = (waveform.samples for waveform in both)
+    if float((left - right).square().mean()) <= APART * float((left.square() + right.square()).mean()):
+        return []
+    return [(waveform, speech_classifier.hear(waveform)) for waveform in both]
+
+
+def remarks_on(
+    waveform: Waveform,
+    heard: speech_classifier.Hearing,
+    channels: list[tuple[Waveform, speech_classifier.Hearing]],
+    embedder: Embedder,
+    calibration: Calibration | None,
+) -> list[str]:
+    remarks = []
+    if waveform.sample_rate < embedder.sample_rate:
+        remarks.append(
+            f"sampled at {waveform.sample_rate} Hz, {embedder.sample_rate} Hz needed; without the higher frequencies a "
+            "voice may not be known again"
+        )
+    if heard.active < FEW_SPEECH:
+        remarks.append(f"only {heard.active:.1f} s of speech; {FEW_SPEECH:.0f} s make a surer decision")
+    if (share := audio.clipping_fraction(waveform)) > CLIPPED:
+        remarks.append(f"clipped ({100 * share:.1f} % of the samples); record at a lower level")
+    if calibration is not None and calibration.scoring == "cosine":
+        ratio = two_speaker_llr(waveform, embedder, calibration)
+        if ratio is not None and ratio < SUSPICION:
+            remarks.append("two speakers suspected; give recordings of one speaker")
+        if channels and all(one.likely >= MIN_SPEECH for _, one in channels):
+            sides = [embedder.embed(one) for one, _ in channels]
+            seconds = (channels[0][1].active, channels[1][1].active)
+            if calibration.llr(score(sides[:1], sides[1]), seconds) < SUSPICION:
+                remarks.append("two speakers suspected, one in each channel; give the channel of one speaker")
+    return remarks
+
+
+def unlike_speech(embedding: Embedding, cohort: Tensor | None) -> bool:
+    """Whether a recording lies farther from the cohort's voices than these lie from each other.
+
+    Compared are means of the ten highest cosines: the recording's with the cohort, and the lowest hundredth of those
+    within the cohort, less a fifth, for other microphones. How often music, noise and unseen voices pass is in
+    ``recipes/speaker_verification/RESULTS.md``. False without a cohort of at least 50.
+    """
+    if cohort is None or cohort.shape[0] < 50:
+        return False
+    voices = cohort.double()
+    within = (voices @ voices.T).topk(11).values[:, 1:].mean(1)  # the highest is itself
+    found = (voices @ embedding.vector.double()).topk(10).values.mean()
+    return bool(found < 0.8 * within.quantile(0.01))
+
+
+def two_speaker_llr(waveform: Waveform, embedder: Embedder, calibration: Calibration) -> float | None:
+    """How well the two most different parts of a recording fit one speaker; None if it is under 8 s long.
+
+    Pieces of 2 s are parted in two groups around the least similar pair; the groups' means are scored like two
+    recordings. The search for the worst parting makes the ratio lower than that of two chance halves.
+    """
+    import torch
+
+    size = round(PIECE * waveform.sample_rate)
+    count = min(60, waveform.samples.shape[0] // size)
+    if count < 4:
+        return None
+    pieces = [Waveform(waveform.samples[i * size : (i + 1) * size], waveform.sample_rate) for i in range(count)]
+    spoken = [piece for piece in pieces if audio.speech_seconds(piece) >= PIECE / 2]
+    if len(spoken) < 4:
+        return None
+    vectors = torch.stack([embedder.embed(piece).vector for piece in spoken])
+    cosines = vectors @ vectors.T
+    means = list(vectors[list(divmod(int(cosines.argmin()), len(spoken)))])
+    for _ in range(5):
+        side = vectors @ means[0] >= vectors @ means[1]
+        if min(int(side.sum()), int((~side).sum())) < 2:
+            return None
+        means = [torch.nn.functional.normalize(vectors[group].mean(0), dim=0) for group in (side, ~side)]
+    return calibration.llr(float(means[0] @ means[1]), (PIECE * int(side.sum()), PIECE * int((~side).sum())))

@@ -1,0 +1,183 @@
+"""Build a voice: encode recordings into a matching set."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechssl.encoders import fingerprints
+from speechssl.errors import InputError
+from speechssl.signals import Features, Waveform
+from speechssl.voices import pitch, spectrum, tempo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from speechssl.signals import Encoder
+from speechssl.voices.matching_set import MatchingSet, Recording, Reference, join, refuse_copies
+
+HIGHEST = 65504.0  # the largest float16
+
+
+def build(
+    recordings: Sequence[Recording],
+    encoder: Encoder,
+    value_encoder: Encoder | None = None,
+    *,
+    name: str = "",
+    keep_silence: bool = True,
+) -> MatchingSet:
+    """The voice of some recordings.
+
+    Args:
+        recordings: files or waveforms of one speaker, >= 1.
+        encoder: makes the keys.
+        value_encoder: makes the values; None or the same encoder where the keys are the values.
+        name: of the voice.
+        keep_silence: whether frames without speech can be retrieved; they are what pauses of the source find.
+    Raises:
+        InputError: no recording, the same one twice, one that cannot be read, holds no speech, or is too short.
+    """
+    if not recordings:
+        raise InputError("no reference recordings; give at least one of the target speaker")
+    labels = [_label(recording, number) for number, recording in enumerate(recordings, start=1)]
+    digests = [checksum(recording) for recording in recordings]
+    refuse_copies(list(zip(labels, digests, strict=True)))
+    parts = [
+        _one(recording, label, encoder, value_encoder or encoder, keep_silence)
+        for recording, label in zip(recordings, labels, strict=True)
+    ]
+    references = tuple(
+        dataclasses.replace(part.references[0], sha256=digest) for part, digest in zip(parts, digests, strict=True)
+    )
+    weights = fingerprints.remembered(encoder)
+    return dataclasses.replace(join(parts), name=name, references=references, key_encoder=weights)
+
+
+def _one(recording: Recording, label: str, encoder: Encoder, value_encoder: Encoder, keep_silence: bool) -> MatchingSet:
+    """The voice of one recording, still without its checksum."""
+    import torch
+
+    from speechssl import audio
+
+    waveform = heard(recording, encoder)
+    try:
+        active = audio.speech_activity(waveform)
+        if not bool(active.any()):
+            raise InputError("it holds no speech; a recording of the target speaker talking needed")
+        keys, values, contour = encode(waveform, encoder, value_encoder)
+    except InputError as error:
+        raise InputError(f"reference {label}: {error}") from error
+    kept = torch.arange(len(keys)) if keep_silence else _spoken(active, keys)
+    all_keys = _half(keys, label)
+    stored = all_keys[kept]
+    reference = Reference(
+        label,
+        label,
+        waveform.seconds,
+        pitch.statistics(contour),
+        spectrum.measure(waveform),
+        tempo.measure(all_keys, active, keys.frame_rate),
+    )
+    return MatchingSet(
+        keys=stored,
+        values=stored if values is keys else _half(values, label)[kept],
+        key_origin=keys.origin,
+        value_origin=values.origin,
+        frame_rate=keys.frame_rate,
+        references=(reference,),
+        file_index=torch.zeros(len(kept), dtype=torch.int32),
+        frame_index=kept.int(),
+        f0=pitch.of_frames(contour, len(keys), keys.frame_rate)[kept].half(),
+    )
+
+
+def heard(recording: Recording, encoder: Encoder) -> Waveform:
+    """The recording at the encoder's sample rate, whether file or waveform."""
+    from speechssl import audio
+
+    if isinstance(recording, Waveform):
+        return audio.resample(recording, encoder.sample_rate)
+    return audio.read_mono(recording, encoder.sample_rate)
+
+
+def encode(waveform: Waveform, encoder: Encoder, value_encoder: Encoder) -> tuple[Features, Features, Tensor]:
+    """Keys, values (the same object if the encoder is) and F0 of a waveform.
+
+    Raises:
+        InputError: too short for a frame, or encoders whose frames do not go together.
+    """
+    contour = f0_of(waveform)
+    keys = encoder.encode(waveform)
+    if value_encoder is encoder:
+        return keys, keys, contour
+    return keys, encode_values(waveform, value_encoder, keys, contour), contour
+
+
+def encode_values(waveform: Waveform, value_encoder: Encoder, keys: Features, contour: Tensor) -> Features:
+    """Values of a waveform, one for each of its keys."""
+    from speechssl.vocoders.world import WorldAnalysis
+
+    if isinstance(value_encoder, WorldAnalysis):
+        # it would measure F0 once more
+        values = value_encoder.encode(waveform, f0=contour)
+    else:
+        values = value_encoder.encode(waveform)
+    if len(keys) != len(values) or keys.frame_rate != values.frame_rate:
+        raise InputError(
+            f"{keys.origin} gives {len(keys)} frames at {keys.frame_rate} Hz, {values.origin} {len(values)} at "
+            f"{values.frame_rate} Hz; keys and values frame by frame needed: choose encoders of one frame rate"
+        )
+    return values
+
+
+def f0_of(waveform: Waveform) -> Tensor:
+    """(F,) Hz every 5 ms, 0 where unvoiced."""
+    from speechssl import audio
+
+    return audio.f0(waveform, frame_period=pitch.FRAME_PERIOD)
+
+
+def _spoken(active: Tensor, keys: Features) -> Tensor:
+    """Frames (n,) during which there is speech; ``active`` is per 10 ms."""
+    import torch
+
+    seconds = (torch.arange(len(keys)).double() + 0.5) / keys.frame_rate
+    kept = active[(seconds * 100).long().clamp(max=len(active) - 1)].nonzero().flatten()
+    return kept if len(kept) else torch.arange(len(keys))
+
+
+def _half(features: Features, label: str) -> Tensor:
+    peak = float(features.frames.abs().max())
+    if peak > HIGHEST:
+        raise InputError(
+            f"reference {label}: {features.origin} gives numbers up to {peak:.3g}, more than float16 holds; "
+            "use another layer or encoder"
+        )
+    return features.frames.detach().cpu().half()
+
+
+def _label(recording: Recording, number: int) -> str:
+    return f"waveform {number}" if isinstance(recording, Waveform) else Path(recording).name
+
+
+def checksum(recording: Recording) -> str:
+    """SHA-256 of a file's bytes, or of a waveform's rate and samples, in hexadecimal digits.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    if isinstance(recording, Waveform):
+        samples = recording.samples.detach().cpu().contiguous().numpy()
+        return hashlib.sha256(f"{recording.sample_rate} Hz\n".encode() + samples.tobytes()).hexdigest()
+    digest = hashlib.sha256()
+    try:
+        with Path(recording).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"cannot read the reference {recording}: {error.strerror}; check the path") from error
+    return digest.hexdigest()

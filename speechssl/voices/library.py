@@ -1,0 +1,373 @@
+"""Voices on disk: one safetensors file each, in a library folder or anywhere; opened by memory map.
+
+A file holds the frames of a matching set as they are (float16) and, in its header, the origins, the names, checksums,
+durations, pitch, tempo and long-term spectrum of the recordings, and the date. It never holds sound, nor any path of
+the machine it was made on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechssl import checkpoints
+from speechssl.encoders import fingerprints
+from speechssl.errors import CheckpointError, InputError
+from speechssl.signals import Waveform, check_same_origin
+from speechssl.voices import building, matching_set
+from speechssl.voices.consent import Consent
+from speechssl.voices.matching_set import MatchingSet, Recording, Reference
+from speechssl.voices.pitch import PitchStatistics
+from speechssl.voices.spectrum import Spectrum
+from speechssl.voices.tempo import Tempo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from speechssl.signals import Encoder
+from speechssl.checkpoints import data_folder
+
+KIND = "voice"
+SUFFIX = ".safetensors"
+LONGEST_NAME = 64
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}  # on Windows
+
+
+@dataclass(frozen=True)
+class VoiceInfo:
+    """What the header of a voice file says.
+
+    Args:
+        name: of the voice.
+        path: the file.
+        key_origin: encoder and layer of the keys.
+        value_origin: of the values.
+        frames: in all.
+        references: the recordings.
+        created: when it was last written, ISO 8601, UTC.
+        megabytes: of the file.
+        consents: who attested that it may be used, if anybody did.
+    """
+
+    name: str
+    path: Path
+    key_origin: str
+    value_origin: str
+    frames: int
+    references: tuple[Reference, ...]
+    created: str
+    megabytes: float
+    consents: tuple[Consent, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the recordings together."""
+        return sum(reference.seconds for reference in self.references)
+
+
+def save(path: str | Path, voice: MatchingSet) -> Path:
+    """Write a voice to a file, whole or not at all.
+
+    Raises:
+        CheckpointError: the place cannot be written to, or the disk is full.
+    """
+    tensors = {"keys": voice.keys, "file_index": voice.file_index, "frame_index": voice.frame_index}
+    if voice.has_own_values:
+        tensors["values"] = voice.values
+    if voice.f0 is not None:
+        tensors["f0"] = voice.f0
+    return checkpoints.save(path, tensors, _header(voice))
+
+
+def load(path: str | Path, *, verify: bool | None = None) -> MatchingSet:
+    """Open a voice file; its frames stay on disk until they are used.
+
+    Args:
+        path: the file.
+        verify: recompute the checksum of all bytes; None does so for files up to ``checkpoints.VERIFY_LIMIT``.
+    Raises:
+        CheckpointError: missing, damaged, changed, not a voice, or of a newer format.
+    """
+    file = checkpoints.load(path, kind=KIND, verify=verify)
+    try:
+        return _voice(file.header, file.tensors)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} is a damaged voice ({_said(error)}); make it again from its recordings"
+        ) from error
+
+
+def info(path: str | Path) -> VoiceInfo:
+    """The header of a voice file, without reading its frames.
+
+    Raises:
+        CheckpointError: as ``load``, except for the checksum.
+    """
+    path = Path(path)
+    header = checkpoints.peek(path)
+    if header["kind"] != KIND:
+        raise CheckpointError(f"{path} is a checkpoint of kind {header['kind']!r}; a {KIND!r} is needed here")
+    try:
+        return VoiceInfo(
+            name=str(header["name"]),
+            path=path,
+            key_origin=str(header["key_origin"]),
+            value_origin=str(header["value_origin"]),
+            frames=int(header["frames"]),
+            references=_references(header),
+            created=str(header["created"]),
+            megabytes=path.stat().st_size / 1e6,
+            consents=_consents(header),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} has a damaged header ({_said(error)}); use a fresh copy") from error
+
+
+def check_name(name: str) -> str:
+    """A name that is safe as the name of a file on every system.
+
+    Raises:
+        InputError: empty, too long, or with anything but letters, digits, spaces, ``-``, ``_`` and ``.`` inside it.
+    """
+    inner = all(letter.isalnum() or letter in " -_." for letter in name)
+    edges = bool(name) and name[0].isalnum() and (name[-1].isalnum() or name[-1] in "-_")
+    if not inner or not edges or len(name.encode()) > LONGEST_NAME or name.split(".")[0].lower() in RESERVED:
+        raise InputError(
+            f"{name!r} cannot name a voice; up to {LONGEST_NAME} letters, digits, '-', '_', or '.' and spaces between "
+            "them needed, beginning with a letter or digit"
+        )
+    return name
+
+
+class VoiceLibrary:
+    """The voices in a folder.
+
+    Args:
+        folder: made when the first voice is added; None for ``default_folder()``.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = data_folder() if folder is None else Path(folder)
+
+    def path(self, name: str) -> Path:
+        """The file of a voice, whether or not it is there."""
+        return self.folder / f"{check_name(name)}{SUFFIX}"
+
+    def __contains__(self, name: str) -> bool:
+        return self.path(name).is_file()
+
+    def list(self) -> list[VoiceInfo]:
+        """What is there, by name; files that are no voices are left out."""
+        found = []
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")) if self.folder.is_dir() else []:
+            try:
+                found.append(info(path))
+            except CheckpointError:
+                continue
+        return found
+
+    def show(self, name: str) -> VoiceInfo:
+        """The header of a voice.
+
+        Raises:
+            InputError: no such voice.
+            CheckpointError: its file is damaged.
+        """
+        return info(self._existing(name))
+
+    def load(self, name: str, *, verify: bool | None = None) -> MatchingSet:
+        """Open a voice.
+
+        Raises:
+            InputError: no such voice.
+            CheckpointError: its file is damaged or was changed.
+        """
+        return load(self._existing(name), verify=verify).named(name)
+
+    def open(self, name_or_path: str | Path) -> MatchingSet:
+        """A voice by its name here, or by the path of a file (which has a folder or ends in ``.safetensors``).
+
+        Raises:
+            InputError: no such voice.
+            CheckpointError: the file is missing, damaged or no voice.
+        """
+        text = str(name_or_path)
+        if isinstance(name_or_path, Path) or text.endswith(SUFFIX) or "/" in text or os.sep in text:
+            return load(name_or_path)
+        return self.load(text)
+
+    def add(
+        self,
+        name: str,
+        recordings: Sequence[Recording],
+        encoder: Encoder,
+        value_encoder: Encoder | None = None,
+        *,
+        keep_silence: bool = True,
+        consent: Consent | None = None,
+    ) -> VoiceInfo:
+        """Make a voice of recordings, or add them to the one of that name.
+
+        Args:
+            name: see ``check_name``.
+            recordings: of one speaker.
+            encoder: makes the keys.
+            value_encoder: makes the values; None where they are the keys.
+            keep_silence: see ``matching.build``.
+            consent: kept in the file; of the person who attests that these recordings may be used.
+        Raises:
+            InputError: a bad name, a recording that cannot be used or is in the voice already, or a voice of another
+                encoder.
+            CheckpointError: the file there is damaged, or the folder cannot be written to.
+        """
+        path = self.path(name)
+        before = load(path) if path.exists() else None
+        if before is not None:
+            what = f"add to the voice {name!r}"
+            check_same_origin(before.key_origin, encoder.origin, what=what)
+            check_same_origin(before.value_origin, (value_encoder or encoder).origin, what=f"{what}, values")
+            fingerprints.check_same_weights(
+                before.key_encoder, fingerprints.remembered(encoder), before.key_origin, what=what
+            )
+            _refuse_known(before, recordings)
+        voice = building.build(recordings, encoder, value_encoder, name=name, keep_silence=keep_silence)
+        voice = voice if consent is None else voice.with_consent(consent)
+        save(path, voice if before is None else matching_set.join([before.named(name), voice]))
+        return info(path)
+
+    def remove(self, name: str, reference: str | None = None) -> None:
+        """Remove a voice, or one recording of it, whose frames are then in no file of the library any more.
+
+        Args:
+            name: of the voice.
+            reference: name of the recording, or the beginning of its checksum; None for the whole voice.
+        Raises:
+            InputError: no such voice or recording, or the only recording.
+        """
+        path = self._existing(name)
+        if reference is None:
+            path.unlink()
+        else:
+            save(path, load(path).named(name).without(reference))
+
+    def export(self, name: str, path: str | Path) -> Path:
+        """Copy a voice to a file (in a folder, under its name); an existing file is not replaced.
+
+        Raises:
+            InputError: no such voice, or the file exists.
+        """
+        voice, target = self._existing(name), Path(path)
+        target = target / voice.name if target.is_dir() else target
+        return _copied(voice, target)
+
+    def import_(self, path: str | Path, name: str | None = None) -> VoiceInfo:
+        """Take in a voice file after checking every byte of it.
+
+        Args:
+            path: the file.
+            name: to give it; None for its own.
+        Raises:
+            InputError: the name is bad or taken.
+            CheckpointError: the file is missing, damaged, changed or no voice.
+        """
+        voice = load(path, verify=True)
+        target = self.path(name or voice.name)
+        if target.exists():
+            raise InputError(f"there is a voice {target.stem!r} already; give another name, or remove it first")
+        save(target, voice.named(target.name.removesuffix(SUFFIX)))
+        return info(target)
+
+    def _existing(self, name: str) -> Path:
+        path = self.path(name)
+        if not path.is_file():
+            names = ", ".join(repr(voice.name) for voice in self.list()) or "none yet"
+            raise InputError(f"no voice {name!r} in {self.folder}; there are: {names}. Make it with 'voice add'")
+        return path
+
+
+def _refuse_known(voice: MatchingSet, recordings: Sequence[Recording]) -> None:
+    """Tell a recording that the voice holds already before anything is encoded."""
+    known = {reference.sha256: reference.name for reference in voice.references}
+    for recording in recordings:
+        if name := known.get(building.checksum(recording)):
+            given = "that waveform" if isinstance(recording, Waveform) else str(recording)
+            raise InputError(f"the voice {voice.name!r} holds {given} already, as {name}; give other recordings")
+
+
+def _copied(source: Path, target: Path) -> Path:
+    if target.exists():
+        raise InputError(f"{target} exists; give another path, or remove it first")
+    with checkpoints.atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+    return target
+
+
+def _header(voice: MatchingSet) -> dict[str, Any]:
+    return {
+        "kind": KIND,
+        "name": voice.name,
+        "key_origin": voice.key_origin,
+        "value_origin": voice.value_origin,
+        "key_encoder": voice.key_encoder,
+        "frame_rate": voice.frame_rate,
+        "frames": len(voice),
+        "references": [asdict(reference) for reference in voice.references],
+        "consents": [consent.as_dict() for consent in voice.consents],
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _voice(header: dict[str, Any], tensors: dict[str, Tensor]) -> MatchingSet:
+    keys = tensors["keys"]
+    return MatchingSet(
+        keys=keys,
+        values=tensors.get("values", keys),
+        key_origin=str(header["key_origin"]),
+        value_origin=str(header["value_origin"]),
+        frame_rate=float(header["frame_rate"]),
+        references=_references(header),
+        file_index=tensors["file_index"],
+        frame_index=tensors["frame_index"],
+        name=str(header["name"]),
+        consents=_consents(header),
+        key_encoder=str(header.get("key_encoder", "")),
+        f0=tensors.get("f0"),
+    )
+
+
+def _consents(header: dict[str, Any]) -> tuple[Consent, ...]:
+    # voices made before there were attestations have none
+    return tuple(Consent.from_dict(one) for one in header.get("consents", []))
+
+
+def _references(header: dict[str, Any]) -> tuple[Reference, ...]:
+    return tuple(
+        Reference(
+            name=str(one["name"]),
+            sha256=str(one["sha256"]),
+            seconds=float(one["seconds"]),
+            pitch=PitchStatistics(**one["pitch"]),
+            spectrum=_spectrum(one.get("spectrum")),
+            tempo=_tempo(one.get("tempo")),
+        )
+        for one in header["references"]
+    )
+
+
+def _spectrum(stored: dict[str, Any] | None) -> Spectrum | None:
+    # voices made before it was kept have none
+    return None if stored is None else Spectrum(tuple(map(float, stored["levels"])), float(stored["seconds"]))
+
+
+def _tempo(stored: dict[str, Any] | None) -> Tempo | None:
+    # likewise
+    return None if stored is None else Tempo(float(stored["change"]), float(stored["seconds"]))
+
+
+def _said(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)

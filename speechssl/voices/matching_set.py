@@ -1,0 +1,237 @@
+"""A voice: every frame of its references, with keys to search by, values to speak with, and where each is from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from speechssl.encoders import fingerprints
+from speechssl.errors import InputError
+from speechssl.signals import Waveform, check_same_origin
+from speechssl.voices import pitch, spectrum, tempo
+from speechssl.voices.consent import Consent
+from speechssl.voices.pitch import PitchStatistics
+from speechssl.voices.spectrum import Spectrum
+from speechssl.voices.tempo import Tempo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+Recording: TypeAlias = "str | Path | Waveform"
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One recording of a voice.
+
+    Args:
+        name: of the file, without its folder.
+        sha256: of the file, or of the samples of a waveform; 64 hexadecimal digits.
+        seconds: duration.
+        pitch: its log-F0 statistics.
+        spectrum: its long-term average spectrum; None for one stored before it was kept.
+        tempo: how fast its keys change; None for one stored before it was kept.
+    """
+
+    name: str
+    sha256: str
+    seconds: float
+    pitch: PitchStatistics
+    spectrum: Spectrum | None = None
+    tempo: Tempo | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class MatchingSet:
+    """All frames of the references of one voice.
+
+    Keys and values are float16, in memory as on disk, so that a stored voice is the voice: numbers are off by up to
+    2^-11 (0.05 %) of themselves, or 3e-8 for those below 6e-5.
+
+    Args:
+        keys: (M, Dk) float16, searched by cosine distance; may be mapped from a file.
+        values: (M, Dv) float16, what is vocoded; the same object as the keys where one encoder makes both.
+        key_origin: of the keys, e.g. ``"wavlm-large/6"``.
+        value_origin: of the values.
+        frame_rate: Hz.
+        references: the recordings.
+        file_index: (M,) int32 the reference each frame is from, ascending.
+        frame_index: (M,) int32 its number among the frames of that recording, ascending within it.
+        name: of the voice; empty until it is stored.
+        key_encoder: fingerprint of the weights that made the keys; empty if unknown.
+        consents: who attested that the recordings may be used, if anybody did.
+        f0: (M, n) float16 Hz, every 5 ms from the frame's start on, 0 where unvoiced; None for a voice stored before it
+            was kept.
+    Raises:
+        InputError: parts that do not belong together.
+    """
+
+    keys: Tensor
+    values: Tensor
+    key_origin: str
+    value_origin: str
+    frame_rate: float
+    references: tuple[Reference, ...]
+    file_index: Tensor
+    frame_index: Tensor
+    name: str = ""
+    consents: tuple[Consent, ...] = ()
+    key_encoder: str = ""
+    f0: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        parts = (self.keys, self.values, self.file_index, self.frame_index, *([] if self.f0 is None else [self.f0]))
+        lengths = [len(part) for part in parts]
+        if len(set(lengths)) != 1 or lengths[0] == 0 or self.keys.ndim != 2 or self.values.ndim != 2:
+            raise InputError(
+                f"a voice of {lengths} keys, values, files and places; as many of each, at least 1, needed"
+            )
+        if not self.references or not 0 <= int(self.file_index.min()) <= int(self.file_index.max()) < len(
+            self.references
+        ):
+            raise InputError(f"a voice whose frames are not all from its {len(self.references)} references")
+        if not self.frame_rate > 0 or not self.key_origin or not self.value_origin:
+            raise InputError("a voice without frame rate or origins")
+
+    def __len__(self) -> int:
+        return int(self.keys.shape[0])
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the references together."""
+        return sum(reference.seconds for reference in self.references)
+
+    @property
+    def pitch(self) -> PitchStatistics:
+        """Log-F0 statistics over all references."""
+        return pitch.pool([reference.pitch for reference in self.references])
+
+    @property
+    def spectrum(self) -> Spectrum | None:
+        """Long-term average spectrum over all references; None if one of them was stored without."""
+        known = complete(reference.spectrum for reference in self.references)
+        return None if known is None else spectrum.pool(known)
+
+    @property
+    def tempo(self) -> Tempo | None:
+        """How fast keys change over all references; None if one of them was stored without."""
+        known = complete(reference.tempo for reference in self.references)
+        return None if known is None else tempo.pool(known)
+
+    @property
+    def has_own_values(self) -> bool:
+        """Whether the values are not simply the keys."""
+        return self.values is not self.keys
+
+    def times(self, indices: Tensor) -> Tensor:
+        """Second, in its recording, at which each of the frames begins; float64, of the shape of ``indices``."""
+        return self.frame_index[indices].double() / self.frame_rate
+
+    def follows(self) -> Tensor:
+        """(M,) bool: whether frame i + 1 is the one after frame i in the same recording."""
+        import torch
+
+        together = (self.file_index.diff() == 0) & (self.frame_index.diff() == 1)
+        return torch.cat([together, torch.zeros(1, dtype=torch.bool)])
+
+    def named(self, name: str) -> MatchingSet:
+        """The same voice under a name."""
+        return dataclasses.replace(self, name=name)
+
+    def with_consent(self, consent: Consent) -> MatchingSet:
+        """The same voice with one more attestation."""
+        return dataclasses.replace(self, consents=(*self.consents, consent))
+
+    def without(self, reference: str) -> MatchingSet:
+        """The voice without one recording.
+
+        Args:
+            reference: its name, or the beginning of its sha256 (8 digits or more).
+        Raises:
+            InputError: none or several recordings are meant, or it is the only one.
+        """
+        position = self._position(reference)
+        if len(self.references) == 1:
+            raise InputError(
+                f"{reference!r} is the only reference of the voice {self.name!r}; remove the voice instead"
+            )
+        kept = self.file_index != position
+        keys = self.keys[kept]
+        files = self.file_index[kept]
+        return dataclasses.replace(
+            self,
+            keys=keys,
+            values=self.values[kept] if self.has_own_values else keys,
+            references=self.references[:position] + self.references[position + 1 :],
+            file_index=files - (files > position).int(),
+            frame_index=self.frame_index[kept],
+            f0=None if self.f0 is None else self.f0[kept],
+        )
+
+    def _position(self, reference: str) -> int:
+        found = [
+            i
+            for i, one in enumerate(self.references)
+            if one.name == reference or (len(reference) >= 8 and one.sha256.startswith(reference.lower()))
+        ]
+        if len(found) != 1:
+            names = ", ".join(f"{one.name} ({one.sha256[:8]})" for one in self.references)
+            raise InputError(
+                f"{len(found) or 'no'} references of the voice {self.name!r} match {reference!r}; it has {names}: "
+                "give one name, or the beginning of one checksum"
+            )
+        return found[0]
+
+
+def complete(parts: Iterable[Part | None]) -> list[Part] | None:
+    """All parts, or None if one of them is missing."""
+    known: list[Part] = []
+    for part in parts:
+        if part is None:
+            return None
+        known.append(part)
+    return known
+
+
+def join(sets: Sequence[MatchingSet]) -> MatchingSet:
+    """One voice of the recordings of several, in order; its name is that of the first.
+
+    Raises:
+        InputError: other origins or frame rates, or a recording that is in two of them.
+    """
+    import torch
+
+    first = sets[0]
+    for other in sets[1:]:
+        check_same_origin(first.key_origin, other.key_origin, what="join voices")
+        check_same_origin(first.value_origin, other.value_origin, what="join the values of voices")
+        fingerprints.check_same_weights(first.key_encoder, other.key_encoder, first.key_origin, what="join voices")
+    references = tuple(reference for one in sets for reference in one.references)
+    refuse_copies([(reference.name, reference.sha256) for reference in references])
+    starts = [sum(len(before.references) for before in sets[:i]) for i in range(len(sets))]
+    keys = torch.cat([one.keys for one in sets])
+    contours = complete(one.f0 for one in sets)
+    return dataclasses.replace(
+        first,
+        keys=keys,
+        values=torch.cat([one.values for one in sets]) if any(one.has_own_values for one in sets) else keys,
+        references=references,
+        consents=tuple(consent for one in sets for consent in one.consents),
+        file_index=torch.cat([one.file_index + start for one, start in zip(sets, starts, strict=True)]),
+        frame_index=torch.cat([one.frame_index for one in sets]),
+        f0=None if contours is None else torch.cat(contours),
+    )
+
+
+def refuse_copies(recordings: Sequence[tuple[str, str]]) -> None:
+    """Names and checksums in which no checksum may come twice."""
+    seen: dict[str, str] = {}
+    for name, sha256 in recordings:
+        if sha256 in seen:
+            raise InputError(f"references {seen[sha256]} and {name} are the same recording; give it once")
+        seen[sha256] = name

@@ -1,0 +1,102 @@
+"""A workshop of the tests' own: no watermark (its package is optional), folders that vanish, bundled voices only."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("gradio")
+
+# Gradio and what it uses warn of their own future
+GRADIO_WARNS = [
+    "ignore::DeprecationWarning",
+    "ignore::PendingDeprecationWarning",
+    "ignore::UserWarning",
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            for warning in GRADIO_WARNS:
+                item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten() -> Iterator[None]:
+    """Gradio's clients leave event loops and sockets to the garbage collector: here, not amid later tests."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """Models loaded once for a module."""
+    from speechssl.app.state import Settings, Workshop
+
+    folder = tmp_path_factory.mktemp("app")
+    before = os.environ.get("SPEECHSSL_KEY")
+    os.environ["SPEECHSSL_KEY"] = str(folder / "key.pem")
+    settings = Settings(
+        voices=folder / "voices",
+        speakers=folder / "speakers.sqlite",
+        watermark=False,
+        megabytes=5,
+        source_seconds=60.0,
+        references=3,
+    )
+    made = Workshop(settings, folder=folder / "work")
+    yield made
+    if before is None:
+        del os.environ["SPEECHSSL_KEY"]
+    else:
+        os.environ["SPEECHSSL_KEY"] = before
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., contextlib.AbstractContextManager[str]]:
+    """``with serving(shop, auth=...) as address``: the service, in this process, on a free port."""
+    return _serving
+
+
+@pytest.fixture(scope="module")
+def address(shop: object) -> Iterator[str]:
+    """The service of the module."""
+    with _serving(shop) as place:
+        yield place
+
+
+@contextlib.contextmanager
+def _serving(shop: object, **options: Any) -> Iterator[str]:
+    import uvicorn
+
+    from speechssl.app import service
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    application = service.make(shop, **options)  # type: ignore[arg-type]
+    server = uvicorn.Server(
+        uvicorn.Config(application, host="127.0.0.1", port=port, log_level="critical", timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)

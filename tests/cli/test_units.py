@@ -1,0 +1,157 @@
+"""The commands, from audio to units to speech."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from speechssl.cli.units import _to_decode, app
+from speechssl.errors import InputError
+from speechssl.units.codebooks.codebook import load
+
+COMMANDS = ("fit", "encode", "check", "report", "tokenizer", "bpe", "pack", "decode", "import")
+
+
+def run(*arguments: Any, code: int = 0) -> str:
+    """Output on stdout of a command that ends with this exit code."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=True)
+    if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command(command: str) -> None:
+    assert command in run("--help")
+    assert "Usage" in run(command, "--help")
+
+
+def test_from_audio_to_units_and_what_is_said_of_them(
+    recordings: Path, encoder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, out = tmp_path / "book.safetensors", tmp_path / "out"
+    fitted = run(
+        "fit", recordings, "-o", book, "-m", encoder_file, "--k", 10, "--passes", 3, "--device", "cpu", "--json"
+    )
+    facts = json.loads(fitted)
+    assert (facts["levels"], facts["k"], facts["dim"]) == (1, 10, 32)
+    assert facts["data"]["files"] == 6
+    assert facts["data"]["left_out"][0].startswith("take4.wav")
+    common = ("-c", book, "-m", encoder_file, "--device", "cpu", "--json")
+    summary = json.loads(run("encode", recordings, "-o", out, *common, code=2))
+    assert (summary["encoded"], summary["failed"]) == (6, 1)
+    assert json.loads(run("check", out, "--json"))["sound"]
+    report = json.loads(
+        run(
+            "report",
+            recordings / "take0.wav",
+            recordings / "take5.wav",
+            "-o",
+            tmp_path / "card",
+            "--stability",
+            1,
+            *common,
+        )
+    )
+    assert report["codebook"] == facts["origin"]
+    assert set(report["edits_under"]) == {"noise 20 dB", "noise 10 dB", "higher voice", "lower voice"}
+    assert json.loads((tmp_path / "card" / "report.json").read_text()) == report
+    learned = json.loads(run("bpe", out, "-o", tmp_path / "bpe.json", "--size", 20, "--json"))
+    assert learned["units_per_token"] >= 1
+    of_part = json.loads(run("bpe", out / "part-00000.jsonl", "-o", tmp_path / "part.json", "--size", 20, "--json"))
+    assert of_part["units_per_token"] == learned["units_per_token"]
+    with pytest.raises(InputError, match=r"no folder of units"):
+        run("check", out / "part-00000.jsonl")
+    (out / "part-00000.jsonl").unlink()
+    assert run("check", out, code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "units"),
+    [(("--kind", "mvq", "--levels", 2), "mvq2x6-"), (("--kind", "syllable", "--rate", 8), "syl6-")],
+)
+def test_other_kinds_of_codebook_are_fitted_encoded_and_reported(
+    recordings: Path, encoder_file: Path, tmp_path: Path, options: tuple[Any, ...], units: str
+) -> None:
+    book, audio = tmp_path / "book.safetensors", [recordings / "take5.wav", recordings / "take6.wav"]
+    common = ("-m", encoder_file, "--device", "cpu", "--json")
+    facts = json.loads(run("fit", *audio, "-o", book, "--k", 6, "--passes", 2, *options, *common))
+    assert units in facts["origin"]
+    run("encode", *audio, "-o", tmp_path / "out", "-c", book, *common)
+    found = json.loads(run("check", tmp_path / "out", "--json"))
+    assert (found["sound"], found["records"]) == (True, 2)
+    card = json.loads(run("report", *audio, "-o", tmp_path / "card", "-c", book, "--stability", 0, *common))
+    assert card["codebook"] == facts["origin"]
+    if "syllable" in options:
+        # segments, not frames; neighbours of one unit are one
+        assert 1 < card["collapsed_per_second"] <= 9
+
+
+def test_import_and_bad_options(tmp_path: Path, recordings: Path, encoder_file: Path, codebook_file: Path) -> None:
+    np.save(tmp_path / "c.npy", np.random.default_rng(0).normal(size=(4, 32)))
+    told = json.loads(
+        run("import", tmp_path / "c.npy", "-o", tmp_path / "b.safetensors", "--features", "x/1", "--json")
+    )
+    assert told["origin"].startswith("x/1/km4-")
+    with pytest.raises(InputError, match=r"'small/1'.*'x/1'"):
+        run("encode", recordings, "-o", tmp_path / "o", "-c", tmp_path / "b.safetensors", "-m", encoder_file)
+    with pytest.raises(InputError, match="I/N needed"):
+        run("encode", recordings, "-o", tmp_path / "o", "-c", codebook_file, "--shard", "two")
+    # told before an hour is encoded: the encoder, which is not there, is never asked for
+    fit = ("fit", recordings, "-m", "no-such-model", "-o")
+    (tmp_path / "file").write_text("")
+    for output, options, message in (
+        ("b.safetensors", ("--k", 0), "k is 0"),
+        ("b.safetensors", ("--kind", "magic"), "kind 'magic'"),
+        ("b.safetensors", ("--levels", 2), "kmeans with 2 levels"),
+        ("b.safetensors", ("--passes", 0), "passes is 0"),
+        ("b.safetensors", ("--seed", -1), "seed is -1"),
+        ("file/b.safetensors", (), "is no folder"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(*fit, tmp_path / output, *options)
+    book = load(codebook_file)
+    with pytest.raises(InputError, match="neither a file nor a row of units"):
+        _to_decode("one two", book)
+    many = list(range(3000))
+    assert _to_decode(" ".join(map(str, many)), book) == [("units", many, None)]
+
+
+def test_decode_speaks_in_a_stored_voice(
+    encoder_file: Path, codebook_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from speechssl import encoders
+    from speechssl.vocoders.world import WorldAnalysis
+    from speechssl.voices import VoiceLibrary
+    from speechssl.voices.clips import clip
+
+    monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "voices"))
+    VoiceLibrary().add("ada", [clip("ada", "sentence").path], encoders.load(encoder_file), WorldAnalysis())
+    wav = tmp_path / "said.wav"
+    model = ("-c", codebook_file, "-m", encoder_file, "--device", "cpu")
+    run("decode", "3 3 3 5 5 7 1 1 1 1 1 2 2 2 2", "-o", wav, "--voice", "ada", *model)
+    assert soundfile.info(wav).duration == pytest.approx(0.3, abs=0.02)
+    out = tmp_path / "units"
+    run("encode", clip("dan", "sentence").path, "-o", out, *model)
+    run("decode", out, "-o", tmp_path / "speech", "--voice", "ada", *model)
+    run("decode", "3 5 7", "-o", wav, "--voice", "ada", "--durations", out, *model)
+    run("encode", clip("dan", "sentence").path, "-o", tmp_path / "text", "--format", "text", *model)
+    with pytest.raises(InputError, match="holds no durations"):
+        run("decode", "3 5 7", "-o", wav, "--voice", "ada", "--durations", tmp_path / "text", *model)
+    other = tmp_path / "other.safetensors"
+    replace(load(codebook_file), centroids=load(codebook_file).centroids + np.float32(1)).save(other)
+    for given in ((out,), ("3 5 7", "--durations", out)):
+        with pytest.raises(InputError, match=load(codebook_file).fingerprint):
+            run("decode", *given, "-o", wav, "--voice", "ada", "-c", other, *model[2:])
+    (said,) = (tmp_path / "speech").glob("*.wav")
+    assert soundfile.info(said).duration == pytest.approx(
+        soundfile.info(clip("dan", "sentence").path).duration, abs=0.05
+    )

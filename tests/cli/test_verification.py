@@ -1,0 +1,204 @@
+"""The commands of verification, each run as a person would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from speechssl import checkpoints
+from speechssl.cli import app
+from speechssl.errors import SpeechSSLError
+from speechssl.verification.embedders import log_mel
+from speechssl.verification.embedders.ecapa import Ecapa
+
+CLIPS = checkpoints.PACKAGED / "clips"
+CONFIG = {"input_dim": 160, "channels": 16, "dim": 12, "bottleneck": 8, "scale": 4, "padding": "zeros"}
+ADA, ADA_TOO, ERIC = (str(CLIPS / name) for name in ("ada_reference.opus", "ada_sentence.opus", "eric_reference.opus"))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a command with a small model and a database of its own; gives its output, JSON decoded."""
+    torch.manual_seed(0)
+    path = tmp_path / "small.safetensors"
+    log_mel.write(path, Ecapa(**CONFIG).eval(), name="small", config=CONFIG, scale=3.0, provenance={}, licence="MIT")
+    monkeypatch.setenv("SPEECHSSL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SPEECHSSL_SPEAKERS", str(tmp_path / "speakers.sqlite"))
+
+    def call(*words: str, model: bool = True) -> Any:
+        arguments = [*words, *(["--model", str(path)] if model else [])]
+        result = CliRunner().invoke(app, arguments, standalone_mode=False)
+        if result.exception is not None:
+            raise result.exception
+        return json.loads(result.stdout) if "--json" in words else result.stdout
+
+    return call
+
+
+def test_verify_says_score_and_that_there_is_no_calibration(run: Any) -> None:
+    found = run("verify", ADA, ADA_TOO, "--json")
+    assert -1 <= found["score"] <= 1
+    assert found["accepted"] is None
+    assert "not calibrated" in found["threshold_source"]
+    assert run("verify", ADA, ADA_TOO).startswith("undecided\nscore ")
+    same = run("verify", ADA, ADA, "--threshold", "0.99", "--json")
+    assert same["score"] == pytest.approx(1, abs=1e-6)
+    assert same["accepted"] is True
+
+
+def test_enrol_identify_and_forget(run: Any) -> None:
+    assert run("enrol", "ada", ADA, ADA_TOO, "--json") | {"model": ""} == {
+        "speaker": "ada", "new": 2, "known": 0, "model": "",
+    }  # fmt: skip
+    assert "1 recordings enrolled" in run("enrol", "eric", ERIC)
+    assert "were enrolled already" in run("enrol", "eric", ERIC)
+    (found,) = run("identify", ERIC, "--threshold", "0.999", "--json")
+    assert found["speaker"] == "eric"
+    assert [row["speaker"] for row in found["ranked"]] == ["eric", "ada"]
+    assert "unknown" in run("identify", ERIC, "--threshold", "1.1")
+    listed = run("speakers", "list", "--json", model=False)
+    assert [(row["speaker"], row["utterances"]) for row in listed] == [("ada", 2), ("eric", 1)]
+    assert "ada_sentence.opus" in run("speakers", "show", "ada", model=False)
+    assert len(json.loads(run("speakers", "export", model=False))["utterances"]) == 3
+    assert "2 recordings removed" in run("speakers", "remove", "ada", model=False)
+    with pytest.raises(SpeechSSLError, match="nobody called 'ada'"):
+        run("speakers", "show", "ada", model=False)
+
+
+def test_an_enrolment_with_one_bad_recording_enrols_nothing(run: Any, tmp_path: Path) -> None:
+    with pytest.raises(SpeechSSLError, match="missing"):
+        run("enrol", "ada", ADA, str(tmp_path / "missing.wav"))
+    assert run("speakers", "list", "--json", model=False) == []
+
+
+def make_folder(root: Path, names: tuple[str, ...] = ("ada", "beth", "dan", "eric")) -> Path:
+    from speechssl import audio
+    from speechssl.signals import Waveform
+
+    for name in names:
+        (root / name).mkdir(parents=True)
+        whole = audio.read_mono(CLIPS / f"{name}_reference.opus", 16000).samples
+        for number, part in enumerate(whole.chunk(3)):
+            audio.write(root / name / f"{number}.wav", Waveform(part.clone(), 16000))
+    return root
+
+
+def test_trials_evaluate_calibrate_and_verify_after(run: Any, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "people")
+    listed = str(folder / "list.txt")
+    made = run("trials", str(folder), "--output", listed, "--seed", "3", "--json", model=False)
+    assert (made["trials"], made["targets"]) == (24, 12)
+    by_list = run("evaluate", listed, "--json")
+    assert by_list["trials"] == 24
+    assert by_list["eer_interval_95"][0] <= by_list["eer"] <= by_list["eer_interval_95"][1]
+    assert "cllr" not in by_list
+    assert "EER, interpolated" in run("evaluate", listed)
+    fitted = run("calibrate", listed, "--false-alarm", "0.2", "--json")
+    assert fitted["cllr_after"] <= 1.0
+    assert fitted["cllr_before"] is None
+    assert fitted["threshold_low"] <= fitted["threshold"] <= fitted["threshold_high"]
+    after = run("verify", ADA, ADA_TOO, "--prior", "0.01", "--json")
+    assert after["accepted"] in (True, False)
+    assert 0 < after["probability"] < 1
+    assert after["threshold_source"] == "Bayes threshold at prior 0.01, by the calibration on list.txt"
+    assert run("evaluate", listed, "--json")["cllr"] == pytest.approx(fitted["cllr_after"])
+    assert "Cllr before" in run("calibrate", str(folder))
+    assert run("calibrate", str(folder), "--scores-alone", "--json")["by_seconds"] is None
+
+
+def test_several_recordings_may_stand_behind_a_name_in_a_list(run: Any, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "people", ("ada", "eric"))
+    listed, several = folder / "list.txt", tmp_path / "enrolments.txt"
+    listed.write_text("1 ada ada/2.wav\n0 ada eric/2.wav\n1 eric eric/2.wav\n0 eric ada/2.wav\n")
+    several.write_text("ada ada/0.wav ada/1.wav\neric eric/0.wav eric/1.wav\n")
+    found = run("evaluate", str(listed), "--enrolments", str(several), "--json")
+    assert (found["trials"], found["speakers"]) == (4, 2)
+    with pytest.raises(SpeechSSLError, match="2 of 4 recordings are missing"):
+        run("evaluate", str(listed))
+
+
+def test_plda_is_fitted_on_other_speakers_kept_and_used_again(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, others = make_folder(tmp_path / "people"), make_folder(tmp_path / "others", ("cleo", "finn"))
+    kept = tmp_path / "plda.safetensors"
+    plain = run("evaluate", str(folder), "--json")
+    fitted = run("evaluate", str(folder), "--plda", str(others), "--save-plda", str(kept), "--json")
+    assert (plain["scoring"], fitted["scoring"]) == ("cosine", "plda")
+    assert fitted["min_cllr"] != plain["min_cllr"]
+    again = run("evaluate", str(folder), "--plda", str(kept), "--json")
+    assert again == fitted
+    listed = str(others / "list.csv")
+    run("trials", str(others), "--output", listed, model=False)
+    assert run("evaluate", str(folder), "--plda", listed, "--json")["min_cllr"] == pytest.approx(fitted["min_cllr"])
+    for words, message in (
+        (("--plda", str(kept), "--as-norm"), "give one"),
+        (("--plda", str(kept), "--save-plda", str(kept)), "give --plda a folder"),
+        (("--save-plda", str(kept)), "give --plda a folder"),
+    ):
+        with pytest.raises(SpeechSSLError, match=message):
+            run("evaluate", str(folder), *words)
+
+
+def test_bad_input_is_told_from_the_command_line(run: Any, tmp_path: Path) -> None:
+    for words, message in (
+        (("verify", ADA), "one recording only"),
+        (("verify", ADA, str(tmp_path / "none.wav")), r"none\.wav"),
+        (("evaluate", str(tmp_path / "none.txt")), "does not exist"),
+        (("identify", ADA), "nobody is enrolled"),
+        (("evaluate", str(tmp_path), "--as-norm"), "without a cohort"),
+    ):
+        with pytest.raises(SpeechSSLError, match=message):
+            run(*words)
+
+
+def test_commands_leave_with_code_two_and_without_a_score(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from speechssl import audio, cli
+    from speechssl.signals import Waveform
+
+    time = torch.arange(80000) / 16000
+    tune = sum(
+        torch.sin(2 * torch.pi * 220 * part * (1 + 0.125 * ((time * 2).long() % 4)) * time) for part in (1, 2, 3)
+    )
+    audio.write(tmp_path / "tune.wav", Waveform(0.1 * tune * torch.exp(-4 * (time % 0.5)), 16000))
+    audio.write(tmp_path / "silence.wav", Waveform(torch.zeros(80000), 16000))
+    for name, message in (
+        ("none.wav", "none.wav"),
+        ("silence.wav", "not enough speech (0.0 s, 1 s needed)"),
+        ("tune.wav", "not enough speech (0.0 s, 1 s needed): most of what is heard sounds like music or noise"),
+    ):
+        assert cli.run(["verify", ADA, str(tmp_path / name), "--model", str(tmp_path / "small.safetensors")]) == 2
+        told = capsys.readouterr()
+        assert message in told.err
+        assert told.out == ""
+
+
+def test_a_group_without_a_command_gives_its_help_and_nothing_more(capsys: pytest.CaptureFixture[str]) -> None:
+    from speechssl import cli
+
+    assert cli.run(["speakers"]) == 2
+    told = capsys.readouterr()
+    assert "remove" in told.out
+    assert "error" not in told.err
+
+
+def test_recordings_too_brief_to_verify_are_named_in_evaluations(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from speechssl import audio, cli
+    from speechssl.signals import Waveform
+
+    folder = make_folder(tmp_path / "people", ("ada", "eric"))
+    audio.write(folder / "ada" / "silent.wav", Waveform(torch.zeros(32000), 16000))
+    for command in ("evaluate", "calibrate"):
+        assert cli.run([command, str(folder), "--model", str(tmp_path / "small.safetensors")]) == 0
+        said = capsys.readouterr().err
+        assert "remark: 1 of 7 recordings hold less than 1 s of speech" in said
+        assert "ada/silent.wav" in said

@@ -1,0 +1,171 @@
+"""The main path without torchaudio, and one line for every library that cannot be loaded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from speechssl import checkpoints, libraries
+from speechssl.errors import InputError
+
+CLIPS = sorted((checkpoints.PACKAGED / "clips").glob("*.flac"))
+# a library found on the path whose import fails: absent, or a binary that does not load
+BROKEN = """
+import importlib.abc, importlib.machinery, sys
+class Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in {names!r}:
+            return None
+        if {absent}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+        return importlib.machinery.ModuleSpec(name, self)
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        exec(compile('raise OSError("Could not load this library: lib.so")', "lib", "exec"), module.__dict__)
+sys.meta_path.insert(0, Broken())
+from speechssl import cli
+sys.exit(cli.run(sys.argv[1:]))
+"""
+
+
+def program(
+    tmp_path: Path, *arguments: object, without: str = "torchaudio", absent: bool = False
+) -> subprocess.CompletedProcess[str]:
+    code = BROKEN.format(names={without}, absent=absent)
+    environment = {**os.environ, "SPEECHSSL_VOICES": str(tmp_path / "voices"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+
+
+def refusal(answer: subprocess.CompletedProcess[str]) -> str:
+    assert answer.returncode == 2, answer.stderr
+    lines = [line for line in answer.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, answer.stderr
+    return lines[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("absent", [False, True], ids=["broken", "absent"])
+def test_the_main_path_runs_without_torchaudio(tmp_path: Path, absent: bool) -> None:
+    first, second = CLIPS[0], CLIPS[-1]
+    for command in (
+        ("convert", first, "--reference", second, "--output", "converted.wav"),
+        ("say", "Good morning.", "--reference", second, "--output", "said.wav"),
+        ("verify", first, second),
+        ("units", "encode", first, "--output", "units", "--codebook", "tiny/100"),
+    ):
+        answer = program(tmp_path, *command, absent=absent)
+        assert answer.returncode == 0, (command[0], answer.stderr)
+    assert (tmp_path / "converted.wav").stat().st_size > 10_000
+    assert (tmp_path / "said.wav").stat().st_size > 10_000
+
+
+def test_a_torchaudio_bundle_says_what_is_missing(tmp_path: Path) -> None:
+    command = ("features", CLIPS[0], "-o", "f.safetensors", "--model", "torchaudio:WAVLM_LARGE", "--layer", 6)
+    said = refusal(program(tmp_path, *command))
+    assert "torchaudio:WAVLM_LARGE: torchaudio" in said
+    assert "pip install" in said
+    assert "configuration" not in said
+
+
+def test_a_library_that_does_not_load_is_no_damaged_checkpoint(tmp_path: Path) -> None:
+    command = ("features", CLIPS[0], "-o", "f.safetensors")
+    said = refusal(program(tmp_path, *command, without="transformers"))
+    assert "transformers " in said
+    assert "cannot be loaded beside torch" in said
+    assert "encoder.safetensors" not in said
+
+
+def test_without_torch_help_and_doctor_answer_and_the_rest_says_so(tmp_path: Path) -> None:
+    assert program(tmp_path, "--help", without="torch", absent=True).returncode == 0
+    said = refusal(program(tmp_path, "convert", CLIPS[0], "-r", CLIPS[1], "-o", "c.wav", without="torch", absent=True))
+    assert "torch" in said
+    assert "pip install" in said
+    answer = program(tmp_path, "doctor", without="torch", absent=True)
+    assert "packages: torch" in answer.stdout, answer.stderr
+
+
+def test_parquet_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    command = ("units", "encode", CLIPS[0], "--output", "units", "--format", "parquet")
+    said = refusal(program(tmp_path, *command, without="pyarrow", absent=True))
+    assert "pip install 'speechssl[units]'" in said
+    assert not (tmp_path / "units").exists()
+
+
+@pytest.mark.parametrize(
+    ("torch", "wanted"),
+    [
+        ("2.8.0", ()),
+        ("2.9.1", ("2.9.0", "2.9.1", "2.10.0")),
+        ("2.10.0+cu128", ("2.9.0", "2.9.1", "2.10.0")),
+        ("2.11.0", ("2.11.0",)),
+        ("2.12.1", ("2.11.0",)),
+        ("2.13.0+cpu", ("2.11.0", "2.11.1")),
+        ("2.15.0", ("2.11.0", "2.11.1")),
+        ("2.16.0", ()),
+    ],
+)
+def test_pairs_of_torch_and_torchaudio(torch: str, wanted: tuple[str, ...]) -> None:
+    assert libraries.torchaudio_beside(torch) == wanted
+
+
+@pytest.mark.parametrize(
+    ("torch", "torchaudio", "cure"),
+    [("2.11.0", "2.11.1", "'torchaudio==2.11.0'"), ("2.10.0", "2.11.0", "'torchaudio==2.10.0'")],
+)
+def test_doctor_tells_of_a_bad_pair(monkeypatch: pytest.MonkeyPatch, torch: str, torchaudio: str, cure: str) -> None:
+    from speechssl.cli import doctor
+
+    versions = {"torch": torch, "torchaudio": torchaudio}
+    monkeypatch.setattr(libraries, "version", lambda name: versions.get(name, "1.0"))
+    monkeypatch.setattr(doctor, "_import_failures", lambda modules: {})
+    problems: list[dict[str, str]] = []
+    warned: list[dict[str, str]] = []
+    doctor._packages(problems, warned)
+    assert not problems
+    assert f"torchaudio {torchaudio} is not made for torch {torch}" in warned[0]["problem"]
+    assert cure in warned[0]["cure"]
+
+
+def test_doctor_survives_a_library_that_ends_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    from speechssl.cli import doctor
+
+    monkeypatch.setattr(doctor, "_IMPORTS", "import os; os._exit(7)")
+    assert doctor._import_failures(["torch", "numpy"]) == {"torch": "the process ended with code 7"}
+
+
+def test_an_extra_that_is_absent_is_named() -> None:
+    with pytest.raises(InputError, match=r"alignment: no_such_module is not installed; run: pip install 'speechssl\["):
+        libraries.require("no_such_module", purpose="alignment", extra="recipes")
+    with pytest.raises(SystemExit, match=r"pip install 'speechssl\[recipes\]'"):
+        libraries.for_recipe("no_such_module")
+
+
+def test_a_hub_name_without_a_network_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    from speechssl import checkpoints
+
+    monkeypatch.delenv("SPEECHSSL_OFFLINE")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    for proxy in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(proxy, raising=False)
+        monkeypatch.delenv(proxy.upper(), raising=False)
+    away = checkpoints.hub_is_away("somebody/model")
+    assert away is not None
+    assert "no connection to http://127.0.0.1:9" in away
+
+
+def test_offline_is_passed_on_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    from speechssl import checkpoints
+
+    monkeypatch.setenv("SPEECHSSL_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert checkpoints.hub_is_away("somebody/model") == "SPEECHSSL_OFFLINE is set"
+    assert os.environ["HF_HUB_OFFLINE"] == "1"

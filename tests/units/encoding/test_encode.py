@@ -1,0 +1,440 @@
+"""Encoding: the same ids always, exactly once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechssl import encoders
+from speechssl.errors import InputError
+from speechssl.units.codebooks.codebook import load
+from speechssl.units.codebooks.fitting import fit_encoder
+from speechssl.units.codebooks.kmeans import Settings
+from speechssl.units.codebooks.syllables import frame_units
+from speechssl.units.encoding import formats
+from speechssl.units.encoding.checking import check
+from speechssl.units.encoding.encode import encode, plan
+from speechssl.units.encoding.manifest import Entry, entries
+from speechssl.units.encoding.records import UnitEncoder
+from speechssl.units.encoding.runs import expand
+from speechssl.units.encoding.workers import Recipe, encoder_of
+
+
+@pytest.fixture
+def recipe(codebook_file: Path, encoder_file: Path) -> Recipe:
+    return Recipe(str(codebook_file), str(encoder_file), device="cpu")
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    """Every file that is not hidden, and its bytes."""
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if not p.name.startswith(".")}
+
+
+def test_a_record_says_everything(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    summary = encode([recordings / "list.jsonl"], recipe, tmp_path / "out", block=3)
+    assert (summary.encoded, summary.failed) == (6, 1)
+    records = list(formats.read_all(tmp_path / "out"))
+    assert [r["id"] for r in records] == [f"take{i}" for i in (0, 1, 2, 3, 5, 6)]
+    encoder, book = encoders.load(recipe.model), load(recipe.codebook)
+    for record in records:
+        samples = soundfile.info(recordings / record["path"])
+        assert record["sample_rate"] == samples.samplerate
+        assert record["seconds"] == pytest.approx(samples.frames / samples.samplerate, abs=1e-4)
+        frames = encoder.num_frames(round(record["seconds"] * 16000))
+        assert sum(record["durations"]) == record["frames"] == frames
+        # frame by frame what the encoder and the codebook give
+        ids = expand(np.array(record["units"]), np.array(record["durations"]))
+        assert np.array_equal(ids, book.codes(encoder.encode_file(recordings / record["path"]))[:, 0])
+        assert record["start"][0] == 0
+        assert record["end"][-1] == pytest.approx(frames / 50)
+        assert record["codebook"] == book.fingerprint
+        assert record["text"] == f"words {record['id'][4:]}"
+        # the manifest said something else than what was measured; both are there
+        assert record["manifest_seconds"] == 99
+    failure = json.loads((tmp_path / "out" / "failed.jsonl").read_text())
+    assert (failure["id"], failure["index"]) == ("take4", 4)
+    assert "take4.wav" in failure["reason"]
+    finding = check(tmp_path / "out")
+    assert (finding.sound, finding.records, finding.failed) == (True, 6, 1)
+
+
+@pytest.mark.parametrize("form", list(formats.SUFFIXES))
+def test_every_format_holds_the_same_units(recipe: Recipe, recordings: Path, tmp_path: Path, form: str) -> None:
+    for name in ("a", "b"):
+        encode([recordings / "list.jsonl"], recipe, tmp_path / name, form=form, block=4)
+    assert visible(tmp_path / "a") == visible(tmp_path / "b")
+    assert check(tmp_path / "a").faults == []
+    encode([recordings / "list.jsonl"], recipe, tmp_path / "jsonl", block=7)
+    wanted = list(formats.read_all(tmp_path / "jsonl"))
+    found = list(formats.read_all(tmp_path / "a"))
+    if form == "text":
+        wanted = [{"id": r["id"], "units": r["units"]} for r in wanted]
+    assert found == wanted
+
+
+def test_shards_and_workers_give_the_bytes_of_one_run(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    encode([recordings / "list.jsonl"], recipe, tmp_path / "one", block=2)
+    for shard in ((2, 3), (1, 3), (3, 3)):
+        encode([recordings / "list.jsonl"], recipe, tmp_path / "shards", block=2, shard=shard)
+    assert visible(tmp_path / "shards") == visible(tmp_path / "one")
+    encode([recordings / "list.jsonl"], recipe, tmp_path / "workers", block=2, num_workers=2)
+    assert visible(tmp_path / "workers") == visible(tmp_path / "one")
+    assert "failed.jsonl" in visible(tmp_path / "one")
+
+
+KILLED = """
+import os, signal, sys
+from speechssl.units import engine, workers
+from speechssl.units.encoding import encode
+from speechssl.units.workers import Recipe
+left = int(sys.argv[4])
+def dying(recipe, inner=workers.serial):
+    def work(items):
+        global left
+        for index, result in inner(recipe)(items):
+            if left == 0:
+                # half a line is on the disk when the blow falls
+                with open(engine._journal_path(engine.Path(sys.argv[3]), index // 3), "a") as file:
+                    file.write('{"index": 1, "rec')
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+            yield index, result
+    return work
+workers.serial = dying
+encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3], block=3)
+"""
+
+
+def test_killed_and_run_again_the_output_is_byte_equal(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    source = recordings / "list.jsonl"
+    encode([source], recipe, tmp_path / "whole", block=3)
+    out = tmp_path / "killed"
+    models = f"{recipe.codebook}|{recipe.model}"
+    for after in (4, 1):
+        command = [sys.executable, "-c", KILLED, str(source), models, str(out), str(after)]
+        assert subprocess.run(command, check=False, timeout=250).returncode == -signal.SIGKILL
+        assert not check(out).sound
+    # what was done was kept: 4 by the first run, 1 by the second, though the blow fell in the middle of a line
+    (out / ".part-00002.jsonl.123.part").write_text("torn")
+    summary = encode([source], recipe, out, block=3)
+    assert summary.already == 5
+    assert visible(out) == visible(tmp_path / "whole")
+    assert check(out).sound
+    assert not list(out.glob(".*.part"))
+
+
+ORPHANS = """
+import sys, threading, multiprocessing, os, signal, time
+from speechssl.units.encoding import encode
+from speechssl.units.workers import Recipe
+def blow():
+    while len(multiprocessing.active_children()) < 2:
+        time.sleep(0.05)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+if __name__ == "__main__":
+    threading.Thread(target=blow, daemon=True).start()
+    encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3], num_workers=2)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_workers_do_not_outlive_a_killed_parent(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(ORPHANS)
+    models = f"{recipe.codebook}|{recipe.model}"
+    command = [sys.executable, str(script), str(recordings / "list.jsonl"), models, str(tmp_path / "out")]
+    told = subprocess.run(command, check=False, timeout=250, capture_output=True, text=True)
+    assert told.returncode == -signal.SIGKILL, told.stderr
+    pids = told.stdout.split()
+    assert len(pids) == 2
+    # a worker that is still importing notices once it is through
+    deadline = time.monotonic() + 120
+    while any(_runs(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not any(_runs(pid) for pid in pids)
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return (
+            "script.py" in Path(f"/proc/{pid}/cmdline").read_text()
+            or "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+        )
+    except OSError:
+        return False
+
+
+LIMITED = """
+import resource, sys
+from speechssl.units.encoding import encode
+from speechssl.units.workers import Recipe
+resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3], block=3)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of another kind")
+def test_a_full_disk_is_said_and_nothing_is_lost(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    source, out = recordings / "list.jsonl", tmp_path / "out"
+    command = [sys.executable, "-c", LIMITED, str(source), f"{recipe.codebook}|{recipe.model}", str(out)]
+    told = subprocess.run(command, check=False, timeout=250, capture_output=True, text=True)
+    assert told.returncode == 1
+    assert "InputError: cannot write to" in told.stderr or "CheckpointError: cannot write" in told.stderr
+    assert not check(out).sound
+    encode([source], recipe, out, block=3)
+    encode([source], recipe, tmp_path / "whole", block=3)
+    assert visible(out) == visible(tmp_path / "whole")
+
+
+def test_nothing_is_done_twice(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    encode([recordings / "list.jsonl"], recipe, tmp_path / "out")
+    before = visible(tmp_path / "out")
+    summary = encode([recordings / "list.jsonl"], recipe, tmp_path / "out")
+    assert (summary.encoded, summary.failed, summary.already) == (0, 0, 7)
+    assert visible(tmp_path / "out") == before
+
+
+def test_times_are_of_the_file_when_silence_is_left_out(recipe: Recipe, shared_clip: Path) -> None:
+    book = load(recipe.codebook)
+    entry = Entry("x", "x.ogg", str(shared_clip))
+    encoder = encoders.load(recipe.model)
+    whole = UnitEncoder(encoder, book).record(entry)
+    spoken = UnitEncoder(encoder, book, speech_only=True).record(entry)
+    assert 0 < spoken["frames"] < whole["frames"]
+    ids = expand(np.array(whole["units"]), np.array(whole["durations"]))
+    for unit, start, end in zip(spoken["units"], spoken["start"], spoken["end"], strict=True):
+        assert (ids[round(start * 50) : round(end * 50)] == unit).all()
+
+
+@pytest.fixture
+def shared_clip(tmp_path: Path) -> Path:
+    """A packaged voice between two seconds of silence."""
+    from speechssl import audio
+    from speechssl.voices.clips import clip
+
+    waveform = audio.read_mono(clip("ada", "sentence").path, 16000)
+    quiet = np.zeros(16000, np.float32)
+    soundfile.write(tmp_path / "clip.wav", np.r_[quiet, waveform.samples.numpy()[:32000], quiet], 16000)
+    return tmp_path / "clip.wav"
+
+
+def test_uncollapsed_units_are_the_frames(recipe: Recipe, recordings: Path) -> None:
+    book, encoder = load(recipe.codebook), encoders.load(recipe.model)
+    entry = Entry("x", "take3.wav", str(recordings / "take3.wav"))
+    frames = UnitEncoder(encoder, book, collapsed=False).record(entry)
+    runs = UnitEncoder(encoder, book).record(entry)
+    assert frames["units"] == np.repeat(runs["units"], runs["durations"]).tolist()
+    assert set(frames["durations"]) == {1}
+
+
+def test_another_codebook_or_list_is_refused(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    encode([recordings / "take0.wav"], recipe, out)
+    book = load(recipe.codebook)
+    from dataclasses import replace
+
+    other = replace(book, centroids=book.centroids[:, :7].copy())
+    other.save(tmp_path / "other.safetensors")
+    with pytest.raises(InputError) as refused:
+        encode([recordings / "take0.wav"], replace(recipe, codebook=str(tmp_path / "other.safetensors")), out)
+    assert book.origin in str(refused.value)
+    assert other.origin in str(refused.value)
+    with pytest.raises(InputError, match="recordings is 1 there and 2 now"):
+        encode([recordings / "take0.wav", recordings / "take1.wav"], recipe, out)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "novel.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"novel\.txt"):
+        encode([recordings / "take0.wav"], recipe, tmp_path / "full")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of another kind")
+def test_two_processes_on_one_output(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    out = tmp_path / "out"
+    encode([recordings / "take0.wav"], recipe, out)
+    with (out / ".speechssl" / "lock-1-of-1").open("a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another process"):
+            encode([recordings / "take0.wav"], recipe, out)
+        # a shard of another cut overlaps
+        with pytest.raises(InputError, match="another process"):
+            encode([recordings / "take0.wav"], recipe, out, shard=(1, 2))
+
+
+def test_check_finds_what_is_wrong(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    encode([recordings / "list.jsonl"], recipe, out, block=3)
+    part = out / "part-00000.jsonl"
+    good = part.read_text()
+    records = [json.loads(line) for line in good.splitlines()]
+
+    def faults(rows: list[dict[str, object]]) -> str:
+        part.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return " ".join(check(out).faults)
+
+    assert "ends before" in faults(records[:-1])
+    assert "one too many" in faults([*records, records[0]])
+    assert "twice: take0" in faults([records[0], records[0], records[2]])
+    assert "not the ones of the list" in faults([records[1], records[0], records[2]])
+    assert "durations add up" in faults([{**records[0], "frames": 1}, *records[1:]])
+    assert "units outside" in faults([{**records[0], "units": [99]}, *records[1:]])
+    part.unlink()
+    assert "part-00000.jsonl is missing" in check(out).faults[0]
+    part.write_text(good)
+    assert check(out).sound
+
+
+def test_bad_lists_name_the_line(tmp_path: Path) -> None:
+    lists = {
+        '{"path": "a.wav"}\n{"path": ': r"list.jsonl:2: not JSON",
+        '{"path": "a.wav"}\n[1]': r"list.jsonl:2: a JSON list",
+        '{"wave": "a.wav"}': r"list.jsonl:1: no 'path' \(keys: wave\)",
+        '{"path": "a.wav"}\n{"path": "b.wav", "id": "a"}': r"list.jsonl:2: the id 'a' is taken by .*list.jsonl:1",
+        '{"path": "a.wav", "id": [1]}': r"list.jsonl:1: the id is \[1\]",
+        "": "no recordings",
+    }
+    path = tmp_path / "list.jsonl"
+    for text, message in lists.items():
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            entries([path])
+    (tmp_path / "list.csv").write_text("path,text\na.wav,x\nb.wav\n")
+    with pytest.raises(InputError, match=r"list\.csv:3"):
+        entries([tmp_path / "list.csv"])
+    with pytest.raises(InputError, match="matches no file"):
+        entries([str(tmp_path / "*.flac")])
+
+
+def test_bad_recordings_are_told_and_cost_nothing_else(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    audio = tmp_path / "audio"
+    audio.mkdir()
+    whole = (recordings / "take6.wav").read_bytes()
+    (audio / "good.wav").write_bytes(whole)
+    (audio / "no_bytes.wav").write_bytes(b"")
+    (audio / "text.flac").write_text("no audio at all")
+    soundfile.write(audio / "no_samples.wav", np.zeros(0, np.float32), 16000)
+    soundfile.write(audio / "too_short.wav", np.zeros(50, np.float32), 16000)
+    soundfile.write(audio / "silent.wav", np.zeros(16000, np.float32), 16000)
+    (audio / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    rows = [{"path": path.name} for path in sorted(audio.iterdir())]
+    (audio / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "out"
+    summary = encode([audio / "list.jsonl"], recipe, out)
+    assert (summary.encoded, summary.failed) == (2, 5)
+    records = {record["id"]: record for record in formats.read_all(out)}
+    assert set(records) == {"good", "silent"}
+    # silence is audio: it has units like everything else, the same ones each time
+    assert records["silent"]["frames"] == 49
+    reasons = {row["id"]: row["reason"] for row in map(json.loads, (out / "failed.jsonl").read_text().splitlines())}
+    assert set(reasons) == {"no_bytes", "text", "no_samples", "too_short", "gone"}
+    assert all(f"{name}." in reason for name, reason in reasons.items()), reasons
+    assert check(out).sound
+    alone = encode([audio / "good.wav"], recipe, tmp_path / "alone")
+    assert alone.encoded == 1
+    assert next(formats.read_all(tmp_path / "alone"))["units"] == records["good"]["units"]
+
+
+def test_silence_and_no_vad_speech_are_told(recipe: Recipe, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16000, np.float32), 16000)
+    summary = encode([tmp_path / "silent.wav"], replace(recipe, speech_only=True), tmp_path / "out")
+    assert (summary.encoded, summary.failed) == (0, 1)
+    assert "holds no speech" in (tmp_path / "out" / "failed.jsonl").read_text()
+
+
+def test_addresses_are_read_as_files_are(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    given = [f"file://{recordings}/{name}.wav" for name in ("take0", "nowhere")]
+    summary = encode(given, recipe, tmp_path / "out")
+    assert (summary.encoded, summary.failed) == (1, 1)
+    (record,) = formats.read_all(tmp_path / "out")
+    assert record["path"] == given[0]
+    encode([recordings / "take0.wav"], recipe, tmp_path / "file")
+    assert record["units"] == next(formats.read_all(tmp_path / "file"))["units"]
+    assert "nowhere.wav" in (tmp_path / "out" / "failed.jsonl").read_text()
+
+
+def test_two_recordings_of_one_id_are_refused(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    (tmp_path / "take0.wav").write_bytes((recordings / "take0.wav").read_bytes())
+    with pytest.raises(InputError, match=r"the id 'take0' is taken by .*ids must differ"):
+        encode([recordings / "take0.wav", tmp_path / "take0.wav"], recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+PEAK = """
+import resource, sys
+from speechssl.units.encoding import encode
+from speechssl.units.workers import Recipe
+encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory in other units")
+def test_a_long_file_takes_no_more_memory(recipe: Recipe, tmp_path: Path) -> None:
+    """Samples of 20 minutes are 77 MB, features with all their layers far more; ``benchmarks/units.py`` takes 3 h."""
+    peaks, models = [], f"{recipe.codebook}|{recipe.model}"
+    for minutes in (1, 20):
+        path = tmp_path / f"{minutes}.flac"
+        piece = 0.1 * np.random.default_rng(0).standard_normal(160_000)
+        with soundfile.SoundFile(path, "w", 16000, 1) as file:
+            for _ in range(6 * minutes):
+                file.write(piece)
+        command = [sys.executable, "-c", PEAK, str(path), models, str(tmp_path / f"out{minutes}")]
+        told = subprocess.run(command, check=True, timeout=250, capture_output=True, text=True)
+        peaks.append(int(told.stdout) / 1024)
+        (record,) = formats.read_all(tmp_path / f"out{minutes}")
+        assert record["frames"] == encoders.load(recipe.model).num_frames(16000 * 60 * minutes)
+    assert peaks[1] < peaks[0] + 60
+
+
+@pytest.fixture
+def syllables(encoder_file: Path, recordings: Path, tmp_path: Path) -> Recipe:
+    """A codebook of segments of the small encoder."""
+    encoder = encoders.load(encoder_file)
+    files = [recordings / f"take{number}.wav" for number in (0, 1, 3, 5, 6)]
+    settings = Settings(batches=5, starts=1, passes=3)
+    book = fit_encoder(encoder, files, 6, family="syllable", rate=8.0, settings=settings)
+    return Recipe(str(book.save(tmp_path / "syllables.safetensors")), str(encoder_file), device="cpu")
+
+
+def test_segments_are_encoded_as_units_are(syllables: Recipe, recordings: Path, tmp_path: Path) -> None:
+    book, encoder = load(syllables.codebook), encoders.load(syllables.model)
+    assert book.segmentation is not None
+    summary = encode([recordings / "list.jsonl"], syllables, tmp_path / "out", block=3)
+    assert (summary.encoded, summary.failed) == (6, 1)
+    for record in formats.read_all(tmp_path / "out"):
+        frames = encoder.encode_file(recordings / record["path"]).frames.numpy()
+        ends = book.segmentation.ends(frames)
+        ids = frame_units(frames, ends, book.centroids[0])
+        assert np.array_equal(expand(np.array(record["units"]), np.array(record["durations"])), ids)
+        assert len(record["units"]) <= len(ends)
+    assert check(tmp_path / "out").sound
+    encode([recordings / "list.jsonl"], syllables, tmp_path / "two", block=3, num_workers=2)
+    assert visible(tmp_path / "two") == visible(tmp_path / "out")
+
+
+def test_unknown_options_are_told_before_anything_is_loaded(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="format 'json'"):
+        plan([recordings], recipe, form="json")
+    with pytest.raises(InputError, match="shard 3/2"):
+        encode([recordings], recipe, tmp_path / "out", shard=(3, 2))
+
+
+def test_an_origin_names_its_encoder() -> None:
+    assert encoder_of("wavlm-large/6/raw") == ("wavlm-large", 6, False)
+    assert encoder_of("microsoft/wavlm-base/9") == ("microsoft/wavlm-base", 9, None)
+    assert encoder_of("tiny/5") == ("tiny", 5, None)

@@ -1,0 +1,165 @@
+"""The speaker database: what is in it stays, whatever happens to the process or beside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from speechssl.errors import CheckpointError, InputError
+from speechssl.signals import Embedding
+from speechssl.verification.calibration import Calibration
+from speechssl.verification.database import Enrolment, SpeakerDatabase
+
+ORIGIN = "small@0123456789abcdef"
+WRITER = """
+import sys
+import torch
+from speechssl.signals import Embedding
+from speechssl.speakers import Enrolment, SpeakerDatabase
+path, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+with SpeakerDatabase(path) as database:
+    for number in range(count):
+        embedding = Embedding(torch.nn.functional.one_hot(torch.tensor(number % 4), 4).float(), "m@1")
+        database.enrol(name, [Enrolment(embedding, "a.wav", f"{name}{number}-{part}", 2.0) for part in range(2)])
+        print(number, flush=True)
+"""
+
+
+def enrolment(number: int, origin: str = ORIGIN) -> Enrolment:
+    vector = torch.nn.functional.normalize(torch.arange(4.0) + number, dim=0)
+    return Enrolment(Embedding(vector, origin), f"{number}.wav", f"sha{number}", 2.0 + number)
+
+
+def calibration(origin: str = ORIGIN) -> Calibration:
+    return Calibration(origin, 10.0, -4.0, 0.4, 0.3, 0.5, None, 0.0, 0.1, "somebody")
+
+
+def writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, str(path), name, str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_what_is_enrolled_is_there_after_reopening(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "speakers.sqlite"
+    with SpeakerDatabase(path) as database:
+        assert database.enrol("ada", [enrolment(0), enrolment(1)]) == 2
+        assert database.enrol("ada", [enrolment(1), enrolment(2)]) == 1  # the same bytes count once
+        database.enrol("bob", [enrolment(1)])
+    with SpeakerDatabase(path) as database:
+        assert [(row["speaker"], row["utterances"]) for row in database.speakers()] == [("ada", 3), ("bob", 1)]
+        assert [row["source"] for row in database.show("ada")] == ["0.wav", "1.wav", "2.wav"]
+        found = database.embeddings(ORIGIN)
+        assert torch.equal(found["ada"][1].vector, enrolment(1).embedding.vector)
+
+
+def test_embeddings_of_another_model_are_never_given(tmp_path: Path) -> None:
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        database.enrol("ada", [enrolment(0), enrolment(0, "other@1")])
+        database.enrol("bob", [enrolment(1, "other@1")])
+        assert {name: len(found) for name, found in database.embeddings(ORIGIN).items()} == {"ada": 1}
+        assert database.embeddings("third@2") == {}
+        assert database.origins() == {ORIGIN: 1, "other@1": 2}
+
+
+def test_remove_forgets_the_vectors_on_disk_too(tmp_path: Path) -> None:
+    path = tmp_path / "x.sqlite"
+    with SpeakerDatabase(path) as database:
+        database.enrol("adalovelace", [enrolment(0)])
+        database.enrol("bob", [enrolment(1)])
+        assert database.remove("adalovelace") == 1
+        assert [row["speaker"] for row in database.speakers()] == ["bob"]
+        with pytest.raises(InputError, match=r"nobody called 'adalovelace'.*there are: bob"):
+            database.remove("adalovelace")
+    assert not any(b"adalovelace" in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_export_holds_everything(tmp_path: Path) -> None:
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        database.enrol("ada", [enrolment(3)])
+        database.set_calibration(calibration())
+        found = database.export()
+    assert found["utterances"][0]["vector"] == pytest.approx(enrolment(3).embedding.vector.tolist())
+    assert found["calibrations"] == [calibration().as_dict()]
+
+
+def test_calibration_is_kept_for_its_model(tmp_path: Path) -> None:
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        assert database.calibration(ORIGIN) is None
+        database.set_calibration(calibration())
+        database.set_calibration(calibration("other@1"))
+        assert database.calibration(ORIGIN) == calibration()
+        assert database.calibration("third@2") is None
+
+
+def test_bad_files_and_names_are_refused(tmp_path: Path) -> None:
+    newer = tmp_path / "newer.sqlite"
+    connection = sqlite3.connect(newer)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(CheckpointError, match=r"newer\.sqlite is a speaker database of version 99"):
+        SpeakerDatabase(newer)
+    noise = tmp_path / "noise.sqlite"
+    noise.write_bytes(b"this is no database" * 100)
+    with pytest.raises(CheckpointError, match=r"noise\.sqlite"):
+        SpeakerDatabase(noise)
+    with pytest.raises(CheckpointError, match="cannot use"):
+        SpeakerDatabase(tmp_path)
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        for name, rows in ((" ", [enrolment(0)]), ("ada", [])):
+            with pytest.raises(InputError, match="name and at least one recording"):
+                database.enrol(name, rows)
+        with pytest.raises(InputError, match="there are: none"):
+            database.show("ada")
+
+
+def test_an_interrupted_enrolment_leaves_nothing(tmp_path: Path) -> None:
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        database.enrol("ada", [enrolment(0), enrolment(2)])
+
+        def interrupted() -> None:
+            with database._writing():
+                database._connection.execute("DELETE FROM utterance")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert len(database.show("ada")) == 2
+        assert database.enrol("ada", [enrolment(3)]) == 1
+
+
+def test_two_processes_write_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.sqlite"
+    processes = [writer(path, name, 15) for name in ("ada", "bob")]
+    for process in processes:
+        process.communicate(timeout=250)
+        assert process.returncode == 0
+    with SpeakerDatabase(path) as database:
+        assert {row["speaker"]: row["utterances"] for row in database.speakers()} == {"ada": 30, "bob": 30}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_killed_writer_loses_no_finished_enrolment_and_leaves_no_half_one(tmp_path: Path) -> None:
+    path = tmp_path / "x.sqlite"
+    process = writer(path, "ada", 10**6)
+    assert process.stdout is not None
+    finished = -1
+    while finished < 5:
+        finished = int(process.stdout.readline())
+    time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(timeout=250)
+    finished = max([finished, *(int(line) for line in process.stdout.read().split("\n")[:-1])])
+    process.stdout.close()
+    with SpeakerDatabase(path) as database:
+        count = len(database.show("ada"))
+        assert count >= 2 * (finished + 1)
+        assert count % 2 == 0
+        assert database.enrol("bob", [enrolment(0)]) == 1

@@ -1,0 +1,414 @@
+"""Verification, identification, evaluation and their commands, on the clips that ship with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from speechssl import audio, checkpoints
+from speechssl.errors import InputError
+from speechssl.signals import Embedding, Waveform
+from speechssl.verification import decisions, embedders, evaluation, metrics, screening
+from speechssl.verification import scoring as scoring_module
+from speechssl.verification.calibration import BySeconds, Calibration
+from speechssl.verification.database import Enrolment, SpeakerDatabase
+from speechssl.verification.embedders import log_mel
+from speechssl.verification.embedders.ecapa import Ecapa
+from speechssl.verification.trials import Trial
+
+CLIPS = checkpoints.PACKAGED / "clips"
+CONFIG = {"input_dim": 160, "channels": 16, "dim": 12, "bottleneck": 8, "scale": 4, "padding": "zeros"}
+NAMES = ("ada", "beth", "cleo", "dan", "eric", "finn")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An embedder with random weights: voices differ enough for it to tell the clips apart somewhat."""
+    torch.manual_seed(0)
+    network = Ecapa(**CONFIG).eval()
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    cohort = torch.nn.functional.normalize(torch.randn(20, 12), dim=1)
+    return log_mel.write(
+        path, network, name="small", config=CONFIG, scale=3.0, provenance={}, licence="MIT", cohort=cohort
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """speaker/recording.wav, four of each of six speakers: both clips cut in halves."""
+    root = tmp_path_factory.mktemp("speakers")
+    for name in NAMES:
+        (root / name).mkdir()
+        for kind in ("reference", "sentence"):
+            whole = audio.read(CLIPS / f"{name}_{kind}.opus")
+            middle = whole.samples.shape[0] // 2
+            for number, part in enumerate((whole.samples[:middle], whole.samples[middle:])):
+                audio.write(root / name / f"{kind}{number}.wav", Waveform(part.clone(), whole.sample_rate))
+    return root
+
+
+def calibration(origin: str, *, scoring: str = "cosine") -> Calibration:
+    return Calibration(origin, 10.0, -5.0, 0.6, 0.5, 0.7, 0.01, 0.0, 0.02, "my trials", scoring)
+
+
+def embedding(*values: float, origin: str = "m@1") -> Embedding:
+    return Embedding(torch.nn.functional.normalize(torch.tensor(values, dtype=torch.float32), dim=0), origin)
+
+
+def utterance(*values: float, origin: str = "m@1") -> decisions.Utterance:
+    return decisions.Utterance("x.wav", embedding(*values, origin=origin), 5.0, "sha", ("quiet",))
+
+
+# -- scores and decisions
+
+
+def test_score_is_the_cosine_with_the_mean_of_the_enrolment() -> None:
+    one, two, test = embedding(1, 0, 0), embedding(0, 1, 0), embedding(1, 0, 1)
+    assert scoring_module.score([one], test) == pytest.approx(2**-0.5)
+    assert scoring_module.score([one, two], test) == pytest.approx(0.5)
+    assert scoring_module.score([two, one], test) == scoring_module.score([one, two], test)
+
+
+def test_normalised_score_equals_its_definition() -> None:
+    rng = np.random.default_rng(0)
+    cohort = rng.normal(size=(300, 3))
+    cohort /= np.linalg.norm(cohort, axis=1, keepdims=True)
+    one, test = embedding(1, 2, 0), embedding(0, 1, 1)
+    cosine = float(one.vector.double() @ test.vector.double())
+    expected = 0.0
+    for side in (one, test):
+        nearest = np.sort(cohort @ side.vector.double().numpy())[-200:]
+        expected += (cosine - nearest.mean()) / nearest.std(ddof=1) / 2
+    assert scoring_module.score([one], test, cohort=torch.from_numpy(cohort)) == pytest.approx(expected, rel=1e-5)
+    stack = {"a": one.vector.double().numpy(), "b": test.vector.double().numpy()}
+    found = evaluation.score_trials([Trial("a", "b", True)], stack, cohort=cohort)
+    assert found[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_models_are_never_mixed() -> None:
+    with pytest.raises(InputError, match=r"m@1.*n@2|n@2.*m@1"):
+        scoring_module.score([embedding(1, 0)], embedding(1, 0, origin="n@2"))
+    with pytest.raises(InputError, match="use this calibration"):
+        decisions.verify([utterance(1, 0)], utterance(1, 0), calibration=calibration("n@2"))
+    with pytest.raises(InputError, match="nothing enrolled"):
+        scoring_module.score([], embedding(1, 0))
+    with pytest.raises(InputError, match="need a cohort"):
+        decisions.verify([utterance(1, 0)], utterance(1, 0), calibration=calibration("m@1", scoring="as-norm"))
+
+
+def test_decision_follows_the_calibration_the_prior_and_the_threshold_given() -> None:
+    sides = [utterance(1, 0)], utterance(0.55, (1 - 0.55**2) ** 0.5)  # cosine 0.55
+    plain = decisions.verify(*sides)
+    assert (plain.accepted, plain.llr, plain.probability) == (None, None, None)
+    assert "not calibrated" in plain.threshold_source
+    kept = decisions.verify(*sides, calibration=calibration("m@1"))
+    assert kept.score == pytest.approx(0.55)
+    assert kept.llr == pytest.approx(0.5)
+    assert kept.accepted is False  # threshold 0.6
+    assert kept.threshold_source == "for a false-alarm rate of 0.01, by the calibration on my trials"
+    even = decisions.verify(*sides, calibration=calibration("m@1"), prior=0.5)
+    assert even.accepted is True
+    assert even.probability == pytest.approx(1 / (1 + np.exp(-0.5)))
+    rare = decisions.verify(*sides, calibration=calibration("m@1"), prior=0.01)
+    assert rare.accepted is False
+    assert rare.probability == pytest.approx(1 / (1 + 99 * np.exp(-0.5)))
+    assert decisions.verify(*sides, calibration=calibration("m@1"), threshold=0.5).accepted is True
+    assert kept.remarks == ("x.wav: quiet", "x.wav: quiet")
+
+
+def test_identify_ranks_and_says_unknown(tmp_path: Path) -> None:
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        for name, values in (("ada", (1.0, 0.0)), ("bob", (0.0, 1.0))):
+            database.enrol(name, [Enrolment(embedding(*values), "x.wav", name, 2.0)])
+        database.enrol("eve", [Enrolment(embedding(1.0, 0.1, origin="n@2"), "x.wav", "eve", 2.0)])
+        near, far = utterance(1, 0.1), utterance(-1, 0.6)
+        ranked = decisions.identify(near, database, calibration=calibration("m@1"))
+        assert [row.speaker for row in ranked] == ["ada", "bob"]
+        assert [row.accepted for row in ranked] == [True, False]
+        assert not any(row.accepted for row in decisions.identify(far, database, calibration=calibration("m@1")))
+        with pytest.raises(InputError, match=r"nobody is enrolled .* with third@3 .*2 with m@1, 1 with n@2"):
+            decisions.identify(utterance(1, 0, origin="third@3"), database)
+
+
+def by_seconds() -> Calibration:
+    """As ``calibration("m@1")`` for 4 s and 10 s; the shorter side steepens the ratio, the longer one lowers it."""
+    slopes = BySeconds((1.0, 8.0), (2.0, 40.0), (float(np.log(4)), float(np.log(10))), (5.0, 0.0), (0.0, -1.0))
+    return Calibration("m@1", 10.0, -5.0, 0.6, 0.5, 0.7, None, 0.0, 0.02, "my trials", by_seconds=slopes)
+
+
+def lasting(seconds: float, *values: float) -> decisions.Utterance:
+    return decisions.Utterance("x.wav", embedding(*values), seconds, "sha")
+
+
+def test_decision_follows_the_seconds_of_speech_of_both_sides() -> None:
+    half = 0.5, 0.75**0.5  # cosine 0.5 with (1, 0)
+    typical = decisions.verify([lasting(10, 1, 0)], lasting(4, *half), calibration=by_seconds())
+    assert (typical.llr, typical.threshold) == (pytest.approx(0.0, abs=1e-5), pytest.approx(0.6))
+    assert typical.threshold_source == (
+        "where the likelihood ratio is 1, by the calibration on my trials, for 10.0 s and 4.0 s of speech"
+    )
+    longer = decisions.verify([lasting(20, 1, 0)], lasting(8, *half), calibration=by_seconds())
+    expected = 10 + 5 * np.log(2), -5 - np.log(2)
+    assert longer.llr == pytest.approx(0.5 * expected[0] + expected[1])
+    assert longer.threshold == pytest.approx((1.0 - expected[1]) / expected[0])  # ratio of the threshold, 10 * 0.6 - 5
+    # several recordings count as one of their seconds together
+    parts = [lasting(15, 1, 0), lasting(5, 1, 0)]
+    assert decisions.verify(parts, lasting(8, *half), calibration=by_seconds()).llr == pytest.approx(longer.llr)
+    rare = decisions.verify([lasting(20, 1, 0)], lasting(8, *half), calibration=by_seconds(), prior=0.01)
+    assert rare.threshold == pytest.approx((np.log(99) - expected[1]) / expected[0])
+    assert rare.probability == pytest.approx(1 / (1 + 99 * np.exp(-rare.llr)))
+
+
+def test_identification_ranks_by_the_ratio_where_seconds_count(tmp_path: Path) -> None:
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        database.enrol("brief", [Enrolment(embedding(1.0, 0.1), "a.wav", "a", 2.0)])
+        database.enrol("long", [Enrolment(embedding(1.0, 0.2), name, name, 30.0) for name in "bc"])
+        test = lasting(6, 1, 0)
+        ranked = decisions.identify(test, database, calibration=by_seconds())
+        assert [row.speaker for row in ranked] == ["long", "brief"]
+        assert ranked[0].llr > ranked[1].llr
+        assert ranked[0].score < ranked[1].score
+        pairs = {"long": [lasting(60, 1, 0.2)], "brief": [lasting(2, 1, 0.1)]}
+        for row in ranked:
+            assert row.llr == pytest.approx(decisions.verify(pairs[row.speaker], test, calibration=by_seconds()).llr)
+        given = decisions.identify(test, database, calibration=by_seconds(), threshold=0.99)
+        assert [(row.speaker, row.accepted) for row in given] == [("brief", True), ("long", False)]
+
+
+# -- recordings
+
+
+def write(path: Path, samples: torch.Tensor, rate: int = 16000) -> Path:
+    audio.write(path, Waveform(samples.float().contiguous(), rate))
+    return path
+
+
+def music(seconds: float = 6.0) -> torch.Tensor:
+    """Chords of plucked strings, two a second, and a drum."""
+    time = torch.arange(round(16000 * seconds)) / 16000
+    since, chord = time % 0.5, (time * 2).long() % 4
+    root = torch.tensor([220.0, 174.6, 261.6, 196.0])[chord]
+    strings = sum(torch.sin(2 * torch.pi * root * r * h * time) / h for r in (1, 1.26, 1.5) for h in (1, 2, 3, 4, 5))
+    drum = torch.sin(2 * torch.pi * 60 * since) * torch.exp(-20 * since)
+    return 0.05 * strings * torch.exp(-3 * since) + 0.2 * drum
+
+
+@pytest.mark.parametrize("kind", ["silence", "hum", "noise", "short", "music"])
+def test_too_little_speech_gives_no_score(kind: str, tmp_path: Path, model: Path) -> None:
+    clip = audio.read_mono(CLIPS / "ada_reference.opus", 16000).samples
+    time = torch.arange(48000) / 16000
+    generator = torch.Generator().manual_seed(0)
+    samples = {
+        "silence": torch.zeros(48000),
+        "hum": 0.1 * torch.sin(2 * torch.pi * 100 * time),
+        "noise": 0.05 * torch.randn(48000, generator=generator),
+        "short": torch.cat([torch.zeros(16000), clip[8000:14000], torch.zeros(16000)]),
+        "music": music(),
+    }[kind]
+    with pytest.raises(InputError, match=r"not enough speech \(0\.\d s, 1 s needed\)"):
+        decisions.embed(write(tmp_path / "x.wav", samples), embedders.load(model, device="cpu"))
+
+
+def test_what_makes_a_decision_doubtful_is_said(tmp_path: Path, model: Path) -> None:
+    embedder = embedders.load(model, device="cpu")
+    clip = audio.read_mono(CLIPS / "ada_reference.opus", 16000).samples
+    clipped = (clip / clip.abs().max() * 4).clamp(-0.9, 0.9)
+    assert any("clipped" in remark for remark in decisions.embed(write(tmp_path / "c.wav", clipped), embedder).remarks)
+    brief = decisions.embed(write(tmp_path / "b.wav", clip[: int(2.2 * 16000)]), embedder)
+    assert any("of speech; 3 s make a surer decision" in remark for remark in brief.remarks)
+
+
+def test_other_rates_and_stereo_give_nearly_the_same_embedding(tmp_path: Path, model: Path) -> None:
+    import soundfile
+
+    embedder = embedders.load(model, device="cpu")
+    clip = audio.read_mono(CLIPS / "ada_reference.opus", 16000)
+    plain = decisions.embed(write(tmp_path / "a.wav", clip.samples), embedder).embedding.vector
+    other = audio.resample(clip, 48000)
+    high = decisions.embed(write(tmp_path / "b.wav", other.samples, 48000), embedder).embedding.vector
+    assert float(plain @ high) > 0.99
+    # speech in the right channel alone counts as well
+    right = np.stack([np.zeros(len(clip.samples)), clip.samples.numpy()], axis=1)
+    soundfile.write(tmp_path / "c.wav", right, 16000, subtype="FLOAT")
+    stereo = decisions.embed(tmp_path / "c.wav", embedder).embedding.vector
+    assert float(plain @ stereo) > 0.99
+
+
+class Pitch:
+    """Hears nothing but pitch, so that findings do not hang on weights."""
+
+    origin, sample_rate, dim = "pitch@1", 16000, 2
+
+    def embed(self, waveform: Waveform) -> Embedding:
+        contour = audio.f0(waveform)
+        angle = float(contour[contour > 0].median()) / 100
+        return embedding(np.cos(angle), np.sin(angle), origin=self.origin)
+
+
+def write_stereo(path: Path, left: torch.Tensor, right: torch.Tensor) -> Path:
+    import soundfile
+
+    soundfile.write(path, torch.stack([left, right], dim=1).numpy(), 16000, subtype="FLOAT")
+    return path
+
+
+def test_channels_are_heard_apart_where_they_differ(tmp_path: Path) -> None:
+    one, two = (audio.read_mono(CLIPS / f"{name}_reference.opus", 16000).samples[:64000] for name in ("ada", "eric"))
+    plain = decisions.embed(write(tmp_path / "a.wav", one), Pitch())
+    # channels that cancel: their mean is silence
+    against = decisions.embed(write_stereo(tmp_path / "b.wav", one, -one), Pitch())
+    assert float(plain.embedding.vector @ against.embedding.vector) > 0.9999
+    assert against.remarks == ("the channels together hold no speech; channel 1 was taken", *plain.remarks)
+    # a voice in each, as calls are recorded
+    sharp = Calibration("pitch@1", 40.0, -36.0, 0.9, 0.9, 0.9, None, 0.0, 0.1, "x")
+    suspected = "two speakers suspected, one in each channel; give the channel of one speaker"
+    both = decisions.embed(write_stereo(tmp_path / "c.wav", one, two), Pitch(), calibration=sharp)
+    assert suspected in both.remarks
+    for name, right in (("d", one), ("e", 0 * one), ("f", one.roll(160) * 0.3)):
+        same = decisions.embed(write_stereo(tmp_path / f"{name}.wav", one, right), Pitch(), calibration=sharp)
+        assert suspected not in same.remarks
+    with pytest.raises(InputError, match=r"not enough speech \(0\.0 s"):
+        decisions.embed(write_stereo(tmp_path / "g.wav", 0 * one, 0.01 * one.sign()), Pitch())
+
+
+def test_a_rate_below_the_models_is_remarked_on(tmp_path: Path, model: Path) -> None:
+    clip = audio.resample(audio.read_mono(CLIPS / "ada_reference.opus", 16000), 8000).samples[:40000]
+    low = decisions.embed(write(tmp_path / "low.wav", clip, 8000), embedders.load(model, device="cpu"))
+    assert any(remark.startswith("sampled at 8000 Hz, 16000 Hz needed") for remark in low.remarks)
+
+
+def test_two_speakers_are_suspected_where_parts_of_a_recording_differ(model: Path) -> None:
+    one = audio.read_mono(CLIPS / "ada_reference.opus", 16000).samples
+    two = audio.read_mono(CLIPS / "eric_reference.opus", 16000).samples
+    size = min(len(one), len(two), 6 * 16000)
+    both = Waveform(torch.cat([one[:size], two[:size]]), 16000)
+    alone = Waveform(torch.cat([one[:size], one[:size]]), 16000)
+    measure = calibration("pitch@1")
+    mixed, single = (screening.two_speaker_llr(w, Pitch(), measure) for w in (both, alone))
+    assert mixed is not None
+    assert single is None or single > mixed
+    assert screening.two_speaker_llr(Waveform(one[: 5 * 16000], 16000), Pitch(), measure) is None
+
+
+def test_verification_of_files_follows_the_model_the_database_and_the_prior(tmp_path: Path, model: Path) -> None:
+    import speechssl
+
+    one, two = CLIPS / "ada_reference.opus", CLIPS / "ada_sentence.opus"
+    found = speechssl.verify(one, two, model=model, threshold=-1)
+    utterance = speechssl.embed(two, model)
+    assert found.origin == utterance.embedding.origin == speechssl.load_embedder(model).origin
+    assert found.accepted is True
+    cohort = speechssl.load_embedder(model).cohort
+    enrolled = [speechssl.embed(path, model).embedding for path in (one, two)]
+    several = speechssl.verify([one, two], two, model=speechssl.load_embedder(model))
+    assert several.score == pytest.approx(scoring_module.score(enrolled, utterance.embedding, cohort=cohort))
+    with speechssl.SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        database.set_calibration(calibration(found.origin))
+        decided = speechssl.verify(one, two, model=model, database=database, prior=0.5)
+    assert decided.llr == pytest.approx(10 * decided.score - 5)
+    assert decided.accepted is (decided.score >= 0.5)
+
+
+def test_evaluation_scores_decide_nothing_in_use() -> None:
+    with pytest.raises(InputError, match="plda scores"):
+        decisions.verify([utterance(1, 0)], utterance(1, 0), calibration=calibration("m@1", scoring="plda"))
+
+
+# -- evaluation
+
+
+def test_embeddings_do_not_depend_on_workers_or_the_cache(folder: Path, model: Path, tmp_path: Path) -> None:
+    embedder = embedders.load(model, device="cpu")
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("a*/*.wav"))
+    plain = evaluation.embed_files(names, folder, embedder)
+    cached = evaluation.embed_files(names, folder, embedder, cache=tmp_path, workers=3)
+    calls: list[str] = []
+    again = evaluation.embed_files(names * 2, folder, embedder, cache=tmp_path, advance=calls.append)
+    assert sorted(calls) == names
+    for name in names:
+        assert np.array_equal(plain[name], cached[name])
+        assert np.array_equal(plain[name], again[name])
+    files = sorted(tmp_path.rglob("*.npy"))
+    assert len(files) == len(names)
+    # a file cut short by an interruption is computed anew
+    files[0].write_bytes(files[0].read_bytes()[:40])
+    repaired = evaluation.embed_files(names, folder, embedder, cache=tmp_path)
+    assert all(np.array_equal(plain[name], repaired[name]) for name in names)
+
+
+def test_enrolments_of_several_recordings_are_scored_as_in_use(folder: Path, model: Path) -> None:
+    embedder = embedders.load(model, device="cpu")
+    enrolments = {name: [f"{name}/reference{number}.wav" for number in (0, 1)] for name in ("ada", "eric")}
+    trials = [Trial(name, f"{other}/sentence0.wav", name == other) for name in enrolments for other in enrolments]
+    trials.append(Trial("ada/sentence1.wav", "ada/sentence0.wav", True))  # a recording of its own, as ever
+    _, scores, seconds = evaluation.evaluate(trials, folder, embedder, enrolments=enrolments, draws=2)
+    for trial, value, lengths in zip(trials, scores, seconds, strict=True):
+        files = enrolments.get(trial.enrolment, [trial.enrolment])
+        sides = [decisions.embed(folder / file, embedder) for file in (*files, trial.test)]
+        expected = scoring_module.score([side.embedding for side in sides[:-1]], sides[-1].embedding)
+        assert value == pytest.approx(expected, abs=1e-6)
+        assert lengths == pytest.approx([sum(side.seconds for side in sides[:-1]), sides[-1].seconds])
+
+
+def test_seconds_of_speech_are_kept_with_the_embeddings(folder: Path, model: Path, tmp_path: Path) -> None:
+    embedder, names = embedders.load(model, device="cpu"), ["ada/reference0.wav", "ada/sentence0.wav"]
+    vectors, seconds = evaluation.hear_files(names, folder, embedder, cache=tmp_path)
+    again = evaluation.hear_files(names, folder, embedder, cache=tmp_path)[1]
+    assert seconds == again == {name: audio.speech_seconds(audio.read(folder / name)) for name in names}
+    assert vectors[names[0]].shape == (12,)
+    trials = [Trial(*names, True), Trial(names[1], names[0], True)]
+    found = evaluation.seconds_of(trials, seconds)
+    assert found.tolist() == [[seconds[name] for name in names], [seconds[name] for name in names[::-1]]]
+
+
+def test_report_of_ratios_by_seconds_is_about_the_ratios() -> None:
+    trials = [Trial(f"a/{n}", f"{'a' if n % 2 else 'b'}/x{n}", bool(n % 2)) for n in range(40)]
+    rng = np.random.default_rng(0)
+    scores, seconds = rng.normal(0.4, 0.2, 40) + 0.2 * (np.arange(40) % 2), np.exp(rng.uniform(0, 3, (40, 2)))
+    found = evaluation.report(trials, scores, calibration=by_seconds(), seconds=seconds, draws=5)
+    labels, llrs = np.arange(40) % 2 == 1, by_seconds().llrs(scores, seconds)
+    assert found["cllr"] == pytest.approx(metrics.cllr(llrs, labels))
+    assert found["act_dcf"]["0.05"] == pytest.approx(metrics.act_dcf(llrs, labels, prior=0.05))
+    assert found["of_ratios"]["min_cllr"] == pytest.approx(metrics.min_cllr(llrs, labels))
+    assert found["min_cllr"] == pytest.approx(metrics.min_cllr(scores, labels))
+    accepted = llrs >= 1.0  # the ratio of the threshold
+    assert found["at_threshold"]["miss"] == pytest.approx((~accepted[labels]).mean())
+    assert found["at_threshold"]["false_alarm"] == pytest.approx(accepted[~labels].mean())
+    rows = {row["speaker"]: row for row in found["speakers_worst_first"]}
+    assert rows["a"]["miss"] == pytest.approx((~accepted[labels]).mean())
+
+
+def test_cosines_of_many_and_of_few_trials_are_the_same() -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(40, 6))
+    first, second = rng.integers(0, 40, (2, 500))
+    many = evaluation.cosines(matrix, first, second)  # through all pairs
+    few = np.concatenate([evaluation.cosines(matrix, first[i : i + 50], second[i : i + 50]) for i in range(0, 500, 50)])
+    assert np.allclose(many, (matrix[first] * matrix[second]).sum(1), atol=1e-12)
+    assert np.allclose(many, few, atol=1e-12)
+
+
+def test_report_counts_errors_by_speaker() -> None:
+    trials = [
+        Trial("a/1", "a/2", True),
+        Trial("b/1", "b/2", True),
+        Trial("a/1", "b/1", False),
+        Trial("a/2", "c/1", False),
+    ]
+    scores = np.array([0.9, 0.2, 0.8, 0.1])
+    rows = {row["speaker"]: row for row in evaluation.speaker_errors(trials, scores, 0.5)}
+    assert rows["b"] == {"speaker": "b", "miss": 1.0, "false_alarm": 1.0, "taken_for": {"a": 1}}
+    assert rows["a"] == {"speaker": "a", "miss": 0.0, "false_alarm": 0.5, "taken_for": {"b": 1}}
+    assert rows["c"]["miss"] is None
+    found = evaluation.report(trials, scores, draws=5)
+    assert found["speakers_worst_first"][0]["speaker"] == "b"
+    assert "cllr" not in found  # raw scores are no ratios
+
+
+def test_all_recordings_that_fail_are_named(folder: Path, model: Path) -> None:
+    names, embedder = ["ada/reference0.wav", "none1.wav", "none2.wav"], embedders.load(model, device="cpu")
+    with pytest.raises(InputError, match=r"2 of 3 recordings .*none1\.wav.*none2\.wav"):
+        evaluation.embed_files(names, folder, embedder)
