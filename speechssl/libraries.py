@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
-from speechssl.errors import InputError
+from speechssl.errors import InputError, SpeechSSLError
 
 __all__ = [
     "culprit",
@@ -106,7 +106,8 @@ def transformers() -> Any:
     """
     with _LOCK, needed("transformers"):
         import transformers as library
-        from transformers import utils
+
+        utils: Any = library.utils
 
         if "transformers.audio_utils" not in sys.modules:
             asked = utils.is_torchaudio_available
@@ -129,7 +130,7 @@ def needed(module: str, *, purpose: str = "", extra: str | None = None) -> Itera
         yield
     # a broken binary raises OSError, or RuntimeError from torch's registry of operators
     except (ImportError, OSError, RuntimeError) as error:
-        if isinstance(error, InputError):
+        if isinstance(error, SpeechSSLError):
             raise
         raise InputError(explain(culprit(error) or module, error, purpose=purpose, extra=extra)) from error
 

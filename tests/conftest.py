@@ -22,6 +22,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["SPEECHSSL_OFFLINE"] = "1"
 
+
+@pytest.fixture(scope="session")
+def torchaudio() -> ModuleType:
+    """The library, where it imports; for tests of what is its own, or speechbrain's, which imports it."""
+    from speechssl import libraries
+
+    try:
+        return importlib.import_module("torchaudio")
+    except (ImportError, OSError) as error:
+        pytest.skip(libraries.explain("torchaudio", error))
+
+
 SMALL = {
     "hidden_size": 32,
     "num_hidden_layers": 2,

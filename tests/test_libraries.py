@@ -12,7 +12,7 @@ import pytest
 from speechssl import checkpoints, libraries
 from speechssl.errors import InputError
 
-CLIPS = sorted((checkpoints.PACKAGED / "clips").glob("*.flac"))
+CLIPS = sorted((checkpoints.PACKAGED / "clips").glob("*.opus"))
 # a library found on the path whose import fails: absent, or a binary that does not load
 BROKEN = """
 import importlib.abc, importlib.machinery, sys
@@ -81,6 +81,7 @@ def test_a_library_that_does_not_load_is_no_damaged_checkpoint(tmp_path: Path) -
     assert "encoder.safetensors" not in said
 
 
+@pytest.mark.slow
 def test_without_torch_help_and_doctor_answer_and_the_rest_says_so(tmp_path: Path) -> None:
     assert program(tmp_path, "--help", without="torch", absent=True).returncode == 0
     said = refusal(program(tmp_path, "convert", CLIPS[0], "-r", CLIPS[1], "-o", "c.wav", without="torch", absent=True))

@@ -7,10 +7,12 @@ import importlib.metadata
 import os
 import re
 import resource
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -117,7 +119,7 @@ def _imports(path: Path) -> set[str]:
 def test_the_wheel_is_complete(tmp_path: Path) -> None:
     from hatchling.builders.wheel import WheelBuilder
 
-    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    (wheel,) = map(Path, WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"]))
     names = set(zipfile.ZipFile(wheel).namelist())
     tracked = {
         path.relative_to(ROOT).as_posix()
@@ -128,6 +130,51 @@ def test_the_wheel_is_complete(tmp_path: Path) -> None:
     assert {"speechssl/py.typed", "speechssl/models/clips/clips.json"} <= names
     assert {name.split("/")[-1] for name in names} >= {"LICENSE", "NOTICE", "entry_points.txt"}
     assert not [name for name in names if name.startswith(("tests/", "recipes/"))]
+    assert wheel.stat().st_size < 30e6
+
+
+def test_the_sdist_holds_what_its_tests_need(tmp_path: Path) -> None:
+    from hatchling.builders.sdist import SdistBuilder
+
+    (sdist,) = map(Path, SdistBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"]))
+    with tarfile.open(sdist) as archive:
+        names = {member.name.split("/", 1)[1] for member in archive.getmembers() if member.isfile()}
+    folders = ("speechssl", "tests", "recipes", "benchmarks", "apps", "docs", "requirements", ".ci")
+    needed = {
+        path.relative_to(ROOT).as_posix()
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and not {"__pycache__", "runs"} & set(path.parts)
+    }
+    assert needed <= names
+    assert names >= {"pyproject.toml", "Makefile", "README.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "NOTICE"}
+    assert sdist.stat().st_size < 40e6
+
+
+def _entries(lock: str) -> list[str]:
+    text = (ROOT / "requirements" / lock).read_text(encoding="utf-8")
+    return re.split(r"\n(?=\w)", text.split("\n", 1)[1].strip())
+
+
+def test_the_lock_holds_every_dependency_in_its_range() -> None:
+    """For this Python and system; an extra counts too, for the tests run them all."""
+    from packaging.requirements import Requirement
+
+    locked = runpy.run_path(str(ROOT / ".ci/moved.py"))["locked"]()
+    wanted = [Requirement(line.split(";")[0]) for line in importlib.metadata.requires("speechssl") or []]
+    assert len(wanted) > 30
+    for one in wanted:
+        if one.name != "speechssl":
+            assert one.specifier.contains(locked[_normal(one.name)]), one
+
+
+def test_every_line_of_the_lock_is_exact_and_has_hashes() -> None:
+    pins = {name: {entry.split()[0] for entry in _entries(name)} for name in ("package.txt", "dev.txt")}
+    assert pins["package.txt"] <= pins["dev.txt"]
+    for name in ("dev.txt", "package.txt", "torch.txt", "torch-cpu.txt", "build.txt"):
+        for entry in _entries(name):
+            assert re.match(r"[\w.-]+==[\w.+]+ (; .+ )?\\\n", entry), entry
+            assert re.search(r"\\\n    --hash=sha256:[0-9a-f]{64}$", entry), entry
 
 
 # ---- the clips

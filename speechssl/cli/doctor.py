@@ -212,7 +212,10 @@ def _is_whole(path: Path, kind: str, problems: list[dict[str, str]]) -> bool:
 
         checkpoints.load(path, kind=kind, verify=True)
         return True
-    except (CheckpointError, ImportError) as error:
+    # torch: already reported with the packages
+    except ImportError:
+        return path.exists()
+    except CheckpointError as error:
         _problem(problems, f"a model of the package: {error}", "pip install --force-reinstall speechssl")
         return False
 
@@ -228,8 +231,10 @@ def _files(source: str, name: str) -> list[Path]:
     cached = [try_to_load_from_cache(repository, file) for file in ("model.safetensors", "pytorch_model.bin")]
     files = [next((Path(path) for path in cached if isinstance(path, str)), missing)]
     if name == "wavlm-large":
-        from speechssl.vocoders.hifigan import PUBLISHED
-
+        try:
+            from speechssl.vocoders.hifigan import PUBLISHED
+        except ImportError:  # already reported with the packages
+            return [missing]
         files.append(checkpoints.cache_dir() / PUBLISHED["knn-vc-prematched"].filename)
     return files
 
@@ -248,10 +253,13 @@ def _cache(problems: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _voices(problems: list[dict[str, str]]) -> dict[str, Any]:
-    from speechssl import checkpoints, voices
     from speechssl.errors import CheckpointError
-    from speechssl.voices import library
 
+    try:
+        from speechssl import checkpoints, voices
+        from speechssl.voices import library
+    except ImportError:  # already reported with the packages
+        return {"folder": "unknown", "number": 0}
     folder = checkpoints.data_folder()
     files = sorted(folder.glob(f"*{library.SUFFIX}")) if folder.is_dir() else []
     for path in files:

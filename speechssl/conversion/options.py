@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from speechssl.conversion import converters
 from speechssl.errors import InputError
@@ -37,33 +38,19 @@ class ConversionOptions:
         Raises:
             InputError: one out of range; the message says which are possible.
         """
-        check_options(
-            k=self.k, converter=self.converter, interpolation=self.interpolation, pitch=self.pitch, tempo=self.tempo,
-            loudness=self.loudness,
-        )  # fmt: skip
+        if self.k is not None and self.k < 1:
+            raise InputError(f"k is {self.k}; 1 neighbour or more needed")
+        if self.converter not in ("auto", *converters.NAMES):
+            raise InputError(f"converter is {self.converter!r}; one of auto, {', '.join(converters.NAMES)} needed")
+        if not 0 <= self.interpolation <= 1:
+            raise InputError(f"interpolation is {self.interpolation}; between 0 (the source) and 1 (the target) needed")
+        parse_mode(str(self.pitch))
+        parse_tempo(str(self.tempo))
+        level = self.loudness
+        if level != "source" and not (isinstance(level, (int, float)) and math.isfinite(level)):
+            raise InputError(f"loudness is {level!r}; 'source' or a number of LUFS such as -23 needed")
 
 
-def check_options(
-    *,
-    k: int | None = None,
-    converter: str = "auto",
-    interpolation: float = 1.0,
-    pitch: str | float = "target",
-    tempo: str | float = "auto",
-    loudness: str | float = "source",
-) -> None:
-    """Refuse options of ``VoiceConverter.convert`` that no voice could be converted with, before anything is loaded.
-
-    Raises:
-        InputError: one out of range; the message says which are possible.
-    """
-    if k is not None and k < 1:
-        raise InputError(f"k is {k}; 1 neighbour or more needed")
-    if converter not in ("auto", *converters.NAMES):
-        raise InputError(f"converter is {converter!r}; one of auto, {', '.join(converters.NAMES)} needed")
-    if not 0 <= interpolation <= 1:
-        raise InputError(f"interpolation is {interpolation}; between 0 (the source) and 1 (the target) needed")
-    parse_mode(str(pitch))
-    parse_tempo(str(tempo))
-    if loudness != "source" and not (isinstance(loudness, (int, float)) and math.isfinite(loudness)):
-        raise InputError(f"loudness is {loudness!r}; 'source' or a number of LUFS such as -23 needed")
+def check_options(**options: Any) -> None:
+    """Check the options given; ``ConversionOptions.check`` replaces this function."""
+    ConversionOptions(**options).check()

@@ -104,7 +104,6 @@ def convert_frames(
     converter: str,
     *,
     k: int = 4,
-    join_weight: float = converters.JOIN_WEIGHT,
     detail: float = 1.0,
 ) -> tuple[Tensor, Trace, Tensor]:
     """Retrieve and combine, without sound.
@@ -114,7 +113,6 @@ def convert_frames(
         voice: of the same origins.
         converter: a name in ``converters.NAMES``.
         k: neighbours per frame.
-        join_weight: of ``continuous`` and ``selection``.
         detail: of ``shift``; below 1, only the k nearest frames of the voice are averaged.
     Returns:
         Frames (N, V) float32; what they are made of; and (N,) the cosine of each source frame and the nearest.
@@ -127,12 +125,12 @@ def convert_frames(
     neighbours = nearest(source.keys.frames, voice.keys, k=max(k, min(wanted, len(voice))))
     if converter == "shift":
         return *_shifted(source, voice, neighbours, k, detail), 1.0 - neighbours.distances[:, 0]
-    frames, trace = _combine(source, voice, converter, neighbours, k, join_weight)
+    frames, trace = _combine(source, voice, converter, neighbours, k)
     return frames, trace, 1.0 - neighbours.distances[:, 0]
 
 
 def _combine(
-    source: Source, voice: MatchingSet, converter: str, neighbours: Neighbours, k: int, join_weight: float
+    source: Source, voice: MatchingSet, converter: str, neighbours: Neighbours, k: int
 ) -> tuple[Tensor, Trace]:
     near = neighbours.first(k)
     uniform = Trace(near.indices, converters.uniform_weights(near), near.distances)
@@ -145,7 +143,7 @@ def _combine(
         trace = Trace(near.indices, converters.distance_weights(near), near.distances)
     elif converter in converters.RUNS:
         f0 = voice.f0 if converter == "selection" else None
-        path = converters.best_path(voice.keys, neighbours, voice.follows(), join_weight=join_weight, f0=f0)
+        path = converters.best_path(voice.keys, neighbours, voice.follows(), f0=f0)
         trace = converters.with_nearest(path, neighbours, k)
     frames = converters.weighted_mean(voice.values, trace.indices, trace.weights)
     if converter in converters.WIDENED:

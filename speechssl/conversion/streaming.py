@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from speechssl import audio
 from speechssl.audio import levels
 from speechssl.conversion.converters import SHORT, neighbours_of
-from speechssl.conversion.options import check_options
+from speechssl.conversion.options import ConversionOptions
 from speechssl.conversion.result import Conversion, join
 from speechssl.conversion.steps import Source, Voices, wanted_spectrum
 from speechssl.conversion.voice_converter import VoiceConverter
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from speechssl.voices.matching_set import MatchingSet, Recording
 
-__all__ = ["CONVERTERS", "Lengths", "Options", "join", "stream"]
+__all__ = ["CONVERTERS", "Lengths", "join", "stream"]
 
 CONVERTERS = ("uniform", "distance", "variance")  # a frame depends on nothing far away
 TEMPOS = ("auto", "source")  # any other needs the whole source to be told
@@ -64,18 +64,6 @@ class Lengths:
             raise InputError(f"{self}: pieces longer than their reach, and {MARGIN} s of context or more needed")
 
 
-@dataclass(frozen=True)
-class Options:
-    """How it is converted: see ``VoiceConverter.convert``. The tempo must be one of ``TEMPOS``."""
-
-    k: int | None = None
-    converter: str = "auto"
-    interpolation: float = 1.0
-    pitch: str | float = "target"
-    tempo: str | float = "auto"
-    loudness: str | float = "source"
-
-
 @dataclass(frozen=True, eq=False)
 class Window:
     """A stretch of the source and the part of it that is wanted.
@@ -95,7 +83,7 @@ def stream(
     system: VoiceConverter,
     source: Recording,
     voice: Voices,
-    options: Options | None = None,
+    options: ConversionOptions | None = None,
     *,
     lengths: Lengths | None = None,
 ) -> Iterator[Conversion]:
@@ -120,11 +108,8 @@ def stream(
     Raises:
         InputError: an option or voice that cannot be used, now; an unreadable or too short source, with the pieces.
     """
-    chosen = options or Options()
-    check_options(
-        k=chosen.k, converter=chosen.converter, interpolation=chosen.interpolation, pitch=chosen.pitch,
-        tempo=chosen.tempo, loudness=chosen.loudness,
-    )  # fmt: skip
+    chosen = options or ConversionOptions()
+    chosen.check()
     if chosen.tempo not in TEMPOS:
         raise InputError(f"a tempo of {chosen.tempo!r} needs the whole source; 'source' can be streamed")
     voices, shares = system.blend(voice)
@@ -207,7 +192,7 @@ class _Run:
     shares: list[float]
     converter: str
     reason: str
-    options: Options
+    options: ConversionOptions
     level: _Level
     colour: _Colour
     contour: list[Tensor] = field(default_factory=list)

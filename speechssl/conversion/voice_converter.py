@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from speechssl.signals import Encoder, Vocoder
-from speechssl.conversion.options import check_options
+from speechssl.conversion.options import ConversionOptions
 from speechssl.conversion.steps import (
     Source,
     Voices,
@@ -98,7 +98,6 @@ class VoiceConverter:
         pitch: str | float = "target",
         tempo: str | float = "auto",
         loudness: str | float = "source",
-        join_weight: float = converters.JOIN_WEIGHT,
     ) -> Conversion:
         """Say what the source says in another voice.
 
@@ -120,34 +119,41 @@ class VoiceConverter:
                 ``tempo.stretch``), a number is so many times as fast (0.5 to 2); ``"auto"`` is the target's with
                 ``selection`` and the source's with all others.
             loudness: ``"source"`` or LUFS, which a source without a waveform needs. Never so loud that it would clip.
-            join_weight: of ``continuous`` and ``selection``; see ``converters.best_path``.
         Raises:
             InputError: a voice of another encoder, or stored without the pitch of its frames, which ``selection``
                 takes, or without its tempo, if that is asked for; k above its frames, an option out of range, an
                 unreadable source.
         """
+        return self.run(source, voice, ConversionOptions(k, converter, interpolation, pitch, tempo, loudness))
+
+    def run(self, source: Recording | Source, voice: Voices, options: ConversionOptions) -> Conversion:
+        """Convert with options that were made before; ``convert`` describes the source, the voice and each option.
+
+        Raises:
+            InputError: as ``convert``.
+        """
+        options.check()
         voices, shares = self.blend(voice)
-        check_options(
-            k=k, converter=converter, interpolation=interpolation, pitch=pitch, tempo=tempo, loudness=loudness
-        )
-        self._check_pitch(pitch)
+        self._check_pitch(options.pitch)
         known = source.values is not None if isinstance(source, Source) else True
-        name, reason = self.choose(converter, voices, known)
-        needed = name in converters.NEED_SOURCE_VALUES or interpolation < 1
+        name, reason = self.choose(options.converter, voices, known)
+        needed = name in converters.NEED_SOURCE_VALUES or options.interpolation < 1
         given = source if isinstance(source, Source) else self.source(source, with_values=needed)
         if needed and given.values is None:
-            raise InputError(f"the source was encoded without values, which {name!r} at {interpolation} needs")
-        times = stretch_of(given, voices, shares, name, tempo, interpolation)
+            raise InputError(f"the source was encoded without values, which {name!r} at {options.interpolation} needs")
+        times = stretch_of(given, voices, shares, name, options.tempo, options.interpolation)
         raw = self.speak(
             given if times == 1 else given.stretched(times),
-            voices, shares, name, k=converters.neighbours_of(name, k), interpolation=interpolation, pitch=pitch,
-            join_weight=join_weight,
+            voices, shares, name, k=converters.neighbours_of(name, options.k), interpolation=options.interpolation,
+            pitch=options.pitch,
         )  # fmt: skip
         wanted = wanted_spectrum(name, voices, shares)
         if wanted is not None and (made := spectrum.measure(raw.waveform)) is not None:
             # one hour of sound after the other, not both
-            raw = dataclasses.replace(raw, waveform=spectrum.equalise(raw.waveform, made, wanted, interpolation))
-        sound = set_loudness(raw.waveform, given.waveform, loudness)
+            raw = dataclasses.replace(
+                raw, waveform=spectrum.equalise(raw.waveform, made, wanted, options.interpolation)
+            )
+        sound = set_loudness(raw.waveform, given.waveform, options.loudness)
         return dataclasses.replace(raw, waveform=sound, reason=reason, stretch=times)
 
     def stream(
@@ -170,10 +176,17 @@ class VoiceConverter:
         Raises:
             InputError: as ``convert``; or a converter or tempo that needs the whole source.
         """
+        return self.stream_with(source, voice, ConversionOptions(k, converter, interpolation, pitch, tempo, loudness))
+
+    def stream_with(self, source: Recording, voice: Voices, options: ConversionOptions) -> Iterator[Conversion]:
+        """Convert piece by piece with options that were made before; see ``stream``.
+
+        Raises:
+            InputError: as ``stream``.
+        """
         from speechssl.conversion import streaming
 
-        options = streaming.Options(k, converter, interpolation, pitch, tempo, loudness)
-        self._check_pitch(pitch)
+        self._check_pitch(options.pitch)
         return streaming.stream(self, source, voice, options)
 
     def speak(
@@ -186,7 +199,6 @@ class VoiceConverter:
         k: int,
         interpolation: float,
         pitch: str | float,
-        join_weight: float = converters.JOIN_WEIGHT,
         own: PitchStatistics | None = None,
     ) -> Conversion:
         """Retrieve, combine and vocode, at the loudness the vocoder gives.
@@ -198,7 +210,7 @@ class VoiceConverter:
             own: pitch statistics of the source's speaker; None for those of the source.
         """
         detail = converters.SHIFT_DETAIL if self.vocoder.key_origin else 1.0
-        parts = [convert_frames(source, one, converter, k=k, join_weight=join_weight, detail=detail) for one in voices]
+        parts = [convert_frames(source, one, converter, k=k, detail=detail) for one in voices]
         frames = converters.blend([part for part, _, _ in parts], shares)
         if interpolation < 1 and source.values is not None:
             frames = converters.interpolate(source.values.frames, frames, interpolation)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from speechssl import audio, checkpoints
+from speechssl import audio, checkpoints, libraries
 from speechssl.conversion import bundles, convert
 from speechssl.errors import CheckpointError, InputError
 from speechssl.vocoders import hifigan
@@ -15,6 +15,7 @@ from speechssl.vocoders import hifigan
 
 def _put_wavlm_into_the_hub_cache(cache: Path) -> None:
     """A random WavLM with seven thin layers under the name of the published one."""
+    libraries.transformers()
     from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
 
     torch.manual_seed(0)

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from speechssl import audio
 from speechssl.conversion import bundles, streaming
+from speechssl.conversion.options import ConversionOptions
 from speechssl.conversion.result import Conversion
-from speechssl.conversion.streaming import Lengths, Options
+from speechssl.conversion.streaming import Lengths
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
@@ -38,7 +39,7 @@ def _ada(seconds: float) -> Waveform:
 
 
 def _streamed(source: Waveform, **options: object) -> list[Conversion]:
-    return list(streaming.stream(_system(), source, _eric(), Options(**options), lengths=SHORT))  # type: ignore[arg-type]
+    return list(streaming.stream(_system(), source, _eric(), ConversionOptions(**options), lengths=SHORT))  # type: ignore[arg-type]
 
 
 def test_streamed_pieces_are_nearly_the_whole_conversion() -> None:

@@ -194,7 +194,7 @@ def test_each_converter_is_its_function(system, two):
     keys, values = source.keys.frames, source.values.frames
     near, three = (retrieval.nearest(keys, voice.keys, k=k) for k in (4, 3))
     wide = retrieval.nearest(keys, voice.keys, k=16)
-    path = converters.best_path(voice.keys, wide, voice.follows(), join_weight=0.7)
+    path = converters.best_path(voice.keys, wide, voice.follows())
     taken = converters.with_nearest(path, wide, 4)
     means = converters.weighted_mean(voice.values, three.indices, converters.uniform_weights(three))
     mixed = converters.weighted_mean(voice.values, taken.indices, taken.weights)
@@ -212,7 +212,7 @@ def test_each_converter_is_its_function(system, two):
         ),
     }
     for name, frames in expected.items():
-        result = system.convert(source, voice, converter=name, join_weight=0.7)
+        result = system.convert(source, voice, converter=name)
         torch.testing.assert_close(result.features.frames, frames)
         assert (result.converter, result.reason) == (name, "as asked")
 

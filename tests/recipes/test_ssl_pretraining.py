@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechssl import audio, encoders
+from speechssl import audio, encoders, libraries
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
 from speechssl.voices import clips
@@ -102,6 +102,7 @@ def test_unusable_files_are_listed(data: Path) -> None:
 
 
 def test_log_mel_equals_transformers(recipe: Any) -> None:
+    libraries.transformers()
     from transformers import SeamlessM4TFeatureExtractor
 
     samples = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1

@@ -284,6 +284,7 @@ def test_training_on_conversions(recipe: Recipe, cache: Path, tmp_path: Path) ->
     assert not [name for name in load_file(tmp_path / "last" / "average.safetensors") if "imperson" in name]
 
 
+@pytest.mark.usefixtures("torchaudio")
 def test_discriminators_of_the_waveform_train_beside_the_others(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
     pytest.importorskip("speechbrain")
     recipe("train").main([str(cache), "--toy", "--periods", "11", "--run", str(tmp_path / "run")])

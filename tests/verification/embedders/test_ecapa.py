@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechssl import checkpoints
+from speechssl import checkpoints, libraries
 from speechssl.audio.mel import kaldi
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
@@ -44,7 +44,7 @@ def sound(seconds: float, rate: int = 16000, seed: int = 0) -> Waveform:
 
 
 @pytest.fixture(scope="module")
-def theirs() -> object:
+def theirs(torchaudio: object) -> object:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = pytest.importorskip("speechbrain.lobes.models.ECAPA_TDNN")
@@ -204,6 +204,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def small_wavlm(folder: Path, *, head: bool) -> Path:
+    libraries.transformers()
     from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMForXVector, WavLMModel
 
     torch.manual_seed(0)
