@@ -201,7 +201,7 @@ def test_what_cannot_be_searched_is_refused(queries, keys, k, said):
 
 MEASURE = """
 import resource, sys, numpy as np, torch
-from speechssl.retrieval import nearest
+from speechssl.conversion.retrieval import nearest
 keys = np.load(sys.argv[1], mmap_mode="r")
 queries = torch.from_numpy(np.array(keys[::2000], dtype=np.float32))
 nearest(queries[:1], np.ones((2000, keys.shape[1]), np.float16), k=1)

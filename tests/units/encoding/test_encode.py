@@ -93,9 +93,9 @@ def test_shards_and_workers_give_the_bytes_of_one_run(recipe: Recipe, recordings
 
 KILLED = """
 import os, signal, sys
-from speechssl.units import engine, workers
-from speechssl.units.encoding import encode
-from speechssl.units.workers import Recipe
+from speechssl.units.encoding import engine, workers
+from speechssl.units.encoding.encode import encode
+from speechssl.units.encoding.workers import Recipe
 left = int(sys.argv[4])
 def dying(recipe, inner=workers.serial):
     def work(items):
@@ -134,8 +134,8 @@ def test_killed_and_run_again_the_output_is_byte_equal(recipe: Recipe, recording
 
 ORPHANS = """
 import sys, threading, multiprocessing, os, signal, time
-from speechssl.units.encoding import encode
-from speechssl.units.workers import Recipe
+from speechssl.units.encoding.encode import encode
+from speechssl.units.encoding.workers import Recipe
 def blow():
     while len(multiprocessing.active_children()) < 2:
         time.sleep(0.05)
@@ -177,8 +177,8 @@ def _runs(pid: str) -> bool:
 
 LIMITED = """
 import resource, sys
-from speechssl.units.encoding import encode
-from speechssl.units.workers import Recipe
+from speechssl.units.encoding.encode import encode
+from speechssl.units.encoding.workers import Recipe
 resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
 encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3], block=3)
 """
@@ -375,8 +375,8 @@ def test_two_recordings_of_one_id_are_refused(recipe: Recipe, recordings: Path, 
 
 PEAK = """
 import resource, sys
-from speechssl.units.encoding import encode
-from speechssl.units.workers import Recipe
+from speechssl.units.encoding.encode import encode
+from speechssl.units.encoding.workers import Recipe
 for path in sys.argv[2:]:
     encode([path], Recipe(*sys.argv[1].split("|"), device="cpu"), path + ".units")
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
