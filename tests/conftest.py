@@ -128,7 +128,13 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def speech(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def speech(speech_files: dict[str, Path]) -> dict[str, Path]:
+    """The same under a shorter name; the tests of voices and conversion use this name for waveforms."""
+    return speech_files
+
+
+@pytest.fixture(scope="session")
+def speech_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """``source``: 2 s of ada, ``reference``: 8 s of eric, ``other``: 8 s of beth; 16 kHz WAV at -26 LUFS."""
     from speechssl import audio
     from speechssl.signals import Waveform
