@@ -27,7 +27,7 @@ app: $(VENV)/.installed  ## open the front end in the browser; offline after the
 	$(BIN)/speechssl app --browser
 
 test: $(VENV)/.installed-dev  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.installed-dev  ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

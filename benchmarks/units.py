@@ -132,8 +132,8 @@ def on_ray(folder: Path, seconds: float, gpu_factor: float) -> None:
 
 ONE = """
 import resource, sys
-from speechssl.units.encoding import encode
-from speechssl.units.workers import Recipe
+from speechssl.units.encoding.encode import encode
+from speechssl.units.encoding.workers import Recipe
 encode([sys.argv[1]], Recipe("tiny/500", device="cpu"), sys.argv[2])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

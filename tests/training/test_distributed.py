@@ -21,8 +21,8 @@ from pathlib import Path
 
 import torch
 
-from speechssl.distributed import launched
-from speechssl.training import Schedule, fit
+from speechssl.training.distributed import launched
+from speechssl.training.loop import Schedule, fit
 
 
 class Regression(torch.nn.Module):

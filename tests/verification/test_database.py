@@ -23,7 +23,7 @@ WRITER = """
 import sys
 import torch
 from speechssl.signals import Embedding
-from speechssl.speakers import Enrolment, SpeakerDatabase
+from speechssl.verification.database import Enrolment, SpeakerDatabase
 path, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with SpeakerDatabase(path) as database:
     for number in range(count):

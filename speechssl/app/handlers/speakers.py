@@ -48,7 +48,7 @@ def verify(
         recordings.check([test], most=settings.source_seconds, what="the recording")
         job(0.8, f"listening to {test.name}")
         asked = embedded(test)
-    return decisions.verify(known, asked, calibration=calibration, cohort=getattr(embedder, "cohort", None))
+    return decisions.verify(known, asked, calibration=calibration, cohort=embedder.cohort)
 
 
 def enrol(
@@ -100,7 +100,7 @@ def identify(models: Models, store: Store, settings: Settings, job: Job, test: P
     if test is None:
         raise Refused("test", "Give the test recording.")
     embedder, user = models.embedder(), job.session.user
-    calibration, cohort = store.calibration(embedder, user), getattr(embedder, "cohort", None)
+    calibration, cohort = store.calibration(embedder, user), embedder.cohort
     with blaming("test"), store.speakers(user) as speakers:
         recordings.check([test], most=settings.source_seconds, what="the recording")
         asked = decisions.embed(test, embedder, calibration=calibration)

@@ -160,7 +160,7 @@ def verify(models: Models, store: Store, user: str, target: Target, result: Path
         return "A recording of the voice has less than a second of speech."
     if not enrolled:
         return "No recording of this voice is kept to compare the result with."
-    calibration, cohort = store.calibration(embedder, user), getattr(embedder, "cohort", None)
+    calibration, cohort = store.calibration(embedder, user), embedder.cohort
     try:
         return decisions.verify(enrolled, test, calibration=calibration, cohort=cohort)
     except InputError as error:
