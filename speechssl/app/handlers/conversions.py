@@ -23,7 +23,7 @@ from speechssl.voices.consent import Consent
 
 if TYPE_CHECKING:
     from speechssl.conversion.result import Conversion
-    from speechssl.conversion.steps import Source
+    from speechssl.conversion.source import Source
     from speechssl.verification.decisions import Decision
     from speechssl.voices.matching_set import MatchingSet
 
