@@ -25,7 +25,7 @@ from speechssl import audio, checkpoints, cli
 from speechssl.voices import clips
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/commands.md", "docs/page.md", "docs/api.md", "docs/models.md")
+PAGES = ("README.md", "docs/installation.md", "docs/commands.md", "docs/page.md", "docs/api.md", "docs/models.md")
 HEAVY = ("torch", "transformers", "torchaudio", "numpy", "scipy", "sklearn", "soundfile", "pyworld", "av")
 
 
