@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from network import make_network
+from network import SIZES, make_network
 from safetensors.torch import load_file
 
 from speechssl import checkpoints
@@ -34,6 +34,8 @@ def averaged_network(run: Path) -> torch.nn.Module:
     if run.suffix == ".safetensors":
         return _network_of_file(run)
     config = json.loads((run / "config.json").read_text())
+    if config.get("size") not in SIZES:
+        raise SystemExit(f"{run}: the cache holds log-mel bands; a run of train.py on them or a log-mel file needed")
     network = make_network(config["size"])
     tensors = load_file(run / "last" / "average.safetensors")
     mine = {name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")}

@@ -7,7 +7,7 @@ nothing.
 
     speechssl units encode TRAIN.csv --codebook tiny/100 --output units-train
     speechssl units encode DEV.csv --codebook tiny/100 --output units-dev
-    python recipes/unit_lm/train.py units-train --test units-dev --results recipes/unit_lm/RESULTS.md
+    python recipes/unit_lm/train.py units-train --test units-dev --results unit_lm.md
     python recipes/unit_lm/train.py --toy
 """
 

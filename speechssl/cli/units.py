@@ -115,10 +115,10 @@ def encode(
     number, count = _shard(shard)
     if retry:
         engines.retry_failed(output)
-    total = len(manifest.entries(audio))
-    with terminal.progress("units", total) as advance:
+    entries = manifest.entries(audio)
+    with terminal.progress("units", len(entries)) as advance:
         summary = encode_module.encode(
-            audio, recipe, output, form=form, num_workers=workers, shard=(number, count), block=part,
+            entries, recipe, output, form=form, num_workers=workers, shard=(number, count), block=part,
             through=engine, advance=advance,
         )  # fmt: skip
     if json:
@@ -126,7 +126,7 @@ def encode(
     else:
         print(f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed")
     if summary.failed:
-        terminal.remark(f"error: {summary.failed} of {total} failed; the reasons are in {output}/failed.jsonl")
+        terminal.remark(f"error: {summary.failed} of {len(entries)} failed; the reasons are in {output}/failed.jsonl")
         raise typer.Exit(2)
 
 

@@ -40,16 +40,19 @@ class Entry:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def entries(given: Sequence[str | Path]) -> list[Entry]:
+def entries(given: Sequence[str | Path | Entry]) -> list[Entry]:
     """Every recording once, in a fixed order: that of the manifests, else by path.
 
     Args:
         given: audio files, folders (searched below), glob patterns, addresses (``s3://...``), and manifests: JSON lines
-            or CSV/TSV with a column ``path`` (relative to the manifest), perhaps ``id``, and anything else.
+            or CSV/TSV with a column ``path`` (relative to the manifest), perhaps ``id``, and anything else. Entries are
+            taken as they are.
     Raises:
         InputError: nothing there, a line that cannot be read (with file and number), or two utterances of one id.
     """
-    found = [(entry, place) for one in given for entry, place in _expanded(str(one))]
+    found: list[tuple[Entry, str]] = []
+    for one in given:
+        found += [(one, one.path)] if isinstance(one, Entry) else _expanded(str(one))
     if not found:
         raise InputError("no recordings: name a file, a folder, a pattern or a manifest")
     seen: dict[str, str] = {}

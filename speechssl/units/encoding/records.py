@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechssl import libraries
 from speechssl.errors import InputError
-from speechssl.units.encoding import runs
+from speechssl.units import runs
+from speechssl.units.addresses import local_copy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -135,29 +134,3 @@ class _Counter:
                 yield block
 
         return counted
-
-
-@contextlib.contextmanager
-def local_copy(file: str) -> Iterator[str]:
-    """A path to read: the file itself, or a temporary copy of what lies at an address (``s3://``, ``memory://`` ...).
-
-    Raises:
-        InputError: the address cannot be read, or fsspec is not there to read it.
-    """
-    if "://" not in file:
-        yield file
-        return
-    import shutil
-    import tempfile
-
-    with libraries.needed("fsspec", purpose=f"{file} is an address", extra="units"):
-        import fsspec
-    with tempfile.TemporaryDirectory(prefix="speechssl-") as folder:
-        copy = Path(folder) / Path(file).name
-        try:
-            with fsspec.open(file, "rb") as source, copy.open("wb") as target:
-                shutil.copyfileobj(source, target)
-        # every file system has errors of its own
-        except Exception as error:
-            raise InputError(f"cannot read {file}: {type(error).__name__}: {error}") from error
-        yield str(copy)

@@ -18,7 +18,7 @@ from speechssl.signals import Features
 from speechssl.units.codebooks.codebook import Codebook, load
 from speechssl.units.codebooks.fitting import fit
 from speechssl.units.codebooks.kmeans import Settings
-from speechssl.units.encoding.runs import collapse
+from speechssl.units.runs import collapse
 
 QUICK = Settings(reservoir=2000, batch=256, batches=20, passes=8, starts=1)
 
