@@ -10,11 +10,11 @@ import importlib
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any
 
-from speechssl.errors import InputError
+from speechssl.errors import InputError, SpeechSSLError
 
 __all__ = [
     "culprit",
@@ -23,6 +23,7 @@ __all__ = [
     "for_recipe",
     "needed",
     "require",
+    "run_recipe",
     "torchaudio_beside",
     "transformers",
     "version",
@@ -151,6 +152,33 @@ def for_recipe(*modules: str) -> None:
             require(module, purpose="this recipe", extra="recipes")
     except InputError as error:
         raise SystemExit(str(error)) from error
+
+
+def run_recipe(main: Callable[[], object]) -> None:
+    """Run the main function of a recipe; what the caller can mend ends it in one line on stderr, with exit code 2.
+
+    Args:
+        main: parses ``sys.argv`` and does the work.
+    """
+    try:
+        main()
+        return
+    except SystemExit as error:
+        # argparse and a training that was asked to end leave with a number
+        if not isinstance(error.code, str):
+            raise
+        message = error.code
+    except SpeechSSLError as error:
+        message = str(error)
+    except (ImportError, OSError) as error:
+        module = culprit(error)
+        # a binary that does not load raises OSError without a number
+        if module and getattr(error, "errno", None) is None:
+            message = explain(module, error, purpose="this recipe", extra="recipes")
+        else:
+            message = f"{getattr(error, 'filename', None) or 'the system'}: {getattr(error, 'strerror', None) or error}"
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    raise SystemExit(2)
 
 
 def culprit(error: BaseException) -> str | None:

@@ -169,3 +169,36 @@ def test_offline_is_passed_on_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     assert checkpoints.hub_is_away("somebody/model") == "SPEECHSSL_OFFLINE is set"
     assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (InputError("two lines\n  become one"), "error: two lines become one"),
+        (SystemExit("cache: no utterances"), "error: cache: no utterances"),
+        (
+            FileNotFoundError(2, "No such file or directory", "cache/index.json"),
+            "error: cache/index.json: No such file",
+        ),
+        (ModuleNotFoundError("No module named 'gruut'", name="gruut"), "error: this recipe: gruut"),
+    ],
+)
+def test_a_recipe_ends_in_one_line(error: BaseException, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as left:
+        libraries.run_recipe(main)
+    assert left.value.code == 2
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 1
+    assert printed[0].startswith(line)
+
+
+def test_faults_of_a_recipe_itself_are_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        libraries.run_recipe(lambda: 1 / 0)
+    with pytest.raises(SystemExit) as left:
+        libraries.run_recipe(lambda: sys.exit(143))
+    assert left.value.code == 143
+    libraries.run_recipe(lambda: None)

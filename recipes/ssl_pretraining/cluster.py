@@ -129,4 +129,4 @@ def _collect(
 
 
 if __name__ == "__main__":
-    main()
+    libraries.run_recipe(main)

@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from speechssl import libraries
+
 HERE = Path(__file__).parent
 SETS = {"librispeech-dev": "librispeech:dev", "arctic-test": "cmu_arctic:test,rhasspy_kathleen:test"}
 SMALL = ["--codebooks", "2", "--codes", "4", "--fit-frames", "400"]
@@ -128,4 +130,4 @@ def call(script: str, *options: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    libraries.run_recipe(main)

@@ -25,6 +25,7 @@ from batches import phone_tracks, read_index
 from export import averaged_network
 from network import make_network, speed_up
 
+from speechssl import libraries
 from speechssl.audio.mel import cepstra
 from speechssl.training.rank import centred_rank, rank_me
 from speechssl.units import measures
@@ -171,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    libraries.run_recipe(main)

@@ -15,7 +15,7 @@ import torch
 from network import SIZES, make_network
 from safetensors.torch import load_file
 
-from speechssl import checkpoints
+from speechssl import checkpoints, libraries
 from speechssl.encoders.weights import own
 
 # SeamlessM4TFeatureExtractor's own settings, which the cache of prepare.py was made with
@@ -102,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    libraries.run_recipe(main)

@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from speechssl import libraries
+
 Sequences = list[list[int]]
 ORDERS = {"unigram": 1, "trigram": 3, "five-gram": 5}
 PARTS = ("training", "validation", "testing")
@@ -279,4 +281,4 @@ N-grams are interpolated (Witten and Bell 1991) and trained on the same part. Th
 
 
 if __name__ == "__main__":
-    main()
+    libraries.run_recipe(main)

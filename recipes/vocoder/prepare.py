@@ -29,6 +29,8 @@ from typing import Any
 
 import numpy as np
 
+from speechssl import libraries
+
 SAMPLE_RATE = 16_000
 NUM_NEIGHBOURS = 8
 POOL_SECONDS = 120.0  # of other recordings that frames are sought in; conversions have references of a minute or so
@@ -273,4 +275,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    libraries.run_recipe(main)
