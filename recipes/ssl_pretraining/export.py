@@ -44,13 +44,13 @@ def averaged_network(run: Path) -> torch.nn.Module:
 
 
 def _network_of_file(path: Path) -> torch.nn.Module:
-    from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
-
+    transformers = libraries.transformers()
     weights = own.read(path)
     if weights.config["model_type"] != "wav2vec2-bert":
         raise SystemExit(f"{path}: a {weights.config['model_type']} network; the cache is for log-mel input only")
     # the file holds the blocks up to its layer
-    network = Wav2Vec2BertModel(Wav2Vec2BertConfig(**weights.config | {"num_hidden_layers": weights.layer}))
+    config = transformers.Wav2Vec2BertConfig(**weights.config | {"num_hidden_layers": weights.layer})
+    network = transformers.Wav2Vec2BertModel(config)
     network.load_state_dict({name: tensor.float() for name, tensor in weights.tensors.items()})
     return network.eval()
 
