@@ -2,7 +2,8 @@
 
 One linear classifier per codebook predicts the centroid of a frame, and a search for less squared error starts from
 these codes. The classifiers learn the codes that the search finds. In the end a linear function of the frame predicts
-most codes, which makes them good targets for a network. Codes found from a residual start are less regular (``tests/units/codebooks/test_multicodebook.py``).
+most codes, which makes them good targets for a network. Codes found from a residual start are less regular
+(``tests/units/codebooks/test_multicodebook.py``).
 
 Source: Guo et al. 2022, arXiv:2211.00508, section 3. Here centroids come from least squares given the codes, where the
 paper's come from gradients, and start from residual k-means instead of 16 centroids multiplied with each other.

@@ -92,9 +92,9 @@ def test_shards_and_workers_give_the_bytes_of_one_run(recipe: Recipe, recordings
 
 KILLED = """
 import os, signal, sys
-from speechssl.units import engine, workers
-from speechssl.units.encoding import encode
-from speechssl.units.workers import Recipe
+from speechssl.units.encoding import engine, workers
+from speechssl.units.encoding.encode import encode
+from speechssl.units.encoding.workers import Recipe
 left = int(sys.argv[4])
 def dying(recipe, inner=workers.serial):
     def work(items):
@@ -133,8 +133,8 @@ def test_killed_and_run_again_the_output_is_byte_equal(recipe: Recipe, recording
 
 ORPHANS = """
 import sys, threading, multiprocessing, os, signal, time
-from speechssl.units.encoding import encode
-from speechssl.units.workers import Recipe
+from speechssl.units.encoding.encode import encode
+from speechssl.units.encoding.workers import Recipe
 def blow():
     while len(multiprocessing.active_children()) < 2:
         time.sleep(0.05)
@@ -176,8 +176,8 @@ def _runs(pid: str) -> bool:
 
 LIMITED = """
 import resource, sys
-from speechssl.units.encoding import encode
-from speechssl.units.workers import Recipe
+from speechssl.units.encoding.encode import encode
+from speechssl.units.encoding.workers import Recipe
 resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
 encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3], block=3)
 """
@@ -316,6 +316,13 @@ def test_bad_lists_name_the_line(tmp_path: Path) -> None:
         entries([str(tmp_path / "*.flac")])
 
 
+def test_entries_are_taken_as_they_are(recordings: Path) -> None:
+    found = entries([recordings / "list.jsonl"])
+    assert entries(found) == found
+    with pytest.raises(InputError, match="is taken by"):
+        entries([*found, found[0]])
+
+
 def test_bad_recordings_are_told_and_cost_nothing_else(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
     audio = tmp_path / "audio"
     audio.mkdir()
@@ -374,8 +381,8 @@ def test_two_recordings_of_one_id_are_refused(recipe: Recipe, recordings: Path, 
 
 PEAK = """
 import resource, sys
-from speechssl.units.encoding import encode
-from speechssl.units.workers import Recipe
+from speechssl.units.encoding.encode import encode
+from speechssl.units.encoding.workers import Recipe
 encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
