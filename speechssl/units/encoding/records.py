@@ -1,4 +1,4 @@
-"""One utterance to one record: units, run lengths and times, whatever the length of the file."""
+"""One utterance to one record with units, run lengths and times; memory does not grow with the length of the file."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from speechssl.units.codebooks.codebook import Codebook
     from speechssl.units.encoding.manifest import Entry
 
-READ_SECONDS = 30.0  # of audio held at a time, and the pieces speech is looked for in
+READ_SECONDS = 30.0  # audio read at a time; speech is detected in pieces of this length
 
 
 @dataclass(frozen=True, eq=False)
 class UnitEncoder:
-    """Encoder and codebook that belong together: audio to units.
+    """An encoder and its codebook: audio to units.
 
     Args:
         encoder: makes the features.
@@ -34,7 +34,7 @@ class UnitEncoder:
         collapsed: whether runs of a unit become one unit with its length.
         speech_only: leave out frames without speech; times stay those of the file, and no unit runs across a gap.
     Raises:
-        InputError: they do not belong together.
+        InputError: the codebook was fitted on another encoder.
     """
 
     encoder: Encoder
@@ -46,7 +46,7 @@ class UnitEncoder:
         self.codebook.check_encoder(self.encoder)
 
     def record(self, entry: Entry) -> dict[str, Any]:
-        """Everything about one utterance, JSON-able: a pure function of audio, codebook and entry.
+        """The JSON record of one utterance: a pure function of audio, codebook and entry.
 
         Raises:
             InputError: the file cannot be read, is too short for a frame, or (``speech_only``) holds no speech.
