@@ -58,11 +58,11 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 def prepare(folder: Path, seconds: float) -> tuple[torch.nn.Module, list[Path], torch.Tensor]:
     """Model, codebook and recordings, in files."""
-    from speechssl import encoders, libraries
+    from speechssl import checkpoints, encoders
     from speechssl.units.codebooks.codebook import Codebook
 
     torch.manual_seed(0)
-    transformers = libraries.transformers()
+    transformers = checkpoints.transformers()
     model = transformers.HubertModel(transformers.HubertConfig()).eval()
     model.save_pretrained(folder / "model")
     transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder / "model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,7 +23,7 @@ class Spectra:
     def num_frames(self, num_samples):
         return 1 + (num_samples - 400) // 320 - self.drop if num_samples >= 400 else 0
 
-    def encode(self, waveform):
+    def encode(self, waveform, *, f0=None):
         from speechssl.errors import InputError
 
         self.calls += 1
@@ -59,3 +60,14 @@ def files(tmp_path, speech):
     for name, waveform in zip(("one.wav", "two.wav"), speech, strict=True):
         audio.write(tmp_path / name, waveform)
     return [tmp_path / "one.wav", tmp_path / "two.wav"]
+
+
+def random(*shape, seed=0):
+    """Normal numbers, always the same."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def cosine(a, b):
+    """Cosine distance of two vectors, in numpy float64."""
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    return 1 - a @ b / np.sqrt((a @ a) * (b @ b))

@@ -26,7 +26,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.errors import InputError
 
 SAMPLE_RATE = 16_000
@@ -127,7 +127,7 @@ def examine(job: tuple[Path, Path | None]) -> tuple[float, int] | str:
 def download(corpus: str, root: Path, part: str) -> None:
     """Fetch a part of a corpus from OpenSLR, checked against its published checksum."""
     try:
-        with libraries.needed("torchaudio", purpose="--download"):
+        with errors.importing("torchaudio", purpose="--download"):
             from torchaudio import datasets
     except InputError as error:
         raise SystemExit(str(error)) from error
@@ -206,4 +206,4 @@ def write(rows: list[Row], args: argparse.Namespace) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

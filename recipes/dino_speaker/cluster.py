@@ -20,7 +20,7 @@ import torch
 from evaluate import LONGEST, network_embedding
 from train import make_network, start_from
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.verification.embedders import log_mel
 
 
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--smallest", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    libraries.for_recipe("sklearn")
+    errors.require_for_recipe("sklearn")
     torch.set_num_threads(1)
     rows = training_rows(args.cache)
     vectors = embeddings(args.cache, rows, network_of(args.source))
@@ -114,4 +114,4 @@ def described(rows: list[dict[str, Any]], labels: np.ndarray) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

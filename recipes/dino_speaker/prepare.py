@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.errors import SpeechSSLError
 from speechssl.verification.trials import SUFFIXES
 
@@ -171,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

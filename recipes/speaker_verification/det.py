@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from evaluate import draw_det, read_scores
 
-from speechssl import libraries
+from speechssl import errors
 
 
 def main() -> None:
@@ -27,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

@@ -23,7 +23,7 @@ from pathlib import Path
 import floors
 import numpy as np
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.errors import SpeechSSLError
 from speechssl.signals import Embedder
 from speechssl.verification import calibration, decisions, evaluation, metrics
@@ -45,7 +45,7 @@ TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4)  # rates written at the axes of the D
 
 def draw_det(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """Detection error trade-off curves of scores and labels by name, on normal-deviate axes."""
-    libraries.for_recipe("matplotlib")
+    errors.require_for_recipe("matplotlib")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5), layout="constrained")
@@ -53,7 +53,7 @@ def draw_det(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> No
     places = [statistics.NormalDist().inv_cdf(tick) for tick in TICKS]
     axes.plot(places, places, color="lightgrey", linewidth=0.8)
     for name, (scores, labels) in curves.items():
-        error = 100 * metrics.eer(scores, labels)
+        error = 100 * metrics.roc(scores, labels).eer()
         axes.plot(*metrics.det_points(scores, labels), label=f"{name}, {error:.2f} %")
     axes.set_xticks(places, [f"{100 * tick:g}" for tick in TICKS])
     axes.set_yticks(places, [f"{100 * tick:g}" for tick in TICKS])
@@ -65,7 +65,7 @@ def draw_det(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> No
 
 def draw_scores(path: Path, scores: np.ndarray, labels: np.ndarray) -> None:
     """Histograms of target and non-target scores."""
-    libraries.for_recipe("matplotlib")
+    errors.require_for_recipe("matplotlib")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
@@ -110,10 +110,11 @@ class System:
     def __init__(self, embedder: Embedder, cache: Path, workers: int, *, as_norm: bool = False) -> None:
         self.embedder, self._cache, self._workers = embedder, cache, workers
         self._plda: Plda | None = None
-        cohort = getattr(embedder, "cohort", None)
-        if as_norm and cohort is None:
-            raise SystemExit(f"{embedder.origin} came without a cohort; leave --as-norm out")
-        self._cohort = cohort.numpy() if as_norm else None
+        self._cohort = None
+        if as_norm:
+            if embedder.cohort is None:
+                raise SystemExit(f"{embedder.origin} came without a cohort; leave --as-norm out")
+            self._cohort = embedder.cohort.numpy()
 
     @property
     def scoring(self) -> str:
@@ -211,4 +212,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

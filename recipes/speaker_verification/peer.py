@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechssl import libraries
+from speechssl import errors
 
 
 def embeddings(names: list[str], root: Path) -> dict[str, np.ndarray]:
@@ -57,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

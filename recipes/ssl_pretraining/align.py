@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from speechssl import libraries
+from speechssl import errors
 
 PHONES = [
     "SIL",
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--limit", type=int, default=None, help="stop after this many utterances (for a trial)")
     args = parser.parse_args()
-    libraries.for_recipe("pocketsphinx", "gruut")
+    errors.require_for_recipe("pocketsphinx", "gruut")
     failed = args.output.with_suffix(".failed.jsonl")
     done = {
         json.loads(line)["path"]
@@ -232,4 +232,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

@@ -26,7 +26,7 @@ from evaluate import RANK_FRAMES, layers_of, mfcc
 from export import averaged_network
 from network import speed_up
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.training.rank import rank_me
 from speechssl.units import measures
 
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    libraries.for_recipe("sklearn")
+    errors.require_for_recipe("sklearn")
     torch.set_num_threads(args.threads)
     index = random_rows(args.cache, args.hours, args.seed)
     mel = np.load(args.cache / "mel.npy", mmap_mode="r")
@@ -129,4 +129,4 @@ def _collect(
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from speechssl import libraries
+from speechssl import errors
 
 HERE = Path(__file__).parent
 SETS = {"librispeech-dev": "librispeech:dev", "arctic-test": "cmu_arctic:test,rhasspy_kathleen:test"}
@@ -130,4 +130,4 @@ def call(script: str, *options: Any) -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

@@ -25,7 +25,7 @@ from batches import phone_tracks, read_index
 from export import averaged_network
 from network import make_network, speed_up
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.audio.mel import cepstra
 from speechssl.training.rank import centred_rank, rank_me
 from speechssl.units import measures
@@ -172,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

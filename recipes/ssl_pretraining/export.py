@@ -15,7 +15,7 @@ import torch
 from network import SIZES, make_network
 from safetensors.torch import load_file
 
-from speechssl import checkpoints, libraries
+from speechssl import checkpoints, errors
 from speechssl.encoders.weights import own
 
 # SeamlessM4TFeatureExtractor's own settings, which the cache of prepare.py was made with
@@ -44,7 +44,7 @@ def averaged_network(run: Path) -> torch.nn.Module:
 
 
 def _network_of_file(path: Path) -> torch.nn.Module:
-    transformers = libraries.transformers()
+    transformers = checkpoints.transformers()
     weights = own.read(path)
     if weights.config["model_type"] != "wav2vec2-bert":
         raise SystemExit(f"{path}: a {weights.config['model_type']} network; the cache is for log-mel input only")
@@ -102,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

@@ -24,10 +24,10 @@ KERNEL = 15  # frames of 20 ms the depthwise convolution looks back
 
 def make_network(size: str, *, dropout: float = 0.0) -> nn.Module:
     """Wav2Vec2BertModel on log-mel input, (B, T, 160) at 50 Hz; ``tiny`` has 6.8 M parameters."""
-    from speechssl import libraries
+    from speechssl import checkpoints
 
     # a torchaudio that does not load must not end the recipe
-    transformers = libraries.transformers()
+    transformers = checkpoints.transformers()
     config = transformers.Wav2Vec2BertConfig(
         **SIZES[size],
         feature_projection_input_dim=160,

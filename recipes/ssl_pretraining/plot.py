@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechssl import libraries
+from speechssl import errors
 
 SMOOTHING = 25  # steps averaged; single batches of words or sentences differ a lot
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--names", default="total,state,retrieval,state_accuracy,retrieval_accuracy")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    libraries.for_recipe("matplotlib")
+    errors.require_for_recipe("matplotlib")
     figure, (losses, shares) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     start = 0
     for run in args.runs:
@@ -58,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from speechssl import libraries
+from speechssl import errors
 
 SAMPLE_RATE = 16000
 MIN_SECONDS = 0.4
@@ -88,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

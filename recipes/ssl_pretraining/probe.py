@@ -25,7 +25,7 @@ from evaluate import layers_of, mfcc
 from export import averaged_network
 from network import make_network, speed_up
 
-from speechssl import libraries
+from speechssl import errors
 
 MOST = 24  # utterances a speaker
 LEAST = 8  # utterances of a speaker, to be told from others
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    libraries.for_recipe("sklearn")
+    errors.require_for_recipe("sklearn")
     torch.set_num_threads(args.threads)
     rows, mel = chosen(args.cache, args.corpus, args.most), np.load(args.cache / "mel.npy", mmap_mode="r")
     pitches = {speaker: median_f0(args.audio / items[0]["path"]) for speaker, items in rows.items()}
@@ -148,4 +148,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

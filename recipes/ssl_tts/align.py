@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.errors import InputError
 from speechssl.synthesis.front_end import BORDERS, START, FrontEnd, Tokens, tokens
 from speechssl.training import alignment
@@ -94,7 +94,7 @@ def check(path: Path, aligned: list[dict[str, Any]], symbols: list[str], frame_r
 
 def plot(path: Path, one: dict[str, Any], keys: np.ndarray, symbols: list[str], frame_rate: float) -> None:
     """Keys (normalised), and the path of the search through them."""
-    libraries.for_recipe("matplotlib")
+    errors.require_for_recipe("matplotlib")
     import matplotlib
 
     matplotlib.use("Agg")
@@ -188,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

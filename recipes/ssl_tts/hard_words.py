@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.synthesis.pronunciation import pronouncer
 from speechssl.synthesis.synthesizer import Synthesizer
 
@@ -74,7 +74,7 @@ def score(made: Synthesizer, voices: dict[str, Any], count: int) -> dict[str, An
         voices: taken in turn.
         count: of sentences.
     """
-    libraries.for_recipe("pocketsphinx")
+    errors.require_for_recipe("pocketsphinx")
     from pocketsphinx import Decoder
 
     names = sorted(voices)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechssl import audio, libraries
+from speechssl import audio, errors
 from speechssl.conversion.bundles import load_bundle
 from speechssl.synthesis.front_end import BORDERS, START
 from speechssl.synthesis.say import SYNTHESIZER, load_synthesizer
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--sound", type=Path, default=None)
     parser.add_argument("--synthesizer", type=Path, default=SYNTHESIZER)
     args = parser.parse_args()
-    libraries.for_recipe("matplotlib")
+    errors.require_for_recipe("matplotlib")
     made = load_synthesizer(args.synthesizer, system=load_bundle())
     speech = made.say(args.text, made.system.matching_set(args.reference))
     draw(speech, args.output)
@@ -77,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from speechssl.conversion.retrieval import nearest
-from speechssl.conversion.steps import Source
+from speechssl.conversion.source import Source
 from speechssl.signals import Features, Waveform
 from speechssl.synthesis.front_end import tokens
 from speechssl.synthesis.synthesizer import LOUDNESS, VARIATION, Synthesizer

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from speechssl import encoders, libraries, units
+from speechssl import encoders, errors, units
 from speechssl.encoders.encoder import SSLEncoder
 from speechssl.encoders.fingerprints import of_encoder
 from speechssl.units import report
@@ -159,4 +159,4 @@ def syllable_table(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from speechssl import checkpoints, libraries
-from speechssl.vocoders import neural
+from speechssl import checkpoints, errors
+from speechssl.vocoders import source_filter
 from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig
 
 
 def average(network: SourceFilter, other: Path) -> None:
     """Move the weights half way to those of a vocoder file; tables and statistics of the values, too."""
-    first = neural.load(other, device="cpu").network
+    first = source_filter.load(other, device="cpu").network
     if first.config != network.config:
         raise SystemExit(f"{other}: sizes {first.config}, where the run has {network.config}; the same needed")
     theirs = first.state_dict()
@@ -47,11 +47,11 @@ def main(arguments: list[str] | None = None) -> None:
     if args.half_way_from is not None:
         average(network, args.half_way_from)
         facts["half_way_from"] = checkpoints.fingerprint(args.half_way_from)
-    vocoder = neural.SourceFilterVocoder(network, key_origin=args.key_origin, device="cpu")
-    path = neural.save(args.output, vocoder, licence=args.licence, provenance=facts)
+    vocoder = source_filter.SourceFilterVocoder(network, key_origin=args.key_origin, device="cpu")
+    path = source_filter.save(args.output, vocoder, licence=args.licence, provenance=facts)
     weights = sum(parameter.numel() for parameter in network.parameters())
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {weights / 1e6:.2f} M weights")
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from speechssl import libraries
+from speechssl import errors
 
 SAMPLE_RATE = 16_000
 NUM_NEIGHBOURS = 8
@@ -275,4 +275,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

@@ -18,7 +18,7 @@ import torch
 from batches import INPUTS, NEIGHBOURS, OWN_VALUES, VocoderBatches
 from safetensors.torch import load_file
 
-from speechssl import checkpoints, libraries
+from speechssl import checkpoints, errors
 from speechssl.training.loop import Schedule, fit
 from speechssl.training.objectives.resynthesis import Resynthesis, Weights
 from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig
@@ -122,4 +122,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    libraries.run_recipe(main)
+    errors.run_recipe(main)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pairs import Pair
 
-from speechssl import audio, libraries
+from speechssl import audio, errors
 
 SAMPLE_RATE = 16_000
 SECONDS = 5.0  # shown of each recording
@@ -15,7 +15,7 @@ SECONDS = 5.0  # shown of each recording
 
 def draw(pair: Pair, outputs: dict[str, Path], target: Path) -> Path:
     """Write ``target``: one row for the source, one for each system, one for another recording of the target."""
-    libraries.for_recipe("matplotlib")
+    errors.require_for_recipe("matplotlib")
     import matplotlib
 
     matplotlib.use("Agg")

@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from speechssl.encoders.precision import HALF, SINGLE, has_fast_bfloat16
+from speechssl.encoders import rounding
+from speechssl.encoders.rounding import HALF, SINGLE
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Neighbours:
         return Neighbours(self.indices[:, :k], self.distances[:, :k])
 
 
-def nearest(queries: Tensor, keys: Keys, *, k: int, products: str = "auto") -> Neighbours:
+def nearest(queries: Tensor, keys: Keys, *, k: int) -> Neighbours:
     """The k nearest keys of every query by cosine distance, exactly.
 
     Args:
@@ -75,16 +76,14 @@ def nearest(queries: Tensor, keys: Keys, *, k: int, products: str = "auto") -> N
         keys: (M, D) floating point tensor or array, float16 or float32; may be a memory map: it is read block by block
             and never copied whole. M >= k, no frame of norm 0.
         k: neighbours per query, >= 1.
-        products: ``"float32"``, ``"bfloat16"`` or ``"auto"``: what finds the candidates; the result is the same.
     Raises:
         InputError: k below 1 or above M, other shapes, or frames of norm 0 or not finite.
     """
     _check(queries, keys, k)
-    if products == "auto":
-        products = "bfloat16" if has_fast_bfloat16() else "float32"
+    use_half = rounding.has_fast_bfloat16()
     with _workers(len(queries), keys, k) as (run, stripes):
         parts = [
-            _nearest_of(list(run(_Search(prepared, keys, k, products == "bfloat16", stripe).run for stripe in stripes)))
+            _nearest_of(list(run(_Search(prepared, keys, k, use_half, stripe).run for stripe in stripes)))
             for prepared in map(_Queries, _query_blocks(queries, k))
         ]
     return _join(parts)

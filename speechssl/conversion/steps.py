@@ -1,4 +1,8 @@
-"""The steps of a conversion: source, frames, pitch, loudness."""
+"""The steps of a conversion, in order: encode, blend, decide, retrieve, speak, finish.
+
+Each step takes what the steps before it made. ``VoiceConverter`` runs them on a whole recording, ``streaming`` on one
+piece after the other.
+"""
 
 from __future__ import annotations
 
@@ -6,203 +10,270 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from speechssl.conversion import converters
-from speechssl.conversion.converters import Trace
-from speechssl.conversion.result import Attribution
-from speechssl.conversion.retrieval import Neighbours, nearest
+from speechssl.conversion.converters import Candidates, Converter, Trace, means, widening
+from speechssl.conversion.converters.runs import HEARD
+from speechssl.conversion.options import ConversionOptions
+from speechssl.conversion.result import Attribution, Conversion
+from speechssl.conversion.retrieval import nearest
+from speechssl.conversion.source import Source
+from speechssl.encoders import fingerprints
 from speechssl.errors import InputError
-from speechssl.signals import Features, Waveform, check_same_origin
-from speechssl.voices import matching_set, pitch, spectrum, tempo
-from speechssl.voices.matching_set import MatchingSet
+from speechssl.signals import Encoder, Features, Vocoder, Waveform, check_same_origin
+from speechssl.voices import building, pitch, spectrum, tempo
+from speechssl.voices.matching_set import MatchingSet, Recording
 from speechssl.voices.pitch import PitchStatistics
 from speechssl.voices.spectrum import Spectrum
-from speechssl.voices.tempo import parse_mode as parse_tempo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from speechssl.signals import Vocoder
-
 Voices: TypeAlias = "MatchingSet | Sequence[tuple[MatchingSet, float]]"
 
 
+class System(Protocol):
+    """Encoder of keys, encoder of values and vocoder that belong together, such as a ``VoiceConverter``."""
+
+    @property
+    def encoder(self) -> Encoder: ...
+    @property
+    def value_encoder(self) -> Encoder: ...
+    @property
+    def vocoder(self) -> Vocoder: ...
+
+
 @dataclass(frozen=True, eq=False)
-class Source:
-    """What a conversion needs to know of the recording whose words are kept.
+class Blend:
+    """Voices and their shares in the result, which add up to 1. Made by ``blend``."""
+
+    voices: tuple[MatchingSet, ...]
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Options with the converter that they stand for. Made by ``decide``.
 
     Args:
-        waveform: at the encoder's sample rate; None where the words were never spoken, as in speech synthesis.
-        keys: (N, Dk).
-        values: (N, Dv) of its own voice, or None if no converter needs them.
-        f0: (F,) Hz every 5 ms, 0 where unvoiced.
-        more: a matching set of further recordings of the same speaker, for the ``shift`` converter.
+        options: checked.
+        converter: the one that is used.
+        reason: why.
     """
 
-    waveform: Waveform | None
-    keys: Features
-    values: Features | None
-    f0: Tensor
-    more: MatchingSet | None = None
+    options: ConversionOptions
+    converter: Converter
+    reason: str
 
-    def stretched(self, times: float) -> Source:
-        """The same words so many times as long, at the same pitch; the waveform, for its loudness, is left as it is."""
-        length = max(1, round(len(self.keys) * times))
+    @property
+    def k(self) -> int:
+        """Neighbours that are averaged."""
+        return self.converter.neighbours(self.options.k)
 
-        def frames(features: Features) -> Features:
-            return dataclasses.replace(features, frames=tempo.stretched(features.frames, length))
-
-        values = None if self.values is None else frames(self.values)
-        contour = tempo.stretched_f0(self.f0, max(1, round(len(self.f0) * times)))
-        return dataclasses.replace(self, keys=frames(self.keys), values=values, f0=contour)
+    @property
+    def needs_source_values(self) -> bool:
+        """Whether the source has to be encoded with values."""
+        return self.converter.needs_source_values or self.options.interpolation < 1
 
 
-def wanted_spectrum(converter: str, voices: Sequence[MatchingSet], shares: Sequence[float]) -> Spectrum | None:
-    """What the long-term spectrum of the result is to be; None where it is left as it comes.
+@dataclass(frozen=True, eq=False)
+class Retrieved:
+    """What was found for the frames of a source. Made by ``retrieve``.
 
-    So with converters that are not in ``converters.WIDENED``, and with voices that were stored without theirs.
+    Args:
+        frames: (N, V) float32 to be vocoded, interpolated with the source.
+        traces: what they are made of, one for each voice of the blend.
+        similarities: (N,) float64 cosine between each source frame and the nearest frame of any of the voices.
     """
-    known = matching_set.complete(voice.spectrum for voice in voices)
-    if converter not in converters.WIDENED or known is None:
-        return None
-    return spectrum.pool(known, shares)
+
+    frames: Tensor
+    traces: tuple[Trace, ...]
+    similarities: Tensor
 
 
-def stretch_of(
-    source: Source,
-    voices: Sequence[MatchingSet],
-    shares: Sequence[float],
-    converter: str,
-    mode: str | float,
-    amount: float,
-) -> float:
-    """Times as long as the source the conversion is to be."""
+# ---- encode
+
+
+def encode(system: System, recording: Recording, *, with_values: bool = True) -> Source:
+    """Encode a recording that is to be converted.
+
+    Raises:
+        InputError: the recording cannot be read, or is too short for a frame.
+    """
+    waveform = building.heard(recording, system.encoder)
+    try:
+        keys, contour = system.encoder.encode(waveform), building.f0_of(waveform)
+        values = None
+        if with_values:
+            own = system.value_encoder is system.encoder
+            values = keys if own else building.encode_values(waveform, system.value_encoder, keys, contour)
+    except InputError as error:
+        raise error if isinstance(recording, Waveform) else InputError(f"{recording}: {error}") from error
+    return Source(waveform, keys, values, contour)
+
+
+# ---- blend and decide
+
+
+def blend(system: System, voice: Voices) -> Blend:
+    """One voice, or several with weights, as a blend.
+
+    Raises:
+        InputError: a voice of another encoder, or weights without a sum above 0.
+    """
+    pairs = [(voice, 1.0)] if isinstance(voice, MatchingSet) else list(voice)
+    for one, _ in pairs:
+        what = f"convert to the voice {one.name!r}" if one.name else "convert to this voice"
+        check_same_origin(system.encoder.origin, one.key_origin, what=what)
+        check_same_origin(system.value_encoder.origin, one.value_origin, what=f"{what} by its values")
+        weights = fingerprints.remembered(system.encoder) if one.key_encoder else ""
+        fingerprints.check_same_weights(one.key_encoder, weights, one.key_origin, what=what)
+    shares = means.blend_shares([weight for _, weight in pairs])
+    return Blend(tuple(one for one, _ in pairs), tuple(shares))
+
+
+def decide(system: System, target: Blend, options: ConversionOptions, *, has_source_values: bool) -> Plan:
+    """The plan for checked options: ``auto`` is resolved.
+
+    Raises:
+        InputError: a pitch that the vocoder cannot change.
+    """
+    if options.pitch != "target" and not system.vocoder.needs_f0:
+        raise InputError(
+            f"pitch is {options.pitch!r}, but the vocoder of {system.vocoder.origin} takes no F0: pitch is in the "
+            "features; use 'target', or a model with the WORLD vocoder"
+        )
+    name, reason = options.converter, "as asked"
+    if name == "auto":
+        name, reason = converters.choose(
+            min(voice.seconds for voice in target.voices),
+            has_source_values=has_source_values,
+            speaks_means=not any(voice.has_own_values for voice in target.voices),
+            hears_keys=bool(system.vocoder.key_origin),
+        )
+    return Plan(options, converters.TABLE[name], reason)
+
+
+def stretch_of(source: Source, target: Blend, plan: Plan) -> float:
+    """How many times as long as the source the conversion is to be.
+
+    Raises:
+        InputError: the tempo of the voice was asked for, and the source has none.
+    """
     from speechssl import audio
 
-    wanted = parse_tempo(str(mode))
+    wanted = tempo.parse_mode(str(plan.options.tempo))
     if isinstance(wanted, float):
         return 1 / wanted
-    known = matching_set.complete(voice.tempo for voice in voices)
-    if wanted == "source" or (wanted == "auto" and (converter != "selection" or known is None)):
+    if wanted == "source" or (wanted == "auto" and not plan.converter.own_prosody):
         return 1.0
-    if known is None:
-        name = next(voice.name for voice in voices if voice.tempo is None)
-        raise InputError(
-            f"the voice {name!r} was stored without its tempo; make it again from its recordings, or use 'source' or a "
-            "number"
-        )
     if source.waveform is None:
-        raise InputError("words that were never spoken have no tempo; use 'source' or a number")
+        raise InputError("text has no source tempo; use tempo='source' or a number")
     own = tempo.measure(source.keys.frames, audio.speech_activity(source.waveform), source.keys.frame_rate)
-    return tempo.stretch(own, known, shares, amount)
+    return tempo.stretch(own, [voice.tempo for voice in target.voices], target.shares, plan.options.interpolation)
+
+
+# ---- retrieve
+
+
+def retrieve(source: Source, target: Blend, plan: Plan, *, hears_keys: bool) -> Retrieved:
+    """Find frames of the voices for the frames of a source, combine and interpolate them.
+
+    Args:
+        source: with values, if the plan needs them.
+        target: of the same origins as the source.
+        plan: converter, k and interpolation.
+        hears_keys: whether the vocoder hears the words in the keys.
+    Raises:
+        InputError: k above the number of frames of a voice, or a source or voice too short for the converter.
+    """
+    import torch
+
+    parts = [convert_frames(source, voice, plan, hears_keys=hears_keys) for voice in target.voices]
+    frames = means.blend([part for part, _, _ in parts], target.shares)
+    if plan.options.interpolation < 1:
+        frames = means.interpolate(source.own_values.frames, frames, plan.options.interpolation)
+    similarities = torch.stack([similarity for _, _, similarity in parts]).amax(dim=0)
+    return Retrieved(frames, tuple(trace for _, trace, _ in parts), similarities)
 
 
 def convert_frames(
-    source: Source,
-    voice: MatchingSet,
-    converter: str,
-    *,
-    k: int = 4,
-    detail: float = 1.0,
+    source: Source, voice: MatchingSet, plan: Plan, *, hears_keys: bool = False
 ) -> tuple[Tensor, Trace, Tensor]:
-    """Retrieve and combine, without sound.
+    """Retrieve and combine with one voice.
 
-    Args:
-        source: with values, for those converters that need them.
-        voice: of the same origins.
-        converter: a name in ``converters.NAMES``.
-        k: neighbours per frame.
-        detail: of ``shift``; below 1, only the k nearest frames of the voice are averaged.
     Returns:
         Frames (N, V) float32; what they are made of; and (N,) the cosine of each source frame and the nearest.
     Raises:
-        InputError: k above the number of frames of the voice, or a source or voice too short for the converter.
+        InputError: see ``retrieve``.
     """
-    least = {"shift": converters.SHIFT_K} | dict.fromkeys(converters.RUNS, converters.CANDIDATES)
-    wanted = max(k, least.get(converter, k))
+    k, converter = plan.k, plan.converter
     # a small voice has fewer candidates, but never fewer than the k that was asked for
-    neighbours = nearest(source.keys.frames, voice.keys, k=max(k, min(wanted, len(voice))))
-    if converter == "shift":
-        return *_shifted(source, voice, neighbours, k, detail), 1.0 - neighbours.distances[:, 0]
-    frames, trace = _combine(source, voice, converter, neighbours, k)
-    return frames, trace, 1.0 - neighbours.distances[:, 0]
+    count = max(k, min(converter.least, len(voice)))
+    candidates = Candidates(source, voice, nearest(source.keys.frames, voice.keys, k=count), k, hears_keys)
+    frames, trace = converter.combine(candidates)
+    if converter.widened:
+        frames = widening.widened(frames, means.Surroundings(voice.values, candidates.nearest))
+    return frames, trace, 1.0 - candidates.neighbours.distances[:, 0]
 
 
-def _combine(
-    source: Source, voice: MatchingSet, converter: str, neighbours: Neighbours, k: int
-) -> tuple[Tensor, Trace]:
-    near = neighbours.first(k)
-    uniform = Trace(near.indices, converters.uniform_weights(near), near.distances)
-    if converter == "transport":
-        own = _own_values(source, converter)
-        moved = converters.fit_transport(own, voice.values)(own)
-        return moved, Trace(uniform.indices, uniform.weights * 0.0, uniform.distances)
-    trace = uniform
-    if converter == "distance":
-        trace = Trace(near.indices, converters.distance_weights(near), near.distances)
-    elif converter in converters.RUNS:
-        f0 = voice.f0 if converter == "selection" else None
-        path = converters.best_path(voice.keys, neighbours, voice.follows(), f0=f0)
-        trace = converters.with_nearest(path, neighbours, k)
-    frames = converters.weighted_mean(voice.values, trace.indices, trace.weights)
-    if converter in converters.WIDENED:
-        frames = converters.widened(frames, converters.Surroundings(voice.values, near))
-    return frames, trace
+# ---- speak
 
 
-def _shifted(source: Source, voice: MatchingSet, neighbours: Neighbours, k: int, detail: float) -> tuple[Tensor, Trace]:
-    import torch
-
-    keys, values = source.keys.frames, _own_values(source, "shift")
-    own_keys, own_values = keys, values
-    if source.more is not None:
-        check_same_origin(source.keys.origin, source.more.key_origin, what="use further recordings of the source")
-        own_keys = torch.cat([keys, source.more.keys.to(keys.dtype)])
-        own_values = torch.cat([values, source.more.values.to(values.dtype)])
-    own = nearest(keys, own_keys, k=min(neighbours.k, len(own_keys)))
-    count = neighbours.k if detail == 1 else k
-    frames = converters.shift(
-        values,
-        converters.Surroundings(own_values, own),
-        converters.Surroundings(voice.values, neighbours),
-        detail=detail,
-        nearest=count,
-    )
-    some = neighbours.first(count)
-    return frames, Trace(some.indices, converters.uniform_weights(some), some.distances)
-
-
-def heard_keys(keys: Features, traces: Sequence[tuple[MatchingSet, Trace, float]], share: float) -> Features:
-    """Keys that are heard beside the retrieved values: those of the source, moved to those of the frames taken.
+def speak(
+    system: System,
+    source: Source,
+    found: Retrieved,
+    target: Blend,
+    plan: Plan,
+    own: PitchStatistics | None = None,
+) -> Conversion:
+    """Vocode what was retrieved, at the loudness that the vocoder gives.
 
     Args:
-        keys: (N, Dk) of the source.
-        traces: voices, what was found in each, and shares of the voices.
-        share: 0 ... 1 of the frames found.
+        system: with the vocoder.
+        source: keys and F0 of the words.
+        found: by ``retrieve``.
+        target: the voices.
+        plan: pitch and interpolation.
+        own: pitch statistics of the source's speaker; None to measure them on the source.
     """
-    found = [voice.keys[trace.indices[:, 0]].float() for voice, trace, _ in traces]
-    mixed = converters.interpolate(keys.frames, converters.blend(found, [part for _, _, part in traces]), share)
+    vocoder, interpolation = system.vocoder, plan.options.interpolation
+    features = Features(found.frames, vocoder.frame_rate, vocoder.origin)
+    contour = None
+    if vocoder.needs_f0 and plan.converter.own_prosody and plan.options.pitch == "target":
+        contour = selected_f0(source, found.traces, target, interpolation)
+    elif vocoder.needs_f0:
+        contour = moved_f0(source.f0, target, plan.options, own)
+    # a vocoder that hears keys hears part of those of a run, as the voice spoke it, and the voice itself
+    keys, voice = source.keys, None
+    if plan.converter.in_runs and vocoder.key_origin:
+        keys = heard_keys(source.keys, found.traces, target, HEARD * interpolation)
+        voice = target.voices[0].values if len(target.voices) == 1 and interpolation == 1 else None
+    return Conversion(
+        waveform=vocoder.vocode(features, f0=contour, keys=keys, voice=voice),
+        features=features,
+        converter=plan.converter.name,
+        reason=plan.reason,
+        attributions=tuple(map(_attribution, target.voices, found.traces, target.shares)),
+        similarities=found.similarities,
+    )
+
+
+def heard_keys(keys: Features, traces: Sequence[Trace], target: Blend, share: float) -> Features:
+    """Keys of the source (N, Dk), moved by ``share`` (0 ... 1) to the keys of the frames taken."""
+    taken = [voice.keys[trace.indices[:, 0]].float() for voice, trace in zip(target.voices, traces, strict=True)]
+    mixed = means.interpolate(keys.frames, means.blend(taken, target.shares), share)
     return dataclasses.replace(keys, frames=mixed)
 
 
-def _own_values(source: Source, converter: str) -> Tensor:
-    if source.values is None:
-        raise InputError(f"the {converter!r} converter needs the source's own values; encode it with them")
-    return source.values.frames
-
-
-def selected_f0(source: Source, traces: Sequence[tuple[MatchingSet, Trace, float]], interpolation: float) -> Tensor:
-    """F0 (F,) Hz of the frames that were taken, with the source's own by what interpolation leaves of it."""
+def selected_f0(source: Source, traces: Sequence[Trace], target: Blend, interpolation: float) -> Tensor:
+    """F0 (F,) Hz of the frames taken, mixed with the source's own as far as interpolation is below 1."""
     import torch
 
     contours, shares = [], []
-    for voice, trace, share in traces:
-        if voice.f0 is None:
-            raise InputError(
-                f"the voice {voice.name!r} was stored without the pitch of its frames, which 'selection' takes; make "
-                "it again from its recordings, or use 'continuous'"
-            )
+    for voice, trace, share in zip(target.voices, traces, target.shares, strict=True):
         contours.append(voice.f0[trace.indices[:, 0]].float().flatten())
         shares.append(share * interpolation)
     if interpolation < 1:
@@ -213,55 +284,34 @@ def selected_f0(source: Source, traces: Sequence[tuple[MatchingSet, Trace, float
     return torch.cat([contour[:1], contour])
 
 
-def moved_f0(
-    f0: Tensor,
-    voices: Sequence[MatchingSet],
-    shares: Sequence[float],
-    mode: str | float,
-    interpolation: float,
-    vocoder: Vocoder,
-    own: PitchStatistics | None = None,
-) -> Tensor | None:
-    """F0 for the vocoder; with ``"target"``, towards the blend of the voices' log-F0 statistics."""
-    if not vocoder.needs_f0:
-        return None
+def moved_f0(f0: Tensor, target: Blend, options: ConversionOptions, own: PitchStatistics | None = None) -> Tensor:
+    """F0 (F,) Hz of the source, moved as ``options.pitch`` says; ``"target"`` is the blend of the voices' statistics.
+
+    Args:
+        f0: (F,) Hz of the source.
+        target: the voices.
+        options: pitch and interpolation.
+        own: statistics of the source's speaker; None to measure them on ``f0``.
+    """
     own = own or pitch.statistics(f0)
-    voiced = [
-        (voice.pitch, share) for voice, share in zip(voices, shares, strict=True) if voice.pitch.voiced_seconds > 0
-    ]
-    target = _blended(voiced) if voiced else own
-    if interpolation < 1 and own.voiced_seconds > 0:
-        target = _blended([(target, interpolation), (own, 1 - interpolation)])
-    return pitch.transform(f0, own, target, mode)
+    pairs = zip(target.voices, target.shares, strict=True)
+    voiced = [(voice.pitch, share) for voice, share in pairs if voice.pitch.voiced_seconds > 0]
+    wanted = _blended(voiced) if voiced else own
+    if options.interpolation < 1 and own.voiced_seconds > 0:
+        wanted = _blended([(wanted, options.interpolation), (own, 1 - options.interpolation)])
+    return pitch.transform(f0, own, wanted, options.pitch)
 
 
 def _blended(parts: Sequence[tuple[PitchStatistics, float]]) -> PitchStatistics:
     """Means and spreads averaged: the voice between voices, not the mixture of both."""
     total = sum(share for _, share in parts) or 1.0
-    means, spreads, seconds = (
+    average, spread, seconds = (
         sum(getattr(part, name) * share for part, share in parts) / total for name in ("mean", "sd", "voiced_seconds")
     )
-    return PitchStatistics(means, spreads, seconds)
+    return PitchStatistics(average, spread, seconds)
 
 
-def set_loudness(waveform: Waveform, source: Waveform | None, wanted: str | float) -> Waveform:
-    import torch
-
-    from speechssl import audio
-
-    if wanted == "source":
-        if source is None:
-            raise InputError("loudness is that of the source, which has no sound; give LUFS such as -23")
-        level = audio.loudness(source)
-    else:
-        level = float(wanted)
-    if not math.isfinite(level):
-        # silence in, silence out
-        return Waveform(torch.zeros_like(waveform.samples), waveform.sample_rate)
-    return audio.set_loudness(audio.limit_bursts(waveform), level)
-
-
-def attribution(voice: MatchingSet, trace: Trace, share: float) -> Attribution:
+def _attribution(voice: MatchingSet, trace: Trace, share: float) -> Attribution:
     return Attribution(
         voice=voice.name,
         references=tuple(reference.name for reference in voice.references),
@@ -272,7 +322,38 @@ def attribution(voice: MatchingSet, trace: Trace, share: float) -> Attribution:
     )
 
 
-def highest(similarities: Sequence[Tensor]) -> Tensor:
+# ---- finish
+
+
+def wanted_spectrum(target: Blend, plan: Plan) -> Spectrum | None:
+    """The long-term spectrum that the result is to have; None with converters that do not widen."""
+    return spectrum.pool([voice.spectrum for voice in target.voices], target.shares) if plan.converter.widened else None
+
+
+def coloured(waveform: Waveform, target: Blend, plan: Plan) -> Waveform:
+    """The waveform with the long-term spectrum that the plan wants."""
+    wanted = wanted_spectrum(target, plan)
+    if wanted is None or (own := spectrum.measure(waveform)) is None:
+        return waveform
+    return spectrum.equalise(waveform, own, wanted, plan.options.interpolation)
+
+
+def set_loudness(waveform: Waveform, source: Waveform | None, wanted: str | float) -> Waveform:
+    """The waveform at the loudness of the source, or at ``wanted`` LUFS; silence if the source is silent.
+
+    Raises:
+        InputError: the loudness of a source without sound was asked for.
+    """
     import torch
 
-    return torch.stack(list(similarities)).amax(dim=0)
+    from speechssl import audio
+
+    if wanted == "source":
+        if source is None:
+            raise InputError("text has no loudness of a source; give LUFS such as loudness=-23")
+        level = audio.loudness(source)
+    else:
+        level = float(wanted)
+    if not math.isfinite(level):
+        return Waveform(torch.zeros_like(waveform.samples), waveform.sample_rate)
+    return audio.set_loudness(audio.limit_bursts(waveform), level)

@@ -1,8 +1,7 @@
 """Conversion piece by piece: the first sound of a long recording is there before the rest is read.
 
-Pieces end where the source is quiet, so that a change of loudness or pitch falls into a pause. Each is encoded with
-seconds of the recording on either side, of which the encoder's and the vocoder's output is dropped, and faded into the
-one before it for 10 ms.
+Pieces end where the source is quiet, so that a change of loudness or pitch falls into a pause. Each piece is encoded
+with seconds of the recording on either side, whose output is dropped, and is faded into the piece before it for 10 ms.
 """
 
 from __future__ import annotations
@@ -15,26 +14,25 @@ from typing import TYPE_CHECKING
 
 from speechssl import audio
 from speechssl.audio import levels
-from speechssl.conversion.converters import SHORT, neighbours_of
+from speechssl.conversion import converters, steps
 from speechssl.conversion.options import ConversionOptions
 from speechssl.conversion.result import Conversion, join
-from speechssl.conversion.steps import Source, Voices, wanted_spectrum
-from speechssl.conversion.voice_converter import VoiceConverter
+from speechssl.conversion.source import contour_step
+from speechssl.conversion.steps import Blend, Plan, System, Voices
 from speechssl.errors import InputError
-from speechssl.signals import Features, Waveform
+from speechssl.signals import Waveform
 from speechssl.voices import pitch, spectrum
-from speechssl.voices.pitch import FRAME_PERIOD, PitchStatistics
+from speechssl.voices.pitch import PitchStatistics
 from speechssl.voices.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from speechssl.voices.matching_set import MatchingSet, Recording
+    from speechssl.voices.matching_set import Recording
 
-__all__ = ["CONVERTERS", "Lengths", "join", "stream"]
+__all__ = ["TEMPOS", "Lengths", "join", "stream", "windows"]
 
-CONVERTERS = ("uniform", "distance", "variance")  # a frame depends on nothing far away
-TEMPOS = ("auto", "source")  # any other needs the whole source to be told
+TEMPOS = ("auto", "source")  # any other tempo needs the whole source
 MARGIN = 0.5  # seconds vocoded on either side of a piece; no vocoder here hears further
 FADE = 0.01  # seconds over which a piece follows another
 RAMP = 0.2  # seconds over which the gain moves to that of the next piece
@@ -80,7 +78,7 @@ class Window:
 
 
 def stream(
-    system: VoiceConverter,
+    system: System,
     source: Recording,
     voice: Voices,
     options: ConversionOptions | None = None,
@@ -112,14 +110,14 @@ def stream(
     chosen.check()
     if chosen.tempo not in TEMPOS:
         raise InputError(f"a tempo of {chosen.tempo!r} needs the whole source; 'source' can be streamed")
-    voices, shares = system.blend(voice)
-    name, reason = _choose(system, voices, chosen.converter)
+    target = steps.blend(system, voice)
+    plan = _streamable(steps.decide(system, target, chosen, has_source_values=True), target)
     rates = (system.encoder.sample_rate, system.vocoder.sample_rate)
     hops = [rate / system.encoder.frame_rate for rate in rates]
     if any(hop != round(hop) for hop in hops):
         raise InputError(f"{system.encoder.origin} has frames of {hops[0]} samples; whole numbers needed to stream")
-    colour = _Colour(wanted_spectrum(name, voices, shares), chosen.interpolation)
-    run = _Run(system, voices, shares, name, reason, chosen, _Level(chosen.loudness), colour)
+    colour = _Colour(steps.wanted_spectrum(target, plan), chosen.interpolation)
+    run = _Run(system, target, plan, _Level(chosen.loudness), colour)
     return run.pieces(windows(_blocks(source, rates[0]), rates[0], round(hops[0]), lengths or Lengths()))
 
 
@@ -173,26 +171,30 @@ def _blocks(source: Recording, sample_rate: int) -> Iterator[Tensor]:
         yield from audio.stream(source, sample_rate, block_seconds=2.0)
 
 
-def _choose(system: VoiceConverter, voices: list[MatchingSet], converter: str) -> tuple[str, str]:
-    name, reason = system.choose(converter, voices, True)
-    if name in CONVERTERS:
-        return name, reason
-    if converter != "auto":
-        raise InputError(f"{converter!r} needs the whole source; {' or '.join(CONVERTERS)} can be streamed")
-    seconds = min(voice.seconds for voice in voices)
-    return "uniform" if seconds >= SHORT else "distance", f"{name} needs the whole source, which is streamed"
+def _streamable(plan: Plan, target: Blend) -> Plan:
+    """The plan, or if ``auto`` stands for a converter that cannot be streamed, a plan with one that can.
+
+    Raises:
+        InputError: a converter that cannot be streamed was asked for.
+    """
+    name = plan.converter.name
+    if plan.converter.streams:
+        return plan
+    if plan.options.converter != "auto":
+        able = " or ".join(row.name for row in converters.TABLE.values() if row.streams)
+        raise InputError(f"{name!r} needs the whole source; {able} can be streamed")
+    seconds = min(voice.seconds for voice in target.voices)
+    instead = converters.TABLE["uniform" if seconds >= converters.SHORT else "distance"]
+    return Plan(plan.options, instead, f"{name} needs the whole source, which is streamed")
 
 
 @dataclass(eq=False)
 class _Run:
     """One stream and what it has heard so far."""
 
-    system: VoiceConverter
-    voices: list[MatchingSet]
-    shares: list[float]
-    converter: str
-    reason: str
-    options: ConversionOptions
+    system: System
+    target: Blend
+    plan: Plan
     level: _Level
     colour: _Colour
     contour: list[Tensor] = field(default_factory=list)
@@ -202,21 +204,19 @@ class _Run:
         for window in cut:
             raw, spoken = self._raw(window)
             sound = self.level.set(raw.waveform, spoken, is_last=window.keep.stop is None)
-            yield dataclasses.replace(raw, waveform=sound, reason=self.reason)
+            yield dataclasses.replace(raw, waveform=sound)
 
     def _raw(self, window: Window) -> tuple[Conversion, Waveform]:
         """The piece as the vocoder gives it, ``FADE`` longer unless it is the last; and the source's sound."""
-        encoder, options = self.system.encoder, self.options
+        encoder, plan = self.system.encoder, self.plan
         heard = Waveform(window.samples, encoder.sample_rate)
-        whole = self.system.source(heard, with_values=options.interpolation < 1)
+        whole = steps.encode(self.system, heard, with_values=plan.needs_source_values)
         margin, total = round(MARGIN * encoder.frame_rate), len(whole.keys)
         begin, stop = window.keep.start, window.keep.stop or total
         first, last = max(0, begin - margin), min(total, stop + margin)
-        made = self.system.speak(
-            _slice(whole, first, last), self.voices, self.shares, self.converter,
-            k=neighbours_of(self.converter, options.k), interpolation=options.interpolation, pitch=options.pitch,
-            own=self._pitch(whole.f0, window.start),
-        )  # fmt: skip
+        part = whole.part(first, last)
+        found = steps.retrieve(part, self.target, plan, hears_keys=bool(self.system.vocoder.key_origin))
+        made = steps.speak(self.system, part, found, self.target, plan, self._pitch(whole.f0, window.start))
         rate = made.waveform.sample_rate
         hop, more = round(rate / encoder.frame_rate), round(FADE * rate)
         until = None if window.keep.stop is None else hop * (stop - first) + more
@@ -230,7 +230,7 @@ class _Run:
         """Of everything heard up to the end of the window, whose first frame is ``start``."""
         import torch
 
-        first = start * _per_frame(self.system.encoder.frame_rate)
+        first = start * contour_step(self.system.encoder.frame_rate)
         self.contour.append(f0[self.heard - first :])
         self.heard = first + len(f0)
         return pitch.statistics(torch.cat(self.contour))
@@ -338,19 +338,3 @@ def _faded(before: Tensor, after: Tensor) -> Tensor:
     phase = torch.linspace(0, math.pi / 2, count)
     mixed = before[:count] * phase.cos() ** 2 + after[:count] * phase.sin() ** 2
     return torch.cat([mixed, after[count:]])
-
-
-def _slice(source: Source, first: int, last: int) -> Source:
-    """Frames of a source, without its sound."""
-
-    def frames(features: Features) -> Features:
-        return dataclasses.replace(features, frames=features.frames[first:last])
-
-    values = None if source.values is None else frames(source.values)
-    per_frame = _per_frame(source.keys.frame_rate)
-    # two values more: a frame is 5 ms longer than its hop, and a contour has a value at its beginning too
-    return Source(None, frames(source.keys), values, source.f0[first * per_frame : last * per_frame + 2])
-
-
-def _per_frame(frame_rate: float) -> int:
-    return round(1 / (frame_rate * FRAME_PERIOD))

@@ -71,7 +71,7 @@ class SSLEncoder:
         """Exact number of frames for so many samples at 16 kHz; 0 below the 400 samples under the first frame."""
         return self.front_end.num_frames(num_samples)
 
-    def encode(self, waveform: Waveform) -> Features:
+    def encode(self, waveform: Waveform, *, f0: Tensor | None = None) -> Features:
         """Features (N, dim) float32 on the CPU, N == num_frames(samples at 16 kHz).
 
         Raises:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from speechssl import libraries
+from speechssl import checkpoints, errors
 from speechssl.encoders.blocks import ConformerTrunk, TransformerTrunk
 from speechssl.encoders.encoder import GRID, SSLEncoder
 from speechssl.encoders.frontends import ConvFrontEnd, LogMelFrontEnd
@@ -116,7 +116,7 @@ def read_config(weights: Weights) -> Any:
     Raises:
         CheckpointError: a family or variant that is not known here.
     """
-    library = libraries.transformers()
+    library = checkpoints.transformers()
 
     family = weights.config.get("model_type")
     if family not in FAMILIES:
@@ -163,8 +163,8 @@ def _normalisation(weights: Weights, normalise: bool | None, *, logmel: bool) ->
 
 def _network(config: Any) -> Any:
     """transformers' network without memory behind its weights, its weight norms resolved."""
-    library = libraries.transformers()
-    with libraries.needed("transformers"):
+    library = checkpoints.transformers()
+    with errors.importing("transformers"):
         # the network's module is imported here: below, constants of what it imports would be without data for everybody
         _ = library.MODEL_MAPPING[type(config)]
     build: Any = library.AutoModel.from_config

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from speechssl.conversion.steps import Source
+from speechssl.conversion.source import Source
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.errors import InputError
 from speechssl.signals import Waveform, check_same_origin

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speechssl import libraries
+from speechssl import errors
 
 
 class Processes:
@@ -70,6 +70,6 @@ def launched() -> Processes:
     Raises:
         InputError: accelerate is not installed.
     """
-    with libraries.needed("accelerate", purpose="training on several GPUs", extra="recipes"):
+    with errors.importing("accelerate", purpose="training on several GPUs", extra="recipes"):
         from accelerate import Accelerator
     return Processes(Accelerator())

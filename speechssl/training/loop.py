@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from speechssl.encoders.precision import has_fast_bfloat16
+from speechssl.encoders.rounding import has_fast_bfloat16
 from speechssl.errors import CheckpointError, InputError
 from speechssl.training.distributed import Processes
 

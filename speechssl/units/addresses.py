@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.errors import InputError
 
 
@@ -22,7 +22,7 @@ def local_copy(file: str) -> Iterator[str]:
     if "://" not in file:
         yield file
         return
-    with libraries.needed("fsspec", purpose=f"{file} is an address", extra="units"):
+    with errors.importing("fsspec", purpose=f"{file} is an address", extra="units"):
         import fsspec
     with tempfile.TemporaryDirectory(prefix="speechssl-") as folder:
         copy = Path(folder) / Path(file).name

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from speechssl.conversion import converters
+from speechssl.conversion.converters import runs
 from speechssl.conversion.retrieval import Neighbours, nearest
 from speechssl.encoders.fingerprints import check_same_weights
 from speechssl.errors import InputError
@@ -83,7 +83,7 @@ def retrieve(units: Units, codebook: Codebook, voice: MatchingSet, *, k: int = C
     found = nearest(centroids, voice.keys, k=min(k, len(voice)))
     rows = inverse.repeat_interleave(units.durations)
     candidates = Neighbours(found.indices[rows], found.distances[rows])
-    path = converters.best_path(voice.keys, candidates, voice.follows())
+    path = runs.best_path(voice.keys, candidates, voice.follows())
     chosen = candidates.indices.gather(1, path[:, None])[:, 0]
     return voice.values[chosen].float()
 

@@ -401,7 +401,7 @@ def _realised(
             rates.append(float((values[there] >= limit).mean()))
     if len(rates) < 2:
         sides = (values, labels, enrolment_speakers, test_speakers)
-        found = metrics.bootstrap(lambda c: metrics.rates_at(c, threshold)[1], *sides, draws=draws, seed=seed)
+        found = metrics.bootstrap(lambda c: c.rates_at(threshold)[1], *sides, draws=draws, seed=seed)
         return found.low, found.high
     low, high = np.quantile(rates, [0.025, 0.975])
     return float(low), float(high)
@@ -409,7 +409,7 @@ def _realised(
 
 def _rate_threshold(curve: metrics.Roc, false_alarm: float) -> float:
     """Lowest threshold that keeps the rate; just above all scores if none among them does."""
-    found = metrics.threshold_at_of(curve, false_alarm)
+    found = curve.threshold_at(false_alarm)
     return found if math.isfinite(found) else float(np.nextafter(curve.thresholds[-2], np.inf))
 
 

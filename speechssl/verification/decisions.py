@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechssl import audio, checkpoints
 from speechssl.errors import InputError
@@ -105,7 +105,7 @@ def embed(
         )
     embedding = embedder.embed(waveform)
     remarks += remarks_on(waveform, heard, channels, embedder, calibration)
-    if unlike_speech(embedding, getattr(embedder, "cohort", None)):
+    if unlike_speech(embedding, embedder.cohort):
         remarks.append(
             "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
         )
@@ -178,7 +178,7 @@ def verify_files(
     calibration = own or shipped_calibration(embedder)
     paths = [enrolment] if isinstance(enrolment, (str, Path)) else list(enrolment)
     *known, asked = (embed(path, embedder, calibration=calibration) for path in (*paths, test))
-    cohort = getattr(embedder, "cohort", None)
+    cohort = embedder.cohort
     return verify(known, asked, calibration=calibration, cohort=cohort, prior=prior, threshold=threshold)
 
 
@@ -218,10 +218,9 @@ def identify(
 
 def shipped_calibration(embedder: Embedder) -> Calibration | None:
     """The calibration that came with the model's file, if one did."""
-    values: dict[str, Any] | None = getattr(embedder, "calibration", None)
-    if values is None:
+    if embedder.calibration is None:
         return None
-    return Calibration.from_dict({**values, "origin": embedder.origin}, source=embedder.origin)
+    return Calibration.from_dict({**embedder.calibration, "origin": embedder.origin}, source=embedder.origin)
 
 
 def _threshold(

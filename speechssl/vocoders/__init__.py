@@ -55,12 +55,14 @@ def load(
 def _own(path: Path, device: str) -> Vocoder:
     """One of our files, by the family its header names."""
     from speechssl import checkpoints
-    from speechssl.vocoders import hifigan, neural
+    from speechssl.vocoders import hifigan, source_filter
 
     header = checkpoints.peek(path)
     family = header.get("family")
-    if header["kind"] == "vocoder" and family not in ("hifigan", neural.FAMILY):
+    if header["kind"] == "vocoder" and family not in ("hifigan", source_filter.FAMILY):
         raise CheckpointError(
-            f"{path} is a vocoder of family {family!r}; update speechssl, it reads hifigan and {neural.FAMILY}"
+            f"{path} is a vocoder of family {family!r}; update speechssl, it reads hifigan and {source_filter.FAMILY}"
         )
-    return neural.load(path, device=device) if family == neural.FAMILY else hifigan.load(path, device=device)
+    return (
+        source_filter.load(path, device=device) if family == source_filter.FAMILY else hifigan.load(path, device=device)
+    )

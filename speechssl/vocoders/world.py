@@ -116,17 +116,12 @@ class WorldVocoder:
 
     Args:
         order: of the values.
-        sharpening: formants are sharpened by this fraction at unchanged power, 0 ... 1; the mean of several frames is
-            flatter than any of them. 0 leaves the envelope as it is.
     """
 
     order: int = ORDER
-    sharpening: float = 0.0
 
     def __post_init__(self) -> None:
         _check_order(self.order)
-        if not 0 <= self.sharpening <= 1:
-            raise InputError(f"sharpening is {self.sharpening}; between 0 (off) and 1 needed")
 
     @property
     def origin(self) -> str:
@@ -180,36 +175,11 @@ class WorldVocoder:
             raise InputError("WORLD needs the F0 contour beside the features: pass f0, one value every 5 ms")
         values = features.frames.reshape(-1, self.order + BANDS).float().cpu().numpy()
         contour = fitted(f0.double().cpu().numpy(), len(features))
-        cepstra = sharpened(values[:, : self.order], self.sharpening) if self.sharpening else values[:, : self.order]
         count = self.num_samples(len(features))
-        samples = pulses.synthesize(cepstra, values[:, self.order :], contour, count, SAMPLE_RATE, first=STEP)
+        samples = pulses.synthesize(
+            values[:, : self.order], values[:, self.order :], contour, count, SAMPLE_RATE, first=STEP
+        )
         return Waveform(torch.from_numpy(samples), SAMPLE_RATE)
-
-
-def sharpened(cepstra: Array, strength: float, *, chunk: int = CHUNK) -> Array:
-    """Formants raised and valleys deepened by ``strength`` in the log domain, frame by frame, at unchanged power.
-
-    Args:
-        cepstra: (M, C) as ``pyworld.code_spectral_envelope``.
-        strength: 0.2 makes peaks of 10 dB 12 dB high. Level and tilt (the first two numbers) stay.
-        chunk: frames worked on at once.
-    """
-    matrix = pulses.envelope_matrix(cepstra.shape[1], SAMPLE_RATE).astype(np.float32)
-    result = cepstra.astype(np.float32)
-    result[:, 2:] *= 1 + strength
-    for start in range(0, len(cepstra), chunk):
-        part = slice(start, start + chunk)
-        gained = _log_power(result[part] @ matrix) - _log_power(cepstra[part] @ matrix)
-        # the first row is constant over frequency: it is the level
-        result[part, 0] -= gained / matrix[0, 0]
-    return result
-
-
-def _log_power(log_envelope: Array) -> Array:
-    """(M,) log of the sum over bins, without overflow."""
-    highest = log_envelope.max(axis=1, keepdims=True)
-    power: Array = np.log(np.exp(log_envelope - highest).sum(axis=1)) + highest[:, 0]
-    return power
 
 
 def _coded(samples: Array, f0: Array, times: Array, order: int) -> Array:

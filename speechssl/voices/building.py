@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechssl import audio, checkpoints
 from speechssl.encoders import fingerprints
-from speechssl.errors import InputError
+from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Features, Waveform
 from speechssl.voices import pitch, spectrum, tempo
+from speechssl.voices.matching_set import MatchingSet, Recording, Reference, join, refuse_copies
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from speechssl.signals import Encoder
-from speechssl.voices.matching_set import MatchingSet, Recording, Reference, join, refuse_copies
 
 HIGHEST = 65504.0  # the largest float16
 
@@ -58,16 +59,16 @@ def build(
 
 
 def _one(recording: Recording, label: str, encoder: Encoder, value_encoder: Encoder, keep_silence: bool) -> MatchingSet:
-    """The voice of one recording, still without its checksum."""
+    """The voice of one recording; its label stands in for the checksum."""
     import torch
-
-    from speechssl import audio
 
     waveform = heard(recording, encoder)
     try:
         active = audio.speech_activity(waveform)
         if not bool(active.any()):
             raise InputError("it holds no speech; a recording of the target speaker talking needed")
+        if (levels := spectrum.measure(waveform)) is None:
+            raise InputError("it is shorter than 32 ms; a longer recording needed")
         keys, values, contour = encode(waveform, encoder, value_encoder)
     except InputError as error:
         raise InputError(f"reference {label}: {error}") from error
@@ -79,7 +80,7 @@ def _one(recording: Recording, label: str, encoder: Encoder, value_encoder: Enco
         label,
         waveform.seconds,
         pitch.statistics(contour),
-        spectrum.measure(waveform),
+        levels,
         tempo.measure(all_keys, active, keys.frame_rate),
     )
     return MatchingSet(
@@ -97,8 +98,6 @@ def _one(recording: Recording, label: str, encoder: Encoder, value_encoder: Enco
 
 def heard(recording: Recording, encoder: Encoder) -> Waveform:
     """The recording at the encoder's sample rate, whether file or waveform."""
-    from speechssl import audio
-
     if isinstance(recording, Waveform):
         return audio.resample(recording, encoder.sample_rate)
     return audio.read_mono(recording, encoder.sample_rate)
@@ -119,13 +118,7 @@ def encode(waveform: Waveform, encoder: Encoder, value_encoder: Encoder) -> tupl
 
 def encode_values(waveform: Waveform, value_encoder: Encoder, keys: Features, contour: Tensor) -> Features:
     """Values of a waveform, one for each of its keys."""
-    from speechssl.vocoders.world import WorldAnalysis
-
-    if isinstance(value_encoder, WorldAnalysis):
-        # it would measure F0 once more
-        values = value_encoder.encode(waveform, f0=contour)
-    else:
-        values = value_encoder.encode(waveform)
+    values = value_encoder.encode(waveform, f0=contour)
     if len(keys) != len(values) or keys.frame_rate != values.frame_rate:
         raise InputError(
             f"{keys.origin} gives {len(keys)} frames at {keys.frame_rate} Hz, {values.origin} {len(values)} at "
@@ -136,8 +129,6 @@ def encode_values(waveform: Waveform, value_encoder: Encoder, keys: Features, co
 
 def f0_of(waveform: Waveform) -> Tensor:
     """(F,) Hz every 5 ms, 0 where unvoiced."""
-    from speechssl import audio
-
     return audio.f0(waveform, frame_period=pitch.FRAME_PERIOD)
 
 
@@ -173,11 +164,7 @@ def checksum(recording: Recording) -> str:
     if isinstance(recording, Waveform):
         samples = recording.samples.detach().cpu().contiguous().numpy()
         return hashlib.sha256(f"{recording.sample_rate} Hz\n".encode() + samples.tobytes()).hexdigest()
-    digest = hashlib.sha256()
     try:
-        with Path(recording).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise InputError(f"cannot read the reference {recording}: {error.strerror}; check the path") from error
-    return digest.hexdigest()
+        return checkpoints.sha256_of(Path(recording))
+    except CheckpointError as error:
+        raise InputError(f"the reference {recording}: {error}; check the path") from error

@@ -6,13 +6,9 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from speechssl.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 from speechssl.checkpoints import PACKAGED
+from speechssl.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,17 @@ the machine it was made on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl import checkpoints
+from speechssl.checkpoints import data_folder
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform, check_same_origin
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from speechssl.signals import Encoder
-from speechssl.checkpoints import data_folder
 
 KIND = "voice"
 SUFFIX = ".safetensors"
@@ -76,11 +77,14 @@ def save(path: str | Path, voice: MatchingSet) -> Path:
     Raises:
         CheckpointError: the place cannot be written to, or the disk is full.
     """
-    tensors = {"keys": voice.keys, "file_index": voice.file_index, "frame_index": voice.frame_index}
+    tensors = {
+        "keys": voice.keys,
+        "file_index": voice.file_index,
+        "frame_index": voice.frame_index,
+        "f0": voice.f0,
+    }
     if voice.has_own_values:
         tensors["values"] = voice.values
-    if voice.f0 is not None:
-        tensors["f0"] = voice.f0
     return checkpoints.save(path, tensors, _header(voice))
 
 
@@ -89,17 +93,13 @@ def load(path: str | Path, *, verify: bool | None = None) -> MatchingSet:
 
     Args:
         path: the file.
-        verify: recompute the checksum of all bytes; None does so for files up to ``checkpoints.VERIFY_LIMIT``.
+        verify: recompute the checksum of all bytes; None does so for files up to ``checkpoints.files.VERIFY_LIMIT``.
     Raises:
         CheckpointError: missing, damaged, changed, not a voice, or of a newer format.
     """
     file = checkpoints.load(path, kind=KIND, verify=verify)
-    try:
+    with _understood(path):
         return _voice(file.header, file.tensors)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path} is a damaged voice ({_said(error)}); make it again from its recordings"
-        ) from error
 
 
 def info(path: str | Path) -> VoiceInfo:
@@ -112,7 +112,7 @@ def info(path: str | Path) -> VoiceInfo:
     header = checkpoints.peek(path)
     if header["kind"] != KIND:
         raise CheckpointError(f"{path} is a checkpoint of kind {header['kind']!r}; a {KIND!r} is needed here")
-    try:
+    with _understood(path):
         return VoiceInfo(
             name=str(header["name"]),
             path=path,
@@ -124,8 +124,6 @@ def info(path: str | Path) -> VoiceInfo:
             megabytes=path.stat().st_size / 1e6,
             consents=_consents(header),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has a damaged header ({_said(error)}); use a fresh copy") from error
 
 
 def check_name(name: str) -> str:
@@ -148,7 +146,7 @@ class VoiceLibrary:
     """The voices in a folder.
 
     Args:
-        folder: made when the first voice is added; None for ``default_folder()``.
+        folder: made when the first voice is added; None for ``checkpoints.data_folder()``.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -162,7 +160,7 @@ class VoiceLibrary:
         return self.path(name).is_file()
 
     def list(self) -> list[VoiceInfo]:
-        """What is there, by name; files that are no voices are left out."""
+        """The voices in the folder, by name; files that are no voices are left out."""
         found = []
         for path in sorted(self.folder.glob(f"*{SUFFIX}")) if self.folder.is_dir() else []:
             try:
@@ -218,7 +216,7 @@ class VoiceLibrary:
             recordings: of one speaker.
             encoder: makes the keys.
             value_encoder: makes the values; None where they are the keys.
-            keep_silence: see ``matching.build``.
+            keep_silence: see ``building.build``.
             consent: kept in the file; of the person who attests that these recordings may be used.
         Raises:
             InputError: a bad name, a recording that cannot be used or is in the voice already, or a voice of another
@@ -241,7 +239,7 @@ class VoiceLibrary:
         return info(path)
 
     def remove(self, name: str, reference: str | None = None) -> None:
-        """Remove a voice, or one recording of it, whose frames are then in no file of the library any more.
+        """Remove a voice, or one recording of a voice with its frames.
 
         Args:
             name: of the voice.
@@ -291,7 +289,7 @@ class VoiceLibrary:
 
 
 def _refuse_known(voice: MatchingSet, recordings: Sequence[Recording]) -> None:
-    """Tell a recording that the voice holds already before anything is encoded."""
+    """Refuse a recording that the voice holds already, before anything is encoded."""
     known = {reference.sha256: reference.name for reference in voice.references}
     for recording in recordings:
         if name := known.get(building.checksum(recording)):
@@ -333,16 +331,15 @@ def _voice(header: dict[str, Any], tensors: dict[str, Tensor]) -> MatchingSet:
         references=_references(header),
         file_index=tensors["file_index"],
         frame_index=tensors["frame_index"],
+        f0=tensors["f0"],
         name=str(header["name"]),
         consents=_consents(header),
-        key_encoder=str(header.get("key_encoder", "")),
-        f0=tensors.get("f0"),
+        key_encoder=str(header["key_encoder"]),
     )
 
 
 def _consents(header: dict[str, Any]) -> tuple[Consent, ...]:
-    # voices made before there were attestations have none
-    return tuple(Consent.from_dict(one) for one in header.get("consents", []))
+    return tuple(Consent.from_dict(one) for one in header["consents"])
 
 
 def _references(header: dict[str, Any]) -> tuple[Reference, ...]:
@@ -352,22 +349,22 @@ def _references(header: dict[str, Any]) -> tuple[Reference, ...]:
             sha256=str(one["sha256"]),
             seconds=float(one["seconds"]),
             pitch=PitchStatistics(**one["pitch"]),
-            spectrum=_spectrum(one.get("spectrum")),
-            tempo=_tempo(one.get("tempo")),
+            spectrum=Spectrum(tuple(map(float, one["spectrum"]["levels"])), float(one["spectrum"]["seconds"])),
+            tempo=Tempo(float(one["tempo"]["change"]), float(one["tempo"]["seconds"])),
         )
         for one in header["references"]
     )
 
 
-def _spectrum(stored: dict[str, Any] | None) -> Spectrum | None:
-    # voices made before it was kept have none
-    return None if stored is None else Spectrum(tuple(map(float, stored["levels"])), float(stored["seconds"]))
-
-
-def _tempo(stored: dict[str, Any] | None) -> Tempo | None:
-    # likewise
-    return None if stored is None else Tempo(float(stored["change"]), float(stored["seconds"]))
-
-
-def _said(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else str(error)
+@contextlib.contextmanager
+def _understood(path: str | Path) -> Iterator[None]:
+    """Name the file if a part of it is missing or of another shape."""
+    try:
+        yield
+    except KeyError as error:
+        raise CheckpointError(
+            f"{path} is a damaged voice, or one of an unreleased version: it has no {error}; make it again from its "
+            "recordings"
+        ) from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} is a damaged voice ({error}); make it again from its recordings") from error

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
 from speechssl.encoders import fingerprints
 from speechssl.errors import InputError
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 
 Recording: TypeAlias = "str | Path | Waveform"
-Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,16 @@ class Reference:
         sha256: of the file, or of the samples of a waveform; 64 hexadecimal digits.
         seconds: duration.
         pitch: its log-F0 statistics.
-        spectrum: its long-term average spectrum; None for one stored before it was kept.
-        tempo: how fast its keys change; None for one stored before it was kept.
+        spectrum: its long-term average spectrum.
+        tempo: how fast its keys change.
     """
 
     name: str
     sha256: str
     seconds: float
     pitch: PitchStatistics
-    spectrum: Spectrum | None = None
-    tempo: Tempo | None = None
+    spectrum: Spectrum
+    tempo: Tempo
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +61,10 @@ class MatchingSet:
         references: the recordings.
         file_index: (M,) int32 the reference each frame is from, ascending.
         frame_index: (M,) int32 its number among the frames of that recording, ascending within it.
+        f0: (M, n) float16 Hz, every 5 ms from the frame's start on, 0 where unvoiced.
         name: of the voice; empty until it is stored.
         key_encoder: fingerprint of the weights that made the keys; empty if unknown.
         consents: who attested that the recordings may be used, if anybody did.
-        f0: (M, n) float16 Hz, every 5 ms from the frame's start on, 0 where unvoiced; None for a voice stored before it
-            was kept.
     Raises:
         InputError: parts that do not belong together.
     """
@@ -79,24 +77,23 @@ class MatchingSet:
     references: tuple[Reference, ...]
     file_index: Tensor
     frame_index: Tensor
+    f0: Tensor
     name: str = ""
     consents: tuple[Consent, ...] = ()
     key_encoder: str = ""
-    f0: Tensor | None = None
 
     def __post_init__(self) -> None:
-        parts = (self.keys, self.values, self.file_index, self.frame_index, *([] if self.f0 is None else [self.f0]))
-        lengths = [len(part) for part in parts]
+        lengths = [len(part) for part in (self.keys, self.values, self.file_index, self.frame_index, self.f0)]
         if len(set(lengths)) != 1 or lengths[0] == 0 or self.keys.ndim != 2 or self.values.ndim != 2:
             raise InputError(
-                f"a voice of {lengths} keys, values, files and places; as many of each, at least 1, needed"
+                f"a voice has {lengths} keys, values, files, places and F0; it needs as many of each, at least 1"
             )
         if not self.references or not 0 <= int(self.file_index.min()) <= int(self.file_index.max()) < len(
             self.references
         ):
-            raise InputError(f"a voice whose frames are not all from its {len(self.references)} references")
+            raise InputError(f"some frames of a voice are from none of its {len(self.references)} references")
         if not self.frame_rate > 0 or not self.key_origin or not self.value_origin:
-            raise InputError("a voice without frame rate or origins")
+            raise InputError("a voice needs a frame rate, a key origin and a value origin")
 
     def __len__(self) -> int:
         return int(self.keys.shape[0])
@@ -112,16 +109,14 @@ class MatchingSet:
         return pitch.pool([reference.pitch for reference in self.references])
 
     @property
-    def spectrum(self) -> Spectrum | None:
-        """Long-term average spectrum over all references; None if one of them was stored without."""
-        known = complete(reference.spectrum for reference in self.references)
-        return None if known is None else spectrum.pool(known)
+    def spectrum(self) -> Spectrum:
+        """Long-term average spectrum over all references."""
+        return spectrum.pool([reference.spectrum for reference in self.references])
 
     @property
-    def tempo(self) -> Tempo | None:
-        """How fast keys change over all references; None if one of them was stored without."""
-        known = complete(reference.tempo for reference in self.references)
-        return None if known is None else tempo.pool(known)
+    def tempo(self) -> Tempo:
+        """How fast keys change over all references."""
+        return tempo.pool([reference.tempo for reference in self.references])
 
     @property
     def has_own_values(self) -> bool:
@@ -170,7 +165,7 @@ class MatchingSet:
             references=self.references[:position] + self.references[position + 1 :],
             file_index=files - (files > position).int(),
             frame_index=self.frame_index[kept],
-            f0=None if self.f0 is None else self.f0[kept],
+            f0=self.f0[kept],
         )
 
     def _position(self, reference: str) -> int:
@@ -186,16 +181,6 @@ class MatchingSet:
                 "give one name, or the beginning of one checksum"
             )
         return found[0]
-
-
-def complete(parts: Iterable[Part | None]) -> list[Part] | None:
-    """All parts, or None if one of them is missing."""
-    known: list[Part] = []
-    for part in parts:
-        if part is None:
-            return None
-        known.append(part)
-    return known
 
 
 def join(sets: Sequence[MatchingSet]) -> MatchingSet:
@@ -215,7 +200,6 @@ def join(sets: Sequence[MatchingSet]) -> MatchingSet:
     refuse_copies([(reference.name, reference.sha256) for reference in references])
     starts = [sum(len(before.references) for before in sets[:i]) for i in range(len(sets))]
     keys = torch.cat([one.keys for one in sets])
-    contours = complete(one.f0 for one in sets)
     return dataclasses.replace(
         first,
         keys=keys,
@@ -224,12 +208,16 @@ def join(sets: Sequence[MatchingSet]) -> MatchingSet:
         consents=tuple(consent for one in sets for consent in one.consents),
         file_index=torch.cat([one.file_index + start for one, start in zip(sets, starts, strict=True)]),
         frame_index=torch.cat([one.frame_index for one in sets]),
-        f0=None if contours is None else torch.cat(contours),
+        f0=torch.cat([one.f0 for one in sets]),
     )
 
 
 def refuse_copies(recordings: Sequence[tuple[str, str]]) -> None:
-    """Names and checksums in which no checksum may come twice."""
+    """Refuse recordings (name, checksum) of which two are the same.
+
+    Raises:
+        InputError: a checksum comes twice.
+    """
     seen: dict[str, str] = {}
     for name, sha256 in recordings:
         if sha256 in seen:

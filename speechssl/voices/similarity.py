@@ -97,4 +97,5 @@ def _loud_cepstra(samples: Floats) -> Floats:
     bank = mel.filters(BANDS, FFT_SIZE, sample_rate=SAMPLE_RATE, low=LOWEST, high=HIGHEST)
     # the floor keeps the logarithm of empty bands of low-rate audio from ruling the distance
     bands = np.maximum(kept @ bank, 1e-6 * kept.sum(axis=1, keepdims=True) / BANDS)
-    return mel.cepstra(np.log(bands), CEPSTRA + 1)[:, 1:]
+    found: Floats = mel.cepstra(np.log(bands), CEPSTRA + 1)[:, 1:].astype(np.float64)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from speechssl.conversion import retrieval
 from speechssl.conversion.retrieval import BLOCK_KEYS, cosine_distances, error_bound, nearest
-from speechssl.encoders.precision import HALF
+from speechssl.encoders import rounding
+from speechssl.encoders.rounding import HALF
 from speechssl.errors import InputError
 
 PRODUCTS = ("float32", "bfloat16")
@@ -32,8 +34,14 @@ def brute_force(queries, keys, k):
     return np.array(indices), np.array(distances)
 
 
-def assert_exact(queries, keys, k, products="auto"):
-    found = nearest(queries, keys, k=k, products=products)
+def nearest_by(products, queries, keys, k):
+    """Candidates by these products, whatever the processor."""
+    with mock.patch.object(rounding, "has_fast_bfloat16", return_value=products == "bfloat16"):
+        return nearest(queries, keys, k=k)
+
+
+def assert_exact(queries, keys, k, products="float32"):
+    found = nearest_by(products, queries, keys, k)
     indices, distances = brute_force(queries, keys, k)
     np.testing.assert_array_equal(found.indices.numpy(), indices)
     np.testing.assert_array_equal(found.distances.numpy(), distances)
@@ -88,7 +96,7 @@ def test_equals_brute_force_on_anything(num_keys, num_queries, dim, share, level
 @pytest.mark.parametrize("products", PRODUCTS)
 def test_ties_go_to_the_lower_index(products):
     keys = random(40, 24).half().repeat(200, 1)  # every frame 200 times, over 8 blocks
-    found = nearest(keys[:40].float(), keys, k=150, products=products)
+    found = nearest_by(products, keys[:40].float(), keys, 150)
     expected = torch.arange(40)[:, None] + 40 * torch.arange(150)
     assert torch.equal(found.indices, expected)
     assert not found.distances.any()
@@ -201,7 +209,7 @@ def test_what_cannot_be_searched_is_refused(queries, keys, k, said):
 
 MEASURE = """
 import resource, sys, numpy as np, torch
-from speechssl.retrieval import nearest
+from speechssl.conversion.retrieval import nearest
 keys = np.load(sys.argv[1], mmap_mode="r")
 queries = torch.from_numpy(np.array(keys[::2000], dtype=np.float32))
 nearest(queries[:1], np.ones((2000, keys.shape[1]), np.float16), k=1)

@@ -12,11 +12,31 @@ import torch
 
 from speechssl import audio
 from speechssl.conversion import converters, retrieval, steps
+from speechssl.conversion.converters import means, runs, shift, transport, widening
+from speechssl.conversion.converters.means import Surroundings
+from speechssl.conversion.options import ConversionOptions
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
 from speechssl.vocoders.world import WorldAnalysis, WorldVocoder
 from speechssl.voices import building, pitch, spectrum, tempo
+
+RUNS = tuple(row.name for row in converters.TABLE.values() if row.in_runs)
+
+
+def spoken(system, source, voice, **options):
+    """What the vocoder gives, before spectrum and loudness."""
+    target = steps.blend(system, voice)
+    plan = steps.decide(system, target, ConversionOptions(**options), has_source_values=True)
+    return steps.speak(system, source, steps.retrieve(source, target, plan, hears_keys=False), target, plan).waveform
+
+
+def plan_of(converter, **options):
+    return steps.Plan(ConversionOptions(**options), converters.TABLE[converter], "")
+
+
+def blend_of(*pairs):
+    return steps.Blend(*zip(*pairs, strict=True))
 
 
 class Tones:
@@ -101,18 +121,18 @@ def test_in_parts_equals_whole(system, two, converter, monkeypatch):
     monkeypatch.setattr(retrieval, "BLOCK_KEYS", 16)
     monkeypatch.setattr(retrieval, "BLOCK_QUERIES", 5)
     monkeypatch.setattr(retrieval, "BLOCK_PAIRS", 3)
-    monkeypatch.setattr(converters, "GATHERED", 100)
+    monkeypatch.setattr(means, "GATHERED", 100)
     parts = system.convert(*two, converter=converter)
     torch.testing.assert_close(parts.features.frames, whole.features.frames, rtol=0, atol=1e-5)
     assert torch.equal(parts.attributions[0].seconds, whole.attributions[0].seconds)
 
 
-@pytest.mark.parametrize("converter", converters.RUNS)
+@pytest.mark.parametrize("converter", RUNS)
 def test_a_vocoder_that_takes_keys_hears_those_of_the_frames_taken(encoder, two, converter):
     source, voice = two
     system = VoiceConverter(encoder, encoder, Listener())
     frames = system.convert(source, voice, converter=converter, tempo="source").features.frames
-    _, trace, _ = steps.convert_frames(source, voice, converter)
+    _, trace, _ = steps.convert_frames(source, voice, plan_of(converter))
     mixed = 0.7 * source.keys.frames + 0.3 * voice.keys[trace.indices[:, 0]].float()
     torch.testing.assert_close(system.vocoder.keys, mixed, rtol=0, atol=1e-5)
     assert torch.equal(system.vocoder.voice, voice.values)
@@ -127,7 +147,7 @@ def test_a_vocoder_that_takes_keys_hears_those_of_the_frames_taken(encoder, two,
     assert system.vocoder.voice is None
 
 
-@pytest.mark.parametrize("converter", sorted(set(converters.NAMES) - set(converters.RUNS)))
+@pytest.mark.parametrize("converter", sorted(set(converters.NAMES) - set(RUNS)))
 def test_other_converters_keep_the_keys_of_the_source(encoder, two, converter):
     system = VoiceConverter(encoder, encoder, Listener())
     system.convert(*two, converter=converter)
@@ -142,36 +162,24 @@ def test_variance_gives_the_sound_the_spectrum_of_the_voice(system, two):
     def away(one):
         return np.abs(np.subtract(spectrum.measure(one.waveform).levels, voice.spectrum.levels)).clip(max=6).mean()
 
-    raw = system.speak(source, [voice], [1.0], "variance", k=3, interpolation=1.0, pitch="target").waveform
+    raw = spoken(system, source, voice, converter="variance")
     own = spectrum.measure(raw)
     expected = spectrum.equalise(raw, own, voice.spectrum).samples
     scale = float(result.waveform.samples.abs().max() / expected.abs().max())
     torch.testing.assert_close(result.waveform.samples, scale * expected, rtol=0, atol=1e-5)
     assert away(result) < away(plain)
     # half of it where the voice is half
-    half = system.speak(
-        system.source(source.waveform), [voice], [1.0], "variance", k=3, interpolation=0.5, pitch="target"
-    ).waveform
+    half = spoken(system, system.source(source.waveform), voice, converter="variance", interpolation=0.5)
     expected = spectrum.equalise(half, spectrum.measure(half), voice.spectrum, 0.5).samples
     result = system.convert(system.source(source.waveform), voice, converter="variance", interpolation=0.5)
     scale = float(result.waveform.samples.abs().max() / expected.abs().max())
     torch.testing.assert_close(result.waveform.samples, scale * expected, rtol=0, atol=1e-5)
 
 
-def test_a_voice_stored_without_its_spectrum_is_left_as_it_comes(system, two):
-    source, voice = two
-    old = dataclasses.replace(
-        voice, references=tuple(dataclasses.replace(one, spectrum=None) for one in voice.references)
-    )
-    assert old.spectrum is None
-    assert steps.wanted_spectrum("variance", [old], [1.0]) is None
-    assert steps.wanted_spectrum("variance", [voice, old], [0.5, 0.5]) is None
-    assert steps.wanted_spectrum("uniform", [voice], [1.0]) is None
-    assert steps.wanted_spectrum("variance", [voice], [1.0]) == voice.spectrum
-    raw = system.speak(source, [old], [1.0], "variance", k=3, interpolation=1.0, pitch="target").waveform
-    result = system.convert(source, old, converter="variance").waveform
-    scale = float(result.samples.abs().max() / raw.samples.abs().max())
-    torch.testing.assert_close(result.samples, scale * raw.samples, rtol=0, atol=1e-6)
+def test_only_widened_converters_want_a_spectrum(two):
+    _, voice = two
+    assert steps.wanted_spectrum(blend_of((voice, 1.0)), plan_of("uniform")) is None
+    assert steps.wanted_spectrum(blend_of((voice, 1.0)), plan_of("variance")) == voice.spectrum
 
 
 def test_silence_has_no_spectrum_to_move(system, two):
@@ -194,21 +202,19 @@ def test_each_converter_is_its_function(system, two):
     keys, values = source.keys.frames, source.values.frames
     near, three = (retrieval.nearest(keys, voice.keys, k=k) for k in (4, 3))
     wide = retrieval.nearest(keys, voice.keys, k=16)
-    path = converters.best_path(voice.keys, wide, voice.follows())
-    taken = converters.with_nearest(path, wide, 4)
-    means = converters.weighted_mean(voice.values, three.indices, converters.uniform_weights(three))
-    mixed = converters.weighted_mean(voice.values, taken.indices, taken.weights)
-    around = converters.Surroundings(voice.values, near)
-    local = retrieval.nearest(keys, voice.keys, k=16)
+    path = runs.best_path(voice.keys, wide, voice.follows())
+    taken = runs.with_nearest(path, wide, 4)
+    mean = means.weighted_mean(voice.values, three.indices, means.uniform_weights(three))
+    mixed = means.weighted_mean(voice.values, taken.indices, taken.weights)
     expected = {
-        "distance": converters.weighted_mean(voice.values, near.indices, converters.distance_weights(near)),
-        "variance": converters.widened(means, converters.Surroundings(voice.values, three)),
-        "continuous": converters.widened(mixed, around),
-        "transport": converters.fit_transport(values, voice.values)(values),
-        "shift": converters.shift(
+        "distance": means.weighted_mean(voice.values, near.indices, means.distance_weights(near)),
+        "variance": widening.widened(mean, Surroundings(voice.values, three)),
+        "continuous": widening.widened(mixed, Surroundings(voice.values, near)),
+        "transport": transport.fit_transport(values, voice.values)(values),
+        "shift": shift.moved(
             values,
-            converters.Surroundings(values, retrieval.nearest(keys, keys, k=16)),
-            converters.Surroundings(voice.values, local),
+            Surroundings(values, retrieval.nearest(keys, keys, k=16)),
+            Surroundings(voice.values, wide),
         ),
     }
     for name, frames in expected.items():
@@ -281,10 +287,10 @@ def test_pitch_is_interpolated_and_blended(encoder, world, speech):
     system = world_system(encoder, world)
     source, voice = system.source(speech[1]), system.matching_set(speech[:1])
     own = pitch.statistics(source.f0)
-    half = steps.moved_f0(source.f0, [voice], [1.0], "target", 0.5, system.vocoder)
+    half = steps.moved_f0(source.f0, blend_of((voice, 1.0)), ConversionOptions(interpolation=0.5))
     assert pitch.statistics(half).mean == pytest.approx((own.mean + voice.pitch.mean) / 2, abs=0.02)
     itself = system.matching_set(speech[1:])
-    mixed = steps.moved_f0(source.f0, [voice, itself], [0.25, 0.75], "target", 1.0, system.vocoder)
+    mixed = steps.moved_f0(source.f0, blend_of((voice, 0.25), (itself, 0.75)), ConversionOptions())
     assert pitch.statistics(mixed).mean == pytest.approx(0.25 * voice.pitch.mean + 0.75 * itself.pitch.mean, abs=0.02)
 
 
@@ -294,7 +300,7 @@ def test_selection_takes_the_pitch_of_the_frames(encoder, world, speech, tmp_pat
     result = system.convert(source, voice, converter="selection", tempo="source")
     taken = voice.f0[(result.attributions[0].seconds[:, 0] * 50).round().long()].float().flatten()
     assert taken.shape == (4 * len(source.keys),)
-    contour = steps.selected_f0(source, [(voice, _trace(result, voice), 1.0)], 1.0)
+    contour = steps.selected_f0(source, [_trace(result, voice)], blend_of((voice, 1.0)), 1.0)
     assert len(contour) == len(taken) + 1
     assert torch.equal(contour[1:] > 0, taken > 0)
     # inside runs, jumps of joins aside, it is what was found
@@ -302,7 +308,7 @@ def test_selection_takes_the_pitch_of_the_frames(encoder, world, speech, tmp_pat
     assert float(ratio.median()) < 0.02
     assert pitch.statistics(contour).mean == pytest.approx(voice.pitch.mean, abs=0.15)
     # half way, half of the source's
-    half = steps.selected_f0(source, [(voice, _trace(result, voice), 1.0)], 0.5)
+    half = steps.selected_f0(source, [_trace(result, voice)], blend_of((voice, 1.0)), 0.5)
     own = pitch.of_frames(source.f0, len(source.keys), 50.0).flatten()
     both = (own > 0) & (taken > 0)
     means = [float(one[both].log().mean()) for one in (half[1:], own, taken)]
@@ -310,11 +316,6 @@ def test_selection_takes_the_pitch_of_the_frames(encoder, world, speech, tmp_pat
     # what was asked for is done
     shifted = system.convert(source, voice, converter="selection", pitch="source", tempo="source").waveform
     assert pitch.statistics(audio.f0(shifted)).mean == pytest.approx(pitch.statistics(source.f0).mean, abs=0.1)
-    # and a voice of before has no pitch of its frames
-    old = dataclasses.replace(voice, f0=None, name="old")
-    with pytest.raises(InputError, match="'old' was stored without the pitch of its frames"):
-        system.convert(source, old, converter="selection")
-    assert len(system.convert(source, old, converter="continuous").features) == len(source.keys)
 
 
 def test_selection_from_a_voice_that_whispers(encoder, world, speech):
@@ -378,16 +379,9 @@ def test_values_and_pitch_follow_the_tempo(encoder, world, speech):
     assert audio.loudness(slow.waveform) == pytest.approx(audio.loudness(plain.waveform), abs=0.5)
 
 
-def test_a_voice_stored_without_its_tempo(system, two):
+def test_words_that_were_never_spoken_have_no_tempo(system, two):
     source, voice = two
-    old = dataclasses.replace(
-        voice, name="old", references=tuple(dataclasses.replace(one, tempo=None) for one in voice.references)
-    )
-    assert old.tempo is None
-    assert system.convert(source, old, converter="selection").stretch == 1.0
-    with pytest.raises(InputError, match="'old' was stored without its tempo"):
-        system.convert(source, old, tempo="target")
-    with pytest.raises(InputError, match="never spoken have no tempo"):
+    with pytest.raises(InputError, match="text has no source tempo"):
         system.convert(dataclasses.replace(source, waveform=None), voice, tempo="target", loudness=-23)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechssl import audio, encoders
+from speechssl import audio, checkpoints, encoders
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
 from speechssl.voices import clips
@@ -101,6 +101,7 @@ def test_unusable_files_are_listed(data: Path) -> None:
 
 
 def test_log_mel_equals_transformers(recipe: Any) -> None:
+    checkpoints.transformers()
     from transformers import SeamlessM4TFeatureExtractor
 
     samples = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1

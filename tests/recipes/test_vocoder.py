@@ -184,6 +184,7 @@ def test_a_tone_lies_in_its_band() -> None:
     assert int(mel[0, 50].argmax()) == int(spectrum.bands[32].argmax())
 
 
+@pytest.mark.usefixtures("torchaudio")
 def test_discriminators_of_the_waveform_train_beside_the_others(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
     pytest.importorskip("speechbrain")
     recipe("train").main([str(cache), "--toy", "--periods", "11", "--run", str(tmp_path / "run")])

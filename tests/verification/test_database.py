@@ -155,7 +155,7 @@ def test_a_killed_writer_loses_no_finished_enrolment_and_leaves_no_half_one(tmp_
         finished = int(process.stdout.readline())
     time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(timeout=60)
+    process.wait(timeout=250)
     finished = max([finished, *(int(line) for line in process.stdout.read().split("\n")[:-1])])
     process.stdout.close()
     with SpeakerDatabase(path) as database:

@@ -10,13 +10,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
 from speechssl import audio, checkpoints, vocoders
 from speechssl.errors import InputError
 from speechssl.signals import Encoder, Features, Vocoder, Waveform
-from speechssl.vocoders import pulses, world
+from speechssl.vocoders import pulses
 from speechssl.vocoders.world import WorldAnalysis, WorldVocoder
 
 CLIP = checkpoints.PACKAGED / "clips" / "dan_sentence.opus"
@@ -279,32 +278,6 @@ def test_the_same_values_give_the_same_sound() -> None:
     assert torch.equal(first, second)
 
 
-# ---------------------------------------------------------------------------------------------------------- sharpening
-
-
-@settings(deadline=None, max_examples=30)
-@given(
-    arrays.arrays(np.float32, (5, 40), elements=st.floats(-4, 4, width=32)),
-    st.floats(0, 1),
-)
-def test_sharpening_keeps_power_and_tilt_and_scales_the_rest(cepstra: np.ndarray, strength: float) -> None:
-    result = world.sharpened(cepstra, strength, chunk=2)
-    matrix = pulses.envelope_matrix(40, RATE)
-    before, after = (np.exp(c.astype(np.float64) @ matrix).sum(axis=1) for c in (cepstra, result))
-    np.testing.assert_allclose(after, before, rtol=1e-3)
-    np.testing.assert_array_equal(result[:, 1], cepstra[:, 1])
-    np.testing.assert_allclose(result[:, 2:], cepstra[:, 2:] * (1 + strength), rtol=1e-5, atol=1e-6)
-
-
-def test_sharpening_is_off_by_default_and_heard_when_on() -> None:
-    plain, sharp = (
-        WorldVocoder(sharpening=s).vocode(values_of_speech(), f0=pitch_of_speech()).samples.numpy() for s in (0.0, 0.3)
-    )
-    assert WorldVocoder() == WorldVocoder(sharpening=0.0)
-    assert abs(power_db(plain) - power_db(sharp)) < 0.5
-    assert log_mel_distance(plain, sharp) > 0.5
-
-
 # ------------------------------------------------------------------------------------------------------- what is wrong
 
 
@@ -326,6 +299,3 @@ def test_wrong_settings_are_refused() -> None:
             WorldAnalysis(order)
         with pytest.raises(InputError, match="2 to 100 needed"):
             WorldVocoder(order)
-    for sharpening in (-0.1, 1.1, float("nan")):
-        with pytest.raises(InputError, match="between 0"):
-            WorldVocoder(sharpening=sharpening)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from speechssl import audio, checkpoints, encoders, voices
+from speechssl.conversion import steps
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
@@ -17,6 +18,8 @@ from speechssl.voices import VoiceLibrary, building, check_name, matching_set, s
 from speechssl.voices import library as library_module
 from speechssl.voices.matching_set import MatchingSet, Reference
 from speechssl.voices.pitch import PitchStatistics
+from speechssl.voices.spectrum import NUM_BANDS, Spectrum
+from speechssl.voices.tempo import Tempo
 
 
 class Spoken:
@@ -42,7 +45,8 @@ def ada(library, files, encoder):
 def made(num_frames=20, dim=6, *, own_values=True, seed=0):
     generator = torch.Generator().manual_seed(seed)
     keys = torch.randn(num_frames, dim, generator=generator).half()
-    references = tuple(Reference(f"{name}.wav", name * 64, 0.2, PitchStatistics(4.8, 0.1, 0.15)) for name in ("a", "b"))
+    measured = (PitchStatistics(4.8, 0.1, 0.15), Spectrum((0.0,) * NUM_BANDS, 0.1), Tempo(0.3, 0.15))
+    references = tuple(Reference(f"{name}.wav", name * 64, 0.2, *measured) for name in ("a", "b"))
     return MatchingSet(
         keys=keys,
         values=torch.randn(num_frames, 4, generator=generator).half() if own_values else keys,
@@ -52,13 +56,14 @@ def made(num_frames=20, dim=6, *, own_values=True, seed=0):
         references=references,
         file_index=(torch.arange(num_frames) >= num_frames // 2).int(),
         frame_index=torch.arange(num_frames, dtype=torch.int32) % (num_frames // 2),
+        f0=(100 * torch.rand(num_frames, 4, generator=generator)).half(),
         name="made",
         key_encoder="0123456789abcdef",
     )
 
 
 def assert_same(one, other):
-    for part in ("keys", "values", "file_index", "frame_index"):
+    for part in ("keys", "values", "file_index", "frame_index", "f0"):
         assert torch.equal(getattr(one, part), getattr(other, part)), part
         assert getattr(one, part).dtype == getattr(other, part).dtype, part
     for part in ("key_origin", "value_origin", "frame_rate", "references", "name", "has_own_values", "key_encoder"):
@@ -83,11 +88,8 @@ def test_the_pitch_of_the_frames_is_kept(tmp_path, files, encoder):
     assert torch.equal(voices.load(tmp_path / "v.safetensors").f0, voice.f0)
     first = int((voice.file_index == 0).sum())
     assert torch.equal(voice.without(voice.references[0].name).f0, voice.f0[first:])
-    # a voice of before has none, and nor has what is made with it
-    old = dataclasses.replace(building.build(files[:1], encoder), f0=None)
-    voices.save(tmp_path / "old.safetensors", old)
-    assert voices.load(tmp_path / "old.safetensors").f0 is None
-    assert matching_set.join([old, building.build(files[1:], encoder)]).f0 is None
+    joined = matching_set.join([building.build([file], encoder) for file in files])
+    assert torch.equal(joined.f0, voice.f0)
 
 
 def test_the_spectrum_of_the_recordings_is_kept(tmp_path, files, encoder):
@@ -98,14 +100,6 @@ def test_the_spectrum_of_the_recordings_is_kept(tmp_path, files, encoder):
     voices.save(tmp_path / "v.safetensors", voice)
     assert voices.load(tmp_path / "v.safetensors").spectrum == voice.spectrum
     assert voice.without(voice.references[0].name).spectrum == each[1]
-    # a recording stored before has none, and then nobody knows that of all
-    old = dataclasses.replace(
-        voice, references=(dataclasses.replace(voice.references[0], spectrum=None), voice.references[1])
-    )
-    header = library_module._header(old)
-    del header["references"][0]["spectrum"]
-    assert library_module._references(header) == old.references
-    assert old.spectrum is None
 
 
 def test_the_tempo_of_the_recordings_is_kept(tmp_path, files, encoder):
@@ -116,16 +110,13 @@ def test_the_tempo_of_the_recordings_is_kept(tmp_path, files, encoder):
         each.append(tempo.measure(encoder.encode(heard).frames.half(), audio.speech_activity(heard), 50.0))
     assert [one.tempo for one in voice.references] == each
     assert min(one.change for one in each) > 0
-    # what is told of a recording does not hang on which of its frames are kept
+    # the tempo of a recording does not depend on which of its frames are kept
     assert building.build(files, encoder, keep_silence=False).tempo == voice.tempo == tempo.pool(each)
     voices.save(tmp_path / "v.safetensors", voice)
     assert voices.load(tmp_path / "v.safetensors").tempo == voice.tempo
-    assert voice.without(voice.references[0].name).tempo == each[1]
-    header = library_module._header(voice)
-    del header["references"][0]["tempo"]
-    known = dataclasses.replace(voice, references=library_module._references(header))
-    assert known.references[0].tempo is None
-    assert known.tempo is None
+    # x * seconds / seconds is not always x
+    left = voice.without(voice.references[0].name).tempo
+    assert dataclasses.astuple(left) == pytest.approx(dataclasses.astuple(each[1]), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +140,7 @@ def test_what_was_measured_but_is_none_makes_a_damaged_voice(tmp_path, part, sto
 
 def test_keys_that_are_the_values_are_stored_once(tmp_path):
     voices.save(tmp_path / "one.safetensors", made(1000, 64, own_values=False))
-    assert (tmp_path / "one.safetensors").stat().st_size < 1000 * (64 * 2 + 8) + 3000
+    assert (tmp_path / "one.safetensors").stat().st_size < 1000 * (64 * 2 + 8 + 4 * 2) + 3000
 
 
 def test_the_header_tells_without_the_frames(ada):
@@ -224,10 +215,10 @@ def test_a_voice_knows_the_weights_that_made_it(library, files, encoder_file, ma
         matching_set.join([library.load("ada"), other])
     system = VoiceConverter(after, after, Spoken(after.origin))
     with pytest.raises(InputError, match=r"'ada'.*small/2.*make it again"):
-        system.blend(library.load("ada"))
-    system.blend(other)
+        steps.blend(system, library.load("ada"))
+    steps.blend(system, other)
     # voices of before fingerprints were kept say nothing, and are let pass
-    system.blend(dataclasses.replace(library.load("ada"), key_encoder=""))
+    steps.blend(system, dataclasses.replace(library.load("ada"), key_encoder=""))
 
 
 def test_a_removed_reference_is_gone_from_the_disk(library, ada, files, encoder):
@@ -347,14 +338,26 @@ def test_files_of_another_kind_are_refused(tmp_path):
             reader(path)
 
 
-@pytest.mark.parametrize("missing", ["key_origin", "references", "frame_rate", "keys", "file_index"])
+@pytest.mark.parametrize("part", ["spectrum", "tempo"])
+def test_a_voice_whose_recordings_were_not_measured_is_refused_by_name(tmp_path, part):
+    header = library_module._header(made())
+    del header["references"][1][part]
+    path = checkpoints.save(tmp_path / "old.safetensors", {"keys": torch.ones(20, 6)}, header)
+    for reader in (voices.load, voices.info):
+        with pytest.raises(
+            CheckpointError, match=rf"old\.safetensors .*unreleased version.* no '{part}'; make it again"
+        ):
+            reader(path)
+
+
+@pytest.mark.parametrize("missing", ["key_origin", "references", "frame_rate", "keys", "file_index", "f0"])
 def test_a_voice_with_parts_missing_is_refused(tmp_path, missing):
     voices.save(tmp_path / "v.safetensors", made())
     file = checkpoints.load(tmp_path / "v.safetensors", kind="voice")
     header = {name: value for name, value in file.header.items() if name != missing}
     tensors = {name: tensor.clone() for name, tensor in file.tensors.items() if name != missing}
     checkpoints.save(tmp_path / "w.safetensors", tensors, header)
-    with pytest.raises(CheckpointError, match=rf"damaged voice .*{missing}"):
+    with pytest.raises(CheckpointError, match=rf"damaged voice.*{missing}"):
         voices.load(tmp_path / "w.safetensors")
 
 
@@ -363,7 +366,7 @@ def test_a_voice_that_points_outside_itself_is_refused(tmp_path):
     file = checkpoints.load(tmp_path / "v.safetensors", kind="voice")
     tensors = {**file.tensors, "file_index": torch.full((20,), 7, dtype=torch.int32)}
     checkpoints.save(tmp_path / "w.safetensors", tensors, file.header)
-    with pytest.raises(CheckpointError, match="not all from"):
+    with pytest.raises(CheckpointError, match="from none of its 2 references"):
         voices.load(tmp_path / "w.safetensors")
 
 
@@ -384,10 +387,11 @@ def test_a_large_voice_opens_at_once(tmp_path):
     }
     shapes = {
         "keys": ("F16", [frames, dim], 2),
+        "f0": ("F16", [frames, 4], 2),
         "file_index": ("I32", [frames], 4),
         "frame_index": ("I32", [frames], 4),
     }
-    layout, end = {"__metadata__": {checkpoints.METADATA_KEY: json.dumps(header)}}, 0
+    layout, end = {"__metadata__": {checkpoints.files.METADATA_KEY: json.dumps(header)}}, 0
     for name, (kind, shape, size) in shapes.items():
         count = size * shape[0] * (shape[1] if len(shape) > 1 else 1)
         layout[name] = {"dtype": kind, "shape": shape, "data_offsets": [end, end + count]}
@@ -397,8 +401,8 @@ def test_a_large_voice_opens_at_once(tmp_path):
     with (tmp_path / "big.safetensors").open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + end)
-    started = time.perf_counter()
+    started = time.process_time()  # the clock also measures what else the machine does
     voice = voices.load(tmp_path / "big.safetensors")
-    took = time.perf_counter() - started
+    took = time.process_time() - started
     assert len(voice) == frames
     assert took < 1

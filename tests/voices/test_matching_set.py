@@ -15,6 +15,8 @@ from speechssl.signals import Waveform
 from speechssl.voices import building, matching_set
 from speechssl.voices.matching_set import MatchingSet, Reference
 from speechssl.voices.pitch import PitchStatistics
+from speechssl.voices.spectrum import NUM_BANDS, Spectrum
+from speechssl.voices.tempo import Tempo
 
 
 def test_frames_know_where_they_are_from(files, encoder):
@@ -138,7 +140,8 @@ def test_encoders_that_do_not_go_together_are_refused(files, make_encoder):
 
 
 def parts(**changes):
-    reference = Reference("a.wav", "0" * 64, 1.0, PitchStatistics(0.0, 0.0, 0.0))
+    measured = (PitchStatistics(0.0, 0.0, 0.0), Spectrum((0.0,) * NUM_BANDS, 0.0), Tempo(0.0, 0.0))
+    reference = Reference("a.wav", "0" * 64, 1.0, *measured)
     ready = {
         "keys": torch.ones(3, 2).half(),
         "values": torch.ones(3, 4).half(),
@@ -148,6 +151,7 @@ def parts(**changes):
         "references": (reference,),
         "file_index": torch.zeros(3, dtype=torch.int32),
         "frame_index": torch.arange(3, dtype=torch.int32),
+        "f0": torch.zeros(3, 4).half(),
     }
     return {**ready, **changes}
 
@@ -158,12 +162,13 @@ def parts(**changes):
         {"keys": torch.ones(2, 2).half()},
         {"values": torch.ones(4, 2).half()},
         {"keys": torch.ones(3).half()},
+        {"f0": torch.ones(2, 4).half()},
         {"references": ()},
         {"file_index": torch.tensor([0, 0, 1])},
         {"file_index": torch.tensor([-1, 0, 0])},
         {"frame_rate": 0.0},
         {"key_origin": ""},
-        {name: torch.ones(0, 2) for name in ("keys", "values", "file_index", "frame_index")},
+        {name: torch.ones(0, 2) for name in ("keys", "values", "file_index", "frame_index", "f0")},
     ],
 )
 def test_a_voice_of_parts_that_do_not_fit_cannot_exist(changes):

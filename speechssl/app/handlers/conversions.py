@@ -16,7 +16,7 @@ from speechssl.app.jobs import Job, Tell
 from speechssl.app.sessions import Session
 from speechssl.app.state import Refused, Workshop
 from speechssl.conversion import converters, streaming
-from speechssl.conversion import options as options_module
+from speechssl.conversion.options import ConversionOptions
 from speechssl.errors import InputError, SpeechSSLError
 from speechssl.receipts import contents, signing, watermark
 from speechssl.signals import Waveform
@@ -161,7 +161,8 @@ def streamable(shop: Workshop, source: str | Path | None, options: Options) -> b
         if options.tempo not in streaming.TEMPOS:
             return False
         if options.converter != "auto":
-            return options.converter in streaming.CONVERTERS
+            row = converters.TABLE.get(options.converter)
+            return row is not None and row.streams
         # where the vocoder does not hear the words, auto is a converter that needs the whole source
         return bool(shop.system(options.model).vocoder.key_origin)
     except SpeechSSLError:
@@ -256,7 +257,7 @@ def _finish(
     step(0.9, "verifying")
     target, options = ready.target, ready.options
     decision = step.run(lambda: verify_as(shop, session, target, path))
-    k = converters.neighbours_of(result.converter, options.k)
+    k = converters.TABLE[result.converter].neighbours(options.k)
     settings = {
         "k": k, "interpolation": options.interpolation, "pitch": options.pitch, "tempo": options.tempo,
     }  # fmt: skip
@@ -317,13 +318,7 @@ def _check(shop: Workshop, source: str | Path | None, target: Target, options: O
     if options.form not in FORMATS:
         raise Refused("options", f"format {options.form!r}; one of {', '.join(FORMATS)} needed")
     with _blame("options"):
-        options_module.check_options(
-            k=options.k,
-            converter=options.converter,
-            interpolation=options.interpolation,
-            pitch=options.pitch,
-            tempo=options.tempo,
-        )
+        ConversionOptions(options.k, options.converter, options.interpolation, options.pitch, options.tempo).check()
 
 
 def check_target(shop: Workshop, target: Target) -> None:
@@ -363,7 +358,8 @@ def _nobody(shop: Workshop) -> list[dict[str, Any]]:
 def _source(shop: Workshop, ready: _Ready, step: Job) -> Any:
     """Encoded; with its own values, which take longer than the rest, only where the options need them."""
     options, system = ready.options, ready.system
-    asked = options.converter in converters.NEED_SOURCE_VALUES or options.interpolation < 1
+    row = converters.TABLE.get(options.converter)
+    asked = options.interpolation < 1 or (row is not None and row.needs_source_values)
     # for a vocoder that does not hear the words, auto may need them too
     with_values = asked or (options.converter == "auto" and not system.vocoder.key_origin)
     key = ("source", options.model, with_values, checkpoints.sha256_of(ready.source))
@@ -448,8 +444,8 @@ def verify_as(shop: Workshop, session: Session, target: Target, path: Path) -> D
             enrolled = [decisions.Utterance("", row.embedding, row.seconds, row.sha256) for row in rows]
         if not enrolled:
             return None
-        cohort = getattr(embedder, "cohort", None)
-        return decisions.verify(enrolled, test, calibration=shop.calibration(session.user), cohort=cohort)
+        calibration = shop.calibration(session.user)
+        return decisions.verify(enrolled, test, calibration=calibration, cohort=embedder.cohort)
     except InputError:
         return None
 

@@ -208,8 +208,7 @@ def verify(
             check_recordings(shop, [test], most=shop.settings.source_seconds, what="the recording")
             step(0.8, f"listening to {test.name}")
             asked = _named(decisions.embed(test, embedder, calibration=calibration), test)
-        cohort = getattr(embedder, "cohort", None)
-        return decisions.verify(known, asked, calibration=calibration, cohort=cohort)
+        return decisions.verify(known, asked, calibration=calibration, cohort=embedder.cohort)
 
 
 def enrol(shop: Workshop, session: Session, name: str, files: Sequence[Path]) -> dict[str, Any]:

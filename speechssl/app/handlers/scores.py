@@ -67,7 +67,7 @@ def calibrate(
     return {
         "trials": len(trials),
         "targets": sum(labels),
-        "eer": metrics.eer(found, labels),
+        "eer": metrics.roc(found, labels).eer(),
         "threshold": fitted.threshold,
         "threshold_low": fitted.threshold_low,
         "threshold_high": fitted.threshold_high,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.encoders.network import Weights
 from speechssl.errors import CheckpointError, InputError
 
@@ -45,7 +45,7 @@ def read(name: str) -> Weights:
         InputError: no such bundle, or torchaudio is absent or broken.
         CheckpointError: the weights can be neither found in the cache nor downloaded.
     """
-    with libraries.needed("torchaudio", purpose=name):
+    with errors.importing("torchaudio", purpose=name):
         from torchaudio import pipelines
 
     bundle = getattr(pipelines, name.removeprefix(PREFIX), None)

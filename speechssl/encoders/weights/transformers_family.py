@@ -12,7 +12,7 @@ from torch import Tensor
 from speechssl import checkpoints
 from speechssl.encoders.frontends import check_log_mel
 from speechssl.encoders.network import TRANSFORMERS_EPSILON, Weights
-from speechssl.errors import CheckpointError
+from speechssl.errors import CheckpointError, first_line
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -141,8 +141,8 @@ def _from_hub(repository: str, filename: str) -> Path | None:
 
 
 def _offline(repository: str, filename: str, error: Exception | str) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = first_line(error) if isinstance(error, Exception) else error
     return (
-        f"cannot get {filename} of {repository} from the Hugging Face hub ({reason[:200]}); check the name and the "
+        f"cannot get {filename} of {repository} from the Hugging Face hub ({reason}); check the name and the "
         f"connection, or run `hf download {repository} --local-dir FOLDER` where there is one and give the folder"
     )

@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from speechssl import libraries
+from speechssl import errors
 
 SAMPLE_RATE = 16_000
 RESOLUTIONS = ((1024, 256, 80), (512, 128, 64), (256, 64, 40))  # window, hop, mel bands
@@ -123,7 +123,7 @@ class PeriodDiscriminator(nn.Module):
 
     def __init__(self, period: int) -> None:
         super().__init__()
-        with libraries.needed("speechbrain", purpose="HiFi-GAN's discriminators", extra="recipes"):
+        with errors.importing("speechbrain", purpose="HiFi-GAN's discriminators", extra="recipes"):
             from speechbrain.lobes.models.HifiGAN import DiscriminatorP
 
         self.folded = DiscriminatorP(period)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.errors import CheckpointError, InputError
 
 Record = dict[str, Any]
@@ -159,7 +159,7 @@ def check_form(form: str) -> None:
 
 
 def _arrow() -> tuple[Any, Any]:
-    with libraries.needed("pyarrow", purpose="parquet (jsonl needs nothing)", extra="units"):
+    with errors.importing("pyarrow", purpose="parquet (jsonl needs nothing)", extra="units"):
         import pyarrow
         import pyarrow.parquet
     return pyarrow, pyarrow.parquet

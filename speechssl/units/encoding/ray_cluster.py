@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.encoders.precision import one_thread
 from speechssl.units.encoding import formats
 from speechssl.units.encoding.manifest import Entry
@@ -43,7 +43,7 @@ def work(recipe: Recipe, num_workers: int, *, gpus: float = 0.0, cpus: float = 1
     Raises:
         InputError: Ray is not installed.
     """
-    with libraries.needed("ray", purpose="the engine 'ray' ('local' needs nothing)", extra="ray"):
+    with errors.importing("ray", purpose="the engine 'ray' ('local' needs nothing)", extra="ray"):
         ray: Any = importlib.import_module("ray")
         dataset: Any = importlib.import_module("ray.data")
 

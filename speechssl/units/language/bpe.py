@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from speechssl import libraries
+from speechssl import errors
 from speechssl.errors import CheckpointError, InputError
 
 # units are written as characters of a private plane of Unicode, which no normalisation touches
@@ -92,7 +92,7 @@ def train(
     Raises:
         InputError: a size below K, too many units for one plane, or a unit that does not exist.
     """
-    with libraries.needed("tokenizers", purpose="byte-pair encoding", extra="units"):
+    with errors.importing("tokenizers", purpose="byte-pair encoding", extra="units"):
         from tokenizers import Tokenizer, models, trainers
 
     if not 1 <= num_units <= MOST_UNITS or size < num_units:
@@ -117,7 +117,7 @@ def load(path: str | Path) -> UnitBPE:
     Raises:
         CheckpointError: missing or damaged.
     """
-    with libraries.needed("tokenizers", purpose="byte-pair encoding", extra="units"):
+    with errors.importing("tokenizers", purpose="byte-pair encoding", extra="units"):
         from tokenizers import Tokenizer
 
     try:

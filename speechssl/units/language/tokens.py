@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechssl import checkpoints, libraries
+from speechssl import checkpoints, errors
 from speechssl.errors import CheckpointError, InputError
 from speechssl.units.codebooks import codebook as codebooks
 from speechssl.units.codebooks.codebook import Codebook
@@ -169,15 +169,15 @@ def base_embeddings(base: str | Path) -> NDArray[np.float32] | None:
 
 
 def _tokenizer(base: str | Path) -> Any:
-    load: Any = libraries.transformers().AutoTokenizer.from_pretrained
+    load: Any = checkpoints.transformers().AutoTokenizer.from_pretrained
     away = checkpoints.hub_is_away(base)
     try:
         return load(str(base), local_files_only=bool(away))
     except ImportError as error:
-        raise InputError(libraries.explain(libraries.culprit(error) or "transformers", error)) from error
+        raise InputError(errors.not_loaded(error, "transformers")) from error
     # a missing or broken tokenizer raises almost anything
     except Exception as error:
-        reason = away or str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = away or errors.first_line(error)
         raise CheckpointError(
             f"no tokenizer can be read from {str(base)!r} ({reason}); "
             "give a folder with tokenizer.json, or a hub name while online"

@@ -7,6 +7,7 @@ each band's mean over the utterance taken off. Equal to speechbrain's on random 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from speechssl import audio, checkpoints
 from speechssl.audio import mel
-from speechssl.errors import CheckpointError, InputError
+from speechssl.errors import CheckpointError, InputError, first_line
 from speechssl.signals import Embedding, Waveform
 from speechssl.verification.embedders.ecapa import Ecapa, unwrapped
 
@@ -26,6 +27,8 @@ class PublishedEcapa:
     """Embedder with speechbrain's weights and input."""
 
     sample_rate = 16000
+    cohort: Tensor | None = None
+    calibration: dict[str, Any] | None = None
 
     def __init__(self, network: Ecapa, *, origin: str, device: str = "cpu") -> None:
         self._network = network.eval().to(device)
@@ -100,7 +103,7 @@ def _from_hub(name: str) -> Path:
         return Path(hf_hub_download(name, FILE, local_files_only=bool(away)))
     # the hub raises errors of its own, of requests and of the system
     except Exception as error:
-        reason = away or str(error).strip().splitlines()[0]
+        reason = away or first_line(error)
         raise CheckpointError(
             f"{name}: {FILE} is not in the cache and cannot be fetched ({reason}); give a folder that holds it"
         ) from error

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
-from speechssl import audio, checkpoints, libraries
+from speechssl import audio, checkpoints, errors
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Embedding, Waveform
 
@@ -19,6 +20,9 @@ LIMIT = 60  # seconds embedded at most: attention grows with the square of the l
 
 class PublishedXVector:
     """Embedder around a transformers model whose output has ``embeddings``."""
+
+    cohort: Tensor | None = None
+    calibration: dict[str, Any] | None = None
 
     def __init__(self, network: Any, settings: Mapping[str, Any], *, origin: str, device: str = "cpu") -> None:
         self._network, self._device = network.eval().to(device), device
@@ -59,7 +63,7 @@ def read(name: str, *, device: str = "cpu") -> PublishedXVector:
     Raises:
         CheckpointError: not found, offline, damaged, or a checkpoint without a speaker head.
     """
-    library = libraries.transformers()
+    library = checkpoints.transformers()
     away = checkpoints.hub_is_away(name)
     try:
         settings, _ = library.FeatureExtractionMixin.get_feature_extractor_dict(name, local_files_only=bool(away))
@@ -67,10 +71,10 @@ def read(name: str, *, device: str = "cpu") -> PublishedXVector:
             name, output_loading_info=True, local_files_only=bool(away)
         )
     except ImportError as error:
-        raise InputError(libraries.explain(libraries.culprit(error) or "transformers", error, purpose=name)) from error
+        raise InputError(errors.not_loaded(error, "transformers", purpose=name)) from error
     # transformers raises OSError, ValueError, KeyError and errors of the hub's own
     except Exception as error:
-        reason = away or str(error).strip().splitlines()[0]
+        reason = away or errors.first_line(error)
         raise CheckpointError(f"{name}: no speaker embedder could be loaded ({reason})") from error
     # a head left at random scores 0.99 for everybody and says nothing
     missing = sorted(report["missing_keys"]) + [str(key) for key in report.get("mismatched_keys", [])]

@@ -1,4 +1,4 @@
-"""The main path without torchaudio, and one line for every library that cannot be loaded."""
+"""One line for every library that cannot be loaded, and the main path without torchaudio."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from speechssl import checkpoints, libraries
+from speechssl import checkpoints, errors
 from speechssl.errors import InputError
 
-CLIPS = sorted((checkpoints.PACKAGED / "clips").glob("*.flac"))
+CLIPS = sorted((checkpoints.PACKAGED / "clips").glob("*.opus"))
 # a library found on the path whose import fails: absent, or a binary that does not load
 BROKEN = """
 import importlib.abc, importlib.machinery, sys
@@ -81,6 +81,7 @@ def test_a_library_that_does_not_load_is_no_damaged_checkpoint(tmp_path: Path) -
     assert "encoder.safetensors" not in said
 
 
+@pytest.mark.slow
 def test_without_torch_help_and_doctor_answer_and_the_rest_says_so(tmp_path: Path) -> None:
     assert program(tmp_path, "--help", without="torch", absent=True).returncode == 0
     said = refusal(program(tmp_path, "convert", CLIPS[0], "-r", CLIPS[1], "-o", "c.wav", without="torch", absent=True))
@@ -111,64 +112,20 @@ def test_parquet_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     ],
 )
 def test_pairs_of_torch_and_torchaudio(torch: str, wanted: tuple[str, ...]) -> None:
-    assert libraries.torchaudio_beside(torch) == wanted
-
-
-@pytest.mark.parametrize(
-    ("torch", "torchaudio", "cure"),
-    [("2.11.0", "2.11.1", "'torchaudio==2.11.0'"), ("2.10.0", "2.11.0", "'torchaudio==2.10.0'")],
-)
-def test_doctor_tells_of_a_bad_pair(monkeypatch: pytest.MonkeyPatch, torch: str, torchaudio: str, cure: str) -> None:
-    from speechssl.cli import doctor
-
-    versions = {"torch": torch, "torchaudio": torchaudio}
-    monkeypatch.setattr(libraries, "version", lambda name: versions.get(name, "1.0"))
-    monkeypatch.setattr(doctor, "_import_failures", lambda modules: {})
-    problems: list[dict[str, str]] = []
-    warned: list[dict[str, str]] = []
-    doctor._packages(problems, warned)
-    assert not problems
-    assert f"torchaudio {torchaudio} is not made for torch {torch}" in warned[0]["problem"]
-    assert cure in warned[0]["cure"]
-
-
-def test_doctor_survives_a_library_that_ends_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    from speechssl.cli import doctor
-
-    monkeypatch.setattr(doctor, "_IMPORTS", "import os; os._exit(7)")
-    assert doctor._import_failures(["torch", "numpy"]) == {"torch": "the process ended with code 7"}
+    assert errors.torchaudio_beside(torch) == wanted
 
 
 def test_an_extra_that_is_absent_is_named() -> None:
     with pytest.raises(InputError, match=r"alignment: no_such_module is not installed; run: pip install 'speechssl\["):
-        libraries.require("no_such_module", purpose="alignment", extra="recipes")
+        errors.require("no_such_module", purpose="alignment", extra="recipes")
     with pytest.raises(SystemExit, match=r"pip install 'speechssl\[recipes\]'"):
-        libraries.for_recipe("no_such_module")
+        errors.require_for_recipe("no_such_module")
 
 
-def test_a_hub_name_without_a_network_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
-
-    from speechssl import checkpoints
-
-    monkeypatch.delenv("SPEECHSSL_OFFLINE")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    for proxy in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(proxy, raising=False)
-        monkeypatch.delenv(proxy.upper(), raising=False)
-    away = checkpoints.hub_is_away("somebody/model")
-    assert away is not None
-    assert "no connection to http://127.0.0.1:9" in away
-
-
-def test_offline_is_passed_on_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    from speechssl import checkpoints
-
-    monkeypatch.setenv("SPEECHSSL_OFFLINE", "1")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    assert checkpoints.hub_is_away("somebody/model") == "SPEECHSSL_OFFLINE is set"
-    assert os.environ["HF_HUB_OFFLINE"] == "1"
+def test_the_first_line_of_an_error() -> None:
+    assert errors.first_line(ValueError("no such file\nat line 3")) == "no such file"
+    assert errors.first_line(KeyError()) == "KeyError"
+    assert errors.first_line(ValueError("x" * 999)) == "x" * 200
 
 
 @pytest.mark.parametrize(
@@ -188,7 +145,7 @@ def test_a_recipe_ends_in_one_line(error: BaseException, line: str, capsys: pyte
         raise error
 
     with pytest.raises(SystemExit) as left:
-        libraries.run_recipe(main)
+        errors.run_recipe(main)
     assert left.value.code == 2
     printed = capsys.readouterr().err.splitlines()
     assert len(printed) == 1
@@ -197,8 +154,8 @@ def test_a_recipe_ends_in_one_line(error: BaseException, line: str, capsys: pyte
 
 def test_faults_of_a_recipe_itself_are_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
-        libraries.run_recipe(lambda: 1 / 0)
+        errors.run_recipe(lambda: 1 / 0)
     with pytest.raises(SystemExit) as left:
-        libraries.run_recipe(lambda: sys.exit(143))
+        errors.run_recipe(lambda: sys.exit(143))
     assert left.value.code == 143
-    libraries.run_recipe(lambda: None)
+    errors.run_recipe(lambda: None)

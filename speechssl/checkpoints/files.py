@@ -1,10 +1,4 @@
-"""Models, voices and codebooks on disk: one safetensors file each, with its facts in the header, checked on the way in.
-
-The header is a JSON object under the metadata key ``"speechssl"``: ``format``, ``kind`` (``"encoder"``, ``"vocoder"``,
-``"voice"`` ...), whatever the kind needs (family, config, origin, provenance, licence), and ``sha256``, the checksum of
-the rest of the header and of every tensor. Nothing here executes what a file holds: safetensors has no code, and
-published PyTorch files are read as plain tensors only.
-"""
+"""Files of ours: one safetensors file each, with its facts in the header, checked on the way in, written whole."""
 
 from __future__ import annotations
 
@@ -13,13 +7,8 @@ import errno
 import hashlib
 import json
 import os
-import shutil
-import sys
-import urllib.error
-import urllib.parse
-import urllib.request
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +22,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 METADATA_KEY = "speechssl"
 VERIFY_LIMIT = 256 << 20  # bytes; up to here every load recomputes the checksum, which costs about 0.15 s at this size
-_BLOCK = 1 << 20  # bytes hashed or downloaded at a time
+BLOCK = 1 << 20  # bytes hashed or downloaded at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +135,7 @@ def sha256_of(path: Path) -> str:
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while block := file.read(_BLOCK):
+            while block := file.read(BLOCK):
                 digest.update(block)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
@@ -179,115 +168,37 @@ def load_state(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str
     network.load_state_dict(dict(tensors))
 
 
-def load_pickle_tensors(path: str | Path) -> Any:
-    """Read a published PyTorch file (``.pt``, ``.pth``) as tensors and plain containers; code in it is never run.
-
-    Raises:
-        CheckpointError: missing, damaged, or holding anything but tensors, numbers, strings and containers of them.
-    """
-    import torch
-
-    path = Path(path)
-    _must_be_file(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    # damaged archives raise almost anything: RuntimeError, EOFError, KeyError, UnpicklingError, UnicodeDecodeError
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"{path} is not a PyTorch file of plain tensors ({reason[:200]}); it is damaged or holds pickled code, "
-            "which is never run: download it again from its publisher"
-        ) from error
-
-
-def cache_dir() -> Path:
-    """Where fetched files live: ``$SPEECHSSL_CACHE``, else the platform's cache folder + ``speechssl``."""
-    if chosen := os.environ.get("SPEECHSSL_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "speechssl"
-    fallback = Path.home() / ("AppData/Local" if sys.platform == "win32" else ".cache")
-    root = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
-    return (Path(root) if root else fallback) / "speechssl"
-
-
-def fetch(url: str, *, sha256: str | None, filename: str, licence: str, size: int | None = None) -> Path:
-    """A published file from the cache, downloaded the first time; what comes back has exactly the pinned checksum.
-
-    Args:
-        url: http(s) address.
-        sha256: 64 hexadecimal digits; None is refused, for a file nobody has vouched for must not be loaded unseen.
-        filename: its name in the cache folder.
-        licence: shown with the download and in messages.
-        size: bytes, if known; shown, and compared with the free disk space first.
-    Raises:
-        CheckpointError: no checksum, offline, another checksum, a full disk.
-    """
-    target = cache_dir() / filename
-    facts = f"{filename} ({'size unknown' if size is None else f'{size / 1e6:.0f} MB'}, licence {licence}) from {url}"
-    expected = _pinned(sha256, facts, target)
-    if target.exists():
-        _compare(target, sha256_of(target), expected, facts)
-        return target
-    if os.environ.get("SPEECHSSL_OFFLINE"):
-        raise CheckpointError(_by_hand(facts, target, expected, "SPEECHSSL_OFFLINE is set"))
-    with atomic_path(target) as temporary:
-        _check_space(temporary, size, facts)
-        try:
-            got = _download(url, temporary, size, filename)
-        except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError, EOFError) as error:
-            if isinstance(error, urllib.error.HTTPError):
-                error.close()
-            raise CheckpointError(_by_hand(facts, target, expected, str(error))) from error
-        _compare(temporary, got, expected, facts)
-    return target
-
-
-def hub_is_away(name: str | Path) -> str | None:
-    """Why nothing can be fetched from the Hugging Face hub, None where it answers (or ``name`` is a folder here).
-
-    One question without retries, for the hub's own client retries for half a minute.
-    """
-    if name and Path(name).is_dir():
-        return None
-    if os.environ.get("SPEECHSSL_OFFLINE"):
-        # for whatever else speaks to the hub; read when its client is imported
-        os.environ["HF_HUB_OFFLINE"] = "1"
-        return "SPEECHSSL_OFFLINE is set"
-    from huggingface_hub import constants, get_session
-
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    try:
-        get_session().head(constants.ENDPOINT, timeout=5)
-    # the client's errors of connection have changed their base before
-    except Exception as error:
-        reason = str(error).strip().splitlines()
-        return f"no connection to {constants.ENDPOINT}: {reason[0] if reason else type(error).__name__}"
-    return None
-
-
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to: renamed to it on success, removed on any failure, Ctrl-C included.
 
+    A folder that does not exist is made.
+
     Raises:
         CheckpointError: the disk is full or the place cannot be written to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        with replacing(path) as temporary:
+            yield temporary
+    except Exception as error:
         # the Rust side of safetensors reports a full disk as its own error type, not as OSError
         if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
             raise CheckpointError(_unwritten(path, error)) from error
         raise
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """``atomic_path`` for a folder that exists; a full disk or an unwritable place stays an OSError."""
+    # a name of its own for every writer; cut, as a file name has 255 bytes at most
+    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _unwritten(path: Path, error: BaseException) -> str:
@@ -317,8 +228,8 @@ def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
         tensor = tensors[name]
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         flat = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type, unused-ignore]
-        for start in range(0, len(flat), _BLOCK):
-            digest.update(flat[start : start + _BLOCK])
+        for start in range(0, len(flat), BLOCK):
+            digest.update(flat[start : start + BLOCK])
     return digest.hexdigest()
 
 
@@ -333,7 +244,7 @@ def _verify(checkpoint: Checkpoint) -> None:
 def _opened(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
-    _must_be_file(path)
+    must_be_file(path)
     try:
         file = safe_open(path, framework="pt")
     except (SafetensorError, OSError, ValueError) as error:
@@ -358,7 +269,7 @@ def _what_it_is(path: Path) -> str:
     return f"is not a safetensors file ({size} bytes)"
 
 
-def _must_be_file(path: Path) -> None:
+def must_be_file(path: Path) -> None:
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; one file is needed")
     if not path.exists():
@@ -389,85 +300,3 @@ def _shapes(name: str, got: Tensor, wanted: Tensor) -> str:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _pinned(sha256: str | None, facts: str, target: Path) -> str:
-    if sha256 is None:
-        raise CheckpointError(
-            f"no checksum is known for {facts}, so it is not downloaded unseen; fetch it yourself, check it with its "
-            f"publisher, and give the file's own path, or pass its sha256 and put it at {target}"
-        )
-    if len(sha256) != 64 or not set(sha256.lower()) <= set("0123456789abcdef"):
-        raise CheckpointError(f"sha256 {sha256!r} for {target.name} is not 64 hexadecimal digits")
-    return sha256.lower()
-
-
-def _compare(path: Path, got: str, expected: str, facts: str) -> None:
-    if got != expected:
-        raise CheckpointError(
-            f"{path} has SHA-256 {got}, but {expected} is pinned for {facts}; "
-            "delete the file and fetch it again, or get it from its publisher"
-        )
-
-
-def _by_hand(facts: str, target: Path, sha256: str, reason: str) -> str:
-    return (
-        f"cannot download {facts} ({reason}); without a connection, put the file by hand at {target} (SHA-256 {sha256})"
-    )
-
-
-def _check_space(temporary: Path, size: int | None, facts: str) -> None:
-    free = shutil.disk_usage(temporary.parent).free
-    if size is not None and free < size:
-        raise CheckpointError(
-            f"{temporary.parent} has {free / 1e6:.0f} MB free, not enough for {facts}; "
-            "free some, or set SPEECHSSL_CACHE to another disk"
-        )
-
-
-def _download(url: str, temporary: Path, size: int | None, filename: str) -> str:
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise ValueError("only http and https addresses are fetched")
-    digest, done = hashlib.sha256(), 0
-    request = urllib.request.Request(url, headers={"User-Agent": "speechssl"})
-    with urllib.request.urlopen(request, timeout=30) as answer, temporary.open("xb") as file:
-        length = answer.headers.get("Content-Length")
-        total = int(length) if length else size
-        with _progress(filename, total) as advance:
-            while block := answer.read(_BLOCK):
-                file.write(block)
-                digest.update(block)
-                done += len(block)
-                advance(len(block))
-    if length and done < int(length):
-        raise EOFError(f"the connection ended after {done} of {length} bytes")
-    return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _progress(filename: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(filename, total=total)
-        yield lambda advanced: bar.advance(task, advanced)
-
-
-PACKAGED = Path(__file__).parent / "models"
-
-
-def data_folder() -> Path:
-    """Where voices live: ``$SPEECHSSL_VOICES``, else the platform's data folder + ``speechssl/voices``."""
-    if chosen := os.environ.get("SPEECHSSL_VOICES"):
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        root = Path.home() / "Library" / "Application Support"
-    elif sys.platform == "win32":
-        root = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    else:
-        root = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return root / "speechssl" / "voices"

@@ -1,4 +1,4 @@
-"""The embedded vocoder: untrained it is WORLD, in pieces it is the whole, and it refuses strangers."""
+"""The packaged vocoder: untrained it is WORLD, in pieces it is the whole, and it refuses strangers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ import torch
 from speechssl import audio, checkpoints, vocoders
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Features
-from speechssl.vocoders import neural, world
-from speechssl.vocoders.neural import SourceFilterVocoder
-from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig, pulse_train, voice_statistics
+from speechssl.vocoders import source_filter, world
+from speechssl.vocoders.source_filter import (
+    SourceFilter,
+    SourceFilterConfig,
+    SourceFilterVocoder,
+    pulse_train,
+    voice_statistics,
+)
 
 SMALL = SourceFilterConfig(key_dim=8, width=16, hidden=24, num_layers=2, key_width=4)
 KEYS = "small/2"
@@ -81,17 +86,17 @@ def test_saved_and_loaded_it_is_the_same(
 ) -> None:
     values, keys, f0 = spoken
     one = vocoder()
-    path = neural.save(tmp_path / "v.safetensors", one, licence="MIT", provenance={"data": "none"})
+    path = source_filter.save(tmp_path / "v.safetensors", one, licence="MIT", provenance={"data": "none"})
     loaded = vocoders.load(path, device="cpu")
     assert (loaded.origin, loaded.key_origin, loaded.needs_f0) == ("world/16k-40", KEYS, True)
     gap = loaded.vocode(values, f0=f0, keys=keys).samples - one.vocode(values, f0=f0, keys=keys).samples
     assert float(gap.std()) < 0.02 * float(one.vocode(values, f0=f0, keys=keys).samples.std())
-    assert neural.load(path).network.config == SMALL
+    assert source_filter.load(path).network.config == SMALL
     with pytest.raises(CheckpointError, match="encoder"):
-        neural.load(encoder_file)
+        source_filter.load(encoder_file)
     header = {"kind": "vocoder", "family": "source-filter", "key_origin": "x/1", "config": {"colour": 3}}
     with pytest.raises(CheckpointError, match="config"):
-        neural.load(checkpoints.save(tmp_path / "w.safetensors", {"a": torch.zeros(1)}, header))
+        source_filter.load(checkpoints.save(tmp_path / "w.safetensors", {"a": torch.zeros(1)}, header))
 
 
 def test_the_voice_is_heard_and_is_that_of_the_values_if_not_given(
@@ -137,7 +142,7 @@ def test_pulses_have_unit_power_and_the_pitch() -> None:
 
 
 def test_noise_is_one_noise() -> None:
-    whole = neural.noise(0, 200_000)
+    whole = source_filter.noise(0, 200_000)
     assert abs(float(whole.std()) - 1) < 0.01
-    np.testing.assert_array_equal(neural.noise(60_000, 140_000), whole[60_000:140_000])
-    np.testing.assert_array_equal(neural.noise(65_536, 131_072), whole[65_536:131_072])
+    np.testing.assert_array_equal(source_filter.noise(60_000, 140_000), whole[60_000:140_000])
+    np.testing.assert_array_equal(source_filter.noise(65_536, 131_072), whole[65_536:131_072])

@@ -1,0 +1,42 @@
+"""Models, voices and codebooks on disk: one safetensors file each, with its facts in the header, checked on the way in.
+
+The header is a JSON object under the metadata key ``"speechssl"``: ``format``, ``kind`` (``"encoder"``, ``"vocoder"``,
+``"voice"`` ...), whatever the kind needs (family, config, origin, provenance, licence), and ``sha256``, the checksum of
+the rest of the header and of every tensor. Nothing in this package executes what a file holds: safetensors has no code,
+and published PyTorch files are read as plain tensors only.
+"""
+
+from speechssl.checkpoints.devices import choose_device
+from speechssl.checkpoints.files import (
+    Checkpoint,
+    atomic_path,
+    fingerprint,
+    load,
+    load_state,
+    peek,
+    replacing,
+    save,
+    sha256_of,
+)
+from speechssl.checkpoints.places import PACKAGED, cache_dir, data_folder
+from speechssl.checkpoints.published import fetch, hub_is_away, load_pickle_tensors, transformers
+
+__all__ = [
+    "PACKAGED",
+    "Checkpoint",
+    "atomic_path",
+    "cache_dir",
+    "choose_device",
+    "data_folder",
+    "fetch",
+    "fingerprint",
+    "hub_is_away",
+    "load",
+    "load_pickle_tensors",
+    "load_state",
+    "peek",
+    "replacing",
+    "save",
+    "sha256_of",
+    "transformers",
+]

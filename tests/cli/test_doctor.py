@@ -1,0 +1,29 @@
+"""What ``speechssl doctor`` says of libraries."""
+
+from __future__ import annotations
+
+import pytest
+
+from speechssl import errors
+from speechssl.cli import doctor
+
+
+@pytest.mark.parametrize(
+    ("torch", "torchaudio", "cure"),
+    [("2.11.0", "2.11.1", "'torchaudio==2.11.0'"), ("2.10.0", "2.11.0", "'torchaudio==2.10.0'")],
+)
+def test_doctor_tells_of_a_bad_pair(monkeypatch: pytest.MonkeyPatch, torch: str, torchaudio: str, cure: str) -> None:
+    versions = {"torch": torch, "torchaudio": torchaudio}
+    monkeypatch.setattr(errors, "version", lambda name: versions.get(name, "1.0"))
+    monkeypatch.setattr(doctor, "_import_failures", lambda modules: {})
+    problems: list[dict[str, str]] = []
+    warned: list[dict[str, str]] = []
+    doctor._packages(problems, warned)
+    assert not problems
+    assert f"torchaudio {torchaudio} is not made for torch {torch}" in warned[0]["problem"]
+    assert cure in warned[0]["cure"]
+
+
+def test_doctor_survives_a_library_that_ends_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_IMPORTS", "import os; os._exit(7)")
+    assert doctor._import_failures(["torch", "numpy"]) == {"torch": "the process ended with code 7"}
