@@ -206,4 +206,4 @@ def write(rows: list[Row], args: argparse.Namespace) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 import speechssl
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.receipts import watermark
 from speechssl.signals import Waveform
 
@@ -139,4 +139,4 @@ def write(output: Path, result: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -21,7 +21,7 @@ import torch
 from measure import SOUND, cut
 
 import speechssl
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.receipts import watermark
 
 NAMES = {"ovrl": "DNSMOS overall", "sig": "DNSMOS signal", "bak": "DNSMOS background", "distillmos": "DistillMOS"}
@@ -90,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)
