@@ -433,7 +433,9 @@ def _records(folder: str, book: Codebook) -> list[dict[str, Any]]:
 
 
 def _is_sound(output: Path) -> bool:
-    return output.suffix.lower() in (".wav", ".flac", ".ogg", ".opus", ".mp3")
+    from speechssl.audio import WRITABLE
+
+    return output.suffix.lower() in WRITABLE
 
 
 def _wav(output: Path, name: str) -> Path:

@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from speechssl import audio
 from speechssl.errors import InputError
 
-AUDIO = frozenset(
-    f".{name}"
-    for name in ("wav flac ogg oga opus mp3 m4a mp4 aac wma aif aiff aifc au caf w64 rf64 webm mka mkv mov").split()  # noqa: SIM905
-)
 MANIFESTS = frozenset((".jsonl", ".ndjson", ".csv", ".tsv"))
 PATH_KEYS = ("path", "audio_path", "audio_filepath", "audio", "file", "wav")
 # keys of a record; a manifest's own value is kept under "manifest_<key>"
@@ -87,7 +84,7 @@ def _expanded(given: str) -> Iterator[tuple[Entry, str]]:
     if "://" in given:
         yield Entry(given.split("://", 1)[1].rpartition(".")[0] or given, given, given), given
     elif path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO and p.is_file())
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in audio.SUFFIXES and p.is_file())
         if not found:
             raise InputError(f"{path} holds no audio file; name a folder of recordings, or a manifest")
         for one in found:
