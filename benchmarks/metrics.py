@@ -23,12 +23,12 @@ def main() -> None:
     scored = time.process_time()
     curve = metrics.roc(scores, labels)
     found = {
-        "eer": metrics.eer_of(curve),
-        "eer_interpolated": metrics.eer_interpolated_of(curve),
-        "min_dcf": metrics.min_dcf_of(curve, 0.01),
+        "eer": curve.eer(),
+        "eer_interpolated": curve.eer_interpolated(),
+        "min_dcf": curve.min_dcf(0.01),
         "act_dcf": metrics.act_dcf(scores, labels, prior=0.01),
         "cllr": metrics.cllr(scores, labels),
-        "min_cllr": metrics.min_cllr_of(curve),
+        "min_cllr": curve.min_cllr(),
     }
     metrics.det_points(scores, labels)
     done = time.process_time()

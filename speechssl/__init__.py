@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from speechssl import checkpoints, encoders
-    from speechssl.conversion.bundles import BUNDLES, load_bundle
+    from speechssl import checkpoints, encoders, units
+    from speechssl.conversion.bundles import BUNDLES, features, load_bundle
     from speechssl.conversion.convert import convert
     from speechssl.conversion.result import Conversion
     from speechssl.conversion.voice_converter import VoiceConverter
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from speechssl.signals import Embedder, Embedding, Encoder, Features, Objective, Units, Vocoder, Waveform
     from speechssl.synthesis.say import load_synthesizer, say
     from speechssl.verification.database import SpeakerDatabase
-    from speechssl.verification.decisions import embed
+    from speechssl.verification.decisions import embed, identify
     from speechssl.verification.decisions import verify_files as verify
     from speechssl.verification.embedders import load as load_embedder
     from speechssl.vocoders import load as load_vocoder
     from speechssl.voices.clips import clip, clips
     from speechssl.voices.matching_set import MatchingSet
+    from speechssl.voices.reference_report import report
 
 # public name -> module that defines it, and the name it has there
 _PLACES = {
@@ -44,6 +45,7 @@ _PLACES = {
     "BUNDLES": ("conversion.bundles", "BUNDLES"),
     "convert": ("conversion.convert", "convert"),
     "load_bundle": ("conversion.bundles", "load_bundle"),
+    "features": ("conversion.bundles", "features"),
     "say": ("synthesis.say", "say"),
     "load_synthesizer": ("synthesis.say", "load_synthesizer"),
     "clip": ("voices.clips", "clip"),
@@ -53,7 +55,9 @@ _PLACES = {
     "load_embedder": ("verification.embedders", "load"),
     "embed": ("verification.decisions", "embed"),
     "verify": ("verification.decisions", "verify_files"),
+    "identify": ("verification.decisions", "identify"),
     "SpeakerDatabase": ("verification.database", "SpeakerDatabase"),
+    "report": ("voices.reference_report", "report"),
     "MatchingSet": ("voices.matching_set", "MatchingSet"),
     "VoiceConverter": ("conversion.voice_converter", "VoiceConverter"),
     "Conversion": ("conversion.result", "Conversion"),
@@ -61,6 +65,7 @@ _PLACES = {
     "checkpoints": ("checkpoints", ""),
     "encoders": ("encoders", ""),
     "voices": ("voices", ""),
+    "units": ("units", ""),
 }
 
 __all__ = [
@@ -88,12 +93,16 @@ __all__ = [
     "convert",
     "embed",
     "encoders",
+    "features",
+    "identify",
     "load_bundle",
     "load_embedder",
     "load_encoder",
     "load_synthesizer",
     "load_vocoder",
+    "report",
     "say",
+    "units",
     "verify",
     "voices",
 ]

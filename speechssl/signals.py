@@ -8,7 +8,7 @@ Each is immutable and checks itself when made, so an illegal one cannot exist. `
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from speechssl.errors import InputError
 
@@ -224,12 +224,14 @@ class Vocoder(Protocol):
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Waveform to one vector a speaker is known by.
+    """Waveform to one vector by which a speaker is recognised.
 
     Attributes:
         origin: name of the model, with the fingerprint of its weights.
         sample_rate: Hz of the waveform it takes.
         dim: numbers per embedding.
+        cohort: (K, E) unit embeddings of other speakers, for AS-norm; None if the model came without.
+        calibration: as the header of the model's file has it; None if the model came without.
     """
 
     @property
@@ -238,6 +240,10 @@ class Embedder(Protocol):
     def sample_rate(self) -> int: ...
     @property
     def dim(self) -> int: ...
+    @property
+    def cohort(self) -> Tensor | None: ...
+    @property
+    def calibration(self) -> dict[str, Any] | None: ...
 
     def embed(self, waveform: Waveform) -> Embedding:
         """Unit-norm embedding (dim,) of one utterance."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # nothing is ever fetched by a test
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["SPEECHSSL_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def torchaudio() -> ModuleType:
+    """The library, where it imports; for tests of what is its own, or speechbrain's, which imports it."""
+    from speechssl import errors
+
+    try:
+        return importlib.import_module("torchaudio")
+    except (ImportError, OSError) as error:
+        pytest.skip(errors.not_loaded(error, "torchaudio"))
+
 
 SMALL = {
     "hidden_size": 32,
@@ -46,13 +59,12 @@ LOG_MEL = {
 def write_encoder(path: Path, *, name: str = "small", seed: int = 0) -> Path:
     """An encoder file of ours with random weights: 32 numbers a frame, two layers."""
     import torch
-    from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
     from speechssl import checkpoints
 
     torch.manual_seed(seed)
-    config = Wav2Vec2BertConfig(**SMALL)
-    network = Wav2Vec2BertModel(config)
+    transformers = checkpoints.transformers()
+    network = transformers.Wav2Vec2BertModel(transformers.Wav2Vec2BertConfig(**SMALL))
     header = {
         "kind": "encoder",
         "family": "wav2vec2-bert",
@@ -85,6 +97,26 @@ def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_encoder(tmp_path_factory.mktemp("encoder") / "small.safetensors")
 
 
+def needs_program(name: str, package: str | None = None) -> str:
+    """The path of a program.
+
+    Where it is absent, the test is skipped with the line that installs it, and fails if ``SPEECHSSL_REQUIRE_PROGRAMS``
+    is set: nothing is skipped for want of a program where changes are tried before they land.
+    """
+    if found := shutil.which(name):
+        return found
+    told = f"{name} is not here; apt-get install {package or name}"
+    if os.environ.get("SPEECHSSL_REQUIRE_PROGRAMS"):
+        pytest.fail(told, pytrace=False)
+    pytest.skip(told)
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[..., str]:
+    """``needs_program``, which test modules cannot import from here."""
+    return needs_program
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real speech beside the checkout; the test is skipped where there is none."""
@@ -95,7 +127,13 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def speech(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def speech(speech_files: dict[str, Path]) -> dict[str, Path]:
+    """The same under a shorter name; the tests of voices and conversion use this name for waveforms."""
+    return speech_files
+
+
+@pytest.fixture(scope="session")
+def speech_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """``source``: 2 s of ada, ``reference``: 8 s of eric, ``other``: 8 s of beth; 16 kHz WAV at -26 LUFS."""
     from speechssl import audio
     from speechssl.signals import Waveform

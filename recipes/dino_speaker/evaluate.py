@@ -16,6 +16,7 @@ import torch
 from crops import levelled
 from train import make_network, start_from
 
+from speechssl import errors
 from speechssl.audio.mel import cepstra
 from speechssl.training.augmentation import paired
 from speechssl.verification import metrics
@@ -54,7 +55,7 @@ def measure(name: str, embed: Embed, held: dict[str, Held], *, draws: int = 200)
     for corpus, data in held.items():
         vectors = np.stack([embed(mel) for mel in data.mels])
         sample = all_pairs(vectors, data.speakers)
-        interval = metrics.bootstrap(metrics.eer_of, *sample, draws=draws)
+        interval = metrics.bootstrap(metrics.Roc.eer, *sample, draws=draws)
         found[corpus] = [round(100 * value, 2) for value in (interval.value, interval.low, interval.high)]
     return found
 
@@ -117,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from evaluate import read_scores
 
+from speechssl import errors
 from speechssl.verification import calibration, metrics
 
 PRIORS = (0.01, 0.02, 0.05, 0.5)
@@ -114,13 +115,14 @@ def main() -> None:
                 for prior in PRIORS:
                     llrs = fitted(sample, by_seconds, prior)(test.scores, test.seconds)
                     row = {"tested": str(path), "fitted_on": where, "by_seconds": by_seconds, "prior": prior}
-                    row["cllr_gap"] = round(metrics.cllr(llrs, test.labels) - metrics.min_cllr(llrs, test.labels), 4)
+                    curve = metrics.roc(llrs, test.labels)
+                    row["cllr_gap"] = round(metrics.cllr(llrs, test.labels) - curve.min_cllr(), 4)
                     for at in (0.01, 0.05):
                         actual = metrics.act_dcf(llrs, test.labels, prior=at)
-                        least = metrics.min_dcf(llrs, test.labels, prior=at)
+                        least = curve.min_dcf(at)
                         row[f"dcf({at})"] = [round(actual, 3), round(actual / least, 3)]
                     print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -53,7 +53,7 @@ def draw_det(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> No
     places = [statistics.NormalDist().inv_cdf(tick) for tick in TICKS]
     axes.plot(places, places, color="lightgrey", linewidth=0.8)
     for name, (scores, labels) in curves.items():
-        error = 100 * metrics.eer(scores, labels)
+        error = 100 * metrics.roc(scores, labels).eer()
         axes.plot(*metrics.det_points(scores, labels), label=f"{name}, {error:.2f} %")
     axes.set_xticks(places, [f"{100 * tick:g}" for tick in TICKS])
     axes.set_yticks(places, [f"{100 * tick:g}" for tick in TICKS])
@@ -110,10 +110,11 @@ class System:
     def __init__(self, embedder: Embedder, cache: Path, workers: int, *, as_norm: bool = False) -> None:
         self.embedder, self._cache, self._workers = embedder, cache, workers
         self._plda: Plda | None = None
-        cohort = getattr(embedder, "cohort", None)
-        if as_norm and cohort is None:
-            raise SystemExit(f"{embedder.origin} came without a cohort; leave --as-norm out")
-        self._cohort = cohort.numpy() if as_norm else None
+        self._cohort = None
+        if as_norm:
+            if embedder.cohort is None:
+                raise SystemExit(f"{embedder.origin} came without a cohort; leave --as-norm out")
+            self._cohort = embedder.cohort.numpy()
 
     @property
     def scoring(self) -> str:
@@ -211,4 +212,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

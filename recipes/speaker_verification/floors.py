@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -19,6 +20,8 @@ class MeanMfcc:
     """Twenty mel-cepstral coefficients, averaged over time."""
 
     origin, sample_rate, dim = "mean-mfcc", 16000, 20
+    cohort: torch.Tensor | None = None
+    calibration: dict[str, Any] | None = None
 
     def embed(self, waveform: Waveform) -> Embedding:
         """Unit vector (20,)."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from evaluate import read_scores
 
+from speechssl import errors
 from speechssl.verification import calibration, metrics
 
 
@@ -45,11 +46,11 @@ def one_draw(
         "low": found.false_alarm_low,
         "high": found.false_alarm_high,
         "by_seconds": float(found.by_seconds is not None),
-        "cllr_gap": metrics.cllr(llrs, truth) - metrics.min_cllr(llrs, truth),
+        "cllr_gap": metrics.cllr(llrs, truth) - metrics.roc(llrs, truth).min_cllr(),
     }
     for prior in (0.01, 0.05):
         row[f"act_dcf({prior})"] = metrics.act_dcf(llrs, truth, prior=prior)
-        row[f"min_dcf({prior})"] = metrics.min_dcf(llrs, truth, prior=prior)
+        row[f"min_dcf({prior})"] = metrics.roc(llrs, truth).min_dcf(prior)
     return row
 
 
@@ -73,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

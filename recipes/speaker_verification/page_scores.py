@@ -1,6 +1,6 @@
 """Scores of real trials that the front end draws behind a score: 600 of one speaker, 600 of two.
 
-python recipes/speaker_verification/page_scores.py --speech librispeech/ --output speechssl/app/scores.json
+python recipes/speaker_verification/page_scores.py --speech librispeech/ --output speechssl/app/handlers/scores.json
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import random
 from pathlib import Path
 
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.signals import Waveform
 from speechssl.verification import embedders, scoring
 
@@ -51,4 +51,4 @@ def _beginning(waveform: Waveform) -> Waveform:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

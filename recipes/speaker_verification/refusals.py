@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.audio import activity
 from speechssl.audio.mel import kaldi
 from speechssl.signals import Embedder, Waveform
@@ -52,7 +52,7 @@ def pieces(folder: Path, seconds: float = 10.0) -> Iterator[torch.Tensor]:
 def judged(sounds: Iterator[torch.Tensor], embedder: Embedder) -> dict[str, object]:
     """Counts, and quantiles of the log odds of the first 10 s."""
     found, refused, doubted, odds, model = 0, 0, 0, [], speech_classifier.load_model()
-    cohort = getattr(embedder, "cohort", None)
+    cohort = embedder.cohort
     for samples in sounds:
         waveform = Waveform(samples.clone(), RATE)
         if activity.speech_seconds(waveform) >= screening.MIN_SPEECH:
@@ -92,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -7,7 +7,7 @@ nothing.
 
     speechssl units encode TRAIN.csv --codebook tiny/100 --output units-train
     speechssl units encode DEV.csv --codebook tiny/100 --output units-dev
-    python recipes/unit_lm/train.py units-train --test units-dev --results recipes/unit_lm/RESULTS.md
+    python recipes/unit_lm/train.py units-train --test units-dev --results unit_lm.md
     python recipes/unit_lm/train.py --toy
 """
 
@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from speechssl import errors
 
 Sequences = list[list[int]]
 ORDERS = {"unigram": 1, "trigram": 3, "five-gram": 5}
@@ -137,7 +139,10 @@ def train(
     model = gpt(num_units, args).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.rate, weight_decay=0.1, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.rate, total_steps=args.steps, pct_start=0.1)
-    stream, start, log, best, running = torch.tensor(end_to_end(sequences, num_units)), time.perf_counter(), [], {}, 0.0
+    stream, start = torch.tensor(end_to_end(sequences, num_units)), time.perf_counter()
+    log: list[dict[str, float]] = []
+    best: dict[str, torch.Tensor] = {}
+    taken: list[float] = []
     for step in range(1, args.steps + 1):
         batch = crops(stream, args.batch, args.length)
         loss = torch.nn.functional.cross_entropy(model(batch[:, :-1]).logits.flatten(0, 1), batch[:, 1:].flatten())
@@ -146,14 +151,16 @@ def train(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        running += loss.item() / math.log(2) / args.every
+        taken.append(loss.item() / math.log(2))
         if step % args.every == 0 or step == args.steps:
             held = bits(model.eval(), validation, num_units, args.length)
             model.train()
-            log.append({"step": step, "training": round(running, 3), "validation": round(held, 4)})
-            print(json.dumps({**log[-1], "seconds": round(time.perf_counter() - start)}), flush=True)
-            running = 0.0
-            if held <= min(row["validation"] for row in log):
+            # rounded only where they are printed: the best is found again by its exact bits
+            log.append({"step": step, "training": sum(taken) / len(taken), "validation": held})
+            told = {name: round(value, 4) for name, value in log[-1].items()}
+            print(json.dumps({**told, "seconds": round(time.perf_counter() - start)}), flush=True)
+            taken = []
+            if held == min(row["validation"] for row in log):
                 best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
             if len(log) > 3 and min(row["validation"] for row in log[-3:]) > min(row["validation"] for row in log):
                 break
@@ -279,4 +286,4 @@ N-grams are interpolated (Witten and Bell 1991) and trained on the same part. Th
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -1,6 +1,6 @@
-"""The front end in the browser: ``build`` makes the page, ``serve`` runs it as a service; handlers are plain functions.
+"""The front end in the browser: ``build`` makes the page, ``serve`` runs it as a service.
 
-Nothing of Gradio is imported before one of them is called.
+``handlers`` are plain functions; ``tabs`` and ``endpoints`` call them. Gradio is imported only when needed.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from speechssl.app.page import build
     from speechssl.app.service import make, serve
-    from speechssl.app.state import Settings, Workshop
+    from speechssl.app.state import Settings, State
 
-_PLACES = {"build": "page", "make": "service", "serve": "service", "Settings": "workshop", "Workshop": "workshop"}
+_PLACES = {"build": "page", "make": "service", "serve": "service", "Settings": "state", "State": "state"}
 
-__all__ = ["Settings", "Workshop", "build", "make", "serve"]
+__all__ = ["Settings", "State", "build", "make", "serve"]
 
 
 def __getattr__(name: str) -> Any:

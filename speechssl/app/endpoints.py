@@ -1,62 +1,109 @@
 """The API: every handler under a name, for ``gradio_client`` and plain HTTP.
 
-Files come and go as files, everything else as JSON. What cannot be used is an error with one sentence.
+Files come and go as files, everything else as JSON. Input that cannot be used is an error with one sentence.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 
-from speechssl.app.handlers import batches, conversions, listing, scores, speaking, units
-from speechssl.app.handlers.conversions import BUNDLED, Options, Target
+from speechssl.app import fields
+from speechssl.app.handlers import batches, conversions, scores, speakers, speaking, targets, units, voices
+from speechssl.app.handlers.conversions import Made
+from speechssl.app.handlers.targets import BUNDLED, Target
+from speechssl.app.refusals import Refused
 from speechssl.app.sessions import Session
-from speechssl.app.state import Refused, Workshop
+from speechssl.app.state import State
 from speechssl.app.tabs import parts
-from speechssl.app.tabs.parts import WORK
+from speechssl.app.tabs.batch import converter
 from speechssl.errors import SpeechSSLError
 from speechssl.voices import consent
 from speechssl.voices.consent import Consent
 
+Facts = dict[str, Any]
+ATTEST = "'WHO: FOR WHAT', attests the right to use the voice"
 
-def add(shop: Workshop) -> None:
-    """Add the endpoints to the page that is being built."""
+
+def add(state: State, tabs: Sequence[str]) -> None:
+    """Add the endpoints of these tabs to the page that is being built."""
+    groups = {
+        "convert": _convert, "batch": _batch, "verify": _verify, "units": _units, "voices": _voices,
+        **({"speak": _speak} if speaking.available() else {}),
+    }  # fmt: skip
     with gr.Group(visible=False):
-        _convert(shop)
-        if speaking.available():
-            _say(shop)
-        _batch(shop)
-        _verify(shop)
-        _speakers(shop)
-        _units(shop)
-        _voices(shop)
+        for name, group in groups.items():
+            if name in tabs:
+                group(state)
 
 
 def _endpoint(
-    shop: Workshop, name: str, work: Callable[..., Any], inputs: list[Any], outputs: list[Any], text: str
+    state: State, name: str, work: Callable[..., Any], inputs: dict[str, Any], outputs: list[Any], text: str
 ) -> None:
-    """An event without a button that anybody sees."""
+    """Add one endpoint.
+
+    Args:
+        state: sessions, and the folders that no error may show.
+        name: of the endpoint.
+        work: takes the session of the client and the inputs by name.
+        inputs: components by the name of the argument, in order.
+        outputs: components.
+        text: description.
+    """
+
+    def sentence(error: SpeechSSLError) -> gr.Error:
+        field = f"{error.field}: " if isinstance(error, Refused) else ""
+        return gr.Error(field + state.sentence(error), print_exception=False)
+
+    def once(*values: Any) -> Any:
+        *given, request = values
+        try:
+            return work(parts.session_of(state, request), **dict(zip(inputs, given, strict=True)))
+        except SpeechSSLError as error:
+            raise sentence(error) from error
+
+    def often(*values: Any) -> Iterator[Any]:
+        *given, request = values
+        try:
+            yield from work(parts.session_of(state, request), **dict(zip(inputs, given, strict=True)))
+        except SpeechSSLError as error:
+            raise sentence(error) from error
+
+    call: Any = often if inspect.isgeneratorfunction(work) else once
+    # Gradio reads the names of the arguments, and where the request goes, from the signature
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    call.__signature__ = inspect.Signature([inspect.Parameter(argument, kind) for argument in (*inputs, "request")])
+    call.__annotations__ = {"request": gr.Request}
     gr.Button(visible=False).click(
-        work, inputs, outputs, api_name=name, api_description=text, concurrency_id=WORK, concurrency_limit=shop.jobs
-    )
+        call, list(inputs.values()), outputs, api_name=name, api_description=text, concurrency_id=parts.WORK,
+        concurrency_limit=state.settings.parallel,
+    )  # fmt: skip
 
 
-def _sentence(shop: Workshop, error: SpeechSSLError) -> gr.Error:
-    field = f"{error.field}: " if isinstance(error, Refused) else ""
-    return gr.Error(field + listing.said(error, shop), print_exception=False)
+def _several(label: str) -> Any:
+    return gr.File(label=label, file_count="multiple")
 
 
-def _leave(text: str) -> Consent | None:
-    return consent.parse(text) if text.strip() else None
+# ---- a target, and the options
 
 
-def _target(shop: Workshop, session: Session, references: Any, voice: str) -> Target:
+def _wanted() -> dict[str, Any]:
+    """Arguments that say whose voice is wanted."""
+    return {
+        "references": _several("recordings of the wanted voice; or"),
+        "voice": gr.Textbox("", label="stored or bundled voice, several with weights: ada=0.7, eric=0.3"),
+        "consent": gr.Textbox("", label=ATTEST),
+    }
+
+
+def _target(state: State, session: Session, references: Any, voice: str) -> Target:
     files = parts.paths(references)
     if files and voice.strip():
-        raise Refused("target", "references or a voice, one of them")
+        raise Refused("target", "give either references or a voice, not both")
     if files:
         return Target(files=files)
     named = []
@@ -66,316 +113,213 @@ def _target(shop: Workshop, session: Session, references: Any, voice: str) -> Ta
             weight = float(share) if share else 1.0
         except ValueError:
             raise Refused("target", f"the weight of the voice in {one!r} is no number; write NAME=0.7") from None
-        stored = name in shop.library(session.user) if not name.startswith(BUNDLED) else True
+        stored = targets.is_bundled(name) or name in state.store.library(session.user)
         named.append((name if stored else f"{BUNDLED}{name}", weight))
     return Target(voices=tuple(named))
 
 
-def _convert(shop: Workshop) -> None:
-    def convert(
-        source: Any,
-        references: Any,
-        voice: str,
-        consent: str,
-        k: float,
-        converter: str,
-        interpolation: float,
-        pitch: str,
-        file_format: str,
-        model: str,
-        tempo: str,
-        request: gr.Request,
-    ) -> tuple[str, dict[str, Any]]:
-        session = parts.session_of(shop, request)
-        try:
-            chosen = _options(k, converter, interpolation, pitch, file_format, model, tempo)
-            target = _target(shop, session, references, voice)
-            made = conversions.convert(shop, session, source, target, chosen, leave=_leave(consent))
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
+def _consent(text: str) -> Consent | None:
+    return consent.parse(text) if text.strip() else None
+
+
+def _read(state: State, session: Session, given: dict[str, Any]) -> tuple[Target, conversions.Options, Consent | None]:
+    target = _target(state, session, given["references"], given["voice"])
+    return target, fields.options_of(given), _consent(given["consent"])
+
+
+# ---- the endpoints of each tab
+
+
+def _convert(state: State) -> None:
+
+    def convert(session: Session, source: Any, **given: Any) -> tuple[str, Facts]:
+        target, options, attested = _read(state, session, given)
+        with state.jobs.start(session) as job:
+            made = conversions.convert(*state.shared, job, source, target, options, consent=attested)
         return str(made.path), made.facts()
 
-    def stream(
-        source: Any,
-        references: Any,
-        voice: str,
-        consent: str,
-        k: float,
-        converter: str,
-        interpolation: float,
-        pitch: str,
-        file_format: str,
-        model: str,
-        tempo: str,
-        request: gr.Request,
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        session = parts.session_of(shop, request)
-        try:
-            chosen = _options(k, converter, interpolation, pitch, file_format, model, tempo)
-            target = _target(shop, session, references, voice)
-            number, second = 0, 0.0
-            for made in conversions.stream(shop, session, source, target, chosen, leave=_leave(consent)):
-                if isinstance(made, conversions.Made):
+    def stream(session: Session, source: Any, **given: Any) -> Iterator[tuple[str, Facts]]:
+        target, options, attested = _read(state, session, given)
+        number, second = 0, 0.0
+        with state.jobs.start(session) as job:
+            for made in conversions.stream(*state.shared, job, source, target, options, consent=attested):
+                if isinstance(made, Made):
                     yield str(made.path), made.facts()
                     return
                 facts = {"piece": number, "second": round(second, 3), "seconds": round(made.seconds, 3)}
-                yield str(conversions.write_piece(shop, session, made, facts)), facts
+                yield str(conversions.write_piece(state.store, session, made, facts)), facts
                 number, second = number + 1, second + made.seconds
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
 
-    def inputs() -> list[Any]:
-        return [
-            gr.File(label="recording whose words are kept"),
-            *_how(),
-        ]
+    def inputs() -> dict[str, Any]:
+        return {"source": gr.File(label="recording whose words are kept"), **_wanted(), **fields.arguments()}
 
     def outputs() -> list[Any]:
         return [gr.File(label="converted recording, its receipt inside"), gr.JSON(label="facts and receipt")]
 
-    _endpoint(shop, "convert", convert, inputs(), outputs(), "Say what a recording says in another voice.")
-    _endpoint(shop, "convert_stream", stream, inputs(), outputs(),
-              "The same piece by piece: WAV files as they are ready, then the whole with its facts.")  # fmt: skip
+    _endpoint(state, "convert", convert, inputs(), outputs(), "Say the words of a recording in another voice.")
+    _endpoint(state, "convert_stream", stream, inputs(), outputs(),
+              "Convert piece by piece: WAV files as they are ready, then the whole with its facts.")  # fmt: skip
 
 
-def _how() -> list[Any]:
-    return [
-        gr.File(label="recordings of the wanted voice; or", file_count="multiple"),
-        gr.Textbox("", label="stored or bundled voice, several with weights: ada=0.7, eric=0.3"),
-        gr.Textbox("", label="'WHO: FOR WHAT', attests the right to use the voice"),
-        gr.Number(0, label="neighbours averaged; 0: as the converter has it"),
-        gr.Textbox("auto", label="auto, uniform, distance, variance, continuous, selection, transport or shift"),
-        gr.Number(1.0, label="1 is the target, 0 the source"),
-        gr.Textbox("target", label="target, source or semitones"),
-        gr.Textbox("wav", label="wav, flac or mp3"),
-        gr.Textbox("tiny", label="model"),
-        gr.Textbox("auto", label="tempo: auto, source, target or times as fast"),
-    ]
-
-
-def _options(k: float, converter: str, interpolation: float, pitch: str, form: str, model: str, tempo: str) -> Options:
-    moved = pitch if pitch in ("target", "source") else parts.semitones(pitch)
-    return Options(int(k) or None, converter, interpolation, moved, tempo, form, model)
-
-
-def _say(shop: Workshop) -> None:
+def _speak(state: State) -> None:
     def say(
-        text: str,
-        references: Any,
-        voice: str,
-        consent: str,
-        speed: float,
-        interpolation: float,
-        seed: float,
-        file_format: str,
-        request: gr.Request,
-    ) -> tuple[str, str, dict[str, Any]]:
-        session = parts.session_of(shop, request)
-        try:
-            target = _target(shop, session, references, voice)
-            *_, made = speaking.say(
-                shop, session, text, target, speed=speed, interpolation=interpolation, seed=int(seed),
-                form=file_format, leave=_leave(consent),
-            )  # fmt: skip
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
+        session: Session, text: str, references: Any, voice: str, consent: str, speed: float, interpolation: float,
+        seed: float, file_format: str,
+    ) -> tuple[str, str, Facts]:  # fmt: skip
+        target = _target(state, session, references, voice)
+        reading = speaking.Reading(speed, interpolation, int(seed), file_format)
+        with state.jobs.start(session) as job:
+            *_, made = speaking.say(*state.shared, job, text, target, reading, consent=_consent(consent))
         assert isinstance(made, speaking.Said)
         return str(made.path), str(made.subtitles), made.facts
 
-    _endpoint(
-        shop, "say", say,
-        [
-            gr.Textbox(label="English text"),
-            gr.File(label="recordings of the wanted voice; or", file_count="multiple"),
-            gr.Textbox("", label="stored or bundled voice"),
-            gr.Textbox("", label="'WHO: FOR WHAT'"),
-            gr.Number(1.0, label="speed"),
-            gr.Number(1.0, label="1 is the target, 0 the text model's speaker"),
-            gr.Number(0, label="seed"),
-            gr.Textbox("wav", label="wav, flac or mp3"),
-        ],
-        [gr.File(label="recording"), gr.File(label="subtitles"), gr.JSON(label="facts and receipt")],
-        "Say a text in any voice.",
-    )  # fmt: skip
+    inputs = {
+        "text": gr.Textbox(label="English text"),
+        **_wanted(),
+        "speed": gr.Number(1.0, label="speed; 2 is twice as fast"),
+        "interpolation": gr.Number(1.0, label="1 is the target's voice, 0 the text model's own"),
+        "seed": gr.Number(0, label="random seed for sound durations"),
+        "file_format": gr.Textbox("wav", label="wav, flac or mp3"),
+    }
+    outputs = [gr.File(label="recording"), gr.File(label="subtitles"), gr.JSON(label="facts and receipt")]
+    _endpoint(state, "say", say, inputs, outputs, "Say a text in any voice.")
 
 
-def _batch(shop: Workshop) -> None:
-    def batch(
-        archive: Any,
-        references: Any,
-        voice: str,
-        consent: str,
-        k: float,
-        converter: str,
-        interpolation: float,
-        pitch: str,
-        file_format: str,
-        model: str,
-        tempo: str,
-        request: gr.Request,
-    ) -> tuple[str, list[dict[str, Any]]]:
-        session = parts.session_of(shop, request)
-        try:
-            chosen = _options(k, converter, interpolation, pitch, file_format, model, tempo)
-            target = _target(shop, session, references, voice)
-            made, rows = batches.convert(shop, session, parts.path(archive), target, chosen, leave=_leave(consent))
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
+def _batch(state: State) -> None:
+    def batch(session: Session, archive: Any, **given: Any) -> tuple[str, list[Facts]]:
+        made, rows = batches.convert(
+            session, parts.path(archive), converter(state, session, *_read(state, session, given)),
+            most_seconds=state.settings.batch_seconds,
+        )  # fmt: skip
         return str(made), rows
 
-    _endpoint(
-        shop, "batch", batch,
-        [
-            gr.File(label="zip of recordings"),
-            *_how(),
-        ],
-        [gr.File(label="zip of converted recordings"), gr.JSON(label="what became of each")],
-        "Convert every recording of a zip.",
-    )  # fmt: skip
+    inputs = {"archive": gr.File(label="zip of recordings"), **_wanted(), **fields.arguments()}
+    outputs = [gr.File(label="zip of converted recordings"), gr.JSON(label="result of each recording")]
+    _endpoint(state, "batch", batch, inputs, outputs, "Convert every recording of a zip.")
 
 
-def _verify(shop: Workshop) -> None:
-    def verify(enrolment: Any, test: Any, request: gr.Request) -> dict[str, Any]:
-        try:
-            found = listing.verify(shop, parts.session_of(shop, request), parts.paths(enrolment), parts.path(test))
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
-        return dataclasses.asdict(found)
+def _verify(state: State) -> None:
 
-    _endpoint(
-        shop, "verify", verify,
-        [gr.File(label="recordings of the speaker", file_count="multiple"), gr.File(label="recording asked about")],
-        [gr.JSON(label="decision")],
-        "Say whether a recording is by the speaker of others.",
-    )  # fmt: skip
+    def verify(session: Session, enrolment: Any, test: Any) -> Facts:
+        with state.jobs.start(session) as job:
+            return dataclasses.asdict(speakers.verify(*state.shared, job, parts.paths(enrolment), parts.path(test)))
 
+    def enrol(session: Session, name: str, recordings: Any) -> Facts:
+        with state.jobs.start(session) as job:
+            return speakers.enrol(*state.shared, job, name, parts.paths(recordings))
 
-def _speakers(shop: Workshop) -> None:
-    def enrol(name: str, recordings: Any, request: gr.Request) -> dict[str, Any]:
-        try:
-            return listing.enrol(shop, parts.session_of(shop, request), name, parts.paths(recordings))
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
+    def identify(session: Session, test: Any) -> Facts:
+        with state.jobs.start(session) as job:
+            return speakers.identify(*state.shared, job, parts.path(test))
 
-    def identify(test: Any, request: gr.Request) -> dict[str, Any]:
-        try:
-            return listing.identify(shop, parts.session_of(shop, request), parts.path(test))
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
+    def enrolled(session: Session, remove: str) -> list[Facts]:
+        if remove.strip():
+            speakers.remove(state.store, session.user, remove.strip())
+        return speakers.listed(state.store, session.user)
 
-    def speakers(remove: str, request: gr.Request) -> list[dict[str, Any]]:
-        session = parts.session_of(shop, request)
-        try:
-            if remove.strip():
-                listing.remove_speaker(shop, session.user, remove.strip())
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
-        return listing.speakers(shop, session.user)
+    def calibrate(session: Session, archive: Any) -> Facts:
+        with state.jobs.start(session) as job:
+            return scores.calibrate(state.models, state.store, job, parts.path(archive))
 
-    def calibrate(archive: Any, request: gr.Request) -> dict[str, Any]:
-        try:
-            return scores.calibrate(shop, parts.session_of(shop, request), parts.path(archive))
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
+    def recordings() -> Any:
+        return _several("recordings of the speaker")
 
-    _endpoint(shop, "calibrate", calibrate, [gr.File(label="zip of speaker/recording")],
-              [gr.JSON(label="what was fitted")], "Fit probability and threshold to your recordings.")  # fmt: skip
-    recordings = gr.File(label="recordings of the speaker", file_count="multiple")
-    _endpoint(shop, "enrol", enrol, [gr.Textbox(label="speaker's name"), recordings], [gr.JSON(label="what was added")],
-              "Add recordings to a speaker.")  # fmt: skip
-    _endpoint(shop, "identify", identify, [gr.File(label="recording asked about")],
-              [gr.JSON(label="speaker (null: unknown) and candidates")], "Say which enrolled speaker.")  # fmt: skip
-    _endpoint(shop, "speakers", speakers, [gr.Textbox("", label="name of a speaker to remove first")],
-              [gr.JSON(label="who is enrolled")], "List the enrolled speakers.")  # fmt: skip
+    def test() -> Any:
+        return gr.File(label="test recording")
+
+    _endpoint(state, "verify", verify, {"enrolment": recordings(), "test": test()}, [gr.JSON(label="decision")],
+              "Decide whether the test recording is by the speaker of the others.")  # fmt: skip
+    _endpoint(state, "enrol", enrol, {"name": gr.Textbox(label="speaker's name"), "recordings": recordings()},
+              [gr.JSON(label="what was added")], "Add recordings to a speaker.")  # fmt: skip
+    _endpoint(state, "identify", identify, {"test": test()},
+              [gr.JSON(label="speaker (null: unknown) and candidates")], "Find the enrolled speaker.")  # fmt: skip
+    _endpoint(state, "speakers", enrolled, {"remove": gr.Textbox("", label="name of a speaker to remove first")},
+              [gr.JSON(label="enrolled speakers")], "List the enrolled speakers.")  # fmt: skip
+    _endpoint(state, "calibrate", calibrate, {"archive": gr.File(label="zip of speaker/recording")},
+              [gr.JSON(label="the calibration")], "Fit probability and threshold to your recordings.")  # fmt: skip
 
 
-def _units(shop: Workshop) -> None:
-    def encode(recording: Any, codebook: str, collapse: bool, request: gr.Request) -> dict[str, Any]:
-        session = parts.session_of(shop, request)
-        try:
-            found = units.encode(shop, session, parts.path(recording), codebook=codebook, collapse=collapse)
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
-        # a client takes whatever is called "path" for a file to download
+def _units(state: State) -> None:
+    def encode(session: Session, recording: Any, codebook: str, collapse: bool) -> Facts:
+        with state.jobs.start(session) as job:
+            found = units.encode(
+                state.models, state.settings, job, parts.path(recording), codebook=codebook, collapse=collapse
+            )
+        # a client would download anything called "path"
         found["recording"] = found.pop("path")
         return {**found, "text": units.as_text(found)}
 
-    def speak(written: str, voice: str, codebook: str, request: gr.Request) -> str:
-        session = parts.session_of(shop, request)
-        try:
-            named = _target(shop, session, None, voice).voices
-            return str(units.speak(shop, session, written, named[0][0] if named else "", codebook=codebook))
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
+    def speak(session: Session, written: str, voice: str, codebook: str) -> str:
+        named = _target(state, session, None, voice).voices
+        with state.jobs.start(session) as job:
+            return str(
+                units.speak(
+                    *state.shared, job, written, named[0][0] if named else "",
+                    codebook=codebook,
+                )
+            )  # fmt: skip
 
-    book = "tiny/100, tiny/200 or tiny/500"
-    _endpoint(shop, "units", encode,
-              [gr.File(label="recording"), gr.Textbox("tiny/500", label=book), gr.Checkbox(True, label="merge runs")],
+    def codebook() -> Any:
+        return gr.Textbox("tiny/500", label="tiny/100, tiny/200 or tiny/500")
+
+    _endpoint(state, "units", encode,
+              {"recording": gr.File(label="recording"), "codebook": codebook(),
+               "collapse": gr.Checkbox(True, label="merge repeated units")},
               [gr.JSON(label="units, durations, times, text")], "Discrete units of a recording.")  # fmt: skip
-    _endpoint(shop, "speak_units", speak,
-              [gr.Textbox(label="units"), gr.Textbox(label="voice"), gr.Textbox("tiny/500", label=book)],
+    _endpoint(state, "speak_units", speak,
+              {"written": gr.Textbox(label="units"), "voice": gr.Textbox(label="voice"), "codebook": codebook()},
               [gr.File(label="recording")], "Say units in a stored or bundled voice.")  # fmt: skip
 
 
-def _voices(shop: Workshop) -> None:
-    def voices(request: gr.Request) -> dict[str, Any]:
-        user = parts.session_of(shop, request).user
-        bundled = [name.removeprefix(BUNDLED) for name in listing.names(shop, user) if name.startswith(BUNDLED)]
-        return {"stored": listing.voices(shop, user), "bundled": bundled}
+def _voices(state: State) -> None:
+    store = state.store
 
-    def add_voice(name: str, recordings: Any, consent: str, request: gr.Request) -> dict[str, Any]:
-        session = parts.session_of(shop, request)
-        try:
-            return listing.add_voice(shop, session, name, parts.paths(recordings), _leave(consent))
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
+    def listed(session: Session) -> Facts:
+        names = targets.names(store, session.user)
+        bundled = [targets.plain(name) for name in names if targets.is_bundled(name)]
+        return {"stored": voices.listed(store, session.user), "bundled": bundled}
 
-    def remove_voice(name: str, recording: str, request: gr.Request) -> dict[str, Any]:
-        user = parts.session_of(shop, request).user
-        try:
-            listing.remove_voice(shop, user, name, recording)
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
+    def add_voice(session: Session, name: str, recordings: Any, consent: str) -> Facts:
+        attested = _consent(consent)
+        with state.jobs.start(session) as job:
+            return voices.add(*state.shared, job, name, parts.paths(recordings), attested)
+
+    def remove(session: Session, name: str, recording: str) -> Facts:
+        voices.remove(store, session.user, name, recording)
         return {"removed": name}
 
-    def rename_voice(name: str, new: str, request: gr.Request) -> dict[str, Any]:
-        try:
-            return listing.rename_voice(shop, parts.session_of(shop, request).user, name, new)
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
+    def rename(session: Session, name: str, new: str) -> Facts:
+        return voices.rename(state.models, store, session.user, name, new)
 
-    def export_voice(name: str, request: gr.Request) -> str:
-        try:
-            return str(listing.export_voice(shop, parts.session_of(shop, request), name))
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
+    def export(session: Session, name: str) -> str:
+        return str(voices.export(store, session, name))
 
-    def import_voice(file: Any, name: str, request: gr.Request) -> dict[str, Any]:
-        try:
-            return listing.import_voice(shop, parts.session_of(shop, request).user, parts.path(file), name)
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
+    def take_in(session: Session, file: Any, name: str) -> Facts:
+        return voices.take_in(store, session.user, parts.path(file), name)
 
-    def report(recordings: Any) -> dict[str, Any]:
-        try:
-            return listing.report(shop, parts.paths(recordings)).as_dict()
-        except SpeechSSLError as error:
-            raise _sentence(shop, error) from error
+    def report(session: Session, recordings: Any) -> Facts:
+        return voices.report(state.settings, parts.paths(recordings)).as_dict()
 
-    several = gr.File(label="recordings of one person", file_count="multiple")
-    _endpoint(shop, "voices", voices, [], [gr.JSON(label="stored and bundled voices")], "List the voices.")
-    _endpoint(shop, "add_voice", add_voice,
-              [gr.Textbox(label="name"), several, gr.Textbox("", label="'WHO: FOR WHAT'")],
-              [gr.JSON(label="the voice")], "Store a voice, or add recordings to one.")  # fmt: skip
-    _endpoint(shop, "remove_voice", remove_voice,
-              [gr.Textbox(label="name"), gr.Textbox("", label="only this recording")],
+    def name() -> Any:
+        return gr.Textbox(label="name")
+
+    def voice() -> list[Any]:
+        return [gr.JSON(label="the voice")]
+
+    _endpoint(state, "voices", listed, {}, [gr.JSON(label="stored and bundled voices")], "List the voices.")
+    _endpoint(state, "add_voice", add_voice,
+              {"name": name(), "recordings": _several("recordings of one person"),
+               "consent": gr.Textbox("", label=ATTEST)},
+              voice(), "Store a voice, or add recordings to one.")  # fmt: skip
+    _endpoint(state, "remove_voice", remove,
+              {"name": name(), "recording": gr.Textbox("", label="only this recording")},
               [gr.JSON(label="what was removed")], "Delete a voice, or one of its recordings.")  # fmt: skip
-    _endpoint(shop, "rename_voice", rename_voice, [gr.Textbox(label="name"), gr.Textbox(label="new name")],
-              [gr.JSON(label="the voice")], "Give a voice another name.")  # fmt: skip
-    _endpoint(shop, "export_voice", export_voice, [gr.Textbox(label="name")], [gr.File(label="voice file")],
-              "A stored voice as a file.")  # fmt: skip
-    _endpoint(shop, "import_voice", import_voice,
-              [gr.File(label="voice file"), gr.Textbox("", label="name; empty for its own")],
-              [gr.JSON(label="the voice")], "Take in a voice file.")  # fmt: skip
-    _endpoint(shop, "report", report, [gr.File(label="references", file_count="multiple")],
-              [gr.JSON(label="report")], "Say what recordings are worth as references.")  # fmt: skip
+    _endpoint(state, "rename_voice", rename, {"name": name(), "new": gr.Textbox(label="new name")}, voice(),
+              "Give a voice another name.")  # fmt: skip
+    _endpoint(state, "export_voice", export, {"name": name()}, [gr.File(label="voice file")],
+              "Export a stored voice as a file.")  # fmt: skip
+    _endpoint(state, "import_voice", take_in,
+              {"file": gr.File(label="voice file"), "name": gr.Textbox("", label="name; empty for its own")},
+              voice(), "Import a voice file.")  # fmt: skip
+    _endpoint(state, "report", report, {"recordings": _several("references")}, [gr.JSON(label="report")],
+              "Measure recordings that might become references.")  # fmt: skip

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 
 from speechssl import __version__
 from speechssl.app import endpoints
-from speechssl.app.handlers import listing, speaking
-from speechssl.app.state import Settings, Workshop
-from speechssl.app.tabs import batch, convert, parts, speak, units, verify, voices
+from speechssl.app.handlers import speaking
+from speechssl.app.state import State
+from speechssl.app.tabs import batch, convert, speak, units, verify, voices
+from speechssl.app.tabs.parts import Page
+from speechssl.errors import InputError
 
 TITLE = "speechssl"
+TABS = ("convert", "speak", "verify", "units", "batch", "voices", "history")
 CSS = """
 .gradio-container {width: 100% !important; max-width: 1180px !important; margin: 0 auto !important}
 .masthead {display:flex; flex-wrap:wrap; align-items:baseline; gap:.2rem .8rem; padding:.6rem .1rem .1rem}
@@ -53,7 +57,7 @@ CSS = """
 
 
 def theme() -> Any:
-    """Quiet colours and the system's own fonts: nothing is fetched from elsewhere."""
+    """Quiet colours and the fonts of the system; nothing is downloaded."""
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
     found = gr.themes.Soft(
         primary_hue="indigo", secondary_hue="indigo", neutral_hue="slate", font=fonts,
@@ -67,72 +71,79 @@ def theme() -> Any:
     )  # fmt: skip
 
 
-def build(shop: Workshop | None = None) -> gr.Blocks:
-    """The page, with everything its handlers need.
+def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Blocks:
+    """Make the page, with its endpoints.
 
     Args:
-        shop: models, voices, limits; None for one with the default settings.
+        state: models, voices, limits; None for new ones with the default settings.
+        tabs: which of ``TABS`` the page has; the endpoints are those of these tabs.
+    Raises:
+        InputError: a tab of another name.
     """
-    shop = shop or Workshop(Settings())
-    limits = shop.settings
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(300, int(limits.keep_seconds))) as page:
+    if unknown := set(tabs) - set(TABS):
+        raise InputError(f"tabs {', '.join(sorted(unknown))}; only {', '.join(TABS)} exist")
+    state = state or State()
+    limits = state.settings
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(300, int(limits.keep_seconds))) as blocks:
         gr.HTML(
-            '<header class="masthead"><h1>speechssl</h1><p>Convert, verify and discretise speech. Only voices whose '
-            "owners agree; everything made here carries a signed receipt.</p></header>"
+            '<header class="masthead"><h1>speechssl</h1><p>Convert, verify and discretise speech. Use only voices '
+            "whose owners agree; every recording made with this page carries a signed receipt.</p></header>"
         )
-        rows = gr.Dataframe(headers=convert.HEADINGS, interactive=False, label="Made in this window", render=False,
-                            elem_id="history-table")  # fmt: skip
-        files = gr.File(file_count="multiple", interactive=False, label="Recordings and receipts", render=False,
-                        elem_id="history-files", height=260)  # fmt: skip
+        page = Page(state, _history() if "history" in tabs else ())
         with gr.Tabs():
-            with gr.Tab("Convert", id="convert"):
-                target = convert.tab(shop, (rows, files))
-            spoken = None
-            if speaking.available():
-                with gr.Tab("Speak", id="speak"):
-                    spoken = speak.tab(shop, (rows, files))
-            with gr.Tab("Verify", id="verify"):
-                speakers = verify.tab(shop)
-            with gr.Tab("Units", id="units"):
-                unit_voice = units.tab(shop)
-            with gr.Tab("Batch", id="batch"):
-                batch_target = batch.tab(shop, (rows, files))
-            with gr.Tab("Voices", id="voices"):
-                firsts = [target, batch_target, *([spoken] if spoken else [])]
-                lists = [unit_voice, *(one.voice for one in firsts)]
-                seconds = [one.second for one in firsts]
-                shelf = voices.tab(shop, lists, seconds)
-            with gr.Tab("History", id="history"):
-                gr.Markdown(
-                    f"What this window made. It is deleted {limits.keep_seconds / 60:.0f} minutes after the last use; "
-                    "download what you want to keep. Choose a row to read its receipt; `speechssl receipt check FILE` "
-                    "verifies it anywhere."
-                )
-                rows.render()
-                paper = gr.JSON(label="Receipt", visible=False, elem_id="history-receipt", max_height=420)
-                files.render()
-        gr.HTML(f'<p class="small">speechssl {__version__}. Up to {limits.megabytes} MB a file and '
-                f"{limits.source_seconds / 60:.3g} min a source.</p>")  # fmt: skip
+            for name in TABS:
+                if name in tabs and (name != "speak" or speaking.available()):
+                    with gr.Tab(name.capitalize(), id=name):
+                        _TABS[name](page)
+        gr.HTML(f'<p class="small">speechssl {__version__}. Up to {limits.megabytes} MB per file and '
+                f"{limits.source_seconds / 60:.3g} min per source.</p>")  # fmt: skip
 
         def opened(request: gr.Request) -> dict[Any, Any]:
-            session = parts.session_of(shop, request)
-            names = listing.names(shop, session.user)
-            stored = names[: len(listing.voices(shop, session.user))]
-            return {
-                speakers: verify.rows(shop, session.user),
-                shelf[0]: voices.rows(shop, session.user),
-                shelf[1]: gr.update(choices=stored, value=next(iter(stored), None)),
-                **{one: gr.update(choices=names) for one in lists},
-                **{one: gr.update(choices=["", *names]) for one in seconds},
-            }
+            user = page.session(request).user
+            return {**{one: fill(user) for one, fill in page.opened.items()}, **page.listed(user)}
 
-        def chosen(event: gr.SelectData, request: gr.Request) -> Any:
-            made = {one["path"].name: one["receipt"] for one in parts.session_of(shop, request).results}
-            found = made.get(str(event.row_value[-1]))
-            return gr.update(value=found, label=f"Receipt of {event.row_value[-1]}", visible=found is not None)
+        filled = [*page.opened, *page.voices, *page.seconds]
+        blocks.load(opened, None, filled, api_visibility="private", show_progress="hidden")
+        endpoints.add(state, tabs)
+    blocks.queue(max_size=limits.waiting, default_concurrency_limit=limits.parallel)
+    return blocks
 
-        rows.select(chosen, None, paper, api_visibility="private", show_progress="hidden")
-        page.load(opened, None, [speakers, *shelf, *lists, *seconds], api_visibility="private", show_progress="hidden")
-        endpoints.add(shop)
-    page.queue(max_size=limits.waiting, default_concurrency_limit=shop.jobs)
-    return page
+
+def _history() -> tuple[Any, Any]:
+    """The table and the files of the tab History, which other tabs fill."""
+    rows = gr.Dataframe(headers=["made (UTC)", "what", "how", "seconds", "passes", "file"], interactive=False,
+                        label="Made in this window", render=False, elem_id="history-table")  # fmt: skip
+    files = gr.File(file_count="multiple", interactive=False, label="Recordings and receipts", render=False,
+                    elem_id="history-files", height=260)  # fmt: skip
+    return rows, files
+
+
+def _show_history(page: Page) -> None:
+    rows, files = page.history
+    gr.Markdown(
+        f"Everything made in this window. It is deleted {page.state.settings.keep_seconds / 60:.0f} minutes after the "
+        "last use; download what you want to keep. Choose a row to read its receipt; `speechssl receipt check FILE` "
+        "verifies the receipt on any machine."
+    )
+    rows.render()
+    paper = gr.JSON(label="Receipt", visible=False, elem_id="history-receipt", max_height=420)
+    files.render()
+
+    def chosen(event: gr.SelectData, request: gr.Request) -> Any:
+        made = {one["path"].name: one["receipt"] for one in page.session(request).results}
+        found = made.get(str(event.row_value[-1]))
+        return gr.update(value=found, label=f"Receipt of {event.row_value[-1]}", visible=found is not None)
+
+    rows.select(chosen, None, paper, api_visibility="private", show_progress="hidden")
+
+
+# in the order of the page: the tab Voices updates the lists of all tabs before it
+_TABS: dict[str, Callable[[Page], None]] = {
+    "convert": convert.tab,
+    "speak": speak.tab,
+    "verify": verify.tab,
+    "units": units.tab,
+    "batch": batch.tab,
+    "voices": voices.tab,
+    "history": _show_history,
+}

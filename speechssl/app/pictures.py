@@ -1,4 +1,4 @@
-"""Pictures as SVG in HTML: they follow the page's colours, light or dark, shrink on a phone, and say what they show."""
+"""Pictures and messages as HTML: SVG follows the colours of the page, shrinks on a phone, and has a description."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def spectrogram(
     """A mel spectrogram with a time axis.
 
     Args:
-        waveform: up to ``LONGEST`` seconds of it are drawn.
-        title: shown above and read aloud.
-        marks: stretches (start, end, name) drawn over it, so wide that the first word of each name can be read; the
-            picture is then scrolled.
-        width: of its drawing; a small one has larger letters where it is shown small.
+        waveform: its first ``LONGEST`` seconds are drawn.
+        title: shown above the picture, and part of its description.
+        marks: stretches (start, end, name) drawn over the picture, wide enough to read the first word of each name; the
+            picture then scrolls.
+        width: of the drawing. A narrow drawing has larger letters when it is shown small.
     """
     seconds = min(waveform.seconds, LONGEST)
     height, left, top = 150.0, 40.0, 4.0
@@ -64,7 +64,7 @@ def spectrogram(
             f'fill-opacity="{0.1 if number % 2 else 0}" stroke="#fff" stroke-opacity=".3" stroke-width=".5">'
             f"<title>{escape(name)}</title></rect>"
         )
-        # upright, a name needs no more than the 20 ms of the shortest
+        # upright, a name fits into the shortest stretch, 20 ms
         middle = x + w / 2 - 3
         parts.append(
             f'<text transform="translate({middle:.1f} {top + 4}) rotate(90)" font-size="9" fill="#fff" '
@@ -76,7 +76,7 @@ def spectrogram(
 
 
 def timeline(made: Conversion) -> str:
-    """Which second of which reference every part of the output was made of, mostly: runs of the heaviest neighbour."""
+    """Draw which second of which reference the output was made of: runs of the neighbour with the largest weight."""
     seconds = len(made.features) / made.features.frame_rate
     runs = [run for one in made.attributions for run in _runs(one, made.features.frame_rate)]
     names = list(dict.fromkeys(name for _, _, name, _ in runs))
@@ -102,21 +102,21 @@ def timeline(made: Conversion) -> str:
         for i, name in enumerate(names[: len(COLOURS)])
     )
     picture = _figure(
-        parts, width, top + height + 20, "Where it came from",
+        parts, width, top + height + 20, "Where each part came from",
         f"{len(runs)} runs from {len(names)} recordings; across: seconds of the result, up: seconds of the recording",
     )  # fmt: skip
     return f'{picture}<div class="legend">{legend}</div>'
 
 
-def verdict(decision: Decision | None, heads: tuple[str, str]) -> str:
-    """What verification says, as a sentence and a scale.
+def verdict(decision: Decision | str, heads: tuple[str, str]) -> str:
+    """The result of verification, as a sentence and a scale.
 
     Args:
-        decision: None if there was none.
-        heads: what to say if it was accepted, and if not.
+        decision: or a sentence that says why nothing was decided.
+        heads: the headings of a decision that accepts and of one that rejects.
     """
-    if decision is None:
-        return _card("muted", "Not verified", "Nothing of this voice to compare with, or less than a second of speech.")
+    if isinstance(decision, str):
+        return _card("muted", "Not verified", escape(_sentence(decision)))
     number = "" if decision.probability is None else _percent(decision.probability)
     kind, head = {
         True: ("good", escape(heads[0])),
@@ -131,7 +131,7 @@ def verdict(decision: Decision | None, heads: tuple[str, str]) -> str:
 
 
 def report(found: ReferenceReport) -> str:
-    """What references are worth, before they are used."""
+    """The report on references: a verdict, and a table of the recordings."""
     kind = "good" if not found.remarks else "warn"
     rows = "".join(
         f"<tr><td>{escape(one.name[:40])}</td><td>{one.speech_seconds:.1f} s</td><td>{_number(one.snr_db, ' dB')}</td>"
@@ -147,13 +147,13 @@ def report(found: ReferenceReport) -> str:
 
 
 def done(converter: str, reason: str) -> str:
-    """Which converter was used, and why: where ``auto`` chose it, what it chose by."""
+    """The converter that was used, and the reason."""
     why = "as asked" if reason == "as asked" else f"chosen for {reason}"
     return f'<p class="small" role="status">Done. Converter <em>{escape(converter)}</em>, {escape(why)}.</p>'
 
 
 def batch(rows: Sequence[dict[str, Any]]) -> str:
-    """What became of each recording of a zip."""
+    """The result of each recording of a zip."""
     failed = sum(bool(row["error"]) for row in rows)
     body = "".join(_batch_row(row) for row in rows)
     table = (
@@ -177,7 +177,7 @@ def _batch_row(row: dict[str, Any]) -> str:
 
 
 def voice(facts: dict[str, Any]) -> str:
-    """What a stored voice is made of, and by whose leave."""
+    """The recordings of a stored voice, and its consent."""
     body = "".join(
         f'<tr><td class="breaks">{escape(one["name"])}</td><td>{one["seconds"]:.1f} s</td>'
         f"<td>{_number(one['f0'] or math.nan, ' Hz')}</td>"
@@ -188,18 +188,18 @@ def voice(facts: dict[str, Any]) -> str:
         "<table><thead><tr><th>recording</th><th>length</th><th>pitch</th><th>checksum</th></tr></thead>"
         f"<tbody>{body}</tbody></table>"
     )
-    leave = "".join(
+    consents = "".join(
         f"<li>{escape(one['who'])}, {escape(one['when'][:10])}: {escape(one['purpose'])}</li>"
         for one in facts["consents"]
     )
     head = f"{facts['seconds']:.1f} s, {facts['frames']} frames of {facts['model']}, {facts['megabytes']:.2f} MB"
-    told = f"By leave of<ul>{leave}</ul>" if leave else "Stored without an attestation."
+    told = f"Consent<ul>{consents}</ul>" if consents else "Stored without an attestation."
     made = f"<div>{escape(head)}; stored {escape(facts['created'][:10])}.</div>"
-    return _card("good" if leave else "warn", escape(facts["name"]), made + table + told)
+    return _card("good" if consents else "warn", escape(facts["name"]), made + table + told)
 
 
 def problem(text: str) -> str:
-    """A sentence beside the field it concerns; empty text shows nothing."""
+    """An error beside its field; empty text shows nothing."""
     return f'<p class="problem" role="alert">{escape(_sentence(text))}</p>' if text else ""
 
 
@@ -218,7 +218,7 @@ def ranked(rows: Sequence[dict[str, Any]], speaker: str | None) -> str:
 
 
 def histogram(same: Sequence[float], other: Sequence[float], decision: Decision, source: str) -> str:
-    """Shares of scores of one speaker and of two, and where this score lies."""
+    """Histograms of known same-speaker and different-speaker scores, and a line at this score."""
     edges = np.linspace(-0.4, 1.0, 43)
     counts = [np.histogram(values, edges)[0] / max(1, len(values)) for values in (same, other)]
     top_share = max(float(count.max()) for count in counts) or 1.0
@@ -280,13 +280,13 @@ def _card(kind: str, head: str, body: str) -> str:
 def _sentence(text: str) -> str:
     text = " ".join(text.split())
     if "." not in text.partition(" ")[0].rstrip("."):
-        # a file keeps its name
+        # a file name keeps its case
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else text + "."
 
 
 def _percent(share: float) -> str:
-    """Nothing is certain."""
+    """A probability in percent; never 0 or 100, because nothing is certain."""
     return "less than 1 %" if share < 0.01 else "more than 99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
@@ -302,7 +302,7 @@ def _figure(parts: Sequence[str], width: float, height: float, title: str, text:
         + "</svg>"
     )
     if scrolled:
-        # the arrow keys scroll what has the focus
+        # with the focus, the arrow keys scroll
         title = f"{title}; scroll sideways for all"
         drawn = f'<div class="scrolled" tabindex="0" role="region" aria-label="{escape(title)}">{drawn}</div>'
     return f'<figure class="picture"><figcaption>{escape(title)}</figcaption>{drawn}</figure>'
@@ -322,7 +322,7 @@ def _seconds(seconds: float, left: float, width: float, y: float) -> list[str]:
 
 
 def _runs(one: Attribution, rate: float) -> list[tuple[float, float, str, float]]:
-    """(start, end, reference, second in it) of stretches that continue in one recording."""
+    """Find stretches that continue in one recording: (start, end, reference, second in the reference)."""
     best = one.weights.argmax(1)
     rows = range(len(best))
     files, places = one.files[rows, best].tolist(), one.seconds[rows, best].tolist()
@@ -367,7 +367,7 @@ def _png(levels: NDArray[np.float64]) -> str:
 
 
 def calibration(found: dict[str, Any]) -> str:
-    """What a calibration found."""
+    """The result of a calibration."""
     text = (
         f"{found['trials']} pairs, {found['targets']} of one speaker. Equal error rate {100 * found['eer']:.1f} %; "
         f"threshold {found['threshold']:.3f} (95 %: {found['threshold_low']:.3f} to {found['threshold_high']:.3f}); "

@@ -1,4 +1,4 @@
-"""The page as a service: where it listens, who may come in, health, and an orderly end."""
+"""The page as a service: the address, the users, the health check, and an orderly end."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ import uvicorn
 
 from speechssl import __version__
 from speechssl.app import page
-from speechssl.app.state import Settings, Workshop
+from speechssl.app.jobs import Jobs
+from speechssl.app.state import Settings, State
 from speechssl.errors import InputError
 
-GRACE = 30.0  # seconds running jobs are waited for when the service is told to end
-SENDING = 10.0  # seconds for what they made to reach those who wait for it
-SWEEP = 60.0  # seconds between deletions of what is old
+GRACE = 30.0  # seconds that running jobs have to finish when the service is told to end
+SENDING = 10.0  # seconds that their results have to reach the clients
+SWEEP = 60.0  # seconds between deletions of old files
 
 
-def make(shop: Workshop, *, auth: Sequence[tuple[str, str]] = ()) -> fastapi.FastAPI:
-    """The web application: the page at ``/``, the state of the service at ``/health``.
+def make(state: State, *, auth: Sequence[tuple[str, str]] = (), tabs: Sequence[str] = page.TABS) -> fastapi.FastAPI:
+    """Make the web application: the page at ``/``, the health check at ``/health``.
 
     Args:
-        shop: models, voices, limits; its folder takes the uploads.
-        auth: users and passwords; empty lets everybody in who reaches the address.
+        state: models, voices, limits; its folder takes the uploads.
+        auth: users and passwords; without any, everybody who reaches the address may use the page.
+        tabs: see ``page.build``.
     """
     # Gradio keeps uploads and downloads here; it reads the variable when a page is built
-    os.environ["GRADIO_TEMP_DIR"] = str(shop.folder / "gradio")
+    os.environ["GRADIO_TEMP_DIR"] = str(state.folder / "gradio")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from speechssl.checkpoints import PACKAGED
 
@@ -42,16 +44,16 @@ def make(shop: Workshop, *, auth: Sequence[tuple[str, str]] = ()) -> fastapi.Fas
 
     def health() -> dict[str, Any]:
         return {
-            "status": "closing" if shop.draining else "ok",
+            "status": "closing" if state.jobs.draining else "ok",
             "version": __version__,
-            "running": shop.running,
-            "done": shop.done,
-            "sessions": len(shop.sessions),
-            "seconds_up": round(time.time() - shop.started),
+            "running": state.jobs.running,
+            "done": state.jobs.done,
+            "sessions": len(state.sessions),
+            "seconds_up": round(time.time() - state.started),
         }
 
     application.add_api_route("/health", health)
-    blocks = page.build(shop)
+    blocks = page.build(state, tabs=tabs)
     application.state.blocks = blocks
     # a page that is mounted, not launched, would take any path of this machine for an upload
     blocks.has_launched = blocks.is_running = True
@@ -61,7 +63,7 @@ def make(shop: Workshop, *, auth: Sequence[tuple[str, str]] = ()) -> fastapi.Fas
         path="/",
         auth=list(auth) or None,
         auth_message="speechssl: sign in to use this service.",
-        max_file_size=shop.settings.megabytes << 20,
+        max_file_size=state.settings.megabytes << 20,
         allowed_paths=[str(PACKAGED / "clips")],
         show_error=True,
         footer_links=["api", "settings"],
@@ -73,21 +75,21 @@ def make(shop: Workshop, *, auth: Sequence[tuple[str, str]] = ()) -> fastapi.Fas
 
 
 class Server(uvicorn.Server):  # type: ignore[misc]
-    """A server that lets jobs end before it does."""
+    """A server that lets running jobs finish before it ends."""
 
-    shop: Workshop
+    jobs: Jobs
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """First signal: no more jobs, wait for the running ones, then end. Second: end now."""
-        if self.shop.draining:
+        """First signal: start no more jobs, wait for the running ones, then end. Second: end now."""
+        if self.jobs.draining:
             super().handle_exit(sig, frame)
             return
-        self.shop.draining = True
+        self.jobs.draining = True
         threading.Thread(target=self._end, args=(sig,), daemon=True).start()
 
     def _end(self, sig: int) -> None:
-        running = self.shop.running
-        finished = self.shop.drain(GRACE)
+        running = self.jobs.running
+        finished = self.jobs.drain(GRACE)
         self._send()
         _say(f"closing: {running} running jobs {'finished' if finished else f'were cut off after {GRACE:.0f} s'}")
         # open pages hold connections that never end; cutting them is no error
@@ -95,7 +97,7 @@ class Server(uvicorn.Server):  # type: ignore[misc]
         self.should_exit = True
 
     def _send(self) -> None:
-        """Wait until the results of finished jobs are on their way, which Gradio keeps in its queue until then."""
+        """Wait until Gradio has sent the results of finished jobs from its queue."""
         queue = getattr(self.config.app.state.blocks, "_queue", None)
         end = time.monotonic() + SENDING
         while any(getattr(queue, "active_jobs", ())) and time.monotonic() < end:
@@ -109,41 +111,58 @@ def serve(
     port: int = 7860,
     auth: Sequence[tuple[str, str]] = (),
     browser: bool = False,
+    tabs: Sequence[str] = page.TABS,
 ) -> None:
     """Run the service until it is told to end (Ctrl-C or SIGTERM).
 
     Args:
         settings: None for the defaults.
-        host: address to listen on; one that others reach needs ``auth``.
-        port: the next free one is taken if it is in use; 0 for any.
+        host: address to listen on; one that other machines reach needs ``auth`` or ``Settings.public``.
+        port: if it is in use, the next free port is taken; 0 for any.
         auth: users and passwords.
         browser: open the page in the browser of this machine.
+        tabs: see ``page.build``.
     Raises:
-        InputError: a public address without a password, or no free port.
+        InputError: the address needs a password, or no port is free.
     """
-    check_address(host, auth)
-    shop = Workshop(settings)
+    settings = settings or Settings()
+    check_address(host, auth, public=settings.public)
+    state = State(settings)
     try:
         place = free_port(host, port)
         config = uvicorn.Config(
-            make(shop, auth=auth), host=host, port=place, log_level=logging.WARNING, timeout_graceful_shutdown=2,
+            make(state, auth=auth, tabs=tabs),
+            host=host,
+            port=place,
+            log_level=logging.WARNING,
             access_log=False,
-        )  # fmt: skip
+            timeout_graceful_shutdown=2,
+        )
         server = Server(config)
-        server.shop = shop
-        threading.Thread(target=_sweep, args=(shop,), daemon=True).start()
-        threading.Thread(target=_warm, args=(shop,), daemon=True).start()
+        server.jobs = state.jobs
+        threading.Thread(target=_sweep, args=(state,), daemon=True).start()
+        threading.Thread(target=_warm, args=(state,), daemon=True).start()
         print(greeting(host, place, auth), flush=True)
         if browser:
             threading.Thread(target=_open, args=(server, f"http://{host}:{place}"), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
             server.run()
     finally:
-        shop.close()
+        state.close()
+
+
+def serve_visitors(tabs: Sequence[str]) -> None:
+    """Serve some tabs to visitors without accounts, who share nothing.
+
+    The address is ``$GRADIO_SERVER_NAME`` and ``$GRADIO_SERVER_PORT``, which hosts of Gradio pages set; without them,
+    127.0.0.1:7860.
+    """
+    host, port = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), os.environ.get("GRADIO_SERVER_PORT", "7860")
+    serve(Settings(public=True), host=host, port=int(port), tabs=tabs)
 
 
 def _say(text: str) -> None:
-    """Print, unless the terminal or program that read what is printed is gone, which is no reason not to end."""
+    """Print; a reader that is gone (a closed terminal or pipe) is no error."""
     try:
         print(text, flush=True)
     except OSError:
@@ -151,25 +170,25 @@ def _say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def check_address(host: str, auth: Sequence[tuple[str, str]]) -> None:
-    """Refuse an address that others reach, if nobody is asked for a password.
+def check_address(host: str, auth: Sequence[tuple[str, str]], *, public: bool = False) -> None:
+    """Refuse an address that other machines reach without a password, unless the service is meant to be public.
 
     Raises:
         InputError: that, or an empty user or password.
     """
     if any(not user or not password for user, password in auth):
         raise InputError("--auth USER:PASSWORD needs both")
-    if not auth and not is_local(host):
+    if not (auth or public or is_local(host)):
         raise InputError(
             f"{host} can be reached from other machines; give --auth USER:PASSWORD, or listen on 127.0.0.1"
         )
 
 
 def greeting(host: str, port: int, auth: Sequence[tuple[str, str]]) -> str:
-    """Where the page is, and who may reach what."""
+    """Say where the page is and who may use it."""
     shown = f"[{host}]" if ":" in host else host
     text = f"speechssl {__version__}: http://{shown}:{port}"
-    if not is_local(host):
+    if auth and not is_local(host):
         users = ", ".join(user for user, _ in auth)
         text += f"\npublic: everybody who reaches this address and knows a password ({users}) can convert, verify and "
         text += "store voices; traffic is not encrypted, so put a TLS proxy in front of it"
@@ -177,10 +196,10 @@ def greeting(host: str, port: int, auth: Sequence[tuple[str, str]]) -> str:
 
 
 def free_port(host: str, port: int) -> int:
-    """This port, or the next one that is free.
+    """Return this port, or the next free one.
 
     Raises:
-        InputError: none of twenty is.
+        InputError: none of twenty ports is free.
     """
     import socket
 
@@ -204,17 +223,17 @@ def is_local(host: str) -> bool:
         return False
 
 
-def _sweep(shop: Workshop) -> None:
-    while Path(shop.folder).exists():
+def _sweep(state: State) -> None:
+    while Path(state.folder).exists():
         time.sleep(SWEEP)
-        shop.sessions.expire()
+        state.sessions.expire()
 
 
-def _warm(shop: Workshop) -> None:
+def _warm(state: State) -> None:
     """Load the default model while the person reads the page."""
     with contextlib.suppress(Exception):
-        shop.system(shop.settings.models[0])
-        shop.embedder()
+        state.models.system(state.settings.models[0])
+        state.models.embedder()
 
 
 def _open(server: uvicorn.Server, address: str) -> None:

@@ -1,4 +1,4 @@
-"""What belongs to one browser window: a folder nobody else can name, its results, and whether it wants to stop."""
+"""Sessions: each browser window has its own folder with an unguessable name, its results, and its wish to stop."""
 
 from __future__ import annotations
 
@@ -13,13 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from speechssl.errors import InputError
-
 MOST_RESULTS = 50  # remembered in one session
-
-
-class Stopped(InputError):
-    """The person, the clock or the machine ended a job."""
 
 
 @dataclass(eq=False)
@@ -27,11 +21,11 @@ class Session:
     """One browser window, or one client of the API.
 
     Args:
-        folder: for its files, with an unguessable name.
-        user: who signed in; empty where nobody has to.
-        results: newest last; what the history shows.
-        stopped: when the person cancelled last, ``time.monotonic``; jobs that began before it end, later ones do not.
-        used: time of the last request, ``time.monotonic``.
+        folder: files of this session.
+        user: owner of the voices and speakers that this session sees; empty for those of the command line.
+        results: what was made, newest last.
+        stopped: when the person last cancelled, by ``time.monotonic``. Jobs that began earlier end.
+        used: when the last request came, by ``time.monotonic``.
     """
 
     folder: Path
@@ -42,7 +36,7 @@ class Session:
     _names: Counter[str] = field(default_factory=Counter)
 
     def place(self, name: str, suffix: str) -> Path:
-        """A path for a new file: what is harmless in the name, numbered from the second, in a folder of its own."""
+        """Return a path for a new file in a new folder, with a harmless name; a repeated name gets a number."""
         folder = self.folder / secrets.token_hex(8)
         folder.mkdir(parents=True)
         plain = _plain(Path(name).name, 80)
@@ -51,7 +45,7 @@ class Session:
         return folder / f"{plain}{'' if count == 1 else f'-{count}'}{suffix}"
 
     def stop(self) -> None:
-        """End what runs."""
+        """End the jobs that run now."""
         self.stopped = time.monotonic()
 
     def remember(self, result: dict[str, Any]) -> None:
@@ -60,24 +54,26 @@ class Session:
 
 
 class Sessions:
-    """All of them, by the key the browser sends; the idle ones are deleted with their files.
+    """All sessions, by the key that the browser sends.
 
     Args:
         folder: private to this service.
-        keep_seconds: from the last request to the deletion.
+        keep_seconds: from the last request of a session to the deletion of its files.
+        apart: whether each window without a signed-in user counts as a user of its own.
     """
 
-    def __init__(self, folder: Path, keep_seconds: float) -> None:
-        self.folder, self.keep_seconds = folder, keep_seconds
+    def __init__(self, folder: Path, keep_seconds: float, *, apart: bool = False) -> None:
+        self.folder, self.keep_seconds, self.apart = folder, keep_seconds, apart
         self._found: dict[tuple[str, str], Session] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str | None, user: str = "") -> Session:
-        """The session of this key and user, made at its first request; without a key, one of its own."""
+        """Return the session of this key and user, a new one at the first request or without a key."""
         with self._lock:
             name = (user, key or secrets.token_hex(16))
             if name not in self._found:
-                self._found[name] = Session(self.folder / secrets.token_hex(16), user)
+                owner = user or (f"window {name[1]}" if self.apart else "")
+                self._found[name] = Session(self.folder / secrets.token_hex(16), owner)
             session = self._found[name]
             session.used = time.monotonic()
             return session
@@ -86,7 +82,7 @@ class Sessions:
         return len(self._found)
 
     def expire(self) -> int:
-        """Delete what nobody asked for in the last ``keep_seconds``; returns how many sessions that were."""
+        """Delete sessions without a request in the last ``keep_seconds``; return how many."""
         limit = time.monotonic() - self.keep_seconds
         with self._lock:
             old = [key for key, session in self._found.items() if session.used < limit]
@@ -98,7 +94,7 @@ class Sessions:
 
 
 def harmless(name: str, longest: int = 40) -> str:
-    """Letters, digits, ``-`` and ``_`` of the name of a file somebody else chose, without its extension."""
+    """Keep letters, digits, ``-`` and ``_`` of a file name that somebody else chose, without its extension."""
     return _plain(Path(name).stem, longest)
 
 
@@ -107,7 +103,7 @@ def _plain(text: str, longest: int) -> str:
 
 
 def _delete_older(folder: Path, limit: float) -> None:
-    """Files that uploads and downloads left under the folder; empty folders with them."""
+    """Delete files and empty folders under the folder that were last changed before the limit."""
     for path in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else []:
         try:
             if path.is_file() and path.stat().st_mtime < limit:
@@ -115,4 +111,4 @@ def _delete_older(folder: Path, limit: float) -> None:
             elif path.is_dir() and path.stat().st_mtime < limit and not any(path.iterdir()):
                 path.rmdir()
         except OSError:
-            continue  # another one was faster
+            continue  # another thread deleted it first

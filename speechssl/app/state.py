@@ -1,22 +1,26 @@
-"""What all handlers share: settings, models that are loaded once, voices, keys, sessions, and the count of jobs."""
+"""What the handlers share, one object a concern: settings, models, stored voices and speakers, jobs, sessions.
+
+``State`` bundles them for the page and the endpoints; a handler takes only those that it uses.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechssl.app.jobs import Job, Tell
-from speechssl.app.sessions import Session, Sessions, Stopped
+from speechssl.app.jobs import Jobs
+from speechssl.app.sessions import Sessions
 from speechssl.errors import InputError, SpeechSSLError
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from speechssl.verification.database import SpeakerDatabase
     from speechssl.voices import VoiceLibrary
 
-CACHE_BYTES = 256 << 20  # encoded sources and references that a changed slider uses again
+CACHE_BYTES = 256 << 20  # encoded sources and references, kept so that a changed option encodes nothing again
 
 
 @dataclass(frozen=True)
@@ -36,21 +40,23 @@ class Settings:
     """How a service behaves; the defaults suit one person on their own machine.
 
     Args:
-        voices: folder of stored voices; None for that of the command line.
-        speakers: database of enrolled speakers; None for that of the command line.
-        consent: whether cloning needs an attestation; where it does not, the receipts say so.
-        watermark: mark what is made, where Perth is installed.
-        models: that may be chosen; the first is the default. Others than ``tiny`` may have to be fetched.
+        voices: folder of stored voices; None for the folder of the command line.
+        speakers: database of enrolled speakers; None for the database of the command line.
+        consent: whether cloning needs an attestation; if not, the receipts say so.
+        watermark: whether results carry the watermark, if Perth is installed.
+        models: names that may be chosen; the first is the default. All but ``tiny`` may have to be downloaded.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        megabytes: of one upload.
-        source_seconds: of a source.
-        reference_seconds: of all references of a voice.
-        references: recordings of a voice.
-        batch_seconds: of all recordings in one zip.
-        job_seconds: after which a job is ended; in a zip every recording is one.
-        waiting: jobs in the queue; more are turned away.
-        jobs: that run at once; 0 for one a core, two at most.
-        keep_seconds: after which files of an idle session are deleted.
+        megabytes: largest upload.
+        source_seconds: longest source.
+        reference_seconds: longest references of one voice, together.
+        references: most recordings of one voice.
+        batch_seconds: longest recordings of one zip, together.
+        job_seconds: longest job; every recording of a zip is a job.
+        waiting: most jobs in the queue; further ones are turned away.
+        jobs: jobs that run in parallel; 0 means one per core, at most two.
+        keep_seconds: from the last request of a session to the deletion of its files.
+        public: whether the visitors have no accounts and share nothing. Each browser window then has voices and
+            speakers of its own, in the private folder, deleted like all files of a session.
     """
 
     voices: Path | None = None
@@ -68,109 +74,47 @@ class Settings:
     waiting: int = 40
     jobs: int = 0
     keep_seconds: float = 3600.0
-
-
-class Refused(InputError):
-    """What a field of the page holds cannot be used; ``field`` names it."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-
-
-@contextlib.contextmanager
-def field(name: str) -> Iterator[None]:
-    """Blame a field for what goes wrong inside."""
-    try:
-        yield
-    except (Refused, Stopped):
-        raise
-    except SpeechSSLError as error:
-        raise Refused(name, str(error)) from error
-
-
-class Workshop:
-    """Everything the handlers need.
-
-    Args:
-        settings: see there.
-        folder: private, for files of sessions; None for a temporary one that ``close`` deletes.
-    """
-
-    def __init__(self, settings: Settings | None = None, *, folder: Path | None = None) -> None:
-        self.settings = settings or Settings()
-        self._own_folder = folder is None
-        self.folder = Path(tempfile.mkdtemp(prefix="speechssl-app-")) if folder is None else folder
-        self.sessions = Sessions(self.folder, self.settings.keep_seconds)
-        self.running, self.done, self.draining = 0, 0, False
-        self.started = time.time()
-        self._lock = threading.Lock()
-        self.library_lock = threading.Lock()
-        self._models: dict[str, Any] = {}
-        self._loading: dict[str, threading.Lock] = {}
-        self._cache: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+    public: bool = False
 
     @property
-    def jobs(self) -> int:
-        """How many may run at once."""
-        return self.settings.jobs or min(2, os.cpu_count() or 1)
+    def parallel(self) -> int:
+        """How many jobs run at once."""
+        return self.jobs or min(2, os.cpu_count() or 1)
 
-    def close(self) -> None:
-        """Delete the files of all sessions."""
-        if self._own_folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
-    # ---- jobs
+class Models:
+    """Networks, each loaded once, and a cache of recordings that they encoded.
 
-    @contextlib.contextmanager
-    def job(self, session: Session, tell: Tell = lambda share, text: None) -> Iterator[Job]:
-        """Count a job that reports progress and is ended when it must.
+    Args:
+        names: models that are offered for conversion; text, units and verification always use ``tiny``.
+        device: see ``Settings``.
+    """
 
-        Raises:
-            Stopped: the service is closing; inside, also when the person cancels or the time is over.
-        """
-        with self._lock:
-            if self.draining:
-                raise Stopped("the service is closing; try again in a minute")
-            self.running += 1
-        try:
-            yield Job(session, tell, self.settings.job_seconds)
-        finally:
-            with self._lock:
-                self.running -= 1
-                self.done += 1
-
-    def drain(self, seconds: float) -> bool:
-        """Take no more jobs and wait for those that run; False if some did not end in time."""
-        self.draining = True
-        end = time.monotonic() + seconds
-        while self.running and time.monotonic() < end:
-            time.sleep(0.05)
-        return self.running == 0
-
-    # ---- what is loaded once
+    def __init__(self, names: Sequence[str] = ("tiny",), device: str = "auto") -> None:
+        self.names, self.device, self.cache = tuple(names), device, Cache(CACHE_BYTES)
+        self._lock = threading.Lock()
+        self._loaded: dict[str, Any] = {}
+        self._loading: dict[str, threading.Lock] = {}
 
     def system(self, model: str) -> VoiceConverter:
-        """Encoder and vocoder of a model, loaded once.
+        """Return the encoder and the vocoder of a model.
 
         Raises:
-            InputError: a model that is not offered here.
-            CheckpointError: weights that are missing or cannot be fetched.
+            InputError: the model is not offered here.
+            CheckpointError: weights are missing or cannot be downloaded.
         """
         from speechssl.conversion.bundles import load_bundle
 
-        if model not in self.settings.models:
-            raise InputError(
-                f"the model {model!r} is not offered here; one of {', '.join(self.settings.models)} needed"
-            )
-        found: VoiceConverter = self._once(f"bundle {model}", lambda: load_bundle(model, device=self.settings.device))
+        if model not in (*self.names, "tiny"):
+            raise InputError(f"the model {model!r} is not offered here; one of {', '.join(self.names)} needed")
+        found: VoiceConverter = self._once(f"bundle {model}", lambda: load_bundle(model, device=self.device))
         return found
 
     def synthesizer(self) -> Synthesizer:
-        """Text to speech with the default model.
+        """Return text to speech with the model in the package.
 
         Raises:
-            CheckpointError: there is no text model in the package.
+            CheckpointError: the package has no text model.
         """
         from speechssl.synthesis import say
 
@@ -178,76 +122,147 @@ class Workshop:
         return found
 
     def embedder(self) -> Embedder:
-        """What recordings are verified with."""
+        """Return the model of speaker verification."""
         from speechssl.verification import embedders
 
-        found: Embedder = self._once("embedder", lambda: embedders.load("tiny", device=self.settings.device))
+        found: Embedder = self._once("embedder", lambda: embedders.load("tiny", device=self.device))
         return found
 
-    def calibration(self, user: str = "") -> Calibration | None:
-        """The user's own calibration, else that of the model."""
-        from speechssl.verification import decisions
-
-        with self.speakers(user) as store:
-            own = store.calibration(self.embedder().origin)
-        return own or decisions.shipped_calibration(self.embedder())
-
     def codebook(self, name: str) -> Any:
-        """A codebook of units, loaded once."""
+        """Return a codebook of units."""
         from speechssl.units.codebooks import codebook
 
         return self._once(f"codebook {name}", lambda: codebook.load(name))
-
-    def signer(self) -> Signer:
-        """The key of the receipts."""
-        from speechssl.receipts.signing import Signer
-
-        found: Signer = self._once("signer", Signer)
-        return found
 
     def _once(self, key: str, make: Callable[[], Any]) -> Any:
         with self._lock:
             lock = self._loading.setdefault(key, threading.Lock())
         with lock:
-            if key not in self._models:
-                self._models[key] = make()
-            return self._models[key]
+            if key not in self._loaded:
+                self._loaded[key] = make()
+            return self._loaded[key]
 
-    def cached(self, key: Any, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
-        """What was made before for this key; the least used are dropped above ``CACHE_BYTES``."""
+
+class Cache:
+    """Results of a computation by key; the least recently used are dropped above a number of bytes."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+
+    def get(self, key: Any, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
+        """Return the result for this key, made now if it is not there; ``size`` gives its bytes."""
         with self._lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                return self._cache[key][0]
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][0]
         made = make()
         with self._lock:
-            self._cache[key] = (made, size(made))
-            while len(self._cache) > 1 and sum(bytes_ for _, bytes_ in self._cache.values()) > CACHE_BYTES:
-                self._cache.popitem(last=False)
+            self._kept[key] = (made, size(made))
+            while len(self._kept) > 1 and sum(bytes_ for _, bytes_ in self._kept.values()) > self.most_bytes:
+                self._kept.popitem(last=False)
         return made
 
-    # ---- what is kept
+    def __contains__(self, key: Any) -> bool:
+        return key in self._kept
+
+
+class Store:
+    """What is kept on disk: stored voices, enrolled speakers, and the key that signs receipts.
+
+    Every method takes a user; the empty user has the voices and speakers of the command line.
+
+    Args:
+        voices: see ``Settings``.
+        speakers: see ``Settings``.
+    """
+
+    def __init__(self, voices: Path | None = None, speakers: Path | None = None) -> None:
+        self._voices, self._speakers = voices, speakers
+        self._signer: Signer | None = None
+        self._signing = threading.Lock()
+        self.lock = threading.Lock()  # held while the library of voices changes
 
     def library(self, user: str = "") -> VoiceLibrary:
-        """The stored voices of a user; where nobody signs in, those of the command line."""
+        """Return the stored voices of a user."""
         from speechssl.checkpoints import data_folder
         from speechssl.voices import VoiceLibrary
 
-        folder = self.settings.voices or data_folder()
+        folder = self._voices or data_folder()
         return VoiceLibrary(folder / "users" / _folder_of(user) if user else folder)
 
     def speakers(self, user: str = "") -> SpeakerDatabase:
-        """The enrolled speakers of a user; to be closed."""
+        """Open the enrolled speakers of a user; the caller closes the database."""
         from speechssl.verification.database import SpeakerDatabase, default_path
 
-        path = self.settings.speakers or default_path()
+        path = self._speakers or default_path()
         return SpeakerDatabase(path.with_name(f"{path.stem}-{_folder_of(user)}{path.suffix}") if user else path)
 
     def prints(self, user: str = "") -> SpeakerDatabase:
-        """Voice prints of the stored voices, which hold no sound to compare a result with; to be closed."""
+        """Open the embeddings of the user's stored voices, which results are verified against; the caller closes it."""
         from speechssl.verification.database import SpeakerDatabase
 
         return SpeakerDatabase(self.library(user).folder / "prints.sqlite")
+
+    def calibration(self, embedder: Embedder, user: str = "") -> Calibration | None:
+        """Return the user's own calibration of a model, or else the one that ships with the model."""
+        from speechssl.verification import decisions
+
+        with self.speakers(user) as speakers:
+            own = speakers.calibration(embedder.origin)
+        return own or decisions.shipped_calibration(embedder)
+
+    def signer(self) -> Signer:
+        """Return the key that signs receipts, made at its first use."""
+        from speechssl.receipts.signing import Signer
+
+        with self._signing:
+            self._signer = self._signer or Signer()
+            return self._signer
+
+
+class State:
+    """All objects of one service.
+
+    Args:
+        settings: None for the defaults.
+        folder: private, for the files of sessions; None for a temporary one that ``close`` deletes.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, folder: Path | None = None) -> None:
+        settings = settings or Settings()
+        self._own_folder = folder is None
+        self.folder = Path(tempfile.mkdtemp(prefix="speechssl-app-")) if folder is None else folder
+        if settings.public:
+            settings = dataclasses.replace(
+                settings, voices=self.folder / "voices", speakers=self.folder / "speakers.sqlite"
+            )
+        self.settings = settings
+        self.models = Models(settings.models, settings.device)
+        self.store = Store(settings.voices, settings.speakers)
+        self.jobs = Jobs(settings.job_seconds)
+        self.sessions = Sessions(self.folder, settings.keep_seconds, apart=settings.public)
+        self.started = time.time()
+
+    @property
+    def shared(self) -> tuple[Models, Store, Settings]:
+        """What most handlers take first."""
+        return self.models, self.store, self.settings
+
+    def close(self) -> None:
+        """Delete the files of all sessions."""
+        if self._own_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def sentence(self, error: SpeechSSLError) -> str:
+        """Return the message of an error, without folders of this machine."""
+        text = str(error)
+        for place in (self.folder, self.store.library().folder):
+            # the names of folders below these two mean nothing to a person
+            text = re.sub(rf"(?i){re.escape(str(place))}(/[0-9a-f]{{16,}}|/gradio|/users)*(/|\b)", "", text)
+        # any other absolute path keeps its last part; addresses of the web stay whole
+        return re.sub(r"(?<![\w/:.])/(?:[^/\s:]+/)+", "", text) or "something went wrong"
 
 
 def _folder_of(user: str) -> str:

@@ -6,6 +6,7 @@ the rest of the header and of every tensor. Nothing in this package executes wha
 and published PyTorch files are read as plain tensors only.
 """
 
+from speechssl.checkpoints.devices import choose_device
 from speechssl.checkpoints.files import (
     Checkpoint,
     atomic_path,
@@ -25,6 +26,7 @@ __all__ = [
     "Checkpoint",
     "atomic_path",
     "cache_dir",
+    "choose_device",
     "data_folder",
     "fetch",
     "fingerprint",

@@ -111,7 +111,8 @@ def transformers() -> Any:
     """
     with _LOCK, importing("transformers"):
         import transformers as library
-        from transformers import utils
+
+        utils: Any = library.utils
 
         if "transformers.audio_utils" not in sys.modules:
             available = utils.is_torchaudio_available

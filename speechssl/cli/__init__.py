@@ -1,4 +1,4 @@
-"""The command line: one subcommand, one library function. Nothing heavy is imported until a command runs."""
+"""The command line: each subcommand calls one library function; heavy imports wait until a command runs."""
 
 from __future__ import annotations
 
@@ -29,23 +29,24 @@ from speechssl.errors import SpeechSSLError, not_loaded
 app = typer.Typer(
     name="speechssl",
     help="Voice conversion, speaker verification and discrete units on self-supervised speech features.",
-    epilog="Results on stdout, progress and remarks on stderr. Exit code 0: done, 2: wrong input, 130: interrupted.",
+    epilog="Results are printed on stdout, progress and remarks on stderr. Exit code 0: done, 2: wrong input, "
+    "130: interrupted. Examples: speechssl demo; speechssl convert --help",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("convert")(convert.convert)
-app.command("say")(say.say)
-app.command("features")(features.features)
+app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
+app.command("say", epilog=say.EXAMPLES)(say.say)
+app.command("features", epilog=features.EXAMPLES)(features.features)
 app.add_typer(voice.app, name="voice")
 app.add_typer(units.app, name="units")
 app.add_typer(receipt.app, name="receipt")
 app.add_typer(verification.app)
 app.add_typer(evaluation.app)
-app.command("report")(report.report)
-app.command("doctor")(doctor.doctor)
-app.command("demo")(demo.demo)
-app.command("app")(serve.app)
+app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
+app.command("app", epilog=serve.EXAMPLES)(serve.app)
 
 GREEDY = ("--reference", "-r")  # options that take every word up to the next option
 
@@ -67,24 +68,24 @@ def _root(
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code."""
-    # so that being told to end cleans up as Ctrl-C does
+    # SIGTERM cleans up as Ctrl-C does
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line: 0 done, 2 wrong input or a failure that was reported, 130 interrupted."""
+    """Run the command line. Exit codes: 0 done, 2 wrong input or a reported failure, 130 interrupted."""
     try:
         code = app(args=_spread(arguments), prog_name="speechssl", standalone_mode=False)
     except SpeechSSLError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        # none where the help was printed for want of a command
+        # the message is empty if the help was printed because no command was given
         return _fail(message) if (message := error.format_message()) else 2
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
-        # whoever read our output has left, as `head` does
+        # the reader of our output has left, as `head` does
         sys.stderr.close()
         return 1
     except ImportError as error:

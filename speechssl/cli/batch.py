@@ -1,22 +1,22 @@
-"""Many sources, one run: which files are meant, where each result goes, what is already done, what went wrong."""
+"""One run over many sources: the files that are meant, the place of each result, the loop, and what went wrong."""
 
 from __future__ import annotations
 
 import glob
 import hashlib
-import json
+import json as json_module
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import typer
+
+from speechssl.checkpoints import sha256_of
+from speechssl.cli import terminal
 from speechssl.errors import InputError, SpeechSSLError
 
-# What a folder is searched for; a file named by itself may be called anything.
-AUDIO = frozenset(
-    [".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".wma", ".aif", ".aiff", ".aifc"]
-).union([".au", ".caf", ".w64", ".rf64", ".webm", ".mka", ".mkv", ".mov"])
 LEDGER = ".speechssl.jsonl"  # in the output folder
 
 
@@ -28,9 +28,16 @@ class Job:
     output: Path
 
 
+class Plan(NamedTuple):
+    """The jobs of a run, and the folder of their outputs; without a folder there is one job, and it must succeed."""
+
+    jobs: list[Job]
+    folder: Path | None
+
+
 @dataclass
 class Outcome:
-    """What became of a run: one dictionary for every result, skipped output and failure."""
+    """Result of a run: one dictionary for every result, skipped output and failure."""
 
     results: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
@@ -46,7 +53,7 @@ def audio_files(given: Iterable[str | Path]) -> list[Path]:
     return list(dict.fromkeys(path for each in given for path, _ in _expanded(str(each))))
 
 
-def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> tuple[list[Job], Path | None]:
+def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> Plan:
     """The jobs, and the output folder if there is one.
 
     Args:
@@ -56,6 +63,8 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> tupl
     Raises:
         InputError: no source, several for one file, two with the same output, or one that would be overwritten.
     """
+    from speechssl import audio
+
     found = [pair for each in sources for pair in _expanded(str(each))]
     if not found:
         raise InputError("no source: name a recording, a folder or a pattern before the options")
@@ -64,33 +73,33 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> tupl
         jobs, folder = [Job(found[0][0], Path(output))], None
     else:
         folder = Path(output)
-        if folder.suffix.lower() in AUDIO | {suffix} and not (folder.is_dir() or str(output).endswith(("/", os.sep))):
+        named_as_file = folder.suffix.lower() in audio.SUFFIXES | {suffix}
+        if named_as_file and not (folder.is_dir() or str(output).endswith(("/", os.sep))):
             many = f"{len(found)} sources" if len(found) > 1 else "a folder or a pattern of sources"
             raise InputError(f"--output {output} names one file for {many}; name a folder, or end it in a slash")
         jobs = [Job(path, folder / path.relative_to(root).with_suffix(suffix)) for path, root in dict(found).items()]
     _check(jobs)
-    return jobs, folder
+    return Plan(jobs, folder)
 
 
 class Ledger:
-    """What was already done into a folder, so that an interrupted run continues where it stopped.
+    """A record of finished outputs, so that an interrupted run continues where it stopped.
 
-    An output counts as done if it still has the bytes it was written with, and was made from the same bytes of source
-    with the same settings.
+    An output is done if its bytes are unchanged and it was made from the same source bytes with the same settings.
 
     Args:
-        folder: of the outputs; None for a single output, which is always made again.
+        folder: folder of the outputs; None for a single output, which is always made again.
         settings: JSON-able; whatever decides the result besides the source.
     """
 
     def __init__(self, folder: Path | None, settings: dict[str, Any]) -> None:
         self._path = None if folder is None else folder / LEDGER
-        self._settings = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        self._settings = hashlib.sha256(json_module.dumps(settings, sort_keys=True).encode()).hexdigest()
         self._torn = False
         self._known = self._read()
 
     def is_done(self, job: Job) -> bool:
-        """Whether the output is there and is what would be made again."""
+        """Whether the output exists and making it again would change nothing."""
         entry = self._known.get(self._name(job))
         if entry is None or entry.get("settings") != self._settings or not job.output.is_file():
             return False
@@ -101,17 +110,17 @@ class Ledger:
         if self._path is None:
             return
         self._known[self._name(job)] = entry = self._entry(job)
-        # a line of its own, even after one that an interruption cut short
+        # starts a new line, even after a line that an interruption cut short
         with self._path.open("a", encoding="utf-8") as file:
-            file.write("\n" * self._torn + json.dumps(entry) + "\n")
+            file.write("\n" * self._torn + json_module.dumps(entry) + "\n")
         self._torn = False
 
     def _entry(self, job: Job) -> dict[str, Any]:
         return {
             "output": self._name(job),
             "settings": self._settings,
-            "source_sha256": _sha256(job.source),
-            "output_sha256": _sha256(job.output),
+            "source_sha256": sha256_of(job.source),
+            "output_sha256": sha256_of(job.output),
         }
 
     def _name(self, job: Job) -> str:
@@ -125,67 +134,80 @@ class Ledger:
         self._torn = not text.endswith("\n")
         for line in text.splitlines():
             try:
-                entry = json.loads(line)
+                entry = json_module.loads(line)
                 known[entry["output"]] = entry
             except (ValueError, TypeError, KeyError):
                 continue  # the line an interruption cut short: that output is made again
         return known
 
 
-def run(
-    jobs: Sequence[Job],
-    work: Callable[[Job], dict[str, Any]],
-    *,
-    ledger: Ledger,
-    is_batch: bool,
-    advance: Callable[[str], None],
-) -> Outcome:
-    """Do the jobs one after the other.
+def run(plan: Plan, work: Callable[[Job], dict[str, Any]], *, settings: dict[str, Any], title: str = "work") -> Outcome:
+    """Do the jobs one after the other, with a progress bar; outputs that are already done are skipped.
 
     Args:
-        jobs: from ``plan``.
-        work: does one and says what it did.
-        ledger: what to skip.
-        is_batch: a failure is noted and the rest goes on; else it is raised.
-        advance: called with the name of each source once it is through.
+        plan: from ``plan``. In a folder a failure is noted and the other jobs go on; a single failure is raised.
+        work: does one job and returns facts about its result.
+        settings: JSON-able; whatever decides the results besides the sources.
+        title: of the progress bar.
     """
-    outcome = Outcome()
-    for job in jobs:
-        facts = {"source": str(job.source), "output": str(job.output)}
-        if ledger.is_done(job):
-            outcome.skipped.append(facts)
-        else:
-            _attempt(job, facts, work, ledger, is_batch, outcome)
-        advance(job.source.name)
+    outcome, ledger = Outcome(), Ledger(plan.folder, settings)
+    with terminal.progress(title, len(plan.jobs)) as advance:
+        for job in plan.jobs:
+            facts = {"source": str(job.source), "output": str(job.output)}
+            if ledger.is_done(job):
+                outcome.skipped.append(facts)
+            elif plan.folder is None:
+                outcome.results.append({**facts, **work(job)})
+            else:
+                _attempt(job, facts, work, ledger, outcome)
+            advance(job.source.name)
     return outcome
 
 
 def _attempt(
-    job: Job,
-    facts: dict[str, Any],
-    work: Callable[[Job], dict[str, Any]],
-    ledger: Ledger,
-    is_batch: bool,
-    outcome: Outcome,
+    job: Job, facts: dict[str, Any], work: Callable[[Job], dict[str, Any]], ledger: Ledger, outcome: Outcome
 ) -> None:
     try:
-        if is_batch:
-            make_folder(job.output.parent)
+        make_folder(job.output.parent)
         outcome.results.append({**facts, **work(job)})
         ledger.record(job)
-    # one file's trouble, whatever it is, must not cost the others
+    # trouble with one file, whatever it is, must not cost the others
     except Exception as error:
-        if not is_batch:
-            raise
         expected = isinstance(error, SpeechSSLError | OSError)
         outcome.failed.append({**facts, "error": str(error) if expected else f"{type(error).__name__}: {error}"})
 
 
+def finish(outcome: Outcome, *, json: bool, describe: Callable[[dict[str, Any]], str]) -> None:
+    """Print what a run did; leave with exit code 2 if anything failed.
+
+    Args:
+        outcome: from ``run``.
+        json: print everything as JSON instead of lines.
+        describe: one result in a few words.
+    """
+    if json:
+        terminal.emit({"results": outcome.results, "skipped": outcome.skipped, "failed": outcome.failed})
+    else:
+        for result in outcome.results:
+            print(f"{result['output']}  {describe(result)}")
+    for failure in outcome.failed:
+        terminal.remark(f"failed: {failure['source']}: {' '.join(failure['error'].split())}")
+    if outcome.skipped:
+        terminal.remark(f"{len(outcome.skipped)} already done with the same settings")
+    if outcome.failed:
+        total = len(outcome.results) + len(outcome.skipped) + len(outcome.failed)
+        terminal.remark(f"error: {len(outcome.failed)} of {total} failed; the others are done")
+        raise typer.Exit(2)
+
+
 def _expanded(given: str) -> list[tuple[Path, Path]]:
-    """Pairs of a file and the folder its place is kept from."""
+    """Pairs of a file and the folder that its relative path starts from."""
+    from speechssl import audio
+
     path = Path(given)
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO and p.is_file() and not _hidden(p, path))
+        sounds = (p for p in path.rglob("*") if p.suffix.lower() in audio.SUFFIXES)
+        found = sorted(p for p in sounds if p.is_file() and not _hidden(p, path))
         if not found:
             raise InputError(f"{path} holds no audio file; name a folder of recordings, or the files themselves")
         return [(p, path) for p in found]
@@ -217,10 +239,10 @@ def _check(jobs: Sequence[Job]) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Tell that a file could not be written, or the folders above it not be made, before the work for it.
+    """Refuse a file that could not be written, before the work for it.
 
     Raises:
-        InputError: the nearest folder that is there is no folder, or cannot be written to.
+        InputError: the nearest existing parent is no folder, or cannot be written to.
     """
     place = next(parent for parent in path.absolute().parents if parent.exists())
     if not place.is_dir():
@@ -230,20 +252,12 @@ def check_place(path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results, if it is not there.
+    """Make a folder for results unless it exists.
 
     Raises:
-        InputError: it cannot be made.
+        InputError: the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another output folder") from error
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from speechssl import __version__
 from speechssl.cli import batch, receipt, terminal
-from speechssl.cli.options import Device, Json, Layer, Model, Output, Precision, Receipt, References, Sources
+from speechssl.cli.options import (
+    Device,
+    Interpolation,
+    Json,
+    Layer,
+    Model,
+    Output,
+    Precision,
+    Receipt,
+    References,
+    Sources,
+    Voices,
+    check_target,
+    examples,
+)
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
-    from speechssl.cli.batch import Job
+    from speechssl.cli.batch import Job, Plan
+    from speechssl.conversion.options import ConversionOptions
     from speechssl.conversion.result import Conversion
     from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.receipts.signing import Signer
@@ -21,143 +37,173 @@ if TYPE_CHECKING:
 
     Target: TypeAlias = list[tuple[MatchingSet, float]]
 
-LOOKED_AT = 600.0  # seconds of reference that are remarked on; more says nothing new and costs time
+LOOKED_AT = 600.0  # seconds of reference that are measured for remarks; more would cost time and say nothing new
+EXAMPLES = examples(
+    "convert talk.wav --reference ada1.wav ada2.wav --output out.wav",
+    "convert recordings/ --voice ada --output converted/ --json",
+    "convert talk.wav --voice ada --converter selection -o out.wav",
+    "convert talk.wav --voice ada --attribution out.csv -o out.wav",
+)
+
+K: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--k",
+        help="Number of nearest frames of the voice that each frame is made of. Default: 3 with `variance`, else 4 as "
+        "in the kNN-VC paper.",
+        show_default=False,
+    ),
+]
+# the names are those of speechssl.conversion.converters, which would take a second to import
+Converter: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--converter",
+        metavar="NAME",
+        help="How frames of the voice are combined: auto, uniform, distance, variance, continuous, selection, "
+        "transport or shift. `auto` balances clear words and likeness (`variance` with tiny); `selection` sounds most "
+        "like the voice but is less intelligible; `uniform` is kNN-VC.",
+    ),
+]
+Pitch: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--pitch",
+        metavar="MODE",
+        help="Pitch (F0). `target` moves it to the pitch of the voice, `source` keeps it, a number shifts it by that "
+        "many semitones.",
+    ),
+]
+Tempo: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--tempo",
+        metavar="RATE",
+        help="Speaking rate. `auto`: half way to the voice's with `selection`, else unchanged; `source`: unchanged; "
+        "`target`: half way to the voice's. A number is a factor: 1.25 is 25 % faster.",
+    ),
+]
+Loudness: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--loudness",
+        metavar="LUFS",
+        help="Loudness of the output in LUFS, such as -23. Default: the loudness of the source.",
+        show_default=False,
+    ),
+]
+Attribution: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--attribution",
+        metavar="FILE",
+        help="Write a table (CSV) that says for every frame which second of which reference it came from. Give a "
+        "folder if there are several sources.",
+        show_default=False,
+    ),
+]
+Vocoder: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--vocoder",
+        metavar="NAME|FILE",
+        help="Vocoder to use instead of the model's own: world, which needs no training, or a file.",
+        show_default=False,
+    ),
+]
 
 
 def convert(
     sources: Sources,
     output: Output,
     reference: References = None,
-    voice: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            "--voice",
-            "-v",
-            metavar="NAME|FILE[=WEIGHT]",
-            help="A stored voice; several with weights are blended.",
-            show_default=False,
-        ),
-    ] = None,
+    voice: Voices = None,
     model: Model = "tiny",
     layer: Layer = None,
-    k: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            "--k",
-            help="Nearest frames averaged; if not given 3 with variance, else 4 as in kNN-VC.",
-            show_default=False,
-        ),
-    ] = None,
-    converter: Annotated[
-        str,
-        typer.Option(
-            "--converter",
-            help="auto, uniform, distance, variance, continuous, selection, transport or shift. "
-            "With tiny: auto for both words and likeness, selection for still more likeness.",
-        ),
-    ] = "auto",
-    interpolation: Annotated[float, typer.Option("--interpolation", help="1: all target, 0: all source.")] = 1.0,
-    pitch: Annotated[
-        str, typer.Option("--pitch", metavar="target|source|SEMITONES", help="F0, where the vocoder takes one.")
-    ] = "target",
-    tempo: Annotated[
-        str,
-        typer.Option(
-            "--tempo",
-            metavar="auto|source|target|FACTOR",
-            help="auto: the voice's with selection, else the source's, whose timing is kept; 1.25 is a quarter faster.",
-        ),
-    ] = "auto",
-    loudness: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option("--loudness", metavar="LUFS", help="The source's if not given.", show_default=False),
-    ] = None,
-    attribution: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--attribution",
-            metavar="FILE.csv",
-            help="Which second of which reference every frame came from (a folder for several sources).",
-            show_default=False,
-        ),
-    ] = None,
-    vocoder: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--vocoder", metavar="NAME|FILE", help="Instead of the model's own: world.", show_default=False),
-    ] = None,
+    k: K = None,
+    converter: Converter = "auto",
+    interpolation: Interpolation = 1.0,
+    pitch: Pitch = "target",
+    tempo: Tempo = "auto",
+    loudness: Loudness = None,
+    attribution: Attribution = None,
+    vocoder: Vocoder = None,
     sign: Receipt = None,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Convert recordings to the voice of other recordings.
-
-    Examples: speechssl convert talk.wav --reference ada1.wav ada2.wav --output talk-as-ada.wav;
-    speechssl convert recordings/ --voice ada --output converted/ --json
-    """
-    from speechssl import audio
+    """Convert recordings to the voice of other recordings; the words stay."""
     from speechssl.conversion.bundles import load_bundle
     from speechssl.conversion.options import ConversionOptions
 
-    jobs, folder = batch.plan(sources, output, ".wav")
-    tables = _attribution_files(jobs, attribution, folder)
-    _check_target(reference, voice)
-    _check_output(jobs[0].output, folder)
-    if folder is None:
-        # a mistyped name is told before an hour of references is encoded
-        audio.info(jobs[0].source)
-    options: dict[str, Any] = {
-        "k": k,
-        "converter": converter,
-        "interpolation": interpolation,
-        "pitch": pitch,
-        "tempo": tempo,
-        "loudness": "source" if loudness is None else loudness,
-    }
-    ConversionOptions(**options).check()
+    level = "source" if loudness is None else loudness
+    options = ConversionOptions(k, converter, interpolation, pitch, tempo, level)
+    plan = batch.plan(sources, output, ".wav")
+    tables = _attribution_files(plan, attribution)
+    check_target(reference, voice)
+    _check_files(plan)
+    options.check()
     system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
     target = _target(system, reference or [], voice or [])
-    settings = {
-        "version": __version__,
-        "precision": precision,
-        "vocoder": vocoder,
-        **options,
-        "voices": _identity(target),
-    }
     signer = receipt.signer(sign, [one for one, _ in target])
-    if signer is not None:
-        settings["receipt"] = True
-
-    def work(job: Job) -> dict[str, Any]:
-        result = system.convert(job.source, target, **options)
-        facts = _write(result, job, tables.get(job))
-        return facts if signer is None else {**facts, "receipt": _sign(signer, job, target, result, model, options)}
-
-    with terminal.progress("convert", len(jobs)) as advance:
-        outcome = batch.run(
-            jobs, work, ledger=batch.Ledger(folder, settings), is_batch=folder is not None, advance=advance
-        )
+    work = Work(system, target, options, model, tables, signer)
+    settings = {"version": __version__, "precision": precision, "vocoder": vocoder, **work.settings()}
+    outcome = batch.run(plan, work, settings=settings, title="convert")
     if reference and outcome.results:
         _remark_on(reference)
-    terminal.finish(outcome, json=json, describe=_describe)
+    batch.finish(outcome, json=json, describe=_describe)
 
 
-def _check_target(references: list[str] | None, voices: list[str] | None) -> None:
-    if bool(references) == bool(voices):
-        got = "both --reference and" if references else "neither --reference nor"
-        raise InputError(f"{got} --voice given; one of them needed: whose voice is wanted?")
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Converts one recording, and writes the result, its attribution and its receipt."""
+
+    system: VoiceConverter
+    target: Target
+    options: ConversionOptions
+    model: str
+    tables: dict[Job, Path]
+    signer: Signer | None
+
+    def __call__(self, job: Job) -> dict[str, Any]:
+        result = self.system.run(job.source, self.target, self.options)
+        facts = _write(result, job, self.tables.get(job))
+        return facts if self.signer is None else {**facts, "receipt": self._sign(self.signer, job, result)}
+
+    def settings(self) -> dict[str, Any]:
+        """Whatever decides the result besides the source."""
+        voices = [
+            [voice.key_origin, voice.value_origin, [one.sha256 for one in voice.references], len(voice), weight]
+            for voice, weight in self.target
+        ]
+        return {**dataclasses.asdict(self.options), "voices": voices, **({"receipt": True} if self.signer else {})}
+
+    def _sign(self, signer: Signer, job: Job, result: Conversion) -> str:
+        from speechssl.receipts import contents, signing
+
+        consent = contents.consents([voice for voice, _ in self.target], otherwise=receipt.NOBODY)
+        settings = {name: value for name, value in dataclasses.asdict(self.options).items() if name != "converter"}
+        facts = contents.of_conversion(
+            job.source, self.target, result, model=self.model, consent=consent, settings=settings
+        )
+        signing.issue(job.output, facts, signer)
+        return str(signing.beside(job.output))
 
 
-def _check_output(first: Path, folder: Path | None) -> None:
-    """Tell a place that cannot be written to before the work, not after it."""
+def _check_files(plan: Plan) -> None:
+    """Refuse a single source that cannot be read and a place that cannot be written to, before the work."""
+    from speechssl import audio
     from speechssl.audio.files import WRITABLE
 
+    first = plan.jobs[0].output
     if first.suffix.lower() not in WRITABLE:
         raise InputError(f"{first} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
-    if folder is None and not first.parent.is_dir():
+    if plan.folder is None and not first.parent.is_dir():
         raise InputError(f"{first.parent} is no folder, so {first} cannot be written; make the folder first")
-    # the output folder will be made, where there is something to make it in
     batch.check_place(first)
+    if plan.folder is None:
+        audio.info(plan.jobs[0].source)
 
 
 def _target(system: VoiceConverter, references: list[str], stored: list[str]) -> Target:
@@ -182,7 +228,7 @@ def _weighted(text: str) -> tuple[str, float]:
 
 
 def _remark_on(given: list[str]) -> None:
-    """Say what is not as it should be with the references, as ``speechssl report`` does."""
+    """Print the verdict of ``speechssl report`` on the references if they leave something to wish for."""
     from speechssl import audio
     from speechssl.voices import reference_report
 
@@ -196,27 +242,19 @@ def _remark_on(given: list[str]) -> None:
         terminal.remark(f"reference: {found.verdict}")
 
 
-def _identity(target: Target) -> list[Any]:
-    """What of the voices decides the result."""
-    return [
-        [one.key_origin, one.value_origin, [reference.sha256 for reference in one.references], len(one), weight]
-        for one, weight in target
-    ]
-
-
-def _attribution_files(jobs: list[Job], wanted: Path | None, folder: Path | None) -> dict[Job, Path]:
-    """The CSV file of each job: the file named, or one for each source in the folder named."""
+def _attribution_files(plan: Plan, wanted: Path | None) -> dict[Job, Path]:
+    """The CSV file of each job: the given file, or one for each source in the given folder."""
     if wanted is None:
         return {}
-    if folder is None:
-        return {jobs[0]: wanted}
+    if (folder := plan.folder) is None:
+        return {plan.jobs[0]: wanted}
     if wanted.suffix:
         raise InputError(f"--attribution {wanted} is one file, but the output is a folder; name a folder")
-    return {job: wanted / job.output.relative_to(folder).with_suffix(".csv") for job in jobs}
+    return {job: wanted / job.output.relative_to(folder).with_suffix(".csv") for job in plan.jobs}
 
 
 def _write(result: Conversion, job: Job, table: Path | None) -> dict[str, Any]:
-    """The recording last, so that where it is, everything is."""
+    """Write the attribution, then the recording: if the recording exists, so does the attribution."""
     from speechssl import audio
 
     if table is not None:
@@ -236,16 +274,6 @@ def _write(result: Conversion, job: Job, table: Path | None) -> dict[str, Any]:
         "stretch": round(result.stretch, 4),
         **({} if table is None else {"attribution": str(table)}),
     }
-
-
-def _sign(signer: Signer, job: Job, target: Target, result: Conversion, model: str, options: dict[str, Any]) -> str:
-    from speechssl.receipts import contents, signing
-
-    leave = contents.consents([one for one, _ in target], otherwise=receipt.NOBODY)
-    settings = {name: value for name, value in options.items() if name != "converter"}
-    facts = contents.of_conversion(job.source, target, result, model=model, consent=leave, settings=settings)
-    signing.issue(job.output, facts, signer)
-    return str(signing.beside(job.output))
 
 
 def _describe(result: dict[str, Any]) -> str:

@@ -1,24 +1,37 @@
-"""``speechssl demo``: a bundled recording in another bundled voice, offline, and how near it came."""
+"""``speechssl demo``: a bundled recording in another bundled voice, offline, and how close the result is."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from speechssl.cli import batch, terminal
-from speechssl.cli.options import Json, Model
+from speechssl.cli.options import Json, Model, examples
+
+if TYPE_CHECKING:
+    from speechssl.signals import Waveform
+
+EXAMPLES = examples("demo", "demo --source beth --target dan --output demo")
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")] = Path("demo"),
-    source: Annotated[str, typer.Option("--source", help="Bundled voice that speaks.")] = "ada",
-    target: Annotated[str, typer.Option("--target", help="Bundled voice that is wanted.")] = "eric",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the result and the two recordings.")
+    ] = Path("demo"),
+    source: Annotated[
+        str, typer.Option("--source", help="Bundled voice that speaks: ada, beth, cleo, dan, eric or finn.")
+    ] = "ada",
+    target: Annotated[str, typer.Option("--target", help="Bundled voice that is wanted, from the same list.")] = "eric",
     model: Model = "tiny",
     json: Json = False,
 ) -> None:
-    """Convert a recording that ships with the package to another voice that does, and say how near it came."""
+    """Convert a bundled recording to another bundled voice, and measure how close the result is.
+
+    The recordings of both are copied beside the result, to listen to and to try the other commands with.
+    """
     from speechssl import audio
     from speechssl.conversion.bundles import load_bundle
     from speechssl.voices.clips import clip
@@ -29,17 +42,19 @@ def demo(
     voice = system.matching_set([reference.path], name=target)
     result = system.convert(spoken.path, voice)
     batch.make_folder(output)
+    for one in (spoken, reference):
+        shutil.copyfile(one.path, output / f"{one.voice}{one.path.suffix}")
     path = output / f"{source}-as-{target}.wav"
     audio.write(path, result.waveform)
-    facts = {"output": str(path), "converter": result.converter, **_nearness(result.waveform, source, target)}
+    facts = _nearness(result.waveform, source, target)
     if json:
-        terminal.emit(facts)
+        terminal.emit({"output": str(path), "converter": result.converter, **facts})
     else:
-        print(_sentence(facts, source, target))
+        print(_sentence(path, facts, source, target))
 
 
-def _nearness(converted: Any, source: str, target: str) -> dict[str, float]:
-    """Distances to a recording of the target that the conversion has not seen."""
+def _nearness(converted: Waveform, source: str, target: str) -> dict[str, float]:
+    """Distances to a recording of the target that the conversion did not use."""
     from speechssl import audio
     from speechssl.voices import similarity
     from speechssl.voices.clips import clip
@@ -55,10 +70,10 @@ def _nearness(converted: Any, source: str, target: str) -> dict[str, float]:
     }
 
 
-def _sentence(facts: dict[str, Any], source: str, target: str) -> str:
+def _sentence(path: Path, facts: dict[str, float], source: str, target: str) -> str:
     return (
-        f"{facts['output']}: {source}'s words in {target}'s voice. Distance to a recording of {target} that was not "
-        f"used: timbre {facts['timbre_distance_before']:.3f} -> {facts['timbre_distance_after']:.3f} (Bhattacharyya, "
+        f"{path}: {source}'s words in {target}'s voice. Distance to a recording of {target} that was not used: "
+        f"timbre {facts['timbre_distance_before']:.3f} -> {facts['timbre_distance_after']:.3f} (Bhattacharyya, "
         f"long-term mel-cepstra), pitch {facts['pitch_gap_before']:.1f} -> {facts['pitch_gap_after']:.1f} semitones "
         "(0 is equal)."
     )

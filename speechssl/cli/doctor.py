@@ -1,4 +1,4 @@
-"""``speechssl doctor``: versions, devices, models here or to be fetched, and what is broken, with the cure."""
+"""``speechssl doctor``: versions, devices, models, and problems with their cures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 
 from speechssl import __version__, errors
 from speechssl.cli import terminal
-from speechssl.cli.options import Json
+from speechssl.cli.options import Json, examples
 
 # distribution -> module it is imported as; what pyproject.toml depends on
 NEEDED = {
@@ -43,11 +43,12 @@ NEEDED = {
     "cryptography": "cryptography",
     "mutagen": "mutagen",
 }
-LOW_SPACE = 2000  # MB free in the cache below which fetching a large model will fail
+LOW_SPACE = 2000  # MB free in the cache; a large model needs more
+EXAMPLES = examples("doctor", "doctor --json")
 
 
 def doctor(json: Json = False) -> None:
-    """Say what is installed, which models are here or would be fetched, and what is broken, with the cure."""
+    """List versions, devices and models (with size and licence), and name problems with their cures."""
     found = examine()
     if json:
         terminal.emit(found)
@@ -58,7 +59,7 @@ def doctor(json: Json = False) -> None:
 
 
 def examine() -> dict[str, Any]:
-    """Everything the command prints, as plain JSON-able values."""
+    """Everything the command prints, as JSON-able values."""
     problems: list[dict[str, str]] = []
     warned: list[dict[str, str]] = []
     return {
@@ -101,13 +102,13 @@ _ONLY = {"torchaudio": "; only encoders named torchaudio:NAME need it"}
 
 
 def _import_failures(modules: list[str]) -> dict[str, str]:
-    """Module to the reason for which it cannot be imported."""
+    """For each module that cannot be imported, the reason."""
     found = subprocess.run([sys.executable, "-W", "ignore", "-c", _IMPORTS, *modules], capture_output=True, text=True)
-    told = dict(line.split("\t", 1) for line in found.stdout.splitlines() if line.count("\t") == 1)
-    begun = [module for module in modules if module not in told]
+    answers = dict(line.split("\t", 1) for line in found.stdout.splitlines() if line.count("\t") == 1)
+    begun = [module for module in modules if module not in answers]
     if found.returncode and begun:
-        told[begun[0]] = f"the process ended with code {found.returncode}"
-    return {module: reason for module, reason in told.items() if reason}
+        answers[begun[0]] = f"the process ended with code {found.returncode}"
+    return {module: reason for module, reason in answers.items() if reason}
 
 
 _IMPORTS = """
@@ -125,7 +126,7 @@ for name in sys.argv[1:]:
 
 
 def _check_pair(versions: dict[str, str | None], warned: list[dict[str, str]]) -> None:
-    """Tell of a pair that is known not to go together, though it imports here."""
+    """Warn of versions of torch and torchaudio that are known not to go together."""
     torch, torchaudio = versions["torch"], versions["torchaudio"]
     if not torch or not torchaudio:
         return
@@ -187,7 +188,7 @@ def _state(name: str, problems: list[dict[str, str]]) -> str:
 
 
 def _packaged() -> list[tuple[Path, str]]:
-    """The model files that belong to the package, and what each must be."""
+    """The model files that belong to the package, and the kind of each."""
     from speechssl import checkpoints
     from speechssl.conversion import bundles
 
@@ -212,13 +213,16 @@ def _is_whole(path: Path, kind: str, problems: list[dict[str, str]]) -> bool:
 
         checkpoints.load(path, kind=kind, verify=True)
         return True
-    except (CheckpointError, ImportError) as error:
+    # torch: already reported with the packages
+    except ImportError:
+        return path.exists()
+    except CheckpointError as error:
         _problem(problems, f"a model of the package: {error}", "pip install --force-reinstall speechssl")
         return False
 
 
 def _files(source: str, name: str) -> list[Path]:
-    """Where the weights would be in the caches; a path that does not exist stands for what is missing."""
+    """Paths of the weights in the caches; a path that does not exist stands for a missing file."""
     from huggingface_hub import try_to_load_from_cache
 
     from speechssl import checkpoints
@@ -250,10 +254,13 @@ def _cache(problems: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _voices(problems: list[dict[str, str]]) -> dict[str, Any]:
-    from speechssl import checkpoints, voices
     from speechssl.errors import CheckpointError
-    from speechssl.voices import library
 
+    try:
+        from speechssl import checkpoints, voices
+        from speechssl.voices import library
+    except ImportError:  # already reported with the packages
+        return {"folder": "unknown", "number": 0}
     folder = checkpoints.data_folder()
     files = sorted(folder.glob(f"*{library.SUFFIX}")) if folder.is_dir() else []
     for path in files:

@@ -1,17 +1,17 @@
-"""``speechssl trials, evaluate, calibrate``: how well an embedder tells speakers apart, and where to draw the line."""
+"""``speechssl trials, evaluate, calibrate``: the error rates of an embedder, and the threshold for your recordings."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from speechssl.cli import terminal
-from speechssl.cli.options import Device, Json
-from speechssl.cli.verification import Database, Model, load, number, open_database
+from speechssl.cli.options import Database, Device, Json, Root, Seed, SpeakerModel, Trials, Workers, examples
+from speechssl.cli.verification import load, number, open_database
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,51 +19,71 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from speechssl.signals import Embedder
+    from speechssl.verification.calibration import Calibration
     from speechssl.verification.plda import Plda
     from speechssl.verification.trials import Trial
 
 app = typer.Typer(no_args_is_help=True)
 
-Target = Annotated[str, typer.Argument(metavar="DIR|TRIALS", help="Folder of speakers, or a trial list.")]
-Root = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--root", metavar="DIR", help="Where the list's paths begin; its folder.", show_default=False),
-]
-Enrolments = Annotated[
-    Optional[str],  # noqa: UP045
+FalseAlarm: TypeAlias = Annotated[
+    float | None,
     typer.Option(
-        "--enrolments",
-        metavar="FILE",
-        help="Lines 'NAME a.wav b.wav': several recordings behind a name in the list.",
+        "--false-alarm",
+        min=1e-6,
+        max=0.5,
+        help="False-alarm rate that the threshold is set for, such as 0.01 for 1 %. Default: no rate; the threshold is "
+        "where the likelihood ratio is 1.",
         show_default=False,
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of every random draw.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Threads; results do not depend on it.")]
+BySeconds: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--by-seconds/--scores-alone",
+        help="Also fit the effect of speech duration, if that helps on speakers held out.",
+    ),
+]
+Enrolments: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--enrolments",
+        metavar="FILE",
+        help="File with lines 'NAME a.wav b.wav': the list may then use NAME for several enrolment recordings.",
+        show_default=False,
+    ),
+]
+AsNorm: TypeAlias = Annotated[
+    bool, typer.Option("--as-norm", help="Normalise the scores with the model's cohort of other speakers (AS-norm).")
+]
+PldaFrom: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--plda",
+        metavar="FILE|DIR|TRIALS",
+        help="Score by PLDA: a file that --save-plda wrote, or a folder of speakers or a trial list to fit it on.",
+        show_default=False,
+    ),
+]
+SavePlda: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--save-plda", metavar="FILE", help="Save the fitted PLDA to this file.", show_default=False),
+]
 
 
-@app.command()
+@app.command(epilog=examples("calibrate speakers/", "calibrate trials.txt --false-alarm 0.01"))
 def calibrate(
-    target: Target,
-    false_alarm: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option("--false-alarm", min=1e-6, max=0.5, help="Rate the threshold is for.", show_default=False),
-    ] = None,
+    target: Trials,
+    false_alarm: FalseAlarm = None,
     root: Root = None,
-    by_seconds: Annotated[
-        bool,
-        typer.Option(
-            "--by-seconds/--scores-alone", help="Let the seconds of speech count where they help unknown speakers."
-        ),
-    ] = True,
-    model: Model = "tiny",
+    by_seconds: BySeconds = True,
+    model: SpeakerModel = "tiny",
     database: Database = None,
     seed: Seed = 0,
     workers: Workers = 1,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Fit likelihood ratios and the threshold on recordings of your own; verify and identify use them from then on."""
+    """Fit likelihood ratios and the threshold on your own recordings; verify and identify then use them."""
     from speechssl.verification import calibration as fitting
     from speechssl.verification import evaluation, metrics
     from speechssl.verification.trials import recordings_of
@@ -82,17 +102,18 @@ def calibrate(
     with open_database(database) as store:
         store.set_calibration(found)
     llrs = found.llrs(scores, seconds)
-    result = found.as_dict() | {
+    costs = {
         "cllr_before": metrics.cllr(before.llrs(scores, seconds), labels) if before else None,
         "cllr_after": metrics.cllr(llrs, labels),
-        "min_cllr": metrics.min_cllr(llrs, labels),
-        "eer": metrics.eer(scores, labels),
+        "min_cllr": metrics.roc(llrs, labels).min_cllr(),
+        "eer": metrics.roc(scores, labels).eer(),
     }
-    if json:
-        terminal.emit(result)
-        return
-    print(f"Cllr before {number(result['cllr_before'])}, after {result['cllr_after']:.4f} bits; "
-          f"at best {result['min_cllr']:.4f}")  # fmt: skip
+    terminal.emit(found.as_dict() | costs) if json else _print_calibration(found, costs)
+
+
+def _print_calibration(found: Calibration, costs: dict[str, float | None]) -> None:
+    before, after, best = (number(costs[name]) for name in ("cllr_before", "cllr_after", "min_cllr"))
+    print(f"Cllr before {before}, after {after} bits; at best {best}")
     if found.by_seconds:
         print("the ratio and the threshold follow the seconds of speech; below, for recordings of typical length")
     print(f"threshold {found.threshold:.4f} (95 %: {found.threshold_low:.4f} to {found.threshold_high:.4f})")
@@ -101,13 +122,24 @@ def calibrate(
     print(f"kept for {found.origin}")
 
 
-@app.command()
+@app.command(epilog=examples("trials speakers/ --output trials.txt"))
 def trials(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder speaker/**/recording.", show_default=False)],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The list.", show_default=False)],
-    per_speaker: Annotated[int, typer.Option("--per-speaker", min=1, help="Target trials of each at most.")] = 50,
+    folder: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIR", help="Folder with one subfolder of recordings for each speaker.", show_default=False
+        ),
+    ],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Trial list to write.", show_default=False)
+    ],
+    per_speaker: Annotated[int, typer.Option("--per-speaker", min=1, help="Most target trials for each speaker.")] = 50,
     other_sessions: Annotated[
-        bool, typer.Option("--other-sessions", help="No target trial within one folder below the speaker's.")
+        bool,
+        typer.Option(
+            "--other-sessions",
+            help="Pair only recordings from different subfolders (sessions) of a speaker in target trials.",
+        ),
     ] = False,
     seed: Seed = 0,
     json: Json = False,
@@ -124,32 +156,23 @@ def trials(
         print(f"{output}  {targets} target and {len(found) - targets} non-target trials")
 
 
-@app.command()
+@app.command(epilog=examples("evaluate speakers/", "evaluate trials.txt --root recordings/ --as-norm --json"))
 def evaluate(
-    target: Target,
+    target: Trials,
     root: Root = None,
     enrolments: Enrolments = None,
-    model: Model = "tiny",
-    as_norm: Annotated[bool, typer.Option("--as-norm", help="Normalise scores with the model's cohort.")] = False,
-    plda: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--plda", metavar="FILE|DIR|TRIALS", help="Score by a PLDA: a file of --save-plda, or whom to fit it on."
-        ),
-    ] = None,
-    save_plda: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--save-plda", metavar="FILE", help="Keep the fitted PLDA.", show_default=False),
-    ] = None,
+    model: SpeakerModel = "tiny",
+    as_norm: AsNorm = False,
+    plda: PldaFrom = None,
+    save_plda: SavePlda = None,
     database: Database = None,
     seed: Seed = 0,
     workers: Workers = 1,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Measure errors on a trial list, or on a balanced one for a folder of speakers, with intervals over speakers."""
+    """Measure error rates on a trial list, or on a balanced list of a folder of speakers, with 95 % intervals."""
     from speechssl.verification import evaluation
-    from speechssl.verification import plda as models
     from speechssl.verification.trials import files_of, read_enrolments
 
     if plda and as_norm:
@@ -159,13 +182,8 @@ def evaluate(
     embedder, calibration = load(model, device, database)
     cohort = _cohort(embedder) if as_norm else None
     listed, folder = _trials(target, root, seed)
-    known: Plda | None = None
-    if plda and plda.endswith(".safetensors"):
-        known = models.load(plda)
-    elif plda:
-        known = _fitted_plda(plda, root, embedder, {side for trial in listed for side in trial.sides}, workers)
-        if save_plda:
-            models.save(save_plda, known, source=Path(plda).name)
+    tested = {side for trial in listed for side in trial.sides}
+    known = _plda(plda, save_plda, root, embedder, tested, workers) if plda else None
     scoring = "plda" if known else "as-norm" if as_norm else "cosine"
     usable = calibration if calibration and calibration.scoring == scoring else None
     several = read_enrolments(enrolments) if enrolments else None
@@ -179,7 +197,7 @@ def evaluate(
 
 
 def _remark_on_brief_ones(trials: list[Trial], seconds: NDArray[np.float64]) -> None:
-    """Say which recordings ``verify`` would refuse for want of speech."""
+    """Name the recordings that ``verify`` would refuse because they hold too little speech."""
     from speechssl.verification.screening import MIN_SPEECH
 
     lengths = {
@@ -197,7 +215,7 @@ def _remark_on_brief_ones(trials: list[Trial], seconds: NDArray[np.float64]) -> 
 
 @contextlib.contextmanager
 def _embedding(files: set[str], workers: int) -> Iterator[dict[str, Any]]:
-    """Arguments by which recordings are embedded: cached, in threads, with progress on the terminal."""
+    """Arguments for embedding recordings: cached, in threads, with progress on the terminal."""
     from speechssl import checkpoints
 
     with terminal.progress("embedding", len(files)) as advance:
@@ -205,15 +223,26 @@ def _embedding(files: set[str], workers: int) -> Iterator[dict[str, Any]]:
 
 
 def _cohort(embedder: Embedder) -> NDArray[np.float32]:
-    cohort = getattr(embedder, "cohort", None)
-    if cohort is None:
+    if embedder.cohort is None:
         raise InputError(f"{embedder.origin} came without a cohort; leave --as-norm out, or use the model tiny")
-    found: NDArray[np.float32] = cohort.numpy()
+    found: NDArray[np.float32] = embedder.cohort.numpy()
     return found
 
 
+def _plda(given: str, save: str | None, root: str | None, embedder: Embedder, tested: set[str], workers: int) -> Plda:
+    """The PLDA of a file, or one that is fitted, and saved if a file is given."""
+    from speechssl.verification import plda as models
+
+    if given.endswith(".safetensors"):
+        return models.load(given)
+    fitted = _fitted_plda(given, root, embedder, tested, workers)
+    if save:
+        models.save(save, fitted, source=Path(given).name)
+    return fitted
+
+
 def _fitted_plda(target: str, root: str | None, embedder: Embedder, tested: set[str], workers: int) -> Plda:
-    """Fitted on all recordings of a folder of speakers or of a list; says so if some of those are tested."""
+    """PLDA of all recordings of a folder of speakers or a list; remarks if speakers of the test are among them."""
     from speechssl.verification import evaluation
     from speechssl.verification.trials import find_recordings, read_trials, recordings_of
 

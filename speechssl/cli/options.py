@@ -2,47 +2,183 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated, TypeAlias
 
 import typer
 
-Sources = Annotated[
-    list[str], typer.Argument(metavar="SOURCE...", help="Recordings, folders or glob patterns.", show_default=False)
+from speechssl.errors import InputError
+
+
+def examples(*commands: str) -> str:
+    """The examples below the help of a command: one a line, short enough for a terminal of 80 columns."""
+    return "\n\n".join(["Examples:", *(f"speechssl {command}" for command in commands)])
+
+
+def check_target(references: list[str] | None, voice: object) -> None:
+    """Refuse a command that names no wanted voice, or two.
+
+    Raises:
+        InputError: both or neither of ``--reference`` and ``--voice``.
+    """
+    if bool(references) == bool(voice):
+        got = "both --reference and" if references else "neither --reference nor"
+        raise InputError(f"{got} --voice given; give one of them: whose voice is wanted?")
+
+
+# ---- what goes in and out
+
+Sources: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...", help="Recordings, folders (searched below) or glob patterns.", show_default=False
+    ),
 ]
-Output = Annotated[
+Output: TypeAlias = Annotated[
     str,
     typer.Option(
-        "--output", "-o", metavar="FILE|DIR", help="A file, or a folder for several sources.", show_default=False
+        "--output",
+        "-o",
+        metavar="FILE|DIR",
+        help="File to write; a folder if there are several sources.",
+        show_default=False,
     ),
 ]
-References = Annotated[
-    Optional[list[str]],  # noqa: UP045  typer evaluates it, on Python 3.10 too
+References: TypeAlias = Annotated[
+    list[str] | None,
     typer.Option(
-        "--reference", "-r", metavar="REF...", help="Recordings or folders of the wanted voice.", show_default=False
+        "--reference",
+        "-r",
+        metavar="REF...",
+        help="Recordings or folders of the wanted voice; 30 seconds or more of speech work best.",
+        show_default=False,
     ),
 ]
-Model = Annotated[
+_VOICE = typer.Option(
+    "--voice",
+    "-v",
+    metavar="NAME|FILE",
+    help="Stored voice to speak in, made with `speechssl voice add`.",
+    show_default=False,
+)
+Voice: TypeAlias = Annotated[str | None, _VOICE]
+StoredVoice: TypeAlias = Annotated[str, _VOICE]
+Voices: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--voice",
+        "-v",
+        metavar="NAME|FILE",
+        help="Stored voice, made with `speechssl voice add`. Give the option several times with weights, as in ada=0.7 "
+        "and eric=0.3, to blend voices.",
+        show_default=False,
+    ),
+]
+Interpolation: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--interpolation",
+        help="Share of the wanted voice, from 0 to 1. At 0 the voice is that of the source (with `say`: of the speaker "
+        "of the text model).",
+    ),
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Receipt: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--receipt/--no-receipt",
+        help="Sign a receipt, stored in the output and beside it. Default: on if the voice has a stored consent or "
+        "this machine has a signing key.",
+        show_default=False,
+    ),
+]
+
+# ---- models
+
+Model: TypeAlias = Annotated[
     str,
     typer.Option(
         "--model",
         "-m",
         metavar="NAME",
-        help="tiny, wavlm-large, wavlm-base-plus, hubert-base ..., a hub id, a folder or a file.",
+        help="Model: tiny (in the package), wavlm-large, wavlm-base-plus, hubert-base and others that `speechssl "
+        "doctor` lists, a Hugging Face id, a folder or a file.",
     ),
 ]
-Layer = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option("--layer", help="Encoder layer; the model's own if not given.", show_default=False),
+Layer: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--layer", help="Layer of the encoder. Default: the layer the model recommends.", show_default=False),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-Precision = Annotated[str, typer.Option("--precision", help="float32 or bfloat16 (faster where the processor has it).")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Receipt = Annotated[
-    Optional[bool],  # noqa: UP045
+Device: TypeAlias = Annotated[
+    str,
+    typer.Option("--device", help="Device to compute on: auto (a GPU if there is one), cpu, cuda or mps."),
+]
+Precision: TypeAlias = Annotated[
+    str,
     typer.Option(
-        "--receipt/--no-receipt",
-        help="Sign a receipt, beside the output and inside it. If neither is given: where a voice carries a consent, "
-        "or this machine has a key for receipts.",
+        "--precision",
+        help="Number format of the encoder: float32, or bfloat16, which is faster on processors that support it.",
+    ),
+]
+
+# ---- speaker verification
+
+SpeakerModel: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Speaker model: tiny (in the package), ecapa, wavlm-sv, a Hugging Face id, a folder or a file.",
+    ),
+]
+Database: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="FILE",
+        help="Database of enrolled speakers. Default: $SPEECHSSL_SPEAKERS, else a file in the cache folder.",
         show_default=False,
     ),
+]
+Prior: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--prior",
+        min=1e-9,
+        max=1 - 1e-9,
+        help="Probability, before listening, that both are one speaker; sets the threshold. Default: the threshold of "
+        "the calibration.",
+        show_default=False,
+    ),
+]
+Threshold: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        help="Lowest score that is accepted. Default: the threshold of the calibration.",
+        show_default=False,
+    ),
+]
+Trials: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="DIR|TRIALS",
+        help="Folder with one subfolder of recordings for each speaker, or a trial list.",
+        show_default=False,
+    ),
+]
+Root: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        help="Folder that paths in the list are relative to. Default: the list's own folder.",
+        show_default=False,
+    ),
+]
+Seed: TypeAlias = Annotated[
+    int, typer.Option("--seed", help="Random seed; the same seed gives the same trials and results.")
+]
+Workers: TypeAlias = Annotated[
+    int, typer.Option("--workers", min=1, help="Threads to use; the results do not depend on the number.")
 ]

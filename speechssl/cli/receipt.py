@@ -1,15 +1,15 @@
-"""``speechssl receipt``: what a file was made of and by whose leave, and whether that is true."""
+"""``speechssl receipt``: what a recording was made of and with whose consent, and whether the receipt is genuine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from speechssl.cli import terminal
-from speechssl.cli.options import Json
+from speechssl.cli.options import Json, examples
 
 if TYPE_CHECKING:
     from speechssl.receipts.signing import Signer
@@ -17,31 +17,40 @@ if TYPE_CHECKING:
 
 NOBODY = "none was recorded: made on the command line from recordings that were named there"
 
-app = typer.Typer(help="Receipts of converted recordings: show, check.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show and check the signed receipts of synthetic recordings.",
+    no_args_is_help=True,
+    epilog=examples("receipt show out.wav", "receipt check out.wav"),
+)
 
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="A recording that speechssl made, or a receipt.", show_default=False)
 ]
 
 
-@app.command("show")
+@app.command("show", epilog=examples("receipt show out.wav"))
 def show(file: File) -> None:
-    """Print the receipt inside a recording, or beside it, as JSON; nothing is checked."""
+    """Print the receipt inside or beside a recording as JSON, without checking it."""
     from speechssl.receipts import signing
 
     terminal.emit(signing.show(file))
 
 
-@app.command("check")
+@app.command("check", epilog=examples("receipt check out.wav", "receipt check out.mp3 --receipt talk.receipt.json"))
 def check(
     file: File,
     receipt: Annotated[
-        Optional[Path],  # noqa: UP045  typer evaluates it, on Python 3.10 too
-        typer.Option("--receipt", metavar="JSON", help="Where it is kept elsewhere.", show_default=False),
+        Path | None,
+        typer.Option(
+            "--receipt",
+            metavar="JSON",
+            help="Receipt file, if it is neither inside nor beside the recording.",
+            show_default=False,
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say whether a recording is what its receipt says and the receipt what was signed; exit code 2 if not."""
+    """Check that the recording matches its receipt and the receipt its signature; exit code 2 if not."""
     from speechssl.receipts import signing
 
     found = signing.check(file, receipt=receipt)
@@ -57,12 +66,12 @@ def check(
 
 
 def signer(wanted: bool | None, voices: Sequence[MatchingSet]) -> Signer | None:
-    """Who signs what a command makes; None if nobody does.
+    """The signer of what a command makes; None without receipts.
 
     Args:
-        wanted: what the person said; None if nothing: then a voice with an attestation, whose owner was told that it
-            is kept in everything made with the voice, or a key that was made before, asks for receipts.
-        voices: of which it is made.
+        wanted: the option of the command. None signs if a voice has a stored consent, because its owner was told that
+            receipts carry the consent, or if this machine has a signing key.
+        voices: the voices that the result is made of.
     """
     from speechssl.receipts import signing
 

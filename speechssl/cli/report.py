@@ -1,28 +1,35 @@
-"""``speechssl report``: what reference recordings are worth, before converting."""
+"""``speechssl report``: whether reference recordings are good enough to convert with."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from speechssl.cli import batch, terminal
-from speechssl.cli.options import Device, Json, Layer, Model, Precision
+from speechssl.cli.options import Device, Json, Layer, Model, Precision, examples
 
 if TYPE_CHECKING:
     from speechssl.voices.reference_report import Coverage, RecordingReport, ReferenceReport
+
+EXAMPLES = examples("report ada1.wav ada2.wav", "report ada/ --source talk.wav")
 
 
 def report(
     references: Annotated[
         list[str],
-        typer.Argument(metavar="REF...", help="Recordings, folders or patterns of one voice.", show_default=False),
+        typer.Argument(metavar="REF...", help="Recordings, folders or glob patterns of one voice.", show_default=False),
     ],
     source: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(
-            "--source", "-s", metavar="FILE", help="Say also how well they cover this recording.", show_default=False
+            "--source",
+            "-s",
+            metavar="FILE",
+            help="Recording to convert; the report then says how much of it the references cover. Only this option "
+            "needs --model.",
+            show_default=False,
         ),
     ] = None,
     model: Model = "tiny",
@@ -31,7 +38,7 @@ def report(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Say whether recordings are enough, clean enough and of one speaker; --model is only used with --source."""
+    """Check whether recordings are long enough, clean enough and of one speaker to serve as a voice."""
     from speechssl import audio
     from speechssl.voices import reference_report
 
@@ -60,12 +67,12 @@ def _coverage(
 
 
 def _print(found: ReferenceReport) -> None:
-    terminal.table([_row(one) for one in found.recordings], ("recording", "speech", "SNR", "clipped", "loudness"))
+    terminal.table([_row(row) for row in found.recordings], ("recording", "speech", "SNR", "clipped", "loudness"))
     if found.coverage is not None:
         print(f"coverage: {100 * found.coverage.covered:.0f} % of the source finds frames as near as the voice's own")
     print(found.verdict)
 
 
-def _row(one: RecordingReport) -> tuple[str, ...]:
-    spoken = f"{one.speech_seconds:.1f} of {one.seconds:.1f} s"
-    return (one.name, spoken, f"{one.snr_db:.0f} dB", f"{100 * one.clipping:.2f} %", f"{one.loudness:.0f} LUFS")
+def _row(row: RecordingReport) -> tuple[str, ...]:
+    spoken = f"{row.speech_seconds:.1f} of {row.seconds:.1f} s"
+    return (row.name, spoken, f"{row.snr_db:.0f} dB", f"{100 * row.clipping:.2f} %", f"{row.loudness:.0f} LUFS")

@@ -4,96 +4,125 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from speechssl.cli import batch, receipt, terminal
-from speechssl.cli.options import Device, Json, Model, Receipt, References
+from speechssl.cli.options import (
+    Device,
+    Interpolation,
+    Json,
+    Model,
+    Receipt,
+    References,
+    Voice,
+    check_target,
+    examples,
+)
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
-    from speechssl.synthesis.synthesizer import Speech, TimedWord
+    from speechssl.synthesis.synthesizer import Speech, Synthesizer, TimedWord
+    from speechssl.voices.matching_set import MatchingSet
 
-LONGEST_NAME = 1000  # characters of a text above which it is not tried as the name of a file
+LONGEST_NAME = 1000  # characters; a longer text is never taken for the name of a file
+EXAMPLES = examples(
+    'say "Good morning." --reference ada1.wav ada2.wav -o out.wav',
+    "say book.txt --voice ada --output book.opus --subtitles book.srt",
+    "say - --voice ada --speed 1.2 --output said.wav < notes.txt",
+)
+
+Text: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="TEXT|FILE|-", help="Text to speak, a text file in UTF-8, or - for standard input.", show_default=False
+    ),
+]
+Sound: TypeAlias = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Sound file to write: .wav, .flac, .opus or .mp3.",
+        show_default=False,
+    ),
+]
+Speed: TypeAlias = Annotated[
+    float, typer.Option("--speed", help="Speaking rate as a factor, from 0.25 to 4: 2 is twice as fast.")
+]
+Seed: TypeAlias = Annotated[
+    int, typer.Option("--seed", help="Random seed for sound durations; change it for another reading.")
+]
+Language: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        metavar="CODE",
+        help="Language of the text, such as en-us. Default: the language of the text model.",
+        show_default=False,
+    ),
+]
+Subtitles: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--subtitles",
+        metavar="FILE",
+        help="Also write subtitles with the times of all words: .srt or .vtt.",
+        show_default=False,
+    ),
+]
+TextModel: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--synthesizer",
+        metavar="FILE",
+        help="Text model to use instead of the packaged one; it must be trained on the encoder of --model.",
+        show_default=False,
+    ),
+]
 
 
 def say(
-    text: Annotated[
-        str, typer.Argument(metavar="TEXT|FILE|-", help="A text, a text file, or - for stdin.", show_default=False)
-    ],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="FILE", help="A .wav, .flac, .opus or .mp3 file.", show_default=False),
-    ],
+    text: Text,
+    output: Sound,
     reference: References = None,
-    voice: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--voice", "-v", metavar="NAME|FILE", help="A stored voice.", show_default=False),
-    ] = None,
-    interpolation: Annotated[
-        float, typer.Option("--interpolation", help="1: all target, 0: the speaker of the text model.")
-    ] = 1.0,
-    speed: Annotated[float, typer.Option("--speed", help="2 is twice as fast; 0.25 to 4.")] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", help="Of the lengths of sounds: another one, another reading.")] = 0,
-    language: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--language", metavar="CODE", help="en-us, that of the text model.", show_default=False),
-    ] = None,
-    subtitles: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--subtitles", metavar="FILE", help="Write a .srt or .vtt file beside it.", show_default=False),
-    ] = None,
-    synthesizer: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--synthesizer", metavar="FILE", help="Another text model, with keys of --model.", show_default=False
-        ),
-    ] = None,
+    voice: Voice = None,
+    interpolation: Interpolation = 1.0,
+    speed: Speed = 1.0,
+    seed: Seed = 0,
+    language: Language = None,
+    subtitles: Subtitles = None,
+    synthesizer: TextModel = None,
     sign: Receipt = None,
     model: Model = "tiny",
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Speak a text in the voice of some recordings, which need no transcript.
-
-    Examples: speechssl say "Good morning." --reference ada1.wav ada2.wav --output morning.wav;
-    speechssl say book.txt --voice ada --output book.opus --subtitles book.srt
-    """
-    from speechssl.audio.files import WRITABLE
+    """Speak a text in the voice of some recordings, which need no transcript."""
     from speechssl.conversion import convert
     from speechssl.conversion.bundles import load_bundle
-    from speechssl.receipts import contents, signing
     from speechssl.synthesis import say as say_module
     from speechssl.synthesis import subtitles as writer
     from speechssl.synthesis.synthesizer import check_options
 
     check_options(interpolation=interpolation, speed=speed)
-    if bool(reference) == bool(voice):
-        got = "both" if reference else "neither"
-        raise InputError(f"{got} --reference and --voice given; one of them needed: whose voice is wanted?")
-    if output.suffix.lower() not in WRITABLE:
-        raise InputError(f"{output} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
-    if subtitles is not None:
-        writer.check_format(subtitles)
-    written = read_text(text)
+    check_target(reference, voice)
+    _check_output(output, subtitles)
+    words = read_text(text)
     system = load_bundle(model, device=device)
     made = say_module.load_synthesizer(synthesizer or say_module.SYNTHESIZER, system=system, language=language)
     target = convert.open_voice(made.system, batch.audio_files(reference) if reference else (), voice)
-    parts = made.stream(written, target, interpolation=interpolation, speed=speed, seed=seed)
     tally = Tally()
+    parts = made.stream(words, target, interpolation=interpolation, speed=speed, seed=seed)
     for part in say_module.stream_to(output, parts):
         tally.add(part)
+    facts = {"output": str(output), **tally.facts()}
+    settings = {"interpolation": interpolation, "speed": speed, "seed": seed}
+    facts |= _sign(sign, output, words, target, made, settings)
     if subtitles is not None:
         writer.write(subtitles, tally.words)
-    facts = {"output": str(output), **tally.facts()}
-    if signer := receipt.signer(sign, [target]):
-        options = {"interpolation": interpolation, "speed": speed, "seed": seed}
-        leave = contents.consents([target], otherwise=receipt.NOBODY)
-        made_of = contents.of_speech(written, target, text_model=made.model.origin, consent=leave, settings=options)
-        signing.issue(output, made_of, signer)
-        facts["receipt"] = str(signing.beside(output))
-    if subtitles is not None:
         facts["subtitles"] = str(subtitles)
     if json:
         terminal.emit({**facts, "words": [_word(word) for word in tally.words]})
@@ -101,8 +130,34 @@ def say(
         print(f"{output}  {facts['seconds']:.1f} s, {facts['sentences']} sentences")
 
 
+def _check_output(output: Path, subtitles: Path | None) -> None:
+    """Refuse files of a kind that cannot be written, before the work."""
+    from speechssl.audio.files import WRITABLE
+    from speechssl.synthesis import subtitles as writer
+
+    if output.suffix.lower() not in WRITABLE:
+        raise InputError(f"{output} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
+    if subtitles is not None:
+        writer.check_format(subtitles)
+
+
+def _sign(
+    wanted: bool | None, output: Path, text: str, voice: MatchingSet, made: Synthesizer, settings: dict[str, Any]
+) -> dict[str, str]:
+    """Sign a receipt if one is wanted; returns where the receipt is."""
+    from speechssl.receipts import contents, signing
+
+    signer = receipt.signer(wanted, [voice])
+    if signer is None:
+        return {}
+    consent = contents.consents([voice], otherwise=receipt.NOBODY)
+    facts = contents.of_speech(text, voice, text_model=made.model.origin, consent=consent, settings=settings)
+    signing.issue(output, facts, signer)
+    return {"receipt": str(signing.beside(output))}
+
+
 class Tally:
-    """What is known of a text while its sentences pass by."""
+    """Counts the sentences of a text while they are written."""
 
     def __init__(self) -> None:
         self.words: list[TimedWord] = []
@@ -119,7 +174,7 @@ class Tally:
         self._sample_rate = part.waveform.sample_rate
 
     def facts(self) -> dict[str, Any]:
-        """Seconds, sentences, sample rate, and how near the voice's frames were to what was wanted."""
+        """Seconds, sentences, sample rate, and the mean similarity of the frames taken to the frames wanted."""
         return {
             "seconds": round(self._seconds, 3),
             "sentences": self._sentences,
@@ -129,10 +184,10 @@ class Tally:
 
 
 def read_text(text: str) -> str:
-    """The text itself, that of a file, or of stdin for ``-``.
+    """The text itself, the contents of a file, or standard input for ``-``.
 
     Raises:
-        InputError: a file that is no text in UTF-8.
+        InputError: the file does not exist, or is not text in UTF-8.
     """
     if text == "-":
         return _decoded(sys.stdin.buffer.read(), "stdin")

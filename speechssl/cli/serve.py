@@ -4,68 +4,120 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, TypeAlias
 
 import typer
 
+from speechssl.cli.options import Device, examples
 from speechssl.errors import InputError
 
 PASSWORDS = "SPEECHSSL_APP_AUTH"  # keeps passwords out of the list of processes
+EXAMPLES = examples(
+    "app --browser",
+    "app --models tiny,wavlm-large",
+    "app --host 0.0.0.0 --auth ada:secret --max-megabytes 20",
+)
+
+Host: TypeAlias = Annotated[
+    str, typer.Option("--host", help="Address to listen on. The default can only be reached from this machine.")
+]
+Port: TypeAlias = Annotated[
+    int, typer.Option("--port", "-p", help="Port to listen on; the next free one if it is taken, any free one for 0.")
+]
+Auth: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--auth",
+        metavar="USER:PASSWORD",
+        help="User who may log in, with voices of their own; give the option once for each user. A public --host needs "
+        f"it. Default: ${PASSWORDS}, separated by spaces.",
+        show_default=False,
+    ),
+]
+Models: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--models",
+        metavar="NAMES",
+        help="Models offered, separated by commas; the first is the default. If omitted: all models on localhost "
+        "(downloaded on first use), only tiny on a public address.",
+        show_default=False,
+    ),
+]
+Consent: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--consent/--no-consent",
+        help="Ask users to attest that they may use a voice. Without it, receipts say that nobody was asked.",
+    ),
+]
+Watermark: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--watermark/--no-watermark",
+        help="Put an inaudible watermark into everything made, if the extra `watermark` is installed.",
+    ),
+]
+Stored: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--voices",
+        metavar="DIR",
+        help="Folder of stored voices. Default: $SPEECHSSL_VOICES, else your data folder.",
+        show_default=False,
+    ),
+]
+Megabytes: TypeAlias = Annotated[
+    int, typer.Option("--max-megabytes", min=1, help="Largest upload that is accepted, in megabytes.")
+]
+Seconds: TypeAlias = Annotated[
+    float, typer.Option("--max-seconds", min=1, help="Longest source recording that is accepted, in seconds.")
+]
+JobSeconds: TypeAlias = Annotated[
+    float, typer.Option("--job-seconds", min=1, help="Time limit of one job in seconds; it is then stopped.")
+]
+Jobs: TypeAlias = Annotated[
+    int, typer.Option("--jobs", min=0, help="Conversions run in parallel. 0 means one per core, at most two.")
+]
+Queue: TypeAlias = Annotated[
+    int, typer.Option("--queue", min=1, help="Jobs that may wait in the queue; more are turned away.")
+]
+KeepMinutes: TypeAlias = Annotated[
+    float, typer.Option("--keep-minutes", min=1, help="Minutes until the files of an idle session are deleted.")
+]
+Browser: TypeAlias = Annotated[
+    bool, typer.Option("--browser/--no-browser", help="Open the page in the browser of this machine.")
+]
 
 
 def app(
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", "-p", help="The next free one if it is taken; 0 for any.")] = 7860,
-    auth: Annotated[
-        Optional[list[str]],  # noqa: UP045  typer evaluates it, on Python 3.10 too
-        typer.Option(
-            "--auth",
-            metavar="USER:PASSWORD",
-            help=f"Who may come in, each with voices of their own; also ${PASSWORDS}. Needed for a public --host.",
-            show_default=False,
-        ),
-    ] = None,
-    models: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--models",
-            metavar="NAMES",
-            help="To choose from, the first is the default; commas between. Without it all that doctor names on this "
-            "machine's own address, fetched when first chosen; only tiny on a public one.",
-            show_default=False,
-        ),
-    ] = None,
-    consent: Annotated[
-        bool, typer.Option("--consent/--no-consent", help="Ask for the attestation; without it receipts say so.")
-    ] = True,
-    watermark: Annotated[
-        bool, typer.Option("--watermark/--no-watermark", help="Mark what is made, where Perth is installed.")
-    ] = True,
-    voices: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--voices", metavar="DIR", help="Stored voices; $SPEECHSSL_VOICES.", show_default=False),
-    ] = None,
-    megabytes: Annotated[int, typer.Option("--max-megabytes", min=1, help="Of one upload.")] = 100,
-    seconds: Annotated[float, typer.Option("--max-seconds", min=1, help="Of a source.")] = 900,
-    job_seconds: Annotated[float, typer.Option("--job-seconds", min=1, help="After which a job is ended.")] = 600,
-    jobs: Annotated[int, typer.Option("--jobs", min=0, help="At once; 0: one a core, two at most.")] = 0,
-    waiting: Annotated[int, typer.Option("--queue", min=1, help="Jobs that may wait.")] = 40,
-    keep_minutes: Annotated[
-        float, typer.Option("--keep-minutes", min=1, help="After which files of an idle session are deleted.")
-    ] = 60,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page here.")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    host: Host = "127.0.0.1",
+    port: Port = 7860,
+    auth: Auth = None,
+    models: Models = None,
+    consent: Consent = True,
+    watermark: Watermark = True,
+    voices: Stored = None,
+    megabytes: Megabytes = 100,
+    seconds: Seconds = 900,
+    job_seconds: JobSeconds = 600,
+    jobs: Jobs = 0,
+    waiting: Queue = 40,
+    keep_minutes: KeepMinutes = 60,
+    browser: Browser = False,
+    device: Device = "auto",
 ) -> None:
-    """Serve the front end: convert, verify, units, voices, in the browser and as an API.
+    """Serve the page in the browser, and its API: convert, speak, verify, units, voices.
 
-    Without --host only this machine reaches it. /health tells the state; Ctrl-C or SIGTERM lets running jobs end first.
+    Without --host only this machine can reach the service. /health reports its state. Ctrl-C or SIGTERM lets running
+    jobs finish first.
     """
     from speechssl.app import service
     from speechssl.app.state import Settings
     from speechssl.conversion.bundles import BUNDLES
 
     if models is None:
-        # whoever reaches a public address should not make it fetch gigabytes
+        # strangers must not make a public service download gigabytes
         offered = tuple(BUNDLES) if service.is_local(host) else ("tiny",)
     else:
         offered = tuple(name.strip() for name in models.split(",") if name.strip()) or ("tiny",)

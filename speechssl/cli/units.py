@@ -1,15 +1,39 @@
-"""``speechssl units``: codebooks, encoding of collections, tokens for language models, and units back to speech."""
+"""``speechssl units``: codebooks, units of collections, tokens for language models, and units back to speech."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from speechssl.cli import batch, terminal
-from speechssl.cli.options import Device, Json, Layer, Precision
+from speechssl.cli.options import Device, Json, Layer, Model, Precision, StoredVoice, examples
+from speechssl.cli.unit_options import (
+    Book,
+    Collapse,
+    Encoder,
+    Engine,
+    File,
+    FitSeed,
+    FitSize,
+    Folder,
+    Form,
+    Given,
+    Kind,
+    Levels,
+    Part,
+    Passes,
+    Rate,
+    Reservoir,
+    Retry,
+    Scratch,
+    Shard,
+    UnitFolder,
+    Vad,
+    Workers,
+)
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,47 +42,32 @@ if TYPE_CHECKING:
     from speechssl.units.codebooks.codebook import Codebook
 
 app = typer.Typer(
-    help="Discrete units for language models: fit, encode, check, report, tokenizer, bpe, pack, decode, import.",
+    help="Discrete units for language models: fit codebooks, encode collections, speak units.",
     no_args_is_help=True,
+    epilog=examples("units encode recordings/ --output units", "units check units"),
 )
 
-Given = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="AUDIO...",
-        help="Recordings, folders, glob patterns, addresses, or manifests (.jsonl, .csv, .tsv with a column 'path').",
-        show_default=False,
+
+@app.command(
+    "fit",
+    epilog=examples(
+        "units fit recordings/ --k 100 --output book.safetensors",
+        "units fit recordings/ --kind rvq --levels 4 -o book.safetensors",
     ),
-]
-Book = Annotated[
-    str, typer.Option("--codebook", "-c", metavar="NAME|FILE", help="tiny/100, tiny/200, tiny/500, or a file.")
-]
-Folder = Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.", show_default=False)]
-File = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="File to write.", show_default=False)]
-Encoder = Annotated[
-    str, typer.Option("--model", "-m", metavar="NAME", help="Encoder; the one the codebook names if not given.")
-]
-
-
-@app.command("fit")
+)
 def fit(
     audio: Given,
     output: File,
-    model: Annotated[
-        str, typer.Option("--model", "-m", metavar="NAME", help="Encoder: a name, folder or file.")
-    ] = "tiny",
+    model: Model = "tiny",
     layer: Layer = None,
-    k: Annotated[int, typer.Option("--k", help="Centroids (of each level).")] = 500,
-    kind: Annotated[str, typer.Option("--kind", help="kmeans, rvq, mvq or syllable.")] = "kmeans",
-    levels: Annotated[int, typer.Option("--levels", help="Codebooks of rvq and mvq.")] = 1,
-    rate: Annotated[float, typer.Option("--rate", help="Segments a second of syllable.")] = 5.0,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed, the same codebook.")] = 0,
-    passes: Annotated[int, typer.Option("--passes", help="Most full passes over all frames.")] = 30,
-    reservoir: Annotated[int, typer.Option("--reservoir", help="Frames held in memory.")] = 200_000,
-    scratch: Annotated[
-        Optional[str],  # noqa: UP045  typer evaluates it, on Python 3.10 too
-        typer.Option("--scratch", metavar="DIR", help="For the features, which are kept on disk meanwhile."),
-    ] = None,
+    k: FitSize = 500,
+    kind: Kind = "kmeans",
+    levels: Levels = 1,
+    rate: Rate = 5.0,
+    seed: FitSeed = 0,
+    passes: Passes = 30,
+    reservoir: Reservoir = 200_000,
+    scratch: Scratch = None,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
@@ -86,39 +95,45 @@ def fit(
         terminal.remark(f"left out: {reason}")
 
 
-@app.command("encode")
+@app.command(
+    "encode",
+    epilog=examples(
+        "units encode recordings/ --output units",
+        "units encode list.csv -c book.safetensors --format parquet -o out",
+    ),
+)
 def encode(
     audio: Given,
     output: Folder,
     codebook: Book = "tiny/500",
-    form: Annotated[str, typer.Option("--format", help="jsonl, parquet, webdataset or text.")] = "jsonl",
-    collapse: Annotated[bool, typer.Option("--collapse/--no-collapse", help="Merge runs of a unit.")] = True,
-    workers: Annotated[int, typer.Option("--workers", help="Processes, one thread each.")] = 1,
-    shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Of every N parts, the I-th.")] = "1/1",
-    vad: Annotated[bool, typer.Option("--vad", help="Leave out frames without speech; times stay.")] = False,
-    engine: Annotated[str, typer.Option("--engine", help="local, or ray for a cluster.")] = "local",
-    retry: Annotated[bool, typer.Option("--retry-failed", help="Do parts again in which something failed.")] = False,
-    part: Annotated[int, typer.Option("--part", help="Recordings a part.")] = 256,
+    form: Form = "jsonl",
+    collapse: Collapse = True,
+    workers: Workers = 1,
+    shard: Shard = "1/1",
+    vad: Vad = False,
+    engine: Engine = "local",
+    retry: Retry = False,
+    part: Part = 256,
     model: Encoder = "",
     layer: Layer = None,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Encode recordings to units, exactly once; run again after any interruption, it continues."""
+    """Encode recordings to units, each exactly once; after an interruption run the command again to continue."""
     from speechssl.units.encoding import encode as encode_module
     from speechssl.units.encoding import engine as engines
     from speechssl.units.encoding import manifest
     from speechssl.units.encoding.workers import Recipe
 
     recipe = Recipe(codebook, model, layer, device, precision, collapse, vad)
-    number, count = _shard(shard)
+    share = _shard(shard)
     if retry:
         engines.retry_failed(output)
-    total = len(manifest.entries(audio))
-    with terminal.progress("units", total) as advance:
+    entries = manifest.entries(audio)
+    with terminal.progress("units", len(entries)) as advance:
         summary = encode_module.encode(
-            audio, recipe, output, form=form, num_workers=workers, shard=(number, count), block=part,
+            entries, recipe, output, form=form, num_workers=workers, shard=share, block=part,
             through=engine, advance=advance,
         )  # fmt: skip
     if json:
@@ -126,13 +141,13 @@ def encode(
     else:
         print(f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed")
     if summary.failed:
-        terminal.remark(f"error: {summary.failed} of {total} failed; the reasons are in {output}/failed.jsonl")
+        terminal.remark(f"error: {summary.failed} of {len(entries)} failed; the reasons are in {output}/failed.jsonl")
         raise typer.Exit(2)
 
 
-@app.command("check")
+@app.command("check", epilog=examples("units check units"))
 def check(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="That `units encode` made.")], json: Json = False
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that `units encode` wrote.")], json: Json = False
 ) -> None:
     """Prove that a folder of units is complete: every recording once, every record sound."""
     from speechssl.units.encoding.checking import check as run
@@ -148,16 +163,27 @@ def check(
         raise typer.Exit(2)
 
 
-@app.command("report")
+@app.command(
+    "report",
+    epilog=examples("units report recordings/ --output card", "units report dev/ --alignments phones.jsonl -o card"),
+)
 def report(
     audio: Given,
     output: Folder,
     codebook: Book = "tiny/500",
     alignments: Annotated[
-        str, typer.Option("--alignments", metavar="FILE", help="Phones of the recordings, JSON lines.")
+        str,
+        typer.Option(
+            "--alignments",
+            metavar="FILE",
+            help="Phones of the recordings with their times, as JSON lines; adds measures of phones and ABX.",
+            show_default=False,
+        ),
     ] = "",
-    stability: Annotated[int, typer.Option("--stability", help="Recordings also heard with noise and changed.")] = 20,
-    triples: Annotated[int, typer.Option("--triples", help="Of the ABX test.")] = 2000,
+    stability: Annotated[
+        int, typer.Option("--stability", help="Recordings that are also encoded with noise and with another pitch.")
+    ] = 20,
+    triples: Annotated[int, typer.Option("--triples", help="Triples of phones in the ABX test.")] = 2000,
     model: Encoder = "",
     device: Device = "auto",
     json: Json = False,
@@ -180,14 +206,16 @@ def report(
         print(cards.text([card]), end="")
 
 
-@app.command("tokenizer")
+@app.command("tokenizer", epilog=examples("units tokenizer --base gpt2 --output tokenizer"))
 def tokenizer(
     output: Folder,
-    base: Annotated[str, typer.Option("--base", metavar="DIR|NAME", help="Tokenizer of transformers to extend.")],
+    base: Annotated[
+        str, typer.Option("--base", metavar="DIR|NAME", help="Tokenizer of transformers to extend: a folder or a name.")
+    ],
     codebook: Book = "tiny/500",
     json: Json = False,
 ) -> None:
-    """Add a token for every unit to a tokenizer; no id it had moves."""
+    """Add a token for every unit to a tokenizer; the ids of its other tokens stay the same."""
     from speechssl.units.language import tokens
 
     found = tokens.extend(base, codebook, output)
@@ -199,14 +227,14 @@ def tokenizer(
         print(f"{output}  {found.size} tokens; {places}")
 
 
-@app.command("bpe")
+@app.command("bpe", epilog=examples("units bpe units --size 2000 --output bpe.json"))
 def bpe(
-    units: Annotated[str, typer.Argument(metavar="UNITS", help="Folder or file that `units encode` made.")],
+    units: UnitFolder,
     output: File,
-    size: Annotated[int, typer.Option("--size", help="Tokens in all, the units included.")] = 2000,
+    size: Annotated[int, typer.Option("--size", help="Size of the vocabulary, the units included.")] = 2000,
     json: Json = False,
 ) -> None:
-    """Learn byte-pair encoding over units, and say how much shorter they get."""
+    """Learn byte-pair encoding over units, and print how much shorter the sequences get."""
     from pathlib import Path
 
     from speechssl.units.encoding import engine as engines
@@ -225,13 +253,15 @@ def bpe(
         print(f"{output}  {facts['tokens']} tokens, {facts['units_per_token']} units a token on these recordings")
 
 
-@app.command("pack")
+@app.command("pack", epilog=examples("units pack units --tokenizer tokenizer --output blocks.parquet"))
 def pack(
-    units: Annotated[str, typer.Argument(metavar="UNITS", help="Folder or file that `units encode` made.")],
+    units: UnitFolder,
     output: File,
-    tokenizer: Annotated[str, typer.Option("--tokenizer", metavar="DIR", help="That `units tokenizer` made.")],
-    length: Annotated[int, typer.Option("--length", help="Tokens a block.")] = 1024,
-    mode: Annotated[str, typer.Option("--mode", help="speech, interleaved or instruction.")] = "speech",
+    tokenizer: Annotated[str, typer.Option("--tokenizer", metavar="DIR", help="Folder that `units tokenizer` wrote.")],
+    length: Annotated[int, typer.Option("--length", help="Number of tokens in each block.")] = 1024,
+    mode: Annotated[
+        str, typer.Option("--mode", help="Content of a block: speech, interleaved (text and speech) or instruction.")
+    ] = "speech",
     json: Json = False,
 ) -> None:
     """Write token blocks for training as parquet."""
@@ -246,19 +276,41 @@ def pack(
         terminal.remark(f"{found.skipped} utterances were skipped: they lack what {mode} needs, or are too long")
 
 
-@app.command("decode")
+@app.command(
+    "decode",
+    epilog=examples(
+        "units decode units --voice ada --output speech", "units decode '12 7 7 41' --voice ada --output out.wav"
+    ),
+)
 def decode(
-    units: Annotated[str, typer.Argument(metavar="UNITS", help="Folder or file of units, or bare ids: '12 7 7 41'.")],
+    units: Annotated[
+        str,
+        typer.Argument(
+            metavar="UNITS", help="Folder or file of units, ids such as '12 7 7 41', or - for standard input."
+        ),
+    ],
     output: Annotated[
         str,
-        typer.Option("--output", "-o", metavar="FILE|DIR", help="A folder for several utterances.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE|DIR",
+            help="Sound file to write; a folder if there are several utterances.",
+            show_default=False,
+        ),
     ],
-    voice: Annotated[str, typer.Option("--voice", metavar="NAME|FILE", help="A stored voice.")],
+    voice: StoredVoice,
     codebook: Book = "tiny/500",
     durations: Annotated[
-        str, typer.Option("--durations", metavar="UNITS", help="Folder of units whose run lengths are used instead.")
+        str,
+        typer.Option(
+            "--durations",
+            metavar="UNITS",
+            help="Folder of units; each unit then lasts as long as it typically does there.",
+            show_default=False,
+        ),
     ] = "",
-    model: Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="Of the voice.")] = "tiny",
+    model: Model = "tiny",
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -290,22 +342,39 @@ def decode(
             print(f"{row['output']}  {row['units']} units, {row['seconds']} s")
 
 
-@app.command("import")
+@app.command("import", epilog=examples("units import km100.npy --features hubert-base/6 -o km100.safetensors"))
 def import_(
     path: Annotated[
-        str, typer.Argument(metavar="FILE", help=".npy, .npz or .safetensors with centroids; or its address: hf://...")
+        str,
+        typer.Argument(metavar="FILE", help="File of centroids (.npy, .npz or .safetensors), or its address: hf://..."),
     ],
     output: File,
     features: Annotated[
-        str, typer.Option("--features", metavar="ORIGIN", help="What it was fitted on: hubert-base/6.")
+        str,
+        typer.Option(
+            "--features",
+            metavar="ORIGIN",
+            help="Encoder and layer that the centroids were fitted on, such as hubert-base/6.",
+        ),
     ],
-    frame_rate: Annotated[float, typer.Option("--frame-rate", help="Hz.")] = 50.0,
-    kind: Annotated[str, typer.Option("--kind", help="kmeans or rvq; by its shape if not given.")] = "",
-    key: Annotated[str, typer.Option("--key", help="Array in the file, if there are several.")] = "",
-    licence: Annotated[str, typer.Option("--licence", help="Of the centroids.")] = "",
+    frame_rate: Annotated[float, typer.Option("--frame-rate", help="Frames per second of the features (Hz).")] = 50.0,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            help="Kind of codebook: kmeans or rvq. Default: told by the shape of the array.",
+            show_default=False,
+        ),
+    ] = "",
+    key: Annotated[
+        str, typer.Option("--key", help="Name of the array, if the file holds several.", show_default=False)
+    ] = "",
+    licence: Annotated[
+        str, typer.Option("--licence", help="Licence of the centroids, to store with them.", show_default=False)
+    ] = "",
     json: Json = False,
 ) -> None:
-    """Make a codebook of published centroids. Pickles are refused, with the command that turns them into arrays."""
+    """Make a codebook from published centroids. Pickles are refused, with a command that turns them into arrays."""
     from speechssl.units.codebooks.importing import import_codebook
 
     book = import_codebook(path, features=features, frame_rate=frame_rate, family=kind, key=key, licence=licence)
@@ -329,7 +398,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _to_decode(units: str, book: Codebook) -> list[tuple[str, list[int], list[int] | None]]:
-    """Name, units and durations of every utterance; bare ids, from the command line or stdin (``-``), are one."""
+    """Name, units and durations of every utterance; ids on the command line or stdin (``-``) are one utterance."""
     # a row of units may be longer than the name of a file: Path.exists would complain
     if os.path.exists(units):
         records = _records(units, book)
@@ -350,7 +419,7 @@ def _lengths(folder: str, book: Codebook) -> Any:
 
 
 def _records(folder: str, book: Codebook) -> list[dict[str, Any]]:
-    """What a folder or file holds, refused if it is of another codebook."""
+    """The records of a folder or file; refused if they are of another codebook."""
     from speechssl.units.encoding import formats
 
     records = list(formats.read_all(folder))
@@ -364,7 +433,9 @@ def _records(folder: str, book: Codebook) -> list[dict[str, Any]]:
 
 
 def _is_sound(output: Path) -> bool:
-    return output.suffix.lower() in (".wav", ".flac", ".ogg", ".opus", ".mp3")
+    from speechssl.audio import WRITABLE
+
+    return output.suffix.lower() in WRITABLE
 
 
 def _wav(output: Path, name: str) -> Path:

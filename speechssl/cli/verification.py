@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from speechssl.cli import terminal
-from speechssl.cli.options import Device, Json
+from speechssl.cli.options import Database, Device, Json, Prior, SpeakerModel, Threshold, examples
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,49 +19,40 @@ if TYPE_CHECKING:
 
 # without a name, its commands become commands of the program itself
 app = typer.Typer(no_args_is_help=True)
-speakers_app = typer.Typer(help="The enrolled speakers.", no_args_is_help=True)
+speakers_app = typer.Typer(
+    help="List, show, remove and export the enrolled speakers.",
+    no_args_is_help=True,
+    epilog=examples("speakers list", "speakers remove ada"),
+)
 app.add_typer(speakers_app, name="speakers")
 
-Recordings = Annotated[list[str], typer.Argument(metavar="WAV...", help="Recordings.", show_default=False)]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The speaker's name.", show_default=False)]
-Model = Annotated[
-    str, typer.Option("--model", "-m", metavar="NAME", help="tiny, ecapa, wavlm-sv, a hub id, a folder or a file.")
-]
-Database = Annotated[
-    Optional[str],  # noqa: UP045  typer evaluates it, on Python 3.10 too
-    typer.Option("--database", metavar="FILE", help="Enrolled speakers; $SPEECHSSL_SPEAKERS.", show_default=False),
-]
-Prior = Annotated[
-    Optional[float],  # noqa: UP045
-    typer.Option("--prior", min=1e-9, max=1 - 1e-9, help="Probability of one speaker beforehand.", show_default=False),
-]
-Threshold = Annotated[
-    Optional[float],  # noqa: UP045
-    typer.Option("--threshold", help="Accept from this score on, whatever the calibration says.", show_default=False),
-]
+Recordings = Annotated[list[str], typer.Argument(metavar="WAV...", help="One or more recordings.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the speaker.", show_default=False)]
 
 
-@app.command()
+@app.command(epilog=examples("verify ada1.wav ada2.wav unknown.wav", "verify ada.wav unknown.wav --prior 0.01"))
 def verify(
     recordings: Annotated[
         list[str],
-        typer.Argument(metavar="ENROL... TEST", help="One or more of the speaker, then the one asked about."),
+        typer.Argument(
+            metavar="ENROL... TEST", help="One or more recordings of the speaker, then the recording to test."
+        ),
     ],
-    model: Model = "tiny",
+    model: SpeakerModel = "tiny",
     prior: Prior = None,
     threshold: Threshold = None,
     database: Database = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Say whether the last recording is by the speaker of the others."""
+    """Decide whether the last recording is by the speaker of the others."""
     from speechssl.verification import decisions
 
     if len(recordings) < 2:
-        raise InputError("one recording only; give at least one of the speaker, and the one asked about")
+        raise InputError("one recording only; give at least one recording of the speaker, and the recording to test")
     embedder, calibration = load(model, device, database)
     *enrolment, test = (decisions.embed(path, embedder, calibration=calibration) for path in recordings)
-    cohort = getattr(embedder, "cohort", None)
+    cohort = embedder.cohort
     found = decisions.verify(enrolment, test, calibration=calibration, cohort=cohort, prior=prior, threshold=threshold)
     for remark in found.remarks:
         terminal.remark(f"remark: {remark}")
@@ -75,16 +66,16 @@ def verify(
         print(f"log-likelihood ratio {found.llr:.2f}, probability {found.probability:.4f} at prior {found.prior:g}")
 
 
-@app.command()
+@app.command(epilog=examples("enrol ada ada1.wav ada2.wav"))
 def enrol(
     name: Name,
     recordings: Recordings,
-    model: Model = "tiny",
+    model: SpeakerModel = "tiny",
     database: Database = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Add recordings to a speaker; all of them, or none if one cannot be used."""
+    """Enrol a speaker, or add recordings to one. If one recording cannot be used, none is added."""
     from speechssl.verification import decisions
     from speechssl.verification.database import Enrolment
 
@@ -103,17 +94,17 @@ def enrol(
         print(f"{name}: {new} recordings enrolled{known}")
 
 
-@app.command()
+@app.command(epilog=examples("identify call.wav", "identify calls/*.wav --json"))
 def identify(
     recordings: Recordings,
-    model: Model = "tiny",
+    model: SpeakerModel = "tiny",
     prior: Prior = None,
     threshold: Threshold = None,
     database: Database = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Say which enrolled speaker each recording is by, or that it is nobody's."""
+    """Name the enrolled speaker of each recording, or say that the speaker is unknown."""
     from speechssl.verification import decisions
 
     embedder, calibration = load(model, device, database)
@@ -125,7 +116,7 @@ def identify(
                 test,
                 store,
                 calibration=calibration,
-                cohort=getattr(embedder, "cohort", None),
+                cohort=embedder.cohort,
                 prior=prior,
                 threshold=threshold,
             )
@@ -143,9 +134,9 @@ def identify(
         print(f"{result['recording']}  {result['speaker'] or 'unknown'}  ({best})")
 
 
-@speakers_app.command("list")
+@speakers_app.command("list", epilog=examples("speakers list"))
 def list_speakers(database: Database = None, json: Json = False) -> None:
-    """Who is enrolled, and with which model."""
+    """List the enrolled speakers and the model of each."""
     with open_database(database) as store:
         found = store.speakers()
     if json:
@@ -155,9 +146,9 @@ def list_speakers(database: Database = None, json: Json = False) -> None:
     terminal.table(rows, ("speaker", "recordings", "seconds", "model"))
 
 
-@speakers_app.command()
+@speakers_app.command(epilog=examples("speakers show ada"))
 def show(name: Name, database: Database = None, json: Json = False) -> None:
-    """The recordings of a speaker."""
+    """Show the recordings of a speaker."""
     with open_database(database) as store:
         found = store.show(name)
     if json:
@@ -167,20 +158,22 @@ def show(name: Name, database: Database = None, json: Json = False) -> None:
     terminal.table(rows, ("recording", "seconds", "added", "model"))
 
 
-@speakers_app.command()
+@speakers_app.command(epilog=examples("speakers remove ada"))
 def remove(name: Name, database: Database = None, json: Json = False) -> None:
-    """Forget a speaker."""
+    """Remove a speaker and all their recordings from the database."""
     with open_database(database) as store:
         count = store.remove(name)
     terminal.emit({"speaker": name, "removed": count}) if json else print(f"{name}: {count} recordings removed")
 
 
-@speakers_app.command()
+@speakers_app.command(epilog=examples("speakers export --output speakers.json"))
 def export(
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="JSON file; - for stdout.")] = "-",
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="JSON file to write; - for standard output.")
+    ] = "-",
     database: Database = None,
 ) -> None:
-    """Everything in the database as JSON, embeddings included."""
+    """Write the whole database as JSON, embeddings included."""
     from speechssl.verification import evaluation
 
     with open_database(database) as store:
@@ -193,7 +186,7 @@ def export(
 
 
 def load(name: str, device: str, database: str | None) -> tuple[Embedder, Calibration | None]:
-    """The embedder, and its calibration: the user's own before the one that came with it."""
+    """The embedder and its calibration: the user's own if there is one, else the one that ships with the model."""
     from speechssl.verification import decisions, embedders
 
     embedder = embedders.load(name, device=device)

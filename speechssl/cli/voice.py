@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from speechssl.cli import batch, terminal
-from speechssl.cli.options import Device, Json, Layer, Model, Precision
+from speechssl.cli.options import Device, Json, Layer, Model, Precision, examples
 
 if TYPE_CHECKING:
     from speechssl.voices import VoiceInfo
 
 app = typer.Typer(
-    help="Keep voices on disk: add, list, show, remove, export, import.",
+    help="Keep voices on disk, in the folder that `speechssl doctor` names or in $SPEECHSSL_VOICES.",
     no_args_is_help=True,
-    epilog="Voices live in the folder that `speechssl doctor` names; SPEECHSSL_VOICES sets another.",
+    epilog=examples("voice add ada ada1.wav ada2.wav", "voice list"),
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the voice.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.", show_default=False)]
 
 
-@app.command("add")
+@app.command(
+    "add",
+    epilog=examples(
+        "voice add ada ada1.wav ada2.wav", "voice add ada recordings/ --consent 'Ada Smith: her audiobook'"
+    ),
+)
 def add(
     name: Name,
     references: Annotated[
         list[str],
-        typer.Argument(metavar="REF...", help="Recordings, folders or patterns of one speaker.", show_default=False),
+        typer.Argument(
+            metavar="REF...", help="Recordings, folders or glob patterns of one speaker.", show_default=False
+        ),
     ],
     consent: Annotated[
-        Optional[str],  # noqa: UP045  typer evaluates it, on Python 3.10 too
+        str | None,
         typer.Option(
             "--consent",
             metavar="'WHO: FOR WHAT'",
-            help="Attest that you have the right to use this voice; kept in it, and in the receipts of what it says.",
+            help="Attest who allowed you to use this voice and for what. The consent is stored in the voice and in the "
+            "receipts of everything made with it.",
             show_default=False,
         ),
     ] = None,
@@ -44,7 +52,7 @@ def add(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Make a voice of recordings, or add recordings to one."""
+    """Make a voice from recordings, or add recordings to a voice."""
     from speechssl.conversion.bundles import load_bundle
     from speechssl.voices import VoiceLibrary, check_name
     from speechssl.voices import consent as consents
@@ -56,9 +64,9 @@ def add(
     _tell(VoiceLibrary().add(name, files, system.encoder, system.value_encoder, consent=attested), json)
 
 
-@app.command("list")
+@app.command("list", epilog=examples("voice list", "voice list --json"))
 def list_(json: Json = False) -> None:
-    """List the voices."""
+    """List the stored voices."""
     from speechssl.voices import VoiceLibrary
 
     library = VoiceLibrary()
@@ -75,24 +83,24 @@ def list_(json: Json = False) -> None:
         terminal.table(rows, ("voice", "speech", "recordings", "made with", "size", "date"))
 
 
-@app.command("show")
+@app.command("show", epilog=examples("voice show ada"))
 def show(name: Name, json: Json = False) -> None:
-    """Show what a voice is made of."""
+    """Show the recordings that a voice is made of."""
     from speechssl.voices import VoiceLibrary
 
     _tell(VoiceLibrary().show(name), json)
 
 
-@app.command("remove")
+@app.command("remove", epilog=examples("voice remove ada", "voice remove ada --reference ada2.wav"))
 def remove(
     name: Name,
     reference: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             "--reference",
             "-r",
             metavar="REF",
-            help="Only this recording, by its name or the beginning of its checksum; its frames go for good.",
+            help="Remove only this recording and its frames; give its name or the beginning of its checksum.",
             show_default=False,
         ),
     ] = None,
@@ -104,27 +112,31 @@ def remove(
     terminal.remark(f"removed {name}" if reference is None else f"removed {reference} from {name}")
 
 
-@app.command("export")
+@app.command("export", epilog=examples("voice export ada ada.safetensors"))
 def export(
     name: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="Where to copy it.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="File or folder to copy to.", show_default=False)],
 ) -> None:
-    """Copy a voice to a file to give away; it holds no sound and no paths of this machine."""
+    """Copy a voice to a file that can be shared; the file holds no sound and no paths of this machine."""
     from speechssl.voices import VoiceLibrary
 
     print(VoiceLibrary().export(name, file))
 
 
-@app.command("import")
+@app.command("import", epilog=examples("voice import ada.safetensors --name ada"))
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A voice file.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Voice file that `voice export` wrote.", show_default=False)
+    ],
     name: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--name", help="To give it; its own if not given.", show_default=False),
+        str | None,
+        typer.Option(
+            "--name", help="Name to store the voice under. Default: the name in the file.", show_default=False
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Take in a voice file, after checking every byte of it."""
+    """Check a voice file and add it to the stored voices."""
     from speechssl.voices import VoiceLibrary
 
     _tell(VoiceLibrary().import_(file, name), json)
@@ -141,8 +153,8 @@ def _facts(voice: VoiceInfo) -> dict[str, Any]:
         "created": voice.created,
         "megabytes": round(voice.megabytes, 3),
         "references": [
-            {"name": one.name, "sha256": one.sha256, "seconds": round(one.seconds, 3), "f0": round(one.pitch.hertz, 1)}
-            for one in voice.references
+            {"name": ref.name, "sha256": ref.sha256, "seconds": round(ref.seconds, 3), "f0": round(ref.pitch.hertz, 1)}
+            for ref in voice.references
         ],
         "consents": [consent.as_dict() for consent in voice.consents],
     }

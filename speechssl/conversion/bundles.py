@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechssl.checkpoints import PACKAGED
+from speechssl.signals import Features, Waveform
+
 if TYPE_CHECKING:
     from speechssl.conversion.voice_converter import VoiceConverter
-from speechssl.checkpoints import PACKAGED
+    from speechssl.encoders.encoder import SSLEncoder
+    from speechssl.voices.matching_set import Recording
 
 TINY = PACKAGED / "tiny" / "encoder.safetensors"
 
@@ -96,18 +100,82 @@ def load_bundle(
         InputError: a vocoder of another encoder, or an unknown name, layer, device or precision.
         CheckpointError: weights that are missing, damaged or not to be had offline.
     """
-    from speechssl import encoders
+    from speechssl import vocoders
     from speechssl.conversion.voice_converter import VoiceConverter
+    from speechssl.vocoders.world import WorldAnalysis
 
     parts = bundle(str(name))
     chosen = parts.layer if layer is None else layer
-    encoder = encoders.load(parts.encoder, layer=chosen, device=device, precision=precision, normalise=parts.normalise)
-    from speechssl import vocoders
-    from speechssl.vocoders.world import WorldAnalysis
-
+    encoder = load_bundle_encoder(name, layer=layer, device=device, precision=precision)
     own = parts.vocoder if chosen == parts.layer or _is_own_layer(parts, layer) else "world"
     speaker = vocoders.load(vocoder or own, device=device)
     return VoiceConverter(encoder, encoder if speaker.origin == encoder.origin else WorldAnalysis(), speaker)
+
+
+def load_bundle_encoder(
+    name: str | Path = "tiny", *, layer: int | None = None, device: str = "auto", precision: str = "float32"
+) -> SSLEncoder:
+    """The encoder of a bundle, with the layer and the normalisation that the bundle uses.
+
+    Args:
+        name: see ``load_bundle``; so are ``layer``, ``device`` and ``precision``.
+    Raises:
+        InputError: an unknown name, layer, device or precision.
+        CheckpointError: weights that are missing, damaged or not to be had offline.
+    """
+    from speechssl import encoders
+
+    parts = bundle(str(name))
+    chosen = parts.layer if layer is None else layer
+    return encoders.load(parts.encoder, layer=chosen, device=device, precision=precision, normalise=parts.normalise)
+
+
+def features(
+    recording: Recording,
+    *,
+    output: str | Path | None = None,
+    model: str | Path = "tiny",
+    layer: int | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+) -> Features:
+    """Encode one recording to self-supervised features: ``speechssl features`` as a function.
+
+    For several recordings load the encoder once: ``load_bundle_encoder("tiny").encode_file(...)``.
+
+    Args:
+        recording: a file or a waveform.
+        output: safetensors file to write; None for none.
+        model: see ``load_bundle``; so are ``layer``, ``device`` and ``precision``.
+    Returns:
+        Frames (N, D) with their frame rate and origin.
+    Raises:
+        InputError: the recording cannot be used, or an unknown name, layer, device or precision.
+        CheckpointError: weights that are missing, damaged or not to be had offline.
+    """
+    encoder = load_bundle_encoder(model, layer=layer, device=device, precision=precision)
+    if isinstance(recording, Waveform):
+        found, name = encoder.encode(recording), ""
+    else:
+        found, name = encoder.encode_file(recording), Path(recording).name
+    if output is not None:
+        save_features(output, found, source=name)
+    return found
+
+
+def save_features(path: str | Path, found: Features, *, source: str = "", half: bool = False) -> None:
+    """Write features to a safetensors file: the tensor ``frames`` (N, D), and a header with origin and frame rate.
+
+    Args:
+        path: of the file.
+        found: the features.
+        source: name of the recording, for the header.
+        half: store float16 instead of float32.
+    """
+    from speechssl import checkpoints
+
+    header = {"kind": "features", "origin": found.origin, "frame_rate": found.frame_rate, "source": source}
+    checkpoints.save(Path(path), {"frames": found.frames.half() if half else found.frames}, header)
 
 
 def _is_own_layer(parts: Bundle, layer: int | None) -> bool:

@@ -73,8 +73,9 @@ def load(
         CheckpointError: weights that are missing, damaged, of another architecture, or not to be had offline.
     """
     # torch and transformers take seconds to import
+    from speechssl.checkpoints import choose_device
     from speechssl.encoders.network import build
-    from speechssl.encoders.precision import choose_device, choose_dtype
+    from speechssl.encoders.precision import choose_dtype
 
     # a wrong option is told before gigabytes are fetched
     place, dtype = choose_device(device), choose_dtype(precision)

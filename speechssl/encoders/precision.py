@@ -1,4 +1,4 @@
-"""Devices and number formats: matrix products in float32 or bfloat16, sums and norms always in float32."""
+"""Number formats: matrix products in float32 or bfloat16, sums and norms always in float32."""
 
 from __future__ import annotations
 
@@ -13,24 +13,6 @@ from torch.nn import functional
 from speechssl.errors import InputError
 
 PRECISIONS = ("float32", "bfloat16")
-DEVICES = ("auto", "cpu", "cuda", "mps")
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is CUDA, else Apple's GPU, else the CPU.
-
-    Raises:
-        InputError: no such device here.
-    """
-    usable = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if usable[kind]))
-    if not usable.get(name.split(":")[0], False):
-        raise InputError(
-            f"device {name!r} cannot be used here; "
-            f"one of {', '.join(['auto', *(kind for kind, there in usable.items() if there)])} needed"
-        )
-    return torch.device(name)
 
 
 def choose_dtype(precision: str) -> torch.dtype:

@@ -16,7 +16,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from speechssl import errors
-from speechssl.errors import CheckpointError
+from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
@@ -31,7 +31,20 @@ _LOCK = threading.Lock()
 
 
 def available() -> bool:
-    """Whether the package is installed; nothing is loaded."""
+    """Whether the package is installed and torchaudio, which it imports, loads."""
+    return _installed() and _torchaudio_loads()
+
+
+@functools.cache
+def _torchaudio_loads() -> bool:
+    try:
+        errors.require("torchaudio", purpose="the watermark", extra="watermark")
+    except InputError:
+        return False
+    return True
+
+
+def _installed() -> bool:
     return importlib.util.find_spec("perth") is not None and importlib.util.find_spec("pkg_resources") is not None
 
 
@@ -40,6 +53,7 @@ def mark(waveform: Waveform) -> Waveform:
 
     Raises:
         CheckpointError: Perth is not installed, or its weights cannot be read.
+        InputError: Perth, or torchaudio, which it imports, cannot be loaded.
     """
     import torch
 
@@ -61,6 +75,7 @@ def confidence(waveform: Waveform) -> float:
 
     Raises:
         CheckpointError: Perth is not installed, or its weights cannot be read.
+        InputError: Perth, or torchaudio, which it imports, cannot be loaded.
     """
     import torch
 
@@ -81,7 +96,7 @@ def _network() -> Any:
 
 @functools.cache
 def _loaded() -> Any:
-    if not available():
+    if not _installed():
         raise CheckpointError("the watermark needs Perth; install it with: pip install 'speechssl[watermark]'")
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # it announces its deprecated imports and its loading

@@ -1,11 +1,15 @@
-"""Is this the same speaker? Scores, calibrated decisions, and who of the enrolled it is, or nobody."""
+"""Decide whether two recordings are by one speaker (``verify``), and which enrolled speaker is heard (``identify``).
+
+The threshold from which a speaker is accepted comes with the calibration: in the header of the embedder's file
+(``models/tiny/speaker.safetensors``, made by ``recipes/speaker_verification/calibrate.py``) or in the database.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechssl import audio, checkpoints
 from speechssl.errors import InputError
@@ -13,14 +17,14 @@ from speechssl.signals import Embedding, check_same_origin
 from speechssl.verification import embedders, speech_classifier
 from speechssl.verification.calibration import Calibration, probability
 from speechssl.verification.metrics import bayes_threshold
+from speechssl.verification.scoring import score
+from speechssl.verification.screening import MIN_SPEECH, channels_apart, remarks_on, unlike_speech
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from speechssl.signals import Embedder
     from speechssl.verification.database import SpeakerDatabase
-from speechssl.verification.scoring import score
-from speechssl.verification.screening import MIN_SPEECH, channels_apart, remarks_on, unlike_speech
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ class Decision:
 
     Args:
         score: higher = rather the same speaker; ``scoring`` says on which scale.
-        llr: calibrated natural-log likelihood ratio, which may hang on the seconds of speech as well; None without a
+        llr: calibrated natural-log likelihood ratio, which may depend on the seconds of speech as well; None without a
             calibration. Several enrolled recordings count as one of their seconds together.
         probability: of one speaker at ``prior``; None without a calibration.
         accepted: None without a calibration and without a threshold of the caller's.
@@ -105,7 +109,7 @@ def embed(
         )
     embedding = embedder.embed(waveform)
     remarks += remarks_on(waveform, heard, channels, embedder, calibration)
-    if unlike_speech(embedding, getattr(embedder, "cohort", None)):
+    if unlike_speech(embedding, embedder.cohort):
         remarks.append(
             "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
         )
@@ -178,7 +182,7 @@ def verify_files(
     calibration = own or shipped_calibration(embedder)
     paths = [enrolment] if isinstance(enrolment, (str, Path)) else list(enrolment)
     *known, asked = (embed(path, embedder, calibration=calibration) for path in (*paths, test))
-    cohort = getattr(embedder, "cohort", None)
+    cohort = embedder.cohort
     return verify(known, asked, calibration=calibration, cohort=cohort, prior=prior, threshold=threshold)
 
 
@@ -218,10 +222,9 @@ def identify(
 
 def shipped_calibration(embedder: Embedder) -> Calibration | None:
     """The calibration that came with the model's file, if one did."""
-    values: dict[str, Any] | None = getattr(embedder, "calibration", None)
-    if values is None:
+    if embedder.calibration is None:
         return None
-    return Calibration.from_dict({**values, "origin": embedder.origin}, source=embedder.origin)
+    return Calibration.from_dict({**embedder.calibration, "origin": embedder.origin}, source=embedder.origin)
 
 
 def _threshold(

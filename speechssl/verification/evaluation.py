@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from speechssl.errors import InputError
 from speechssl.signals import check_same_origin
 from speechssl.verification import metrics
 from speechssl.verification.calibration import Calibration
+from speechssl.verification.scoring import cohort_statistics
 from speechssl.verification.trials import Trial, check_audio, files_of
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def score_trials(
     scores = cosines(matrix, first, second) if plda is None else _ratios(plda, matrix, first, second)
     if cohort is None:
         return scores
-    mean, spread = _cohort_statistics(matrix, np.asarray(cohort, np.float64))
+    mean, spread = cohort_statistics(matrix, np.asarray(cohort, np.float64))
     normalised: Floats = ((scores - mean[first]) / spread[first] + (scores - mean[second]) / spread[second]) / 2
     return normalised
 
@@ -160,16 +160,16 @@ def report(
     labels = np.array([trial.is_target for trial in trials])
     sides = [np.array(names) for names in zip(*(trial.sides for trial in trials), strict=True)]
     curve = metrics.roc(scores, labels)
-    interval = metrics.bootstrap(metrics.eer_of, scores, labels, *sides, draws=draws, seed=seed)
+    interval = metrics.bootstrap(metrics.Roc.eer, scores, labels, *sides, draws=draws, seed=seed)
     found: dict[str, Any] = {
         "trials": len(trials),
         "targets": int(labels.sum()),
         "speakers": len(set(sides[0]) | set(sides[1])),
-        "eer": metrics.eer_of(curve),
+        "eer": curve.eer(),
         "eer_interval_95": [interval.low, interval.high],
-        "eer_interpolated": metrics.eer_interpolated_of(curve),
-        "min_dcf": {f"{prior:g}": metrics.min_dcf_of(curve, prior) for prior in PRIORS},
-        "min_cllr": metrics.min_cllr_of(curve),
+        "eer_interpolated": curve.eer_interpolated(),
+        "min_dcf": {f"{prior:g}": curve.min_dcf(prior) for prior in PRIORS},
+        "min_cllr": curve.min_cllr(),
     }
     if calibration is not None:
         llrs = calibration.llrs(scores, seconds)
@@ -178,15 +178,15 @@ def report(
         best = metrics.roc(llrs, labels)
         known = interval
         if calibration.by_seconds is not None:
-            known = metrics.bootstrap(metrics.eer_of, llrs, labels, *sides, draws=draws, seed=seed)
+            known = metrics.bootstrap(metrics.Roc.eer, llrs, labels, *sides, draws=draws, seed=seed)
         found["of_ratios"] = {
-            "eer": metrics.eer_of(best),
+            "eer": best.eer(),
             "eer_interval_95": [known.low, known.high],
-            "min_dcf": {f"{prior:g}": metrics.min_dcf_of(best, prior) for prior in PRIORS},
-            "min_cllr": metrics.min_cllr_of(best),
+            "min_dcf": {f"{prior:g}": best.min_dcf(prior) for prior in PRIORS},
+            "min_cllr": best.min_cllr(),
         }
         scores = calibration.typical(scores, seconds)
-        miss, false_alarm = metrics.rates_at(metrics.roc(scores, labels), calibration.threshold)
+        miss, false_alarm = metrics.roc(scores, labels).rates_at(calibration.threshold)
         found["at_threshold"] = {"threshold": calibration.threshold, "miss": miss, "false_alarm": false_alarm}
     limit = calibration.threshold if calibration else _equal_error_threshold(curve)
     found["speakers_worst_first"] = speaker_errors(trials, scores, limit)
@@ -288,21 +288,9 @@ def _heard(path: Path, embedder: Embedder, place: Path | None) -> Floats:
     waveform = audio.read(path)
     found = np.append(embedder.embed(waveform).vector.double().numpy(), audio.speech_seconds(waveform))
     if target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.{id(found)}.part")
-        with temporary.open("wb") as file:
+        with checkpoints.atomic_path(target) as temporary, temporary.open("wb") as file:
             np.save(file, found)
-        os.replace(temporary, target)
     return found
-
-
-def _cohort_statistics(matrix: Floats, cohort: Floats) -> tuple[Floats, Floats]:
-    """Mean and spread (M,) of each row's 200 highest cosines with the cohort."""
-    if len(cohort) < 2:
-        raise InputError(f"a cohort of {len(cohort)} speaker(s); at least two needed")
-    count = min(200, len(cohort))
-    highest = np.partition(matrix @ cohort.T, len(cohort) - count, axis=1)[:, -count:]
-    return highest.mean(1), np.maximum(highest.std(1, ddof=1), 1e-6)
 
 
 def _equal_error_threshold(curve: metrics.Roc) -> float:

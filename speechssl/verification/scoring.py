@@ -5,44 +5,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from speechssl.errors import InputError
 from speechssl.signals import Embedding, check_same_origin
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-
+Floats = NDArray[np.float64]
 COHORT = 200  # most similar cohort members that normalise a score
 
 
 def score(enrolment: Sequence[Embedding], test: Embedding, *, cohort: Tensor | None = None) -> float:
-    """Cosine of the test with the mean of the enrolment embeddings, or AS-norm of it with a cohort.
+    """Cosine of the test with the mean of the enrolment embeddings; AS-norm of the cosine if there is a cohort.
 
     Args:
         enrolment: one or more utterances of one speaker; their mean is brought to unit norm again.
-        cohort: (K, E) unit embeddings of other speakers, K >= 2: the score is taken relative to those the enrolment,
-            and those the test, is most similar to (200 at most).
+        cohort: (K, E) unit embeddings of other speakers, K >= 2. The score is taken relative to the cosines of the
+            enrolment, and of the test, with the ``COHORT`` members nearest to each.
     Raises:
         InputError: nothing enrolled, or embeddings of different models.
     Source: AS-norm: Matejka et al. 2017, "Analysis of score normalization in multilingual speaker recognition".
     """
-    import torch
-
     if not enrolment:
         raise InputError("nothing enrolled to compare with")
     for embedding in enrolment:
         check_same_origin(embedding.origin, test.origin, what="compare two recordings")
-    mean = torch.stack([embedding.vector.double() for embedding in enrolment]).mean(0)
-    sides = [mean / mean.norm().clamp(min=1e-12), test.vector.double() / test.vector.double().norm()]
+    mean = np.mean([embedding.vector.double().numpy() for embedding in enrolment], axis=0)
+    sides = np.stack([mean, test.vector.double().numpy()])
+    sides /= np.maximum(np.linalg.norm(sides, axis=1, keepdims=True), 1e-12)
     cosine = float(sides[0] @ sides[1])
     if cohort is None:
         return cosine
-    return sum((cosine - centre) / spread for centre, spread in (_against(side, cohort) for side in sides)) / 2
+    centres, spreads = cohort_statistics(sides, cohort.double().numpy())
+    return float(((cosine - centres) / spreads).mean())
 
 
-def _against(side: Tensor, cohort: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation of the highest cosines with the cohort."""
-    if cohort.shape[0] < 2:
-        raise InputError(f"a cohort of {cohort.shape[0]} speaker(s); at least two needed")
-    nearest = (cohort.double() @ side).topk(min(COHORT, cohort.shape[0])).values
-    return float(nearest.mean()), max(float(nearest.std()), 1e-6)
+def cohort_statistics(vectors: Floats, cohort: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation (M,) of the ``COHORT`` highest cosines of each vector with a cohort.
+
+    Args:
+        vectors: (M, E) unit vectors.
+        cohort: (K, E) unit vectors of other speakers.
+    Raises:
+        InputError: K < 2.
+    """
+    if len(cohort) < 2:
+        raise InputError(f"a cohort of {len(cohort)} speaker(s); at least two needed")
+    count = min(COHORT, len(cohort))
+    highest = np.partition(vectors @ cohort.T, len(cohort) - count, axis=1)[:, -count:]
+    return highest.mean(1), np.maximum(highest.std(1, ddof=1), 1e-6)

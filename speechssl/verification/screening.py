@@ -9,12 +9,12 @@ from speechssl import audio
 from speechssl.signals import Embedding, Waveform
 from speechssl.verification import speech_classifier
 from speechssl.verification.calibration import Calibration
+from speechssl.verification.scoring import score
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from speechssl.signals import Embedder
-from speechssl.verification.scoring import score
 
 MIN_SPEECH = 1.0  # seconds of speech below which no score is given
 FEW_SPEECH = 3.0  # seconds below which a score is given with a remark
@@ -25,7 +25,7 @@ SUSPICION = -4.0  # log-likelihood ratio of two parts being one speaker, below w
 
 
 def channels_apart(path: str | Path) -> list[tuple[Waveform, speech_classifier.Hearing]]:
-    """The first two channels with what they sound like, if they differ; else none."""
+    """The first two channels with what is heard in them; empty if they do not differ or there is one channel."""
     if audio.info(path).channels < 2:
         return []
     both = [audio.read_channel(path, number) for number in (0, 1)]
@@ -42,6 +42,15 @@ def remarks_on(
     embedder: Embedder,
     calibration: Calibration | None,
 ) -> list[str]:
+    """What makes a decision on a recording less sure, each with what would help.
+
+    Args:
+        waveform: the recording.
+        heard: in the recording.
+        channels: of ``channels_apart``.
+        embedder: that will embed the recording.
+        calibration: of the embedder; without one on cosines nobody searches for a second speaker.
+    """
     remarks = []
     if waveform.sample_rate < embedder.sample_rate:
         remarks.append(
@@ -82,6 +91,7 @@ def unlike_speech(embedding: Embedding, cohort: Tensor | None) -> bool:
 def two_speaker_llr(waveform: Waveform, embedder: Embedder, calibration: Calibration) -> float | None:
     """How well the two most different parts of a recording fit one speaker; None if it is under 8 s long.
 
+    For one recording of a trial; ``voices.second_speaker`` searches all recordings of a voice, without an embedder.
     Pieces of 2 s are parted in two groups around the least similar pair; the groups' means are scored like two
     recordings. The search for the worst parting makes the ratio lower than that of two chance halves.
     """

@@ -180,7 +180,7 @@ class HifiganVocoder:
     """
 
     def __init__(self, network: Generator, config: HifiganConfig, *, origin: str, device: str = "auto") -> None:
-        self.device = chosen_device(device)
+        self.device = checkpoints.choose_device(device)
         self.network = network.eval().requires_grad_(False).to(self.device)
         self.config, self._origin = config, origin
 
@@ -356,13 +356,3 @@ def _built(
     network = Generator(config)
     checkpoints.load_state(network, tensors, source=source)
     return HifiganVocoder(network, config, origin=origin, device=device)
-
-
-def chosen_device(name: str) -> torch.device:
-    if name == "auto":
-        found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(found)
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"device is {name!r}; auto, cpu, cuda or mps needed") from error

@@ -24,7 +24,6 @@ from speechssl import checkpoints
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Features, Waveform, check_same_origin
 from speechssl.vocoders import pulses, world
-from speechssl.vocoders.hifigan import chosen_device
 
 FAMILY = "source-filter"  # in the header of a file
 CHUNK = 500  # value frames at once: 10 s
@@ -255,7 +254,7 @@ class SourceFilterVocoder:
     """
 
     def __init__(self, network: SourceFilter, *, key_origin: str, device: str = "auto") -> None:
-        self.device = chosen_device(device)
+        self.device = checkpoints.choose_device(device)
         self.network = network.eval().requires_grad_(False).to(self.device)
         self._key_origin = key_origin
 

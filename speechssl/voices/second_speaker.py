@@ -1,4 +1,7 @@
-"""Search the recordings of a voice for a second speaker."""
+"""Search the recordings of a voice for a second speaker, before the voice is made: by F0 and cepstra, no embedder.
+
+For one recording of a verification trial, ``verification.screening.two_speaker_llr`` asks the embedder instead.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from speechssl import checkpoints
 from speechssl.audio import activity, f0_tracker
-from speechssl.checkpoints import PACKAGED
 from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 CHUNK = 200  # frames of speech, 2 s: the shortest piece whose sounds average out, found by measuring
 MOST_CHUNKS = 32  # a minute of speech is compared; more would cost time and find no more
-MODEL = PACKAGED / "second_speaker.safetensors"
+MODEL = checkpoints.PACKAGED / "second_speaker.safetensors"
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,10 @@ class Speakers:
 
 
 def evenly(length: int, most: int) -> Tensor:
+    """Numbers (n,) of at most ``most`` of ``length`` things, evenly spread."""
     import torch
 
     return torch.arange(length) if length <= most else torch.linspace(0, length - 1, most).round().long()
-
-
-# ---- more than one speaker
 
 
 def chunks(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -62,31 +62,32 @@ def chunks(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def traits(samples: NDArray[np.float32], bands: NDArray[np.float32], active: NDArray[np.bool_]) -> Floats | None:
-    """What tells speakers apart in 2 s of speech, (40,).
+    """Numbers (40,) that differ between speakers, of 2 s of speech.
 
     Mean and standard deviation of 19 cepstra of voiced speech, median of log-F0 and the median distance from it.
 
     Args:
         samples: (T,) at 16 kHz.
-        bands: (F, 24) powers, ``speech.band_powers``.
+        bands: (F, 24) powers, ``activity.band_powers``.
         active: (F,) where speech is.
     Returns:
         None if less than 0.15 s is voiced.
     """
     import numpy as np
     import torch
-    from scipy.fft import dct
+
+    from speechssl.audio.mel import cepstra
 
     contour = f0_tracker.f0(Waveform(torch.from_numpy(samples), activity.RATE), frame_period=0.01).numpy()[: len(bands)]
     voiced = active[: len(contour)] & (contour > 0)
     if voiced.sum() < 15:
         return None
     levels = np.log(bands[: len(contour)][voiced].astype(np.float64) + 1e-10)
-    cepstra = dct(levels, axis=1, norm="ortho")[:, 1:20]
+    timbre = cepstra(levels, 20)[:, 1:]
     logs = np.log(contour[voiced].astype(np.float64))
     middle = float(np.median(logs))
     found: Floats = np.concatenate(
-        [cepstra.mean(axis=0), cepstra.std(axis=0), [middle, np.median(np.abs(logs - middle))]]
+        [timbre.mean(axis=0), timbre.std(axis=0), [middle, np.median(np.abs(logs - middle))]]
     )
     return found
 
@@ -117,7 +118,9 @@ def two_groups(points: Floats) -> tuple[float, NDArray[np.bool_]]:
 
 
 def suspected_speakers(pieces: list[tuple[Piece, int]], names: list[str]) -> Speakers:
-    """Linear discriminants of the traits, fitted to tell speakers apart whatever the microphone, then two groups.
+    """Say whether pieces of speech are of two speakers, by linear discriminants of their traits put in two groups.
+
+    The discriminants were fitted to differ between speakers, but not between microphones.
 
     On 21 speakers of LibriSpeech, AN4, ARCTIC and others that nothing was fitted on (benchmarks/reference_report.py):
     one speaker is suspected in 0 to 3 of 100 sets, also if half was recorded through another microphone (16 of 100 in a
@@ -140,7 +143,7 @@ def suspected_speakers(pieces: list[tuple[Piece, int]], names: list[str]) -> Spe
 
 @functools.cache
 def load_model() -> tuple[Floats, Floats, Floats]:
-    """Directions (40, d), and for so many pieces (K,) the limit of the score (K,)."""
+    """Directions (40, d), numbers of pieces (K,), and the limit of the score (K,) at each number."""
     tensors = checkpoints.load(MODEL, kind="second-speaker").tensors
     directions, counts, limits = (tensors[name].double().numpy() for name in ("directions", "counts", "limits"))
     return directions, counts, limits

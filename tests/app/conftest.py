@@ -1,4 +1,4 @@
-"""A workshop of the tests' own: no watermark (its package is optional), folders that vanish, bundled voices only."""
+"""A service of the tests' own: no watermark (its package is optional), folders that vanish, bundled voices only."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def forgotten() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """Models loaded once for a module."""
-    from speechssl.app.state import Settings, Workshop
+    from speechssl.app.state import Settings, State
 
     folder = tmp_path_factory.mktemp("app")
     before = os.environ.get("SPEECHSSL_KEY")
@@ -59,7 +59,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
         source_seconds=60.0,
         references=3,
     )
-    made = Workshop(settings, folder=folder / "work")
+    made = State(settings, folder=folder / "work")
     yield made
     if before is None:
         del os.environ["SPEECHSSL_KEY"]
@@ -67,21 +67,63 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
         os.environ["SPEECHSSL_KEY"] = before
 
 
+@pytest.fixture
+def session(state: Any) -> Any:
+    """A window of its own."""
+    return state.sessions.get(None)
+
+
+@pytest.fixture
+def job(state: Any, session: Any) -> Iterator[Any]:
+    """A job for this window."""
+    with state.jobs.start(session) as started:
+        yield started
+
+
+@pytest.fixture
+def shared(state: Any) -> tuple[Any, Any, Any]:
+    """Models, store and settings, as most handlers take them first."""
+    return state.shared  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def consent() -> Any:
+    from speechssl.voices.consent import attest
+
+    return attest("Ada Smith", "a test")
+
+
+@pytest.fixture
+def convert(state: Any, session: Any) -> Callable[..., Any]:
+    """``convert(source, target, options, consent=..., tell=...)``: one conversion, as a job of its own."""
+    from speechssl.app.handlers import conversions
+    from speechssl.app.jobs import silent
+
+    def run(
+        source: Any, target: Any, options: Any = None, *, consent: Any = None, tell: Any = silent, on: Any = state
+    ) -> Any:
+        window = session if on is state else on.sessions.get(None)
+        with on.jobs.start(window, tell) as job:
+            return conversions.convert(*on.shared, job, source, target, options, consent=consent)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def serving() -> Callable[..., contextlib.AbstractContextManager[str]]:
-    """``with serving(shop, auth=...) as address``: the service, in this process, on a free port."""
+    """``with serving(state, auth=...) as address``: the service, in this process, on a free port."""
     return _serving
 
 
 @pytest.fixture(scope="module")
-def address(shop: object) -> Iterator[str]:
+def address(state: object) -> Iterator[str]:
     """The service of the module."""
-    with _serving(shop) as place:
+    with _serving(state) as place:
         yield place
 
 
 @contextlib.contextmanager
-def _serving(shop: object, **options: Any) -> Iterator[str]:
+def _serving(state: object, **options: Any) -> Iterator[str]:
     import uvicorn
 
     from speechssl.app import service
@@ -89,7 +131,7 @@ def _serving(shop: object, **options: Any) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    application = service.make(shop, **options)  # type: ignore[arg-type]
+    application = service.make(state, **options)  # type: ignore[arg-type]
     server = uvicorn.Server(
         uvicorn.Config(application, host="127.0.0.1", port=port, log_level="critical", timeout_graceful_shutdown=1)
     )

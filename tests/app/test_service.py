@@ -24,15 +24,16 @@ from gradio_client.exceptions import AppError
 
 from speechssl import cli
 from speechssl.app import service
-from speechssl.app.handlers import listing, speaking
-from speechssl.app.state import Settings, Workshop
+from speechssl.app.handlers import speakers, speaking
+from speechssl.app.state import Settings, State
 from speechssl.errors import InputError
 from speechssl.receipts import signing
 from speechssl.voices import clips
 
 Speech = dict[str, Path]
 Serving = Callable[..., contextlib.AbstractContextManager[str]]
-LEAVE = "Ada Smith: a test"
+PATIENCE = 240  # seconds: a busy machine takes minutes for what takes seconds
+CONSENT = "Ada Smith: a test"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def client(address: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
 
 def _get(url: str) -> tuple[int, bytes]:
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -62,7 +63,7 @@ def _samples(path: str | Path) -> bytes:
 
 def test_convert_is_byte_for_byte_what_the_command_line_makes(client: Client, speech: Speech, tmp_path: Path) -> None:
     path, facts = client.predict(
-        _file(speech["source"]), [_file(speech["reference"])], "", LEAVE, api_name="/convert"
+        _file(speech["source"]), [_file(speech["reference"])], "", CONSENT, api_name="/convert"
     )  # fmt: skip
     arguments = ["convert", str(speech["source"]), "--reference", str(speech["reference"])]
     assert cli.run([*arguments, "--output", str(tmp_path / "o.wav")]) == 0
@@ -108,13 +109,13 @@ def test_convert_piece_by_piece(client: Client) -> None:
     ],
 )
 def test_convert_says_what_is_wrong(client: Client, speech: Speech, arguments: tuple[Any, ...], message: str) -> None:
-    source, voice, leave = arguments
+    source, voice, consent = arguments
     given = _file(speech["source"]) if source else None
     with pytest.raises(AppError, match=message):
-        client.predict(given, None, voice, leave, api_name="/convert")
+        client.predict(given, None, voice, consent, api_name="/convert")
 
 
-def test_no_leave_no_clone(client: Client, speech: Speech) -> None:
+def test_no_consent_no_clone(client: Client, speech: Speech) -> None:
     with pytest.raises(AppError, match="Attest first"):
         client.predict(_file(speech["source"]), [_file(speech["reference"])], "", "", api_name="/convert")
 
@@ -144,7 +145,7 @@ def test_units_and_back(client: Client, speech: Speech) -> None:
 
 def test_voices_are_added_listed_and_removed(client: Client, speech: Speech) -> None:
     assert client.predict(api_name="/voices")["bundled"] == ["ada", "beth", "cleo", "dan", "eric", "finn"]
-    made = client.predict("beth2", [_file(speech["other"])], LEAVE, api_name="/add_voice")
+    made = client.predict("beth2", [_file(speech["other"])], CONSENT, api_name="/add_voice")
     assert made["consents"][0]["purpose"] == "a test"
     assert [one["name"] for one in client.predict(api_name="/voices")["stored"]] == ["beth2"]
     assert client.predict("beth2", "beth3", api_name="/rename_voice")["name"] == "beth3"
@@ -189,7 +190,7 @@ def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 def test_say_is_byte_for_byte_what_the_command_line_makes(client: Client, speech: Speech, tmp_path: Path) -> None:
     text = "Good morning. It rains."
     path, subtitles, _ = client.predict(
-        text, [_file(speech["reference"])], "", LEAVE, 1.2, 0.9, 3, api_name="/say"
+        text, [_file(speech["reference"])], "", CONSENT, 1.2, 0.9, 3, api_name="/say"
     )  # fmt: skip
     arguments = ["say", text, "--reference", str(speech["reference"]), "--speed", "1.2", "--interpolation", "0.9"]
     arguments += ["--seed", "3", "--output", str(tmp_path / "o.wav"), "--subtitles", str(tmp_path / "o.srt")]
@@ -199,9 +200,9 @@ def test_say_is_byte_for_byte_what_the_command_line_makes(client: Client, speech
 
 
 def test_units_and_their_sound_are_what_the_command_line_makes(
-    client: Client, speech: Speech, tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+    client: Client, speech: Speech, tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SPEECHSSL_VOICES", str(shop.settings.voices))
+    monkeypatch.setenv("SPEECHSSL_VOICES", str(state.settings.voices))
     record = client.predict(_file(speech["source"]), "tiny/100", False, api_name="/units")
     arguments = ["units", "encode", str(speech["source"]), "--codebook", "tiny/100", "--no-collapse"]
     assert cli.run([*arguments, "--output", str(tmp_path / "units")]) == 0
@@ -212,7 +213,7 @@ def test_units_and_their_sound_are_what_the_command_line_makes(
     assert {name: record[name] for name in ("units", "durations", "start", "end")} == {
         name: written[name] for name in ("units", "durations", "start", "end")
     }
-    client.predict("beth4", [_file(speech["other"])], LEAVE, api_name="/add_voice")
+    client.predict("beth4", [_file(speech["other"])], CONSENT, api_name="/add_voice")
     ids = " ".join(map(str, record["units"][:40]))
     spoken = client.predict(ids, "beth4", "tiny/100", api_name="/speak_units")
     arguments = ["units", "decode", ids, "--codebook", "tiny/100", "--voice", "beth4"]
@@ -253,7 +254,7 @@ def test_plain_http_converts(address: str, speech: Speech) -> None:
         form + speech["source"].read_bytes() + b"\r\n--x--\r\n",
         {"Content-Type": "multipart/form-data; boundary=x"},
     )
-    with urllib.request.urlopen(upload, timeout=20) as answer:
+    with urllib.request.urlopen(upload, timeout=PATIENCE) as answer:
         place = json.load(answer)[0]
     file = {"path": place, "meta": {"_type": "gradio.FileData"}}
     call = urllib.request.Request(
@@ -261,7 +262,7 @@ def test_plain_http_converts(address: str, speech: Speech) -> None:
         json.dumps({"data": [file, None, "eric", "", 0, "auto", 1, "target", "wav", "tiny", "auto"]}).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(call, timeout=20) as answer:
+    with urllib.request.urlopen(call, timeout=PATIENCE) as answer:
         event = json.load(answer)["event_id"]
     status, body = _get(f"{address}/gradio_api/call/convert/{event}")
     assert status == 200
@@ -281,14 +282,14 @@ def test_no_file_of_the_machine_is_reachable(address: str, path: str) -> None:
     assert b"root:" not in body
 
 
-def test_a_path_is_no_upload_and_no_address(client: Client, address: str, speech: Speech, shop: Workshop) -> None:
+def test_a_path_is_no_upload_and_no_address(client: Client, address: str, speech: Speech, state: State) -> None:
     """Neither one of this machine nor one that another session made."""
     path, _ = client.predict(_file(speech["source"]), None, "eric", "", api_name="/convert")
     # its place in the session's folder; what Gradio serves is a copy whose address holds its checksum
-    made = next(one for one in shop.folder.rglob(Path(path).name) if "gradio" not in one.parts)
+    made = next(one for one in state.folder.rglob(Path(path).name) if "gradio" not in one.parts)
     receipt = signing.beside(made)
     assert receipt.exists()
-    for place in ("/etc/passwd", str(speech["source"]), str(shop.signer().path), str(made), str(receipt)):
+    for place in ("/etc/passwd", str(speech["source"]), str(state.store.signer().path), str(made), str(receipt)):
         assert _get(f"{address}/gradio_api/file={place}")[0] in (403, 404)
         file = {"path": place, "meta": {"_type": "gradio.FileData"}}
         call = urllib.request.Request(
@@ -296,7 +297,7 @@ def test_a_path_is_no_upload_and_no_address(client: Client, address: str, speech
             json.dumps({"data": [file, "tiny/100", True]}).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(call, timeout=20) as answer:
+        with urllib.request.urlopen(call, timeout=PATIENCE) as answer:
             event = json.load(answer)["event_id"]
         _, body = _get(f"{address}/gradio_api/call/units/{event}")
         assert b"event: error" in body
@@ -310,13 +311,15 @@ def test_uploads_have_a_limit(address: str) -> None:
         {"Content-Type": "multipart/form-data; boundary=x"},
     )
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(upload, timeout=20)
+        urllib.request.urlopen(upload, timeout=PATIENCE)
     assert caught.value.code == 413
 
 
 def _status(url: str, data: bytes, kind: str) -> int:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, {"Content-Type": kind}), timeout=20) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, data, {"Content-Type": kind}), timeout=PATIENCE
+        ) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -326,7 +329,7 @@ def test_with_passwords_nobody_else_comes_in_and_users_keep_to_themselves(
     serving: Serving, speech: Speech, tmp_path: Path
 ) -> None:
     settings = Settings(voices=tmp_path / "voices", speakers=tmp_path / "s.sqlite", watermark=False)
-    with serving(Workshop(settings, folder=tmp_path / "w"), auth=[("ada", "secret"), ("eve", "other")]) as place:
+    with serving(State(settings, folder=tmp_path / "w"), auth=[("ada", "secret"), ("eve", "other")]) as place:
         form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\nx\r\n--x--\r\n'
         assert _status(f"{place}/gradio_api/upload", form, "multipart/form-data; boundary=x") == 401
         assert _status(f"{place}/gradio_api/call/voices", b'{"data": []}', "application/json") == 401
@@ -337,7 +340,7 @@ def test_with_passwords_nobody_else_comes_in_and_users_keep_to_themselves(
         folder = str(tmp_path / "downloads")
         ada = Client(place, auth=("ada", "secret"), verbose=False, download_files=folder)
         eve = Client(place, auth=("eve", "other"), verbose=False, download_files=folder)
-        ada.predict("hers", [_file(speech["other"])], LEAVE, api_name="/add_voice")
+        ada.predict("hers", [_file(speech["other"])], CONSENT, api_name="/add_voice")
         assert [one["name"] for one in ada.predict(api_name="/voices")["stored"]] == ["hers"]
         assert eve.predict(api_name="/voices")["stored"] == []
         with pytest.raises(AppError, match="hers"):
@@ -351,27 +354,27 @@ def test_a_full_queue_turns_away_and_the_others_know_their_place(
 
     def slow(*arguments: Any) -> list[Any]:
         begun.set()
-        assert go.wait(60)
+        assert go.wait(PATIENCE)
         return []
 
-    monkeypatch.setattr(listing, "speakers", slow)
-    small = Workshop(Settings(waiting=1, jobs=1, voices=tmp_path, speakers=tmp_path / "s"), folder=tmp_path / "w")
+    monkeypatch.setattr(speakers, "listed", slow)
+    small = State(Settings(waiting=1, jobs=1, voices=tmp_path, speakers=tmp_path / "s"), folder=tmp_path / "w")
     with serving(small) as place:
         clients = [Client(place, verbose=False) for _ in range(3)]
         try:
             first = clients[0].submit("", api_name="/speakers")
-            assert begun.wait(60)
+            assert begun.wait(PATIENCE)
             second = clients[1].submit("", api_name="/speakers")
             _until(lambda: second.status().rank == 0)
             with pytest.raises(Exception, match=r"(?i)full"):
                 clients[2].predict("", api_name="/speakers")
         finally:
             go.set()
-        assert (first.result(60), second.result(60)) == ([], [])
+        assert (first.result(PATIENCE), second.result(PATIENCE)) == ([], [])
 
 
 def _until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -421,8 +424,8 @@ def test_told_to_end_it_finishes_what_runs_and_takes_nothing_more(tmp_path: Path
         with pytest.raises(AppError, match="closing"):
             late.predict("", api_name="/speakers")
         (tmp_path / "go").touch()
-        assert running.result(60) == [{"speaker": "Ada"}]
-        out, _ = process.communicate(timeout=60)
+        assert running.result(PATIENCE) == [{"speaker": "Ada"}]
+        out, _ = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == 0
@@ -432,30 +435,29 @@ def test_told_to_end_it_finishes_what_runs_and_takes_nothing_more(tmp_path: Path
 SLOW = """
 import os, time
 from pathlib import Path
-from speechssl.app import listing, service
-from speechssl.app.workshop import Settings
+from speechssl.app import service
+from speechssl.app.handlers import speakers
+from speechssl.app.state import Settings
 
 folder = Path(os.environ["FOLDER"])
-service._warm = lambda shop: None
+service._warm = lambda state: None
+real, make, made = speakers.listed, service.make, []
 
-def speakers(shop, user):
-    with shop.job(shop.sessions.get(None)):
+def listed(store, user=""):
+    if not made:
+        return real(store, user)
+    with made[0].jobs.start(made[0].sessions.get(None)):
         (folder / "begun").touch()
         while not (folder / "go").exists():
             time.sleep(0.05)
         return [{"speaker": "Ada"}]
 
-real, listing.speakers = listing.speakers, lambda shop, user="": real(shop, user) if not ready else speakers(shop, user)
-ready = False
-make = service.make
-
-def made(*arguments, **options):
-    global ready
-    found = make(*arguments, **options)
-    ready = True
+def remember(state, **options):
+    found = make(state, **options)
+    made.append(state)
     return found
 
-service.make = made
+speakers.listed, service.make = listed, remember
 service.serve(Settings(voices=folder / "voices", speakers=folder / "s.sqlite"), port=0)
 """
 
@@ -483,9 +485,9 @@ def test_told_to_end_it_ends_and_leaves_nothing(tmp_path: Path, is_read: bool) -
         process.stdout.close()
     process.send_signal(signal.SIGTERM)
     if is_read:
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=PATIENCE)
         assert "closing: 0 running jobs finished" in out
     else:
-        process.wait(60)
+        process.wait(PATIENCE)
     assert process.returncode == 0
     assert not list(tmp_path.glob("speechssl-app-*"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from speechssl.cli import batch
-from speechssl.cli.batch import Job, Ledger
+from speechssl.cli.batch import Job, Ledger, Plan
 from speechssl.errors import InputError
 
 
@@ -24,8 +24,8 @@ def _copy(job: Job) -> dict[str, Any]:
     return {"bytes": job.output.stat().st_size}
 
 
-def _run(jobs: list[Job], ledger: Ledger, work: Any = _copy) -> batch.Outcome:
-    return batch.run(jobs, work, ledger=ledger, is_batch=True, advance=lambda _: None)
+def _run(plan: Plan, settings: dict[str, Any], work: Any = _copy) -> batch.Outcome:
+    return batch.run(plan, work, settings=settings)
 
 
 def test_a_single_file_goes_to_a_file(tmp_path: Path) -> None:
@@ -99,24 +99,24 @@ def test_a_source_is_never_its_own_output(tmp_path: Path) -> None:
 
 def test_a_second_run_does_nothing(tmp_path: Path) -> None:
     _touch(tmp_path / "in/a.wav"), _touch(tmp_path / "in/b.wav")
-    jobs, folder = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
-    assert len(_run(jobs, Ledger(folder, {"k": 4})).results) == 2
-    second = _run(jobs, Ledger(folder, {"k": 4}))
+    plan = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+    assert len(_run(plan, {"k": 4}).results) == 2
+    second = _run(plan, {"k": 4})
     assert (len(second.results), len(second.skipped)) == (0, 2)
 
 
 @pytest.mark.parametrize("change", ["settings", "source", "output", "deleted"])
 def test_what_changed_is_made_again_and_nothing_else(tmp_path: Path, change: str) -> None:
     _touch(tmp_path / "in/a.wav"), _touch(tmp_path / "in/b.wav")
-    jobs, folder = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
-    _run(jobs, Ledger(folder, {"k": 4}))
+    plan = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+    _run(plan, {"k": 4})
     if change == "source":
         _touch(tmp_path / "in/a.wav", b"another sound")
     elif change == "output":
         (tmp_path / "out/a.wav").write_bytes(b"cut")
     elif change == "deleted":
         (tmp_path / "out/a.wav").unlink()
-    again = _run(jobs, Ledger(folder, {"k": 5 if change == "settings" else 4}))
+    again = _run(plan, {"k": 5 if change == "settings" else 4})
     assert [Path(result["output"]).name for result in again.results] == (
         ["a.wav", "b.wav"] if change == "settings" else ["a.wav"]
     )
@@ -126,7 +126,7 @@ def test_what_changed_is_made_again_and_nothing_else(tmp_path: Path, change: str
 def test_an_interrupted_run_continues(tmp_path: Path) -> None:
     for name in "abc":
         _touch(tmp_path / f"in/{name}.wav")
-    jobs, folder = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+    plan = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
 
     def interrupted(job: Job) -> dict[str, Any]:
         if job.source.name == "b.wav":
@@ -134,20 +134,20 @@ def test_an_interrupted_run_continues(tmp_path: Path) -> None:
         return _copy(job)
 
     with pytest.raises(KeyboardInterrupt):
-        _run(jobs, Ledger(folder, {}), interrupted)
+        _run(plan, {}, interrupted)
     # a line that the interruption cut short
     with (tmp_path / "out" / batch.LEDGER).open("a") as file:
         file.write('{"output": "b.wav", "sett')
-    rest = _run(jobs, Ledger(folder, {}))
+    rest = _run(plan, {})
     assert [Path(r["output"]).name for r in rest.results] == ["b.wav", "c.wav"]
     assert [Path(r["output"]).name for r in rest.skipped] == ["a.wav"]
-    assert len(_run(jobs, Ledger(folder, {})).skipped) == 3
+    assert len(_run(plan, {}).skipped) == 3
 
 
 def test_a_failure_does_not_stop_the_rest(tmp_path: Path) -> None:
     for name in "abc":
         _touch(tmp_path / f"in/{name}.wav")
-    jobs, folder = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+    plan = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
 
     def work(job: Job) -> dict[str, Any]:
         if job.source.name == "a.wav":
@@ -156,10 +156,10 @@ def test_a_failure_does_not_stop_the_rest(tmp_path: Path) -> None:
             raise ZeroDivisionError("a defect")
         return _copy(job)
 
-    outcome = _run(jobs, Ledger(folder, {}), work)
+    outcome = _run(plan, {}, work)
     assert [failure["error"] for failure in outcome.failed] == ["a.wav is bad", "ZeroDivisionError: a defect"]
     assert [Path(result["output"]).name for result in outcome.results] == ["c.wav"]
-    assert [Path(r["output"]).name for r in _run(jobs, Ledger(folder, {})).results] == ["a.wav", "b.wav"]
+    assert [Path(r["output"]).name for r in _run(plan, {}).results] == ["a.wav", "b.wav"]
 
 
 def test_a_single_failure_is_raised(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_single_failure_is_raised(tmp_path: Path) -> None:
 
     job = Job(tmp_path / "a.wav", tmp_path / "b.wav")
     with pytest.raises(InputError, match="bad"):
-        batch.run([job], work, ledger=Ledger(None, {}), is_batch=False, advance=lambda _: None)
+        _run(Plan([job], None), {}, work)
 
 
 def test_the_ledger_is_json_lines(tmp_path: Path) -> None:

@@ -188,8 +188,8 @@ def test_what_is_wrong_with_the_references_is_said(
     assert short.err.startswith("reference: only ")
     assert "30 s or more would help" in short.err
     assert short.err.count("\n") == 1
-    monkeypatch.setattr(reference_report, "ENOUGH_SPEECH", 20.0)
-    enough = [clip("eric", "sentence").path, clip("eric").path]
+    monkeypatch.setattr(reference_report, "ENOUGH_SPEECH", 8.0)
+    enough = [clip("eric", "sentence").path, speech["reference"]]
     assert run(*command, "--reference", *enough).err == ""
     monkeypatch.setattr(convert, "LOOKED_AT", 1.0)
     assert "would help" in run(*command, "--reference", *enough).err
@@ -638,7 +638,7 @@ def test_interruption_leaves_no_partial_file_and_the_batch_continues(
         while process.poll() is None and not (output / "01.wav").exists():
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=250)
     assert process.returncode == 130, err
     assert "continues" in err
     finished = sorted(output.glob("*"))

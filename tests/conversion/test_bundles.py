@@ -15,6 +15,7 @@ from speechssl.vocoders import hifigan
 
 def _put_wavlm_into_the_hub_cache(cache: Path) -> None:
     """A random WavLM with seven thin layers under the name of the published one."""
+    checkpoints.transformers()
     from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
 
     torch.manual_seed(0)
@@ -53,13 +54,15 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return own
 
 
-def test_wavlm_large_is_knn_vc(published: Path, speech: dict[str, Path]) -> None:
+def test_wavlm_large_is_knn_vc(published: Path, speech_files: dict[str, Path]) -> None:
     system = bundles.load_bundle("wavlm-large", device="cpu")
     assert system.encoder.origin == system.vocoder.origin == "wavlm-large/6/raw"
     assert system.value_encoder is system.encoder
     assert not system.vocoder.needs_f0
-    result = system.convert(speech["source"], system.matching_set([speech["reference"]]), converter="uniform")
-    assert abs(result.waveform.seconds - audio.info(speech["source"]).seconds) < 0.03
+    result = system.convert(
+        speech_files["source"], system.matching_set([speech_files["reference"]]), converter="uniform"
+    )
+    assert abs(result.waveform.seconds - audio.info(speech_files["source"]).seconds) < 0.03
 
 
 def test_another_layer_of_wavlm_large_is_spoken_by_world(published: Path) -> None:
@@ -99,8 +102,8 @@ def test_naming_the_layer_that_is_the_models_own_changes_nothing(layer: int | No
     assert type(system.vocoder) is type(vocoders.load(vocoder))
 
 
-def test_the_vocoder_can_be_chosen_in_python(speech: dict[str, Path]) -> None:
-    by_world = convert.convert(speech["source"], [speech["reference"]], vocoder="world", pitch=3)
+def test_the_vocoder_can_be_chosen_in_python(speech_files: dict[str, Path]) -> None:
+    by_world = convert.convert(speech_files["source"], [speech_files["reference"]], vocoder="world", pitch=3)
     assert by_world.converter == "shift"  # what auto is with WORLD
 
 
@@ -116,7 +119,24 @@ def test_bundles_say_what_they_are() -> None:
 
 
 @pytest.mark.parametrize("both", [True, False])
-def test_convert_wants_references_or_a_voice(both: bool, speech: dict[str, Path]) -> None:
-    given = {"references": [speech["reference"]], "voice": "eric"} if both else {}
+def test_convert_wants_references_or_a_voice(both: bool, speech_files: dict[str, Path]) -> None:
+    given = {"references": [speech_files["reference"]], "voice": "eric"} if both else {}
     with pytest.raises(InputError, match="one of them"):
-        convert.convert(speech["source"], **given)
+        convert.convert(speech_files["source"], **given)
+
+
+def test_features_are_those_of_the_encoder_and_of_the_file(
+    encoder_file: Path, speech_files: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "out.safetensors"
+    found = bundles.features(speech_files["source"], model=encoder_file, layer=1, output=path)
+    assert found.origin == "small/1"
+    stored = checkpoints.load(path, kind="features")
+    assert stored.tensors["frames"].equal(found.frames)
+    assert (stored.header["origin"], stored.header["source"]) == ("small/1", speech_files["source"].name)
+    heard = bundles.features(audio.read(speech_files["source"]), model=encoder_file, layer=1)
+    assert torch.allclose(heard.frames, found.frames, atol=1e-4)
+
+
+def test_features_of_wavlm_large_are_those_of_its_bundle(published: Path, speech_files: dict[str, Path]) -> None:
+    assert bundles.features(speech_files["source"], model="wavlm-large", device="cpu").origin == "wavlm-large/6/raw"

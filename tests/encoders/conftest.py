@@ -12,9 +12,13 @@ import pytest
 import torch
 import transformers
 
+from speechssl import checkpoints
 from speechssl.encoders.encoder import SSLEncoder
 from speechssl.encoders.network import Weights, build
 from speechssl.signals import Waveform
+
+# its feature extractors would import torchaudio, which may be broken
+checkpoints.transformers()
 
 SMALL = {
     "hidden_size": 32,

@@ -14,7 +14,9 @@ from speechssl.receipts import watermark
 from speechssl.signals import Waveform
 from speechssl.voices import clips
 
-needs_perth = pytest.mark.skipif(not watermark.available(), reason="the extra 'watermark' is not installed")
+needs_perth = pytest.mark.skipif(
+    not watermark.available(), reason="the extra 'watermark' is absent, or torchaudio does not load"
+)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 RECIPE = "dino_speaker"
-FOLDER = Path(__file__).parents[2] / "recipes" / RECIPE
 
 
 @pytest.fixture(scope="module")
@@ -36,42 +34,48 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(script: str, *words: object) -> str:
-    command = [sys.executable, str(FOLDER / script), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+@pytest.fixture
+def run(recipe: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a script of the recipe with the words of a command line; gives what it prints."""
+
+    def run(script: str, *words: object) -> str:
+        monkeypatch.setattr("sys.argv", [f"{script}.py", *map(str, words)])
+        capsys.readouterr()
+        recipe(script).main()
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.mark.slow
-def test_train_resume_export_evaluate(cache: Path, tmp_path: Path) -> None:
+def test_train_resume_export_evaluate(run: Callable[..., str], cache: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     from speechssl.verification import embedders
 
     contrast, dino, whole = tmp_path / "contrast", tmp_path / "dino", tmp_path / "whole"
-    run("train.py", cache, "--run", contrast, "--objective", "nt-xent", "--toy", "--steps", 6)
+    run("train", cache, "--run", contrast, "--objective", "nt-xent", "--toy", "--steps", 6)
     common = ("--start", contrast, "--toy", "--steps", 8)
-    run("train.py", cache, "--run", dino, *common, "--max-seconds", 0)  # saves and stops after the first step
+    run("train", cache, "--run", dino, *common, "--max-seconds", 0)  # saves and stops after the first step
     assert json.loads((dino / "last" / "state.json").read_text())["step"] == 1
-    run("train.py", cache, "--run", dino, *common)
-    run("train.py", cache, "--run", whole, *common)
+    run("train", cache, "--run", dino, *common)
+    run("train", cache, "--run", whole, *common)
     one, two = (load_file(folder / "last" / "average.safetensors") for folder in (dino, whole))
     assert all(np.array_equal(one[name], two[name]) for name in one)
     labels, margin = tmp_path / "labels.npy", tmp_path / "margin"
-    told = json.loads(run("cluster.py", cache, dino, "--output", labels, "--clusters", 8, "--smallest", 2))
+    told = json.loads(run("cluster", cache, dino, "--output", labels, "--clusters", 8, "--smallest", 2))
     assert 2 <= told["clusters"] <= 8
     assert told["utterances"] + told["left_out"] == 40
     assert 0.2 < told["purity"] <= 1
     found = np.load(labels)
     assert (found[40:] == -1).all()  # neither held-out speech nor noise gets a label
     second = ("--start", dino, "--labels", labels, "--toy", "--steps", 8)
-    run("train.py", cache, "--run", margin, *second, "--max-seconds", 0)
-    run("train.py", cache, "--run", margin, *second)
+    run("train", cache, "--run", margin, *second, "--max-seconds", 0)
+    run("train", cache, "--run", margin, *second)
     assert json.loads((margin / "last" / "state.json").read_text())["step"] == 8
     output = tmp_path / "speaker.safetensors"
-    run("export.py", cache, dino, "--output", output, "--batches", 2)
-    lines = run("evaluate.py", cache, "--mfcc", "--run", dino, margin, "--model", output).splitlines()
+    run("export", cache, dino, "--output", output, "--batches", 2)
+    lines = run("evaluate", cache, "--mfcc", "--run", dino, margin, "--model", output).splitlines()
     systems = [json.loads(line) for line in lines]
     assert len(systems) == 5
     assert all(0 <= system["librispeech dev"][0] <= 50 for system in systems)

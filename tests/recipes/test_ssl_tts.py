@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,14 +16,19 @@ from speechssl.voices.clips import clip
 
 RECIPE = "ssl_tts"
 Recipe = Callable[[str], ModuleType]
-FOLDER = Path(__file__).parents[2] / "recipes" / RECIPE
 
 
-def run(script: str, *words: object) -> str:
-    command = [sys.executable, str(FOLDER / script), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+@pytest.fixture
+def run(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a script of the recipe with the words of a command line; gives what it prints."""
+
+    def run(script: str, *words: object) -> str:
+        monkeypatch.setattr("sys.argv", [f"{script}.py", *map(str, words)])
+        capsys.readouterr()
+        recipe(script).main()
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +45,25 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_prepare_align_train_export_adapt_speak(corpus: Path, encoder_file: Path, tmp_path: Path) -> None:
+def test_prepare_align_train_export_adapt_speak(
+    run: Callable[..., str], corpus: Path, encoder_file: Path, tmp_path: Path
+) -> None:
     import speechssl
 
     cache, first, second = tmp_path / "cache", tmp_path / "first", tmp_path / "second"
-    run("prepare.py", corpus / "manifest.csv", "--output", cache, "--model", encoder_file)
+    run("prepare", corpus / "manifest.csv", "--output", cache, "--model", encoder_file)
     index = json.loads((cache / "index.json").read_text())
     assert [row["split"] for row in index["utterances"]] == ["train"] * 4 + ["dev"]
-    run("align.py", cache, "--iterations", 4, "--plot", tmp_path / "alignment.png")
+    run("align", cache, "--iterations", 4, "--plot", tmp_path / "alignment.png")
     aligned = json.loads((cache / "aligned.json").read_text())
     assert all(sum(row["durations"]) == row["frames"] for row in aligned["utterances"])
     assert (tmp_path / "alignment.png").stat().st_size > 10_000
-    run("train.py", cache, "--run", first, "--toy", "--steps", 6, "--max-seconds", 0)
+    run("train", cache, "--run", first, "--toy", "--steps", 6, "--max-seconds", 0)
     assert json.loads((first / "last" / "state.json").read_text())["step"] == 1
-    assert '"dev"' in run("train.py", cache, "--run", first, "--toy", "--steps", 6)
+    assert '"dev"' in run("train", cache, "--run", first, "--toy", "--steps", 6)
     model = tmp_path / "toy.safetensors"
-    run("export.py", cache, first, "--output", model, "--model", encoder_file, "--voice", corpus / "0.wav")
-    run("train.py", cache, "--run", second, "--toy", "--steps", 2, "--init", model)
+    run("export", cache, first, "--output", model, "--model", encoder_file, "--voice", corpus / "0.wav")
+    run("train", cache, "--run", second, "--toy", "--steps", 2, "--init", model)
     made = speechssl.load_synthesizer(model, system=speechssl.load_bundle(encoder_file))
     voice = made.system.matching_set([corpus / "1.wav"])
     assert made.say("Good morning.", voice, interpolation=0.5).waveform.seconds > 0.2

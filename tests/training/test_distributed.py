@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +21,8 @@ from pathlib import Path
 
 import torch
 
-from speechssl.distributed import launched
-from speechssl.training import Schedule, fit
+from speechssl.training.distributed import launched
+from speechssl.training.loop import Schedule, fit
 
 
 class Regression(torch.nn.Module):
@@ -56,9 +57,12 @@ def train(tmp_path: Path, name: str, *, steps: int = 6, accumulate: int = 1, how
     script.write_text(SCRIPT)
     words = [sys.executable, str(script), str(tmp_path / name), str(steps), str(accumulate), how]
     base = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     running = []
     for rank in range(count):
-        more = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 29611}
+        more = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         told = {key: str(value) for key, value in more.items()} if count > 1 else {}
         running.append(subprocess.Popen(words, env={**base, **told}, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
     answers = [process.communicate(timeout=250) for process in running]

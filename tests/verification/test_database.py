@@ -23,7 +23,7 @@ WRITER = """
 import sys
 import torch
 from speechssl.signals import Embedding
-from speechssl.speakers import Enrolment, SpeakerDatabase
+from speechssl.verification.database import Enrolment, SpeakerDatabase
 path, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with SpeakerDatabase(path) as database:
     for number in range(count):
@@ -155,7 +155,7 @@ def test_a_killed_writer_loses_no_finished_enrolment_and_leaves_no_half_one(tmp_
         finished = int(process.stdout.readline())
     time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(timeout=60)
+    process.wait(timeout=250)
     finished = max([finished, *(int(line) for line in process.stdout.read().split("\n")[:-1])])
     process.stdout.close()
     with SpeakerDatabase(path) as database:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from speechssl.errors import InputError
 from speechssl.verification import metrics
+from speechssl.verification.metrics import Roc
 
 CLOSE = 1e-9
 
@@ -94,9 +95,11 @@ def slow_min_cllr(scores: np.ndarray, labels: np.ndarray) -> float:
 @given(trials())
 def test_equal_to_the_definitions(sample: tuple[np.ndarray, np.ndarray]) -> None:
     scores, labels = sample
-    assert metrics.eer(scores, labels) == pytest.approx(slow_eer_hull(scores, labels), abs=CLOSE)
-    assert metrics.eer_interpolated(scores, labels) == pytest.approx(slow_eer_interpolated(scores, labels), abs=CLOSE)
-    assert metrics.min_cllr(scores, labels) == pytest.approx(slow_min_cllr(scores, labels), abs=CLOSE)
+    assert metrics.roc(scores, labels).eer() == pytest.approx(slow_eer_hull(scores, labels), abs=CLOSE)
+    assert metrics.roc(scores, labels).eer_interpolated() == pytest.approx(
+        slow_eer_interpolated(scores, labels), abs=CLOSE
+    )
+    assert metrics.roc(scores, labels).min_cllr() == pytest.approx(slow_min_cllr(scores, labels), abs=CLOSE)
     assert metrics.cllr(scores, labels) == pytest.approx(slow_cllr(scores, labels), abs=CLOSE)
 
 
@@ -109,12 +112,12 @@ def test_detection_costs_equal_to_the_definitions(
     default = min(prior * miss, (1 - prior) * false_alarm)
     slow = min(prior * miss * m + (1 - prior) * false_alarm * f for m, f in points(scores, labels)) / default
     costs = {"prior": prior, "cost_miss": miss, "cost_false_alarm": false_alarm}
-    assert metrics.min_dcf(scores, labels, **costs) == pytest.approx(slow, abs=CLOSE)
+    assert metrics.roc(scores, labels).min_dcf(**costs) == pytest.approx(slow, abs=CLOSE)
     threshold = math.log((1 - prior) * false_alarm / (prior * miss))
     missed, accepted = (scores[labels] < threshold).mean(), (scores[~labels] >= threshold).mean()
     actual = (prior * miss * missed + (1 - prior) * false_alarm * accepted) / default
     assert metrics.act_dcf(scores, labels, **costs) == pytest.approx(actual, abs=CLOSE)
-    assert metrics.act_dcf(scores, labels, **costs) >= metrics.min_dcf(scores, labels, **costs) - CLOSE
+    assert metrics.act_dcf(scores, labels, **costs) >= metrics.roc(scores, labels).min_dcf(**costs) - CLOSE
 
 
 @settings(deadline=None, max_examples=100)
@@ -123,78 +126,47 @@ def test_what_ranks_only_ignores_monotone_maps_and_order(sample: tuple[np.ndarra
     scores, labels = sample
     order = np.random.default_rng(0).permutation(len(scores))
     ranks = np.unique(scores, return_inverse=True)[1] ** 3
-    for metric in (metrics.eer, metrics.eer_interpolated, metrics.min_cllr):
-        assert metric(ranks[order], labels[order]) == metric(scores, labels)
-    assert 0 <= metrics.eer(scores, labels) <= 0.5
-    assert metrics.eer(scores, labels) <= metrics.eer_interpolated(scores, labels) + CLOSE
-
-
-@settings(deadline=None, max_examples=60)
-@given(trials(), st.integers(0, 2**32 - 1))
-def test_weights_count_trials_as_often(sample: tuple[np.ndarray, np.ndarray], seed: int) -> None:
-    scores, labels = sample
-    counts = np.random.default_rng(seed).integers(0, 4, len(scores))
-    counts[:2] += 1
-    many, of_many = np.repeat(scores, counts), np.repeat(labels, counts)
-    for metric in (metrics.eer, metrics.eer_interpolated, metrics.min_cllr, metrics.cllr):
-        assert metric(scores, labels, weights=counts) == pytest.approx(metric(many, of_many), abs=CLOSE)
+    curve, mapped = metrics.roc(scores, labels), metrics.roc(ranks[order], labels[order])
+    for metric in (Roc.eer, Roc.eer_interpolated, Roc.min_cllr):
+        assert metric(mapped) == metric(curve)
+    assert 0 <= metrics.roc(scores, labels).eer() <= 0.5
+    assert metrics.roc(scores, labels).eer() <= metrics.roc(scores, labels).eer_interpolated() + CLOSE
 
 
 def test_hull_of_many_points_equals_plain_pooling() -> None:
     rng = np.random.default_rng(3)
     labels = rng.random(6000) < 0.3
     scores = rng.normal(size=6000) + 1.5 * labels
-    assert metrics.min_cllr(scores, labels) == pytest.approx(slow_min_cllr(scores, labels), abs=CLOSE)
-
-
-@settings(deadline=None, max_examples=60)
-@given(trials())
-def test_pav_ratios_are_those_of_the_posteriors(sample: tuple[np.ndarray, np.ndarray]) -> None:
-    scores, labels = sample
-    found = metrics.pav_llrs(scores, labels)
-    posterior = slow_pav(scores, labels)
-    prior = math.log(labels.sum() / (~labels).sum())
-    for llr, score in zip(found.tolist(), scores.tolist(), strict=True):
-        p = posterior[score]
-        expected = math.inf if p == 1 else -math.inf if p == 0 else math.log(p / (1 - p)) - prior
-        assert llr == pytest.approx(expected, abs=CLOSE)
-    assert metrics.cllr(found, labels) == pytest.approx(metrics.min_cllr(scores, labels), abs=CLOSE)
+    assert metrics.roc(scores, labels).min_cllr() == pytest.approx(slow_min_cllr(scores, labels), abs=CLOSE)
 
 
 def test_normal_scores_have_the_known_error_and_a_straight_det_curve() -> None:
     quantile = statistics.NormalDist().inv_cdf
     grid = np.array([quantile((i + 0.5) / 4000) for i in range(4000)])
     scores, labels = np.concatenate([grid + 2, grid]), np.repeat([True, False], 4000)
-    assert metrics.eer(scores, labels) == pytest.approx(statistics.NormalDist().cdf(-1), abs=3e-4)
+    assert metrics.roc(scores, labels).eer() == pytest.approx(statistics.NormalDist().cdf(-1), abs=3e-4)
     false_alarm, miss = metrics.det_points(scores, labels)
     inner = (np.abs(false_alarm) < 2) & (np.abs(miss) < 2)
     assert np.abs(false_alarm + miss + 2)[inner].max() < 0.02
-    assert metrics.cllr(2 * scores - 2, labels) - metrics.min_cllr(scores, labels) < 2e-3
-
-
-def test_probit_equals_the_standard_library() -> None:
-    p = np.concatenate([np.linspace(0.0005, 0.9995, 999), 10.0 ** -np.arange(4, 300, 9)])
-    inverse = statistics.NormalDist().inv_cdf
-    assert np.abs(metrics.probit(p) - np.array([inverse(x) for x in p.tolist()])).max() < 1e-12
-    assert metrics.probit([0.0, 1.0]).tolist() == [-math.inf, math.inf]
+    assert metrics.cllr(2 * scores - 2, labels) - metrics.roc(scores, labels).min_cllr() < 2e-3
 
 
 def test_perfect_useless_and_inverted_scores() -> None:
     labels = np.array([True, True, False, False])
-    assert metrics.eer([2, 1, 0, -1], labels) == 0
-    assert metrics.eer([0, 0, 0, 0], labels) == 0.5
-    assert metrics.eer([-1, 0, 1, 2], labels) == 0.5
-    assert metrics.eer_interpolated([-1, 0, 1, 2], labels) == 1
-    assert metrics.min_dcf([0, 0, 0, 0], labels, prior=0.01) == 1
+    assert metrics.roc([2, 1, 0, -1], labels).eer() == 0
+    assert metrics.roc([0, 0, 0, 0], labels).eer() == 0.5
+    assert metrics.roc([-1, 0, 1, 2], labels).eer() == 0.5
+    assert metrics.roc([-1, 0, 1, 2], labels).eer_interpolated() == 1
+    assert metrics.roc([0, 0, 0, 0], labels).min_dcf(0.01) == 1
     assert metrics.cllr([0, 0, 0, 0], labels) == 1
-    assert metrics.min_cllr([2, 1, 0, -1], labels) == 0
+    assert metrics.roc([2, 1, 0, -1], labels).min_cllr() == 0
 
 
 def test_threshold_at_a_false_alarm_rate_keeps_it() -> None:
     rng = np.random.default_rng(5)
     scores, labels = np.round(rng.normal(size=500), 1), rng.random(500) < 0.5
     for rate in (0.0, 0.01, 0.1, 0.5, 1.0):
-        threshold = metrics.threshold_at(scores, labels, false_alarm=rate)
+        threshold = metrics.roc(scores, labels).threshold_at(rate)
         assert (scores[~labels] >= threshold).mean() <= rate
         lower = scores[scores < threshold]
         if lower.size:
@@ -215,7 +187,7 @@ def test_actual_cost_follows_the_prior_where_a_constant_threshold_does_not() -> 
         return float((prior * miss + (1 - prior) * false_alarm) / min(prior, 1 - prior))
 
     for prior in (0.01, 0.1, 0.9):
-        ours, best = metrics.act_dcf(llrs, labels, prior=prior), metrics.min_dcf(llrs, labels, prior=prior)
+        ours, best = metrics.act_dcf(llrs, labels, prior=prior), metrics.roc(llrs, labels).min_dcf(prior)
         assert best <= ours < 1.05 * best
         assert constant(prior) > 1.2 * ours
 
@@ -226,7 +198,7 @@ def test_raw_cosines_are_no_likelihood_ratios() -> None:
     labels = rng.random(2000) < 0.5
     cosines = np.where(labels, 0.6, 0.1) + 0.02 * rng.normal(size=2000)
     assert metrics.cllr(cosines, labels) > 0.8
-    assert metrics.min_cllr(cosines, labels) == 0
+    assert metrics.roc(cosines, labels).min_cllr() == 0
 
 
 def test_mean_of_both_errors_at_the_nearest_threshold_is_no_equal_error_rate() -> None:
@@ -235,14 +207,14 @@ def test_mean_of_both_errors_at_the_nearest_threshold_is_no_equal_error_rate() -
     rates = points(scores, labels)
     nearest = min(rates, key=lambda rate: abs(rate[0] - rate[1]))
     assert sum(nearest) / 2 == pytest.approx(1 / 6)
-    assert metrics.eer_interpolated(scores, labels) == pytest.approx(1 / 3)
-    assert metrics.eer(scores, labels) == pytest.approx(1 / 4)
+    assert metrics.roc(scores, labels).eer_interpolated() == pytest.approx(1 / 3)
+    assert metrics.roc(scores, labels).eer() == pytest.approx(1 / 4)
 
 
 def test_cost_is_normalised() -> None:
     """Unnormalised, the cost of accepting nobody at a prior of 0.01 reads 0.01, which looks fine."""
     labels = np.array([True, False])
-    assert metrics.min_dcf([0, 1], labels, prior=0.01) == 1
+    assert metrics.roc([0, 1], labels).min_dcf(0.01) == 1
     assert metrics.act_dcf([0, 9], labels, prior=0.01) == pytest.approx((0.01 + 0.99) / 0.01)
 
 
@@ -253,12 +225,12 @@ def test_a_million_trials_in_seconds_and_little_memory() -> None:
     scores = rng.normal(size=1_000_000) + 2 * labels
     began = time.process_time()
     curve = metrics.roc(scores, labels)
-    metrics.eer_of(curve), metrics.eer_interpolated_of(curve), metrics.min_dcf_of(curve, 0.01)
-    metrics.min_cllr_of(curve), metrics.cllr(scores, labels), metrics.act_dcf(scores, labels, prior=0.01)
+    curve.eer(), curve.eer_interpolated(), curve.min_dcf(0.01)
+    curve.min_cllr(), metrics.cllr(scores, labels), metrics.act_dcf(scores, labels, prior=0.01)
     metrics.det_points(scores, labels)
     assert time.process_time() - began < 10  # 1 s on a quiet machine
     tracemalloc.start()
-    metrics.eer(scores, labels), metrics.min_cllr(scores, labels), metrics.cllr(scores, labels)
+    metrics.roc(scores, labels).eer(), metrics.roc(scores, labels).min_cllr(), metrics.cllr(scores, labels)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 500e6
@@ -280,18 +252,18 @@ def speaker_trials(speakers: int, each: int, seed: int) -> tuple[np.ndarray, ...
 
 def test_interval_over_speakers_is_wider_than_over_trials() -> None:
     scores, labels, first, second = speaker_trials(8, 6, seed=0)
-    ours = metrics.bootstrap(metrics.eer_of, scores, labels, first, second, draws=200)
+    ours = metrics.bootstrap(Roc.eer, scores, labels, first, second, draws=200)
     rng = np.random.default_rng(0)
     drawn = [rng.integers(0, len(scores), len(scores)) for _ in range(200)]
-    low, high = np.quantile([metrics.eer(scores[d], labels[d]) for d in drawn], [0.025, 0.975])
+    low, high = np.quantile([metrics.roc(scores[d], labels[d]).eer() for d in drawn], [0.025, 0.975])
     assert ours.low <= ours.value <= ours.high
-    assert ours.value == metrics.eer(scores, labels)
+    assert ours.value == metrics.roc(scores, labels).eer()
     assert ours.high - ours.low > 1.5 * (high - low)
 
 
 def test_interval_equals_written_out_resampling() -> None:
     scores, labels, first, second = speaker_trials(5, 3, seed=1)
-    ours = metrics.bootstrap(metrics.min_cllr_of, scores, labels, first, second, draws=40, seed=7)
+    ours = metrics.bootstrap(Roc.min_cllr, scores, labels, first, second, draws=40, seed=7)
     rng = np.random.default_rng(7)
     values: list[float] = []
     while len(values) < 40:
@@ -301,15 +273,15 @@ def test_interval_equals_written_out_resampling() -> None:
             a, b = first[i], second[i]
             kept += [i] * (drawn.count(a) if a == b else drawn.count(a) * drawn.count(b))
         if labels[kept].any() and not labels[kept].all():
-            values.append(metrics.min_cllr(scores[kept], labels[kept]))
+            values.append(metrics.roc(scores[kept], labels[kept]).min_cllr())
     assert [ours.low, ours.high] == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=CLOSE)
 
 
 def test_same_seed_same_interval() -> None:
     sample = speaker_trials(6, 4, seed=2)
-    one, two = (metrics.bootstrap(metrics.eer_of, *sample, draws=50, seed=3) for _ in range(2))
+    one, two = (metrics.bootstrap(Roc.eer, *sample, draws=50, seed=3) for _ in range(2))
     assert one == two
-    assert metrics.bootstrap(metrics.eer_of, *sample, draws=50, seed=4) != one
+    assert metrics.bootstrap(Roc.eer, *sample, draws=50, seed=4) != one
 
 
 # -- bad input
@@ -327,19 +299,17 @@ def test_same_seed_same_interval() -> None:
 )
 def test_bad_trials_are_refused(scores: list[float], labels: list[int], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        metrics.eer(scores, labels)
+        metrics.roc(scores, labels).eer()
 
 
 def test_bad_options_are_refused() -> None:
     with pytest.raises(InputError, match="prior"):
-        metrics.min_dcf([0, 1], [0, 1], prior=1.0)
+        metrics.roc([0, 1], [0, 1]).min_dcf(1.0)
     with pytest.raises(InputError, match="positive costs"):
         metrics.act_dcf([0, 1], [0, 1], prior=0.5, cost_miss=0)
-    with pytest.raises(InputError, match="weights"):
-        metrics.eer([0, 1], [0, 1], weights=[1, -1])
     with pytest.raises(InputError, match="fraction"):
-        metrics.threshold_at([0, 1], [0, 1], false_alarm=5)
+        metrics.roc([0, 1], [0, 1]).threshold_at(5)
     with pytest.raises(InputError, match="one speaker"):
-        metrics.bootstrap(metrics.eer_of, [0, 1], [0, 1], ["a", "a"], ["a", "a"])
+        metrics.bootstrap(Roc.eer, [0, 1], [0, 1], ["a", "a"], ["a", "a"])
     with pytest.raises(InputError, match="two names"):
-        metrics.bootstrap(metrics.eer_of, [0, 1], [0, 1], ["a"], ["a"])
+        metrics.bootstrap(Roc.eer, [0, 1], [0, 1], ["a"], ["a"])

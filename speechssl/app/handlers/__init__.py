@@ -1,1 +1,1 @@
-"""What the page and its endpoints do: one module a job."""
+"""What the page and its endpoints do: one module per job."""

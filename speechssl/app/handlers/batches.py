@@ -1,4 +1,4 @@
-"""A zip of recordings in, a zip of converted ones out, with a table of what became of each."""
+"""Batches: a zip of recordings becomes a zip of converted recordings, with a table of results."""
 
 from __future__ import annotations
 
@@ -6,29 +6,28 @@ import csv
 import io
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from speechssl import audio
-from speechssl.app.handlers import conversions
-from speechssl.app.handlers.conversions import Options, Target
-from speechssl.app.jobs import Tell
-from speechssl.app.sessions import Session, Stopped, harmless
-from speechssl.app.state import Refused, Workshop
+from speechssl.app.handlers.conversions import Made
+from speechssl.app.jobs import Tell, silent
+from speechssl.app.refusals import Overdue, Refused, Stopped, blaming
+from speechssl.app.sessions import Session, harmless
 from speechssl.errors import InputError, SpeechSSLError
-from speechssl.voices.consent import Consent
 
+Convert = Callable[[Path, Tell], Made]
 MOST_FILES = 500
-MOST_BYTES = 2 << 30  # unpacked; a small zip can hold very much of nothing
-SOUND = frozenset((".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".webm"))
+MOST_BYTES = 2 << 30  # unpacked; a small zip can hold gigabytes of zeros
 COLUMNS = ("recording", "output", "seconds", "converter", "coverage", "accepted", "probability", "error")
 
 
 def unpack(archive: Path, folder: Path) -> list[tuple[str, Path]]:
-    """Names in the archive and the files they were written to, under names of our own.
+    """Unpack the recordings of a zip under harmless names; return their names in the zip and their files.
 
     Raises:
-        InputError: no zip, damaged, too many or too large files, or no recording in it.
+        InputError: no zip, a damaged one, too many or too large files, or no recording in it.
     """
     try:
         with zipfile.ZipFile(archive) as zipped:
@@ -48,7 +47,7 @@ def unpack(archive: Path, folder: Path) -> list[tuple[str, Path]]:
 def _is_recording(one: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(one.filename)
     hidden = any(part != ".." and part.startswith((".", "__MACOSX")) for part in path.parts)
-    return not one.is_dir() and path.suffix.lower() in SOUND and not hidden
+    return not one.is_dir() and path.suffix.lower() in audio.SUFFIXES and not hidden
 
 
 def _unpacked(zipped: zipfile.ZipFile, one: zipfile.ZipInfo, folder: Path, number: int) -> Path:
@@ -56,7 +55,7 @@ def _unpacked(zipped: zipfile.ZipFile, one: zipfile.ZipInfo, folder: Path, numbe
     place = folder / f"{number:04d}-{harmless(name.stem)}{name.suffix.lower()}"
     left = one.file_size
     with zipped.open(one) as source, place.open("wb") as target:
-        # the size in the directory may be a lie
+        # the size that the zip states may be wrong
         while left > 0 and (block := source.read(min(left, 1 << 20))):
             target.write(block)
             left -= len(block)
@@ -64,94 +63,75 @@ def _unpacked(zipped: zipfile.ZipFile, one: zipfile.ZipInfo, folder: Path, numbe
 
 
 def convert(
-    shop: Workshop,
-    session: Session,
-    archive: Path | None,
-    target: Target,
-    options: Options | None = None,
-    *,
-    leave: Consent | None = None,
-    tell: Tell = lambda share, text: None,
+    session: Session, archive: Path | None, one: Convert, *, most_seconds: float, tell: Tell = silent
 ) -> tuple[Path, list[dict[str, Any]]]:
-    """Convert every recording of a zip; one that fails has its reason in the table and does not stop the others.
+    """Convert every recording of a zip; a recording that fails has its reason in the table and stops no other.
 
+    Args:
+        session: takes the result; its person may cancel.
+        archive: the zip.
+        one: converts a recording and reports its progress.
+        most_seconds: limit of all recordings together.
+        tell: progress of the whole.
     Returns:
         The zip (recordings with receipts inside them, and ``results.csv``) and the table.
     Raises:
-        Refused: no zip, or nothing that can be converted at all.
-        Stopped: cancelled.
+        Refused: no zip, or a field other than the source cannot be used.
+        Stopped: cancelled, or the service is closing.
     """
     if archive is None:
         raise Refused("archive", "Give a zip of recordings.")
+    begun = time.monotonic()
     place = session.place("converted", ".zip")
     folder = place.parent / "in"
     folder.mkdir()
-    try:
+    with blaming("archive"):
         found = unpack(archive, folder)
-    except InputError as error:
-        raise Refused("archive", str(error)) from error
-    total, most = sum(_seconds(path) for _, path in found), shop.settings.batch_seconds
-    if total > most:
-        raise Refused("archive", f"{total / 60:.0f} minutes of recordings; at most {most / 60:.0f} in one zip here")
-    begun = time.monotonic()
+        total = sum(_seconds(path) for _, path in found)
+        if total > most_seconds:
+            raise InputError(f"{total / 60:.0f} minutes of recordings; at most {most_seconds / 60:.0f} in one zip here")
     rows: list[dict[str, Any]] = []
     with zipfile.ZipFile(place, "w") as zipped:
         for number, (name, path) in enumerate(found):
-            share = number / len(found)
 
-            def step(inner: float, text: str, share: float = share, name: str = name) -> None:
-                tell(share + inner / len(found), f"{name}: {text}")
+            def step(share: float, text: str, number: int = number, name: str = name) -> None:
+                tell((number + share) / len(found), f"{name}: {text}")
 
             if session.stopped > begun:
                 raise Stopped("cancelled; nothing was kept")
+            row: dict[str, Any] = {**dict.fromkeys(COLUMNS, ""), "recording": name}
             try:
-                rows.append(_one(shop, session, name, path, target, options, leave, step, zipped))
-            except Stopped as stopped:
-                # one that took too long has that in the table; a person or a service that ends, ends all
-                if session.stopped > begun or shop.draining:
+                row |= _packed(one(path, step), zipped)
+            except SpeechSSLError as error:
+                if _concerns_all(error):
                     raise
-                rows.append({**dict.fromkeys(COLUMNS, ""), "recording": name, "error": str(stopped)})
+                row["error"] = str(error).replace(str(path), name)
+            rows.append(row)
         zipped.writestr("results.csv", _table(rows))
     return place, rows
 
 
+def _concerns_all(error: SpeechSSLError) -> bool:
+    """Whether the error would meet every recording: another field, or a person or a service that ends the batch."""
+    if isinstance(error, Refused):
+        return error.field != "source"
+    return isinstance(error, Stopped) and not isinstance(error, Overdue)
+
+
 def _seconds(path: Path) -> float:
-    """Of a recording; one that cannot be read has none, and says why when its turn comes."""
+    """Length of a recording; 0 for an unreadable one, which gets its error in the table."""
     try:
         return audio.info(path).seconds
     except SpeechSSLError:
         return 0.0
 
 
-def _one(
-    shop: Workshop,
-    session: Session,
-    name: str,
-    path: Path,
-    target: Target,
-    options: Options | None,
-    leave: Consent | None,
-    step: Tell,
-    zipped: zipfile.ZipFile,
-) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
-    row["recording"] = name
-    try:
-        made = conversions.convert(shop, session, path, target, options, leave=leave, tell=step)
-    except Stopped:
-        raise
-    except Refused as error:
-        # what is wrong with all of them ends the batch
-        if error.field != "source":
-            raise
-        return {**row, "error": str(error).replace(str(path), name)}
-    except SpeechSSLError as error:
-        return {**row, "error": str(error).replace(str(path), name)}
+def _packed(made: Made, zipped: zipfile.ZipFile) -> dict[str, Any]:
+    """Add a result to the zip and return its columns of the table."""
     zipped.write(made.path, made.path.name)
     facts = made.facts()
     similarity = facts["similarity"] or {}
     return {
-        **row,
         "output": made.path.name,
         **{key: facts[key] for key in ("seconds", "converter", "coverage")},
         **{key: similarity.get(key, "") for key in ("accepted", "probability")},

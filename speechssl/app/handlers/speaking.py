@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechssl.app.handlers import conversions
-from speechssl.app.handlers.conversions import FORMATS, Target, decision_facts
-from speechssl.app.jobs import Tell
-from speechssl.app.sessions import Session
-from speechssl.app.state import Refused, Workshop, field
+from speechssl.app.handlers import recordings, targets
+from speechssl.app.handlers.targets import Target, decision_facts
+from speechssl.app.jobs import Job
+from speechssl.app.refusals import Refused, blaming
+from speechssl.app.state import Models, Settings, Store
 from speechssl.receipts import contents, signing
 from speechssl.synthesis import say as say_module
 from speechssl.voices.consent import Consent
@@ -24,92 +24,101 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 5000
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a text is read.
+
+    Args:
+        speed: 0.25 to 4; 2 is twice as fast.
+        interpolation: 1 is the target's voice, 0 the text model's own speaker.
+        seed: random seed for sound durations.
+        form: one of ``recordings.FORMATS``.
+    """
+
+    speed: float = 1.0
+    interpolation: float = 1.0
+    seed: int = 0
+    form: str = "wav"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Arguments of ``Synthesizer.stream``."""
+        return {"speed": self.speed, "interpolation": self.interpolation, "seed": self.seed}
+
+
 @dataclass(frozen=True, eq=False)
 class Said:
-    """What came out: the recording, its subtitles (.srt), receipt, verdict, and numbers."""
+    """A spoken text: the recording, its subtitles (.srt), receipt, decision, and numbers."""
 
     path: Path
     subtitles: Path
     receipt: dict[str, Any]
-    decision: Decision | None
+    decision: Decision | str
     facts: dict[str, Any]
 
 
 def available() -> bool:
-    """Whether a text model is in the package."""
+    """Whether the package has a text model."""
     return Path(say_module.SYNTHESIZER).exists()
 
 
 def say(
-    shop: Workshop,
-    session: Session,
+    models: Models,
+    store: Store,
+    settings: Settings,
+    job: Job,
     text: str,
     target: Target,
+    reading: Reading | None = None,
     *,
-    speed: float = 1.0,
-    interpolation: float = 1.0,
-    seed: int = 0,
-    form: str = "wav",
-    leave: Consent | None = None,
-    tell: Tell = lambda share, text: None,
+    consent: Consent | None = None,
 ) -> Iterator[Waveform | Said]:
     """Speak a text.
 
     Args:
+        models: the text model, the vocoder, the embedder.
+        store: stored voices, and the key that signs.
+        settings: limits of this service.
+        job: takes the result; its person may cancel.
         text: English, up to ``MOST_CHARACTERS``.
         target: one voice, by recordings or by name.
-        speed: 0.25 to 4; 2 is twice as fast.
-        interpolation: 1 is the target's voice, 0 the text model's own speaker.
-        seed: of the lengths of sounds.
-        form: one of ``converting.FORMATS``.
-        leave: as for ``converting.convert``.
-        tell: progress.
+        reading: None for the defaults.
+        consent: see ``conversions.convert``.
     Returns:
-        The sentences as they are ready, at last what was made of them.
+        The watermarked sentences as they are ready, then the whole.
     Raises:
-        Refused: a field that cannot be used.
-        Stopped: cancelled, or over the time.
+        Refused: a field cannot be used.
+        Stopped: cancelled, or the time is over.
     """
     from speechssl.synthesis import subtitles
-    from speechssl.synthesis.synthesizer import check_options, join
+    from speechssl.synthesis.synthesizer import join
 
-    with shop.job(session, tell) as step:
-        if not text.strip():
-            raise Refused("text", "Write what is to be said.")
-        if len(text) > MOST_CHARACTERS:
-            raise Refused("text", f"{len(text)} characters; at most {MOST_CHARACTERS} here.")
-        if form not in FORMATS:
-            raise Refused("options", f"format {form!r}; one of {', '.join(FORMATS)} needed")
-        with field("options"):
-            check_options(interpolation=interpolation, speed=speed)
-        conversions.check_target(shop, target)
-        if len(target.voices) > 1:
-            raise Refused("target", "A text is spoken in one voice; blends are for conversions.")
-        consents = conversions.consents_of(shop, session, target, leave)
-        step(0.05, "loading the models")
-        system = shop.system("tiny")
-        synthesizer = shop.synthesizer()
-        step(0.15, "encoding the voice")
-        with field("target"):
-            voice = conversions.voices_of(shop, session, system, target, "tiny", step)[0][0]
-        parts = []
-        with field("text"):
-            options: dict[str, Any] = {"speed": speed, "interpolation": interpolation, "seed": seed}
-            for part in synthesizer.stream(text, voice, **options):
-                parts.append(dataclasses.replace(part, waveform=conversions.marked(shop, part.waveform)))
-                step(min(0.2 + 0.03 * len(parts), 0.85), f"sentence {len(parts)}")
-                yield parts[-1].waveform
-        whole = join(parts, text)
-        step(0.9, "writing")
-        begins = text.strip()[:24].strip(" .,!?").replace("/", " ")
-        path = session.place(f"{begins}-{conversions.called(target)}", f".{form}")
-        mark = conversions.write(shop, path, [part.waveform for part in parts])
-        subtitled = path.with_suffix(".srt")
-        subtitles.write(subtitled, whole.words)
-        decision = conversions.verify_as(shop, session, target, path)
-        facts = contents.of_speech(text, voice, text_model=synthesizer.model.origin, consent=consents, settings=options)
-        facts |= {"similarity": None if decision is None else decision_facts(decision), "watermark": mark}
-        receipt = signing.issue(path, facts, shop.signer())
+    reading = reading or Reading()
+    _check(settings, text, target, reading)
+    user = job.session.user
+    consents = targets.consents_of(settings, store, user, target, consent)
+    job(0.05, "loading the models")
+    synthesizer = models.synthesizer()
+    job(0.15, "encoding the voice")
+    voice = targets.encoded(models, store, job, target, "tiny")[0][0]
+    parts = []
+    with blaming("text"):
+        for part in synthesizer.stream(text, voice, **reading.settings):
+            parts.append(dataclasses.replace(part, waveform=recordings.marked(settings, part.waveform)))
+            job(min(0.2 + 0.03 * len(parts), 0.85), f"sentence {len(parts)}")
+            yield parts[-1].waveform
+    whole = join(parts, text)
+    job(0.9, "writing")
+    begins = text.strip()[:24].strip(" .,!?").replace("/", " ")
+    path = job.session.place(f"{begins}-{target.name}", f".{reading.form}")
+    mark = recordings.write(settings, path, [part.waveform for part in parts])
+    subtitles.write(path.with_suffix(".srt"), whole.words)
+    decision = targets.verify(models, store, user, target, path)
+    facts = contents.of_speech(
+        text, voice, text_model=synthesizer.model.origin, consent=consents, settings=reading.settings
+    )
+    facts |= {"similarity": decision_facts(decision), "watermark": mark}
+    receipt = signing.issue(path, facts, store.signer())
     numbers = {
         "seconds": round(whole.waveform.seconds, 3),
         "sample_rate": whole.waveform.sample_rate,
@@ -117,6 +126,21 @@ def say(
         "similarity": facts["similarity"],
         "receipt": receipt,
     }
-    label = f"{conversions.called(target)}: “{text.strip()[:40]}”"
-    session.remember({"what": "speech", "path": path, "label": label, "made": receipt["created"], **numbers})
-    yield Said(path, subtitled, receipt, decision, numbers)
+    label = f"{target.name}: “{text.strip()[:40]}”"
+    job.session.remember({"what": "speech", "path": path, "label": label, "made": receipt["created"], **numbers})
+    yield Said(path, path.with_suffix(".srt"), receipt, decision, numbers)
+
+
+def _check(settings: Settings, text: str, target: Target, reading: Reading) -> None:
+    from speechssl.synthesis.synthesizer import check_options
+
+    if not text.strip():
+        raise Refused("text", "Write what is to be said.")
+    if len(text) > MOST_CHARACTERS:
+        raise Refused("text", f"{len(text)} characters; at most {MOST_CHARACTERS} here.")
+    recordings.check_format(reading.form)
+    with blaming("options"):
+        check_options(interpolation=reading.interpolation, speed=reading.speed)
+    targets.check(settings, target)
+    if len(target.voices) > 1:
+        raise Refused("target", "A text is spoken in one voice; only conversions can blend two.")

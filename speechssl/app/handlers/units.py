@@ -1,8 +1,7 @@
-"""Units of a recording, to look at, to copy and to hear again."""
+"""Units of a recording, as a record and as text, and units spoken in a voice."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import re
@@ -11,31 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from speechssl import audio
-from speechssl.app.handlers import conversions
-from speechssl.app.handlers.conversions import BUNDLED, check_recordings, stored_voice
-from speechssl.app.jobs import Tell
+from speechssl.app.handlers import recordings, targets
+from speechssl.app.jobs import Job
+from speechssl.app.refusals import Refused, blaming
 from speechssl.app.sessions import Session
-from speechssl.app.state import Refused, Workshop, field
+from speechssl.app.state import Models, Settings, Store
 from speechssl.errors import InputError
-from speechssl.receipts import signing
+from speechssl.receipts import contents, signing
 
 CODEBOOKS = ("tiny/100", "tiny/200", "tiny/500")
-MOST_UNITS = 10_000  # spoken at once
+MOST_UNITS = 10_000  # in one text
 
 
 def encode(
-    shop: Workshop,
-    session: Session,
+    models: Models,
+    settings: Settings,
+    job: Job,
     path: Path | None,
     *,
     codebook: str = "tiny/500",
     collapse: bool = True,
-    tell: Tell = lambda share, text: None,
 ) -> dict[str, Any]:
-    """The record of a recording: units, durations, times.
+    """Return the record of a recording: units, durations, times.
 
     Raises:
-        Refused: no recording, one that cannot be used, or another codebook.
+        Refused: the recording is missing or cannot be used, or the codebook is not offered.
     """
     from speechssl.units.encoding.manifest import Entry
     from speechssl.units.encoding.records import UnitEncoder
@@ -44,31 +43,31 @@ def encode(
         raise Refused("source", "Give a recording: upload one or use the microphone.")
     if codebook not in CODEBOOKS:
         raise Refused("codebook", f"the codebook {codebook!r} is not offered here; one of {', '.join(CODEBOOKS)}")
-    with shop.job(session, tell) as step, field("source"):
-        check_recordings(shop, [path], most=shop.settings.source_seconds, what="the recording")
-        step(0.1, "loading the model")
-        encoder = UnitEncoder(shop.system("tiny").encoder, shop.codebook(codebook), collapsed=collapse)
-        step(0.3, "encoding")
-        return step.run(lambda: encoder.record(Entry(path.stem, path.name, str(path))))
+    with blaming("source"):
+        recordings.check([path], most=settings.source_seconds, what="the recording")
+        job(0.1, "loading the model")
+        encoder = UnitEncoder(models.system("tiny").encoder, models.codebook(codebook), collapsed=collapse)
+        job(0.3, "encoding")
+        return job.run(lambda: encoder.record(Entry(path.stem, path.name, str(path))))
 
 
 def as_text(record: dict[str, Any]) -> str:
-    """``<unit_12><unit_7>``: what a language model with unit tokens reads."""
+    """Write units as the tokens of a language model: ``<unit_12><unit_7>``."""
     return "".join(f"<unit_{unit}>" for unit in record["units"])
 
 
 def write(session: Session, record: dict[str, Any]) -> Path:
-    """The record as a JSON line to download."""
+    """Write the record as a JSON line to download."""
     place = session.place(record["id"], ".units.jsonl")
     place.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
     return place
 
 
 def parse(text: str) -> list[int]:
-    """Ids of ``<unit_12><unit_7>`` or ``12 7``.
+    """Read the ids of ``<unit_12><unit_7>`` or ``12 7``.
 
     Raises:
-        InputError: something else.
+        InputError: the text is neither, or has too many units.
     """
     words = re.sub(r"<unit_(\d+)>", r" \1 ", text).replace(",", " ").split()
     if not words or not all(word.isdecimal() and len(word) < 9 for word in words):
@@ -79,53 +78,55 @@ def parse(text: str) -> list[int]:
 
 
 def speak(
-    shop: Workshop,
-    session: Session,
+    models: Models,
+    store: Store,
+    settings: Settings,
+    job: Job,
     text: str,
     voice: str,
     *,
     codebook: str = "tiny/500",
     durations: Sequence[int] | None = None,
-    tell: Tell = lambda share, text: None,
 ) -> Path:
     """Say units in a stored or bundled voice.
 
     Args:
-        durations: frames of each; None for one frame a unit where units repeat, else five, about a sound's length.
-
+        models: codebooks, the encoder and the vocoder.
+        store: stored voices, and the key that signs.
+        settings: whether consent is required.
+        job: takes the result; its person may cancel.
+        text: see ``parse``.
+        voice: its name.
+        codebook: one of ``CODEBOOKS``.
+        durations: frames of each unit. None: one frame each if a unit repeats, else five, the length of a short sound.
     Raises:
         Refused: units or a voice that cannot be used; a stored voice without consent.
     """
     from speechssl.units import decode
 
-    with field("units"):
+    with blaming("units"):
         ids = parse(text)
     if not voice:
         raise Refused("voice", "Choose a voice.")
-    with shop.job(session, tell) as step:
-        step(0.1, "loading")
-        system, book = shop.system("tiny"), shop.codebook(codebook)
-        with field("voice"):
-            spoken = stored_voice(shop, session.user, system, voice, "tiny")
-        if not voice.startswith(BUNDLED) and not spoken.consents and shop.settings.consent:
-            raise Refused("voice", f"{voice!r} was stored without an attestation; store it again with one")
-        step(0.4, "speaking")
-        with field("units"):
-            collapsed = all(a != b for a, b in itertools.pairwise(ids))
-            lengths = list(durations) if durations is not None else [5 if collapsed else 1] * len(ids)
-            wanted = decode.units_of(ids, book, durations=lengths)
-            waveform = audio.set_loudness(decode.decode(wanted, book, spoken, system.vocoder), -23.0)
-        path = session.place(f"units-{voice.removeprefix(BUNDLED)}", ".wav")
-        mark = conversions.write(shop, path, [conversions.marked(shop, waveform)])
-        facts = {
-            "what": "speech synthesised from units",
-            "consent": [one.as_dict() for one in spoken.consents] or [{"voice": voice}],
-            "voices": [{"name": voice, "references": [one.sha256 for one in spoken.references]}],
-            "models": {"codebook": book.fingerprint, "encoder": spoken.key_origin, "vocoder": spoken.value_origin},
-            "units": hashlib.sha256(" ".join(map(str, ids)).encode()).hexdigest(),
-            "watermark": mark,
-        }
-        receipt = signing.issue(path, facts, shop.signer())
-    session.remember({"what": "units", "path": path, "label": f"units in {voice}", "made": receipt["created"],
-                      "seconds": round(waveform.seconds, 3), "receipt": receipt})  # fmt: skip
+    job(0.1, "loading the models")
+    book = models.codebook(codebook)
+    with blaming("voice"):
+        spoken = targets.stored(models, store, job.session.user, voice, "tiny")
+    if not targets.is_bundled(voice) and not spoken.consents and settings.consent:
+        raise Refused("voice", f"{voice!r} was stored without an attestation; store it again with one")
+    job(0.4, "speaking")
+    with blaming("units"):
+        collapsed = all(a != b for a, b in itertools.pairwise(ids))
+        lengths = list(durations) if durations is not None else [5 if collapsed else 1] * len(ids)
+        wanted = decode.units_of(ids, book, durations=lengths)
+        waveform = audio.set_loudness(decode.decode(wanted, book, spoken, models.system("tiny").vocoder), -23.0)
+    path = job.session.place(f"units-{targets.plain(voice)}", ".wav")
+    mark = recordings.write(settings, path, [recordings.marked(settings, waveform)])
+    consent = [one.as_dict() for one in spoken.consents] or [{"voice": voice}]
+    facts = contents.of_units(ids, spoken, name=voice, codebook=book.fingerprint, consent=consent)
+    receipt = signing.issue(path, {**facts, "watermark": mark}, store.signer())
+    job.session.remember(
+        {"what": "units", "path": path, "label": f"units in {voice}", "made": receipt["created"],
+         "seconds": round(waveform.seconds, 3), "receipt": receipt}
+    )  # fmt: skip
     return path

@@ -1,1 +1,1 @@
-"""One tab of the page a file: the components, and what happens when they are used."""
+"""The tabs of the page, one module each: the components, and what happens when they are used."""

@@ -1,60 +1,138 @@
-"""Pieces of a page that several tabs have: whose session it is, whose voice is wanted, by whose leave."""
+"""Pieces of a page that several tabs share: the session, the wanted voice, the consent, the options, the errors."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
-from speechssl.app import pictures
-from speechssl.app.handlers import listing
-from speechssl.app.handlers.conversions import BUNDLED, Target
+from speechssl.app import fields, pictures
+from speechssl.app.handlers import targets, voices
+from speechssl.app.handlers.conversions import Options
+from speechssl.app.handlers.targets import BUNDLED, Target
+from speechssl.app.jobs import Job, silent
+from speechssl.app.refusals import Refused
 from speechssl.app.sessions import Session
-from speechssl.app.state import Refused, Workshop
+from speechssl.app.state import State
+from speechssl.errors import SpeechSSLError
 from speechssl.signals import Waveform
-from speechssl.voices import consent
-from speechssl.voices.consent import Consent
+from speechssl.voices.consent import LONGEST, STATEMENT, Consent, attest
 
-HEARD_AT_ONCE = shutil.which("ffmpeg") is not None  # Gradio codes its streams with it
+HEARD_AT_ONCE = shutil.which("ffmpeg") is not None  # Gradio encodes its streams with ffmpeg
 WORK = "work"  # name of the queue that all heavy events share
 LISTED, FILES, MICROPHONE = "A voice from the list", "Recordings", "Microphone"
+PROGRESS = gr.Progress()  # the default that an event's function needs to report its progress
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
-def session_of(shop: Workshop, request: gr.Request) -> Session:
-    """The session of the window that asks."""
-    return shop.sessions.get(request.session_hash, getattr(request, "username", None) or "")
+@dataclass(frozen=True, eq=False)
+class Page:
+    """A page that is being built, and what its tabs share.
+
+    Args:
+        state: everything that the handlers need.
+        history: the table and the files of the tab History; empty without that tab.
+        voices: drop-downs of one voice; and
+        seconds: drop-downs of a voice that may be empty. All of them follow the stored voices.
+        opened: for components that are filled when a person opens the page: the value, from the user.
+    """
+
+    state: State
+    history: tuple[Any, ...] = ()
+    voices: list[Any] = field(default_factory=list)
+    seconds: list[Any] = field(default_factory=list)
+    opened: dict[Any, Callable[[str], Any]] = field(default_factory=dict)
+
+    @property
+    def heavy(self) -> dict[str, Any]:
+        """Arguments of an event that computes."""
+        return {
+            "concurrency_id": WORK, "concurrency_limit": self.state.settings.parallel, "api_visibility": "private"
+        }  # fmt: skip
+
+    def session(self, request: gr.Request) -> Session:
+        """Return the session of the window that asks."""
+        return session_of(self.state, request)
+
+    @contextlib.contextmanager
+    def job(self, request: gr.Request, progress: Any = None) -> Iterator[Job]:
+        """Start a job for the window that asks; its steps show on the page."""
+        tell = silent if progress is None else lambda share, text: progress(min(share, 1.0), desc=text)
+        with self.state.jobs.start(self.session(request), tell) as job:
+            yield job
+
+    def remembered(self, session: Session) -> dict[Any, Any]:
+        """Return updates of the tab History."""
+        return dict(zip(self.history, (rows_of(session), files_of(session)), strict=False))
+
+    def listed(self, user: str) -> dict[Any, Any]:
+        """Return updates of all drop-downs of voices."""
+        names = targets.names(self.state.store, user)
+        return {
+            **{one: gr.update(choices=names) for one in self.voices},
+            **{one: gr.update(choices=["", *names]) for one in self.seconds},
+        }
 
 
-def teller(progress: gr.Progress) -> Any:
-    """Progress as the handlers tell it, to the page."""
-    return lambda share, text: progress(min(share, 1.0), desc=text)
+def session_of(state: State, request: gr.Request) -> Session:
+    """Return the session of the window or client that asks."""
+    return state.sessions.get(request.session_hash, getattr(request, "username", None) or "")
 
 
 def paths(files: Sequence[str] | str | None) -> tuple[Path, ...]:
-    """What a file component gives."""
+    """Read the value of a component for several files."""
     if not files:
         return ()
     return tuple(Path(file) for file in ([files] if isinstance(files, str) else files))
 
 
 def path(file: str | None) -> Path | None:
-    """What an audio component gives."""
+    """Read the value of a component for one file."""
     return Path(file) if file else None
 
 
 def heard(waveform: Waveform) -> tuple[int, Any]:
-    """A piece of sound for a streaming player."""
+    """Return a piece of sound for a streaming player."""
     return waveform.sample_rate, (waveform.samples.clamp(-1, 1).numpy() * 32767).astype(np.int16)
+
+
+def rows_of(session: Session) -> list[list[Any]]:
+    """The history as a table, newest first."""
+    rows = []
+    for one in reversed(session.results):
+        accepted = (one.get("similarity") or {}).get("accepted")
+        passes = "–" if accepted is None else "yes" if accepted else "no"
+        when = one["made"][:19].replace("T", " ")
+        rows.append([when, one["what"], one["label"], round(one["seconds"], 1), passes, one["path"].name])
+    return rows
+
+
+def files_of(session: Session) -> list[str]:
+    """Recordings and receipts of this session that still exist."""
+    found = [path for one in session.results for path in (str(one["path"]), f"{one['path']}.receipt.json")]
+    return [path for path in found if Path(path).is_file()]
+
+
+def heads_of(target: Target) -> tuple[str, str]:
+    """How a verdict on this voice begins, if accepted and if not."""
+    name = " and ".join(targets.plain(name) for name, _ in target.voices) or "the target"
+    return f"Passes as {name}", f"Does not pass as {name}"
+
+
+# ---- fields
 
 
 @dataclass(frozen=True, eq=False)
 class ConsentFields:
-    """Box, who, for what, and the line for what is wrong."""
+    """The attestation: box, name, purpose, and a line for errors."""
 
     group: Any
     agreed: Any
@@ -63,39 +141,39 @@ class ConsentFields:
     problem: Any
 
     @property
-    def inputs(self) -> list[Any]:
-        """For an event."""
-        return [self.agreed, self.who, self.purpose]
+    def inputs(self) -> set[Any]:
+        """The components that an event reads."""
+        return {self.agreed, self.who, self.purpose}
+
+    def read(self, values: Mapping[Any, Any]) -> Consent | None:
+        """Return the attestation, if the box is ticked.
+
+        Raises:
+            Refused: the box is ticked, but a name or a purpose is missing.
+        """
+        if not values[self.agreed]:
+            return None
+        who, purpose = values[self.who], values[self.purpose]
+        if not who.strip() or not purpose.strip():
+            raise Refused("consent", "Give your name and what the voice is used for; both go into the receipt.")
+        return attest(who, purpose)
 
 
-def consent_fields(shop: Workshop, key: str) -> ConsentFields:
-    """The attestation; hidden where the service is configured without."""
-    with gr.Group(visible=shop.settings.consent) as group:
-        agreed = gr.Checkbox(label=consent.STATEMENT, info="Kept in the receipt of everything made with it.",
+def consent_fields(page: Page, key: str) -> ConsentFields:
+    """Show the attestation, if this service needs one."""
+    with gr.Group(visible=page.state.settings.consent) as group:
+        agreed = gr.Checkbox(label=STATEMENT, info="Kept in the receipt of everything made with this voice.",
                              elem_id=f"{key}-agree")  # fmt: skip
         with gr.Row():
-            who = gr.Textbox(label="Your name", max_lines=1, elem_id=f"{key}-who", max_length=consent.LONGEST)
-            purpose = gr.Textbox(label="What it is for", max_lines=1, elem_id=f"{key}-purpose",
-                                 max_length=consent.LONGEST)  # fmt: skip
+            who = gr.Textbox(label="Your name", max_lines=1, elem_id=f"{key}-who", max_length=LONGEST)
+            purpose = gr.Textbox(label="What the voice is used for", max_lines=1, elem_id=f"{key}-purpose",
+                                 max_length=LONGEST)  # fmt: skip
     return ConsentFields(group, agreed, who, purpose, problem(f"{key}-consent-problem"))
-
-
-def leave_of(agreed: bool, who: str, purpose: str) -> Consent | None:
-    """The attestation, if it is given.
-
-    Raises:
-        Refused: the box is ticked, but a name or a purpose is missing.
-    """
-    if not agreed:
-        return None
-    if not who.strip() or not purpose.strip():
-        raise Refused("consent", "Say also who you are and what the voice is for; both go into the receipt.")
-    return consent.attest(who, purpose)
 
 
 @dataclass(frozen=True, eq=False)
 class TargetFields:
-    """Whose voice is wanted."""
+    """The wanted voice: from a list, perhaps blended, from recordings, or from the microphone."""
 
     kind: Any
     voice: Any
@@ -106,14 +184,23 @@ class TargetFields:
     problem: Any
 
     @property
-    def inputs(self) -> list[Any]:
-        """For an event, in the order ``target_of`` takes."""
-        return [self.kind, self.voice, self.second, self.share, self.files, self.microphone]
+    def inputs(self) -> set[Any]:
+        """The components that an event reads."""
+        return {self.kind, self.voice, self.second, self.share, self.files, self.microphone}
+
+    def read(self, values: Mapping[Any, Any]) -> Target:
+        """Return the target that a person chose."""
+        kind, voice, second, share = (values[one] for one in (self.kind, self.voice, self.second, self.share))
+        if kind != LISTED:
+            return Target(files=paths(values[self.files if kind == FILES else self.microphone]))
+        if second and second != voice and share > 0:
+            return Target(voices=((voice, 1 - share), (second, share)) if share < 1 else ((second, 1.0),))
+        return Target(voices=((voice, 1.0),) if voice else ())
 
 
-def target_fields(shop: Workshop, key: str, *, blend: bool = True) -> TargetFields:
-    """A list of voices, one or two of them if they are blended; recordings; or the microphone."""
-    choices = listing.names(shop)
+def target_fields(page: Page, key: str, *, blend: bool = True) -> TargetFields:
+    """Show the ways to choose a voice; ``blend`` offers a second one."""
+    choices = targets.names(page.state.store)
     kind = gr.Radio([LISTED, FILES, MICROPHONE], value=LISTED, label="Whose voice?", elem_id=f"{key}-kind")
     with gr.Group(visible=True) as listed:
         voice = gr.Dropdown(choices, value=f"{BUNDLED}eric", label="Voice", elem_id=f"{key}-voice",
@@ -127,69 +214,118 @@ def target_fields(shop: Workshop, key: str, *, blend: bool = True) -> TargetFiel
     microphone = gr.Audio(sources=["microphone"], type="filepath", label="Read something aloud for 15 seconds or more",
                           visible=False, elem_id=f"{key}-microphone", buttons=[])  # fmt: skip
     wrong = problem(f"{key}-target-problem")
-    kind.change(
-        lambda chosen: [gr.update(visible=chosen == one) for one in (LISTED, FILES, MICROPHONE)],
-        kind, [listed, files, microphone], queue=False, show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+    kind.change(lambda chosen: [gr.update(visible=chosen == one) for one in (LISTED, FILES, MICROPHONE)],
+                kind, [listed, files, microphone], **QUIET)  # fmt: skip
+    page.voices.append(voice)
+    page.seconds.append(second)
     return TargetFields(kind, voice, second, share, files, microphone, wrong)
 
 
-def ask_only_where_needed(shop: Workshop, target: TargetFields, leave: ConsentFields) -> None:
+def ask_only_where_needed(page: Page, target: TargetFields, consent: ConsentFields) -> None:
     """Show the attestation for recordings, and for voices that were stored without one."""
 
     def needed(kind: str, voice: str, second: str, request: gr.Request) -> Any:
-        stored = {one["name"]: one for one in listing.voices(shop, session_of(shop, request).user)}
+        stored = {one["name"]: one for one in voices.listed(page.state.store, page.session(request).user)}
         lacking = any(name in stored and not stored[name]["consents"] for name in (voice, second))
-        return gr.update(visible=shop.settings.consent and (kind != LISTED or lacking))
+        return gr.update(visible=page.state.settings.consent and (kind != LISTED or lacking))
 
-    leave.group.visible = False  # a bundled voice is chosen at first
-    for field in (target.kind, target.voice, target.second):
-        field.change(needed, [target.kind, target.voice, target.second], leave.group, queue=False,
-                     show_progress="hidden", api_visibility="private")  # fmt: skip
-
-
-def target_of(
-    kind: str, voice: str, second: str, share: float, files: Sequence[str] | None, microphone: str | None
-) -> Target:
-    """The target a person chose."""
-    if kind == FILES:
-        return Target(files=paths(files))
-    if kind == MICROPHONE:
-        return Target(files=paths(microphone))
-    if second and second != voice and share > 0:
-        shares = ((voice, 1 - share), (second, share)) if share < 1 else ((second, 1.0),)
-        return Target(voices=shares)
-    return Target(voices=((voice, 1.0),) if voice else ())
+    consent.group.visible = False  # the page opens with a bundled voice
+    for one in (target.kind, target.voice, target.second):
+        one.change(needed, [target.kind, target.voice, target.second], consent.group, **QUIET)
 
 
-def semitones(pitch: Any) -> float:
-    """What a person wrote into a field of pitch.
+@dataclass(frozen=True, eq=False)
+class OptionFields:
+    """The options of a conversion, by name, and a line for errors."""
 
-    Raises:
-        Refused: no number.
-    """
-    try:
-        return float(pitch)
-    except (TypeError, ValueError):
-        raise Refused("options", f"pitch {pitch!r}: target, source or a number of semitones needed") from None
+    components: dict[str, Any]
+    problem: Any
+
+    @property
+    def inputs(self) -> set[Any]:
+        """The components that an event reads."""
+        return set(self.components.values())
+
+    def read(self, values: Mapping[Any, Any]) -> Options:
+        """Return the options.
+
+        Raises:
+            Refused: the pitch is no number.
+        """
+        return fields.options_of({name: values[component] for name, component in self.components.items()})
 
 
-def forget(button: Any, fields: dict[str, Any]) -> None:
-    """Take away what was wrong the last time as soon as the button is pressed, in the browser itself."""
-    lines = list(dict.fromkeys(fields.values()))
-    button.click(None, None, lines, js=f"() => Array({len(lines)}).fill('')" if len(lines) > 1 else "() => ''",
-                 api_visibility="private", queue=False)  # fmt: skip
+def option_fields(page: Page, key: str) -> OptionFields:
+    """Show the options of a conversion."""
+    known = {one.name: one for one in fields.OPTIONS}
+    more = {"model": {"models": page.state.settings.models}}
+    with gr.Accordion("Options", open=False):
+        components = {
+            name: known[name].for_page(key, **more.get(name, {}))
+            for name in ("k", "converter", "interpolation", "pitch", "tempo", "form", "model")
+        }
+    # outside the accordion: an error in a closed one would be hidden
+    return OptionFields(components, problem(f"{key}-options-problem"))
+
+
+# ---- errors
 
 
 def problem(key: str) -> Any:
-    """An empty line beside a field, for what is wrong with it."""
+    """An empty line beside a field, for its error."""
     return gr.HTML("", elem_id=key, elem_classes="maybe")
 
 
-def blame(fields: dict[str, Any], error: Exception, shop: Workshop, otherwise: Any) -> dict[Any, str]:
-    """The sentence for the field an error concerns, and nothing for the others."""
-    from speechssl.errors import SpeechSSLError
+def forget(button: Any, lines: Mapping[str, Any]) -> None:
+    """Clear these lines in the browser as soon as the button is pressed."""
+    once = list(dict.fromkeys(lines.values()))
+    button.click(None, None, once, js=f"() => Array({len(once)}).fill('')" if len(once) > 1 else "() => ''",
+                 api_visibility="private", queue=False)  # fmt: skip
 
-    text = listing.said(error, shop) if isinstance(error, SpeechSSLError) else str(error)
-    to = fields.get(getattr(error, "field", ""), otherwise)
-    return {**dict.fromkeys([*fields.values(), otherwise], ""), to: pictures.problem(text)}
+
+def clear(lines: Mapping[str, Any]) -> dict[Any, str]:
+    """Return updates that empty these lines."""
+    return dict.fromkeys(lines.values(), "")
+
+
+def answering(state: State, lines: Mapping[str, Any], otherwise: Any) -> Callable[[Any], Any]:
+    """Decorate an event: an error becomes a sentence in the line of its field.
+
+    Args:
+        state: hides folders of this machine.
+        lines: the line of each field.
+        otherwise: the component for errors that name no other field.
+    """
+
+    def answer(error: SpeechSSLError) -> dict[Any, str]:
+        place = lines.get(getattr(error, "field", ""), otherwise)
+        return {**clear(lines), otherwise: "", place: pictures.problem(state.sentence(error))}
+
+    def decorate(work: Any) -> Any:
+        @functools.wraps(work)
+        def once(*values: Any) -> Any:
+            try:
+                return work(*values)
+            except SpeechSSLError as error:
+                return answer(error)
+
+        @functools.wraps(work)
+        def often(*values: Any) -> Iterator[Any]:
+            try:
+                yield from work(*values)
+            except SpeechSSLError as error:
+                yield answer(error)
+
+        return often if inspect.isgeneratorfunction(work) else once
+
+    return decorate
+
+
+def stopper(page: Page) -> Any:
+    """Return the event of a button that cancels."""
+
+    def stop(request: gr.Request) -> str:
+        page.session(request).stop()
+        return pictures.problem("Cancelled; nothing was kept.")
+
+    return stop

@@ -1,4 +1,4 @@
-"""The tab Units: see them over the spectrogram, copy them, download them, hear them again."""
+"""The tab Units: see the units of a recording, copy them, download them, hear them again."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ import gradio as gr
 
 from speechssl import audio
 from speechssl.app import pictures
-from speechssl.app.handlers import listing, units
-from speechssl.app.handlers.conversions import BUNDLED
-from speechssl.app.state import Workshop
+from speechssl.app.handlers import targets, units
+from speechssl.app.handlers.targets import BUNDLED
 from speechssl.app.tabs import parts
-from speechssl.app.tabs.parts import WORK
-from speechssl.errors import SpeechSSLError
+from speechssl.app.tabs.parts import PROGRESS, Page
 from speechssl.voices.clips import clip
 
 
-def tab(shop: Workshop) -> Any:
-    """Build the tab; returns the list of voices."""
-    heavy = {"concurrency_id": WORK, "concurrency_limit": shop.jobs, "api_visibility": "private"}
+def tab(page: Page) -> None:
+    """Build the tab."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=320):
             example = gr.Button("Example: Cleo says a sentence", size="sm")
@@ -27,34 +24,35 @@ def tab(shop: Workshop) -> Any:
                               elem_id="units-source", buttons=[])  # fmt: skip
             source_problem = parts.problem("units-source-problem")
             codebook = gr.Dropdown(list(units.CODEBOOKS), value="tiny/500", label="Codebook",
-                                   info="How many different units there are.")  # fmt: skip
-            collapse = gr.Checkbox(True, label="Merge repeated units", info="Off: one unit for every 20 ms.")
+                                   info="The number after the slash is the number of different units.")  # fmt: skip
+            collapse = gr.Checkbox(True, label="Merge repeated units", info="Off: one unit every 20 ms.")
             go = gr.Button("Show the units", variant="primary", elem_id="units-go")
         with gr.Column(scale=7, min_width=320):
             picture = gr.HTML(_WELCOME, elem_id="units-picture", elem_classes="status")
             text = gr.Textbox(label="Units, as a language model reads them", lines=4, max_lines=8, buttons=["copy"],
-                              elem_id="units-text", info="Change them and hear them.",
+                              elem_id="units-text", info="Edit the units, then press “Say the units”.",
                               placeholder="<unit_12><unit_7> or 12 7")  # fmt: skip
             text_problem = parts.problem("units-text-problem")
             save = gr.DownloadButton("Download JSON lines", visible=False, size="sm", elem_id="units-save")
             with gr.Row(equal_height=False, elem_classes="bottom"):
-                voice = gr.Dropdown(listing.names(shop), value=f"{BUNDLED}beth", label="Voice", elem_id="units-voice")
+                voice = gr.Dropdown(
+                    targets.names(page.state.store), value=f"{BUNDLED}beth", label="Voice", elem_id="units-voice"
+                )
                 say = gr.Button("Say the units", elem_id="units-say")
             voice_problem = parts.problem("units-voice-problem")
             spoken = gr.Audio(label="Units, spoken", type="filepath", interactive=False, visible=False,
                               elem_id="units-spoken", buttons=["download"])  # fmt: skip
     record = gr.State(None)
-    fields = {"source": source_problem, "codebook": source_problem}
+    page.voices.append(voice)
+    lines = {"source": source_problem, "codebook": source_problem}
+    state = page.state
 
-    def show(file: Any, book: str, merged: bool, request: gr.Request,
-             progress: gr.Progress = gr.Progress()) -> dict[Any, Any]:  # noqa: B008  # fmt: skip
-        session = parts.session_of(shop, request)
-        try:
-            found = units.encode(
-                shop, session, parts.path(file), codebook=book, collapse=merged, tell=parts.teller(progress)
-            )
-        except SpeechSSLError as error:
-            return parts.blame(fields, error, shop, source_problem)
+    @parts.answering(state, lines, source_problem)
+    def show(
+        file: Any, book: str, merged: bool, request: gr.Request, progress: gr.Progress = PROGRESS
+    ) -> dict[Any, Any]:
+        with page.job(request, progress) as job:
+            found = units.encode(state.models, state.settings, job, parts.path(file), codebook=book, collapse=merged)
         marks = [
             (start, end, f"{unit} from {start:.2f} to {end:.2f} s")
             for unit, start, end in zip(found["units"], found["start"], found["end"], strict=True)
@@ -64,37 +62,37 @@ def tab(shop: Workshop) -> Any:
             source_problem: "",
             picture: pictures.spectrogram(audio.read(file), title, marks=marks),
             text: units.as_text(found),
-            save: gr.update(value=str(units.write(session, found)), visible=True),
+            save: gr.update(value=str(units.write(job.session, found)), visible=True),
             record: {name: found[name] for name in ("units", "durations")},
         }
 
-    def speak(written: str, wanted: str, book: str, known: Any, request: gr.Request,
-              progress: gr.Progress = gr.Progress()) -> dict[Any, Any]:  # noqa: B008  # fmt: skip
-        session = parts.session_of(shop, request)
-        # as long as they are the units of the recording, they last as long
-        same = known is not None and written == units.as_text(known)
-        try:
-            made = units.speak(
-                shop, session, written, wanted, codebook=book, durations=known["durations"] if same else None,
-                tell=parts.teller(progress),
-            )  # fmt: skip
-        except SpeechSSLError as error:
-            return parts.blame({"units": text_problem, "voice": voice_problem}, error, shop, text_problem)
-        return {text_problem: "", voice_problem: "", spoken: gr.update(value=str(made), visible=True)}
+    spoken_lines = {"units": text_problem, "voice": voice_problem}
 
-    parts.forget(go, fields)
-    parts.forget(say, {"units": text_problem, "voice": voice_problem})
+    @parts.answering(state, spoken_lines, text_problem)
+    def speak(
+        written: str, wanted: str, book: str, known: Any, request: gr.Request, progress: gr.Progress = PROGRESS
+    ) -> dict[Any, Any]:
+        # unedited units keep the durations of the recording
+        durations = known["durations"] if known is not None and written == units.as_text(known) else None
+        with page.job(request, progress) as job:
+            made = units.speak(*state.shared, job, written, wanted, codebook=book, durations=durations)
+        return {
+            **parts.clear(spoken_lines), spoken: gr.update(value=str(made), visible=True),
+            **page.remembered(job.session),
+        }  # fmt: skip
+
+    parts.forget(go, lines)
+    parts.forget(say, spoken_lines)
     shown = [source_problem, picture, text, save, record]
-    go.click(show, [source, codebook, collapse], shown, show_progress_on=[picture], **heavy)
+    go.click(show, [source, codebook, collapse], shown, show_progress_on=[picture], **page.heavy)
     first = example.click(lambda: str(clip("cleo", "sentence").path), None, source, queue=False,
                           api_visibility="private")  # fmt: skip
-    first.then(show, [source, codebook, collapse], shown, show_progress_on=[picture], **heavy)
-    say.click(speak, [text, voice, codebook, record], [text_problem, voice_problem, spoken],
-              show_progress_on=[spoken], **heavy)  # fmt: skip
-    return voice
+    first.then(show, [source, codebook, collapse], shown, show_progress_on=[picture], **page.heavy)
+    say.click(speak, [text, voice, codebook, record], [text_problem, voice_problem, spoken, *page.history],
+              show_progress_on=[spoken], **page.heavy)  # fmt: skip
 
 
 _WELCOME = (
-    '<div class="card muted"><strong>Discrete units</strong><div>Speech as a row of numbers, fifty a second, that a '
-    "language model can read and write, with the time of each.</div></div>"
+    '<div class="card muted"><strong>Discrete units</strong><div>Speech as a sequence of numbers, fifty per second, '
+    "that a language model can read and write. Every unit has its time.</div></div>"
 )

@@ -1,11 +1,11 @@
-"""The room of embedders: ``load`` makes any of them from a short name, a hub id, a folder or a file."""
+"""Speaker embedders: ``load`` makes any of them from a short name, a hub id, a folder or a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechssl.checkpoints import PACKAGED
+from speechssl.checkpoints import PACKAGED, choose_device
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ def load(name_or_path: str | Path = "tiny", *, device: str = "auto") -> Embedder
     Args:
         name_or_path: ``"tiny"`` (in the package), one of our ``.safetensors``, a short name of ``NAMES``, a hub id, or
             a folder: with ``embedding_model.ckpt`` it is speechbrain's ECAPA-TDNN, with ``config.json`` transformers'.
-        device: ``"auto"`` takes a GPU where there is one.
+        device: for ``checkpoints.choose_device``; ``"auto"`` takes a GPU if there is one.
     Raises:
         InputError: an empty name or a file of another type.
         CheckpointError: what the name leads to is missing, damaged or no speaker embedder.
     """
     if not str(name_or_path):
         raise InputError("no embedder named; give 'tiny', a hub id, a folder or a .safetensors file")
-    place = _device(device)
+    place = str(choose_device(device))
     if name_or_path == "tiny" or str(name_or_path).endswith(".safetensors"):
         from speechssl.verification.embedders import log_mel
 
@@ -49,11 +49,3 @@ def load(name_or_path: str | Path = "tiny", *, device: str = "auto") -> Embedder
     from speechssl.verification.embedders import published_xvector
 
     return published_xvector.read(target, device=place)
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"

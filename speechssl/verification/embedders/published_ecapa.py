@@ -7,6 +7,7 @@ each band's mean over the utterance taken off. Equal to speechbrain's on random 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class PublishedEcapa:
     """Embedder with speechbrain's weights and input."""
 
     sample_rate = 16000
+    cohort: Tensor | None = None
+    calibration: dict[str, Any] | None = None
 
     def __init__(self, network: Ecapa, *, origin: str, device: str = "cpu") -> None:
         self._network = network.eval().to(device)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from speechssl import audio, checkpoints, errors
@@ -19,6 +20,9 @@ LIMIT = 60  # seconds embedded at most: attention grows with the square of the l
 
 class PublishedXVector:
     """Embedder around a transformers model whose output has ``embeddings``."""
+
+    cohort: Tensor | None = None
+    calibration: dict[str, Any] | None = None
 
     def __init__(self, network: Any, settings: Mapping[str, Any], *, origin: str, device: str = "cpu") -> None:
         self._network, self._device = network.eval().to(device), device

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from torchaudio import pipelines
-from torchaudio.models import Wav2Vec2Model, wav2vec2_model, wavlm_model
 
-from speechssl import encoders
+from speechssl import encoders, errors
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
+
+try:
+    from torchaudio import pipelines
+    from torchaudio.models import Wav2Vec2Model, wav2vec2_model, wavlm_model
+except (ImportError, OSError) as error:
+    pytest.skip(errors.not_loaded(error, "torchaudio"), allow_module_level=True)
 
 MakeWaveform = Callable[..., Waveform]
 

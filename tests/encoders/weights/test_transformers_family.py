@@ -169,7 +169,7 @@ def test_unknown_names(wanted: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"device": "tpu"}, "device 'tpu' cannot be used here; one of auto, cpu"),
+        ({"device": "tpu"}, "device 'tpu' cannot be used on this machine; one of auto, cpu"),
         ({"precision": "float16"}, "precision 'float16' is unknown; one of float32, bfloat16"),
     ],
 )

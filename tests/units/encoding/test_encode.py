@@ -25,7 +25,6 @@ from speechssl.units.encoding.checking import check
 from speechssl.units.encoding.encode import encode, plan
 from speechssl.units.encoding.manifest import Entry, entries
 from speechssl.units.encoding.records import UnitEncoder
-from speechssl.units.encoding.runs import expand
 from speechssl.units.encoding.workers import Recipe, encoder_of
 
 
@@ -52,7 +51,7 @@ def test_a_record_says_everything(recipe: Recipe, recordings: Path, tmp_path: Pa
         frames = encoder.num_frames(round(record["seconds"] * 16000))
         assert sum(record["durations"]) == record["frames"] == frames
         # frame by frame what the encoder and the codebook give
-        ids = expand(np.array(record["units"]), np.array(record["durations"]))
+        ids = np.repeat(np.array(record["units"]), np.array(record["durations"]))
         assert np.array_equal(ids, book.codes(encoder.encode_file(recordings / record["path"]))[:, 0])
         assert record["start"][0] == 0
         assert record["end"][-1] == pytest.approx(frames / 50)
@@ -93,9 +92,9 @@ def test_shards_and_workers_give_the_bytes_of_one_run(recipe: Recipe, recordings
 
 KILLED = """
 import os, signal, sys
-from speechssl.units import engine, workers
-from speechssl.units.encoding import encode
-from speechssl.units.workers import Recipe
+from speechssl.units.encoding import engine, workers
+from speechssl.units.encoding.encode import encode
+from speechssl.units.encoding.workers import Recipe
 left = int(sys.argv[4])
 def dying(recipe, inner=workers.serial):
     def work(items):
@@ -134,8 +133,8 @@ def test_killed_and_run_again_the_output_is_byte_equal(recipe: Recipe, recording
 
 ORPHANS = """
 import sys, threading, multiprocessing, os, signal, time
-from speechssl.units.encoding import encode
-from speechssl.units.workers import Recipe
+from speechssl.units.encoding.encode import encode
+from speechssl.units.encoding.workers import Recipe
 def blow():
     while len(multiprocessing.active_children()) < 2:
         time.sleep(0.05)
@@ -177,8 +176,8 @@ def _runs(pid: str) -> bool:
 
 LIMITED = """
 import resource, sys
-from speechssl.units.encoding import encode
-from speechssl.units.workers import Recipe
+from speechssl.units.encoding.encode import encode
+from speechssl.units.encoding.workers import Recipe
 resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
 encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3], block=3)
 """
@@ -212,7 +211,7 @@ def test_times_are_of_the_file_when_silence_is_left_out(recipe: Recipe, shared_c
     whole = UnitEncoder(encoder, book).record(entry)
     spoken = UnitEncoder(encoder, book, speech_only=True).record(entry)
     assert 0 < spoken["frames"] < whole["frames"]
-    ids = expand(np.array(whole["units"]), np.array(whole["durations"]))
+    ids = np.repeat(np.array(whole["units"]), np.array(whole["durations"]))
     for unit, start, end in zip(spoken["units"], spoken["start"], spoken["end"], strict=True):
         assert (ids[round(start * 50) : round(end * 50)] == unit).all()
 
@@ -317,6 +316,13 @@ def test_bad_lists_name_the_line(tmp_path: Path) -> None:
         entries([str(tmp_path / "*.flac")])
 
 
+def test_entries_are_taken_as_they_are(recordings: Path) -> None:
+    found = entries([recordings / "list.jsonl"])
+    assert entries(found) == found
+    with pytest.raises(InputError, match="is taken by"):
+        entries([*found, found[0]])
+
+
 def test_bad_recordings_are_told_and_cost_nothing_else(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
     audio = tmp_path / "audio"
     audio.mkdir()
@@ -375,30 +381,31 @@ def test_two_recordings_of_one_id_are_refused(recipe: Recipe, recordings: Path, 
 
 PEAK = """
 import resource, sys
-from speechssl.units.encoding import encode
-from speechssl.units.workers import Recipe
-encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+from speechssl.units.encoding.encode import encode
+from speechssl.units.encoding.workers import Recipe
+for path in sys.argv[2:]:
+    encode([path], Recipe(*sys.argv[1].split("|"), device="cpu"), path + ".units")
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory in other units")
 def test_a_long_file_takes_no_more_memory(recipe: Recipe, tmp_path: Path) -> None:
-    """Samples of 20 minutes are 77 MB, features with all their layers far more; ``benchmarks/units.py`` takes 3 h."""
-    peaks, models = [], f"{recipe.codebook}|{recipe.model}"
-    for minutes in (1, 20):
-        path = tmp_path / f"{minutes}.flac"
-        piece = 0.1 * np.random.default_rng(0).standard_normal(160_000)
-        with soundfile.SoundFile(path, "w", 16000, 1) as file:
+    """Samples of 12 minutes are 46 MB, features with all their layers more; ``benchmarks/units.py`` takes 3 h."""
+    piece, paths = 0.1 * np.random.default_rng(0).standard_normal(160_000), []
+    for minutes in (1, 12):
+        paths.append(tmp_path / f"{minutes}.flac")
+        with soundfile.SoundFile(paths[-1], "w", 16000, 1) as file:
             for _ in range(6 * minutes):
                 file.write(piece)
-        command = [sys.executable, "-c", PEAK, str(path), models, str(tmp_path / f"out{minutes}")]
-        told = subprocess.run(command, check=True, timeout=250, capture_output=True, text=True)
-        peaks.append(int(told.stdout) / 1024)
-        (record,) = formats.read_all(tmp_path / f"out{minutes}")
+    command = [sys.executable, "-c", PEAK, f"{recipe.codebook}|{recipe.model}", *map(str, paths)]
+    told = subprocess.run(command, check=True, timeout=250, capture_output=True, text=True)
+    short, long = (int(line) / 1024 for line in told.stdout.splitlines())
+    for minutes, path in zip((1, 12), paths, strict=True):
+        (record,) = formats.read_all(Path(f"{path}.units"))
         assert record["frames"] == encoders.load(recipe.model).num_frames(16000 * 60 * minutes)
-    assert peaks[1] < peaks[0] + 60
+    assert long < short + 25
 
 
 @pytest.fixture
@@ -420,7 +427,7 @@ def test_segments_are_encoded_as_units_are(syllables: Recipe, recordings: Path, 
         frames = encoder.encode_file(recordings / record["path"]).frames.numpy()
         ends = book.segmentation.ends(frames)
         ids = frame_units(frames, ends, book.centroids[0])
-        assert np.array_equal(expand(np.array(record["units"]), np.array(record["durations"])), ids)
+        assert np.array_equal(np.repeat(np.array(record["units"]), np.array(record["durations"])), ids)
         assert len(record["units"]) <= len(ends)
     assert check(tmp_path / "out").sound
     encode([recordings / "list.jsonl"], syllables, tmp_path / "two", block=3, num_workers=2)

@@ -44,7 +44,7 @@ def sound(seconds: float, rate: int = 16000, seed: int = 0) -> Waveform:
 
 
 @pytest.fixture(scope="module")
-def theirs() -> object:
+def theirs(torchaudio: object) -> object:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = pytest.importorskip("speechbrain.lobes.models.ECAPA_TDNN")
@@ -204,6 +204,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def small_wavlm(folder: Path, *, head: bool) -> Path:
+    checkpoints.transformers()
     from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMForXVector, WavLMModel
 
     torch.manual_seed(0)

@@ -1,0 +1,120 @@
+"""The options of a conversion, each declared once: name, label, default, how to show it, and how to read it.
+
+The page, the endpoints and ``conversions.Options`` are made from ``OPTIONS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from speechssl.app.handlers.conversions import Options
+from speechssl.app.handlers.recordings import FORMATS
+from speechssl.app.refusals import Refused
+from speechssl.conversion import converters
+from speechssl.conversion.bundles import BUNDLES, bundle
+
+Show = Callable[["Field", dict[str, Any]], Any]
+WAYS = (("As the target", "target"), ("As the source", "source"))
+TEMPOS = (("As the converter sets it", "auto"), *WAYS)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One option.
+
+    Args:
+        name: of the attribute of ``Options``.
+        label: on the page.
+        info: what the values mean.
+        default: of the page and of the endpoints.
+        show: makes the component of the page from the field and further arguments of the component.
+        parse: makes the value for ``Options`` from what the page or a client sends.
+        argument: name of the endpoints' argument, if it differs.
+    """
+
+    name: str
+    label: str
+    info: str
+    default: Any
+    show: Show
+    parse: Callable[[Any], Any]
+    argument: str = ""
+
+    def for_client(self) -> Any:
+        """The component of an endpoint: a number or a text."""
+        kind = gr.Textbox if isinstance(self.default, str) else gr.Number
+        return kind(self.default, label=f"{self.label}. {self.info}")
+
+    def for_page(self, key: str, **more: Any) -> Any:
+        """The component of the page, with an id for styles and tests."""
+        given = {"value": self.default, "label": self.label, "info": self.info, "elem_id": f"{key}-{self.name}"}
+        return self.show(self, given | more)
+
+
+def _slider(low: float, high: float, step: float) -> Show:
+    return lambda field, given: gr.Slider(low, high, step=step, **given)
+
+
+def _choice(*choices: Any, free: bool = False) -> Show:
+    return lambda field, given: gr.Dropdown(list(choices), allow_custom_value=free, **given)
+
+
+def _models(field: Field, given: dict[str, Any]) -> Any:
+    """A list of the models that are offered; hidden if there is no choice."""
+    offered = given.pop("models")
+    choices = [(_described(name), name) for name in offered]
+    return gr.Dropdown(choices, visible=len(choices) > 1, **{**given, "value": offered[0]})
+
+
+def _described(name: str) -> str:
+    found = bundle(name)
+    size = "in the package" if name == "tiny" else f"{found.megabytes or '?'} MB, {found.licence or 'licence unknown'}"
+    return f"{name} ({size})" if name in BUNDLES else name
+
+
+def _pitch(value: Any) -> str | float:
+    if value in ("target", "source"):
+        return str(value)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise Refused("options", f"pitch {value!r}: target, source or a number of semitones needed") from None
+
+
+# in the order of the endpoints' arguments
+OPTIONS = (
+    Field("k", "k: neighbours averaged", "More is smoother, fewer is crisper. 0 takes the converter's own number.", 0,
+          _slider(0, 32, 1), lambda value: int(value) or None),
+    Field("converter", "Converter", f"auto (chosen by the length of the references) or {', '.join(converters.NAMES)}.",
+          "auto", _choice("auto", *converters.NAMES), str),
+    Field("interpolation", "Interpolation", "1 is the target's voice, 0 the source's.", 1, _slider(0, 1, 0.05), float),
+    Field("pitch", "Pitch", "target, source, or a number of semitones up or down.", "target",
+          _choice(*WAYS, "-4", "-2", "2", "4", free=True), _pitch),
+    Field("form", "File", f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}.", "wav",
+          lambda field, given: gr.Radio(list(FORMATS), **given), str, "file_format"),
+    Field("model", "Model", "All but tiny are downloaded at their first use.", "tiny", _models, str),
+    Field("tempo", "Speaking rate", "auto (half way to the target's with selection, else the source's), source, "
+          "target, or a factor: 1.25 is 25 % faster.", "auto", _choice(*TEMPOS, "0.8", "1.25", free=True), str),
+)  # fmt: skip
+
+
+def arguments() -> dict[str, Any]:
+    """Components of the endpoints by the name of the argument, in order."""
+    return {field.argument or field.name: field.for_client() for field in OPTIONS}
+
+
+def options_of(values: Mapping[str, Any]) -> Options:
+    """Read the options from values by the name of the argument, or by the name of the field.
+
+    Raises:
+        Refused: the pitch is no number.
+    """
+    return Options(**{field.name: field.parse(values[_key(field, values)]) for field in OPTIONS})
+
+
+def _key(field: Field, values: Mapping[str, Any]) -> str:
+    return field.name if field.name in values else field.argument

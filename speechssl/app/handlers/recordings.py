@@ -1,0 +1,68 @@
+"""Recordings that come in, within limits, and recordings that go out, watermarked and in the format asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speechssl import audio
+from speechssl.app.refusals import Refused
+from speechssl.app.state import Settings
+from speechssl.errors import InputError
+from speechssl.receipts import watermark
+from speechssl.signals import Waveform
+
+FORMATS = ("wav", "flac", "mp3")
+MP3_RATES = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000)
+
+
+def check(files: Sequence[Path], *, most: float, what: str) -> None:
+    """Refuse recordings that cannot be read, or that together are longer than ``most`` seconds.
+
+    Raises:
+        InputError: one of both; ``what`` names the recordings.
+    """
+    total = sum(audio.info(path).seconds for path in files)
+    if total > most:
+        raise InputError(f"{what}: {total:.0f} s; at most {most:.0f} s here")
+
+
+def check_format(form: str) -> None:
+    """Refuse a format that is not offered.
+
+    Raises:
+        Refused: that, for the field ``options``.
+    """
+    if form not in FORMATS:
+        raise Refused("options", f"format {form!r}; one of {', '.join(FORMATS)} needed")
+
+
+def marks(settings: Settings) -> bool:
+    """Whether this service adds the watermark."""
+    return settings.watermark and watermark.available()
+
+
+def marked(settings: Settings, waveform: Waveform) -> Waveform:
+    """Add the watermark, if this service does."""
+    return watermark.mark(waveform) if marks(settings) else waveform
+
+
+def write(settings: Settings, path: Path, pieces: Sequence[Waveform]) -> dict[str, Any] | None:
+    """Write watermarked pieces as one recording.
+
+    Returns:
+        The receipt's entry for the watermark, with the detector's confidence on average over the seconds; None without
+        a watermark.
+    """
+    whole = Waveform(torch.cat([one.samples for one in pieces]), pieces[0].sample_rate)
+    if path.suffix == ".mp3" and whole.sample_rate not in MP3_RATES:
+        audio.write(path, audio.resample(whole, 44_100))
+    else:
+        audio.write(path, whole)
+    if not marks(settings):
+        return None
+    sure = sum(watermark.confidence(one) * one.seconds for one in pieces) / whole.seconds
+    return {"name": watermark.NAME, "confidence": round(sure, 3)}

@@ -1,0 +1,195 @@
+"""The voice that is wanted: recordings or stored voices, their consent, their frames, and whether a result passes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechssl import checkpoints
+from speechssl.app.handlers import recordings
+from speechssl.app.jobs import Job
+from speechssl.app.refusals import Refused, blaming
+from speechssl.app.state import Models, Settings, Store
+from speechssl.errors import InputError
+from speechssl.verification import decisions
+from speechssl.voices.clips import clip, clips
+from speechssl.voices.consent import STATEMENT, Consent
+
+if TYPE_CHECKING:
+    from speechssl.verification.decisions import Decision, Utterance
+    from speechssl.voices.matching_set import MatchingSet
+
+BUNDLED = "bundled: "  # before the names of the voices that ship with the package
+
+
+@dataclass(frozen=True)
+class Target:
+    """The wanted voice.
+
+    Args:
+        files: recordings of it; or
+        voices: names of stored or bundled voices (``"bundled: ada"``), each with its share.
+    """
+
+    files: tuple[Path, ...] = ()
+    voices: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """A name for results."""
+        return "-".join(plain(name) for name, _ in self.voices) if self.voices else self.files[0].stem
+
+    @property
+    def audible(self) -> list[Path]:
+        """Recordings of the target that are at hand: those given, and those of bundled voices."""
+        bundled = [clip(plain(name)).path for name, _ in self.voices if is_bundled(name)]
+        return [*self.files, *bundled]
+
+
+def is_bundled(name: str) -> bool:
+    """Whether the voice of this name ships with the package."""
+    return name.startswith(BUNDLED)
+
+
+def plain(name: str) -> str:
+    """The name of a stored or bundled voice as people say it."""
+    return name.removeprefix(BUNDLED)
+
+
+def names(store: Store, user: str = "") -> list[str]:
+    """List the stored voices of a user, then the bundled ones."""
+    return [voice.name for voice in store.library(user).list()] + sorted({f"{BUNDLED}{one.voice}" for one in clips()})
+
+
+def check(settings: Settings, target: Target) -> None:
+    """Refuse a target without a voice, or with more recordings than are allowed.
+
+    Raises:
+        Refused: that, for the field ``target``.
+    """
+    if not target.files and not target.voices:
+        raise Refused("target", "Whose voice? Give recordings of it, or choose a stored voice.")
+    if len(target.files) > settings.references:
+        raise Refused("target", f"{len(target.files)} recordings; at most {settings.references} here.")
+    with blaming("target"):
+        recordings.check(target.files, most=settings.reference_seconds, what="the references")
+
+
+def check_consent(settings: Settings, consent: Consent | None) -> None:
+    """Refuse to go on without an attestation, if this service needs one.
+
+    Raises:
+        Refused: that, for the field ``consent``.
+    """
+    if consent is None and settings.consent:
+        raise Refused("consent", f"Attest first: “{STATEMENT}” Give your name and what the voice is used for.")
+
+
+def consents_of(
+    settings: Settings, store: Store, user: str, target: Target, consent: Consent | None
+) -> list[dict[str, Any]]:
+    """Consent records for the receipt.
+
+    Raises:
+        Refused: consent is required and missing.
+    """
+    if consent is not None:
+        return [consent.as_dict()]
+    if target.files:
+        return _without_consent(settings)
+    found: list[dict[str, Any]] = []
+    for name, _ in target.voices:
+        if is_bundled(name):
+            found.append({"voice": name, "statement": "a synthetic voice that ships with speechssl, CC0"})
+            continue
+        with blaming("target"):
+            stored = store.library(user).show(name).consents
+        found += [one.as_dict() for one in stored] or _without_consent(settings)
+    return found
+
+
+def _without_consent(settings: Settings) -> list[dict[str, Any]]:
+    check_consent(settings, None)
+    return [{"statement": "not asked for: this service is configured without consent"}]
+
+
+def encoded(models: Models, store: Store, job: Job, target: Target, model: str) -> list[tuple[MatchingSet, float]]:
+    """The voices of a target and their shares; recordings are encoded once.
+
+    Raises:
+        Refused: a voice that cannot be used, for the field ``target``.
+    """
+    with blaming("target"):
+        system = models.system(model)
+        if not target.files:
+            return [(stored(models, store, job.session.user, name, model), share) for name, share in target.voices]
+        key = ("voice", model, tuple(checkpoints.sha256_of(path) for path in target.files))
+        voice = models.cache.get(key, lambda: job.run(lambda: system.matching_set(target.files)), _bytes_of)
+        return [(voice, 1.0)]
+
+
+def stored(models: Models, store: Store, user: str, name: str, model: str) -> MatchingSet:
+    """Load a voice of the user's library, or encode a bundled one once."""
+    if not is_bundled(name):
+        return store.library(user).load(name)
+    system = models.system(model)
+    voice: MatchingSet = models.cache.get(
+        ("bundled", model, name), lambda: system.matching_set([clip(plain(name)).path], name=plain(name)), _bytes_of
+    )
+    return voice
+
+
+def _bytes_of(voice: MatchingSet) -> int:
+    parts = [voice.keys, voice.values] if voice.has_own_values else [voice.keys]
+    return sum(part.numel() * part.element_size() for part in parts)
+
+
+def verify(models: Models, store: Store, user: str, target: Target, result: Path) -> Decision | str:
+    """Decide whether a result passes as the target; without a decision, say why."""
+    embedder = models.embedder()
+    try:
+        # remarks begin with this name
+        test = dataclasses.replace(decisions.embed(result, embedder), name="the result")
+    except InputError:
+        return "The result has less than a second of speech."
+    try:
+        enrolled = _enrolled(models, store, user, target)
+    except InputError:
+        return "A recording of the voice has less than a second of speech."
+    if not enrolled:
+        return "No recording of this voice is kept to compare the result with."
+    calibration, cohort = store.calibration(embedder, user), embedder.cohort
+    try:
+        return decisions.verify(enrolled, test, calibration=calibration, cohort=cohort)
+    except InputError as error:
+        return str(error)
+
+
+def _enrolled(models: Models, store: Store, user: str, target: Target) -> list[Utterance]:
+    if files := target.audible:
+        return [dataclasses.replace(_utterance(models, file), name="", remarks=()) for file in files]
+    with store.prints(user) as prints:
+        known = prints.enrolled(models.embedder().origin)
+    rows = [row for name, _ in target.voices for row in known.get(name, [])]
+    return [decisions.Utterance("", row.embedding, row.seconds, row.sha256) for row in rows]
+
+
+def _utterance(models: Models, path: Path) -> Utterance:
+    key = ("utterance", checkpoints.sha256_of(path))
+    found: Utterance = models.cache.get(key, lambda: decisions.embed(path, models.embedder()), lambda _: 4096)
+    return found
+
+
+def decision_facts(decision: Decision | str) -> dict[str, Any] | None:
+    """The numbers of a decision, JSON-able; None without a decision."""
+    if isinstance(decision, str):
+        return None
+    return {
+        "accepted": decision.accepted,
+        "score": round(decision.score, 4),
+        "threshold": None if decision.threshold is None else round(decision.threshold, 4),
+        "probability": None if decision.probability is None else round(decision.probability, 4),
+        "model": decision.origin,
+    }

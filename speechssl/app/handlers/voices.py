@@ -1,0 +1,169 @@
+"""Stored voices: add, list, rename, take apart, export, import, and measure recordings before they become one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechssl import audio
+from speechssl.app.handlers import recordings, targets
+from speechssl.app.jobs import Job
+from speechssl.app.refusals import Refused, blaming
+from speechssl.app.sessions import Session
+from speechssl.app.state import Models, Settings, Store
+from speechssl.errors import InputError
+from speechssl.verification import decisions
+from speechssl.verification.database import Enrolment
+from speechssl.voices import check_name, reference_report
+from speechssl.voices.consent import Consent
+
+if TYPE_CHECKING:
+    from speechssl.voices import VoiceInfo
+    from speechssl.voices.reference_report import ReferenceReport
+
+
+def listed(store: Store, user: str = "") -> list[dict[str, Any]]:
+    """List the stored voices of a user."""
+    return [_facts(info) for info in store.library(user).list()]
+
+
+def _facts(info: VoiceInfo) -> dict[str, Any]:
+    """What is known of a stored voice, without paths of this machine."""
+    return {
+        "name": info.name,
+        "seconds": round(info.seconds, 1),
+        "frames": info.frames,
+        "model": info.key_origin,
+        "megabytes": round(info.megabytes, 2),
+        "created": info.created,
+        "recordings": [
+            {"name": one.name, "seconds": round(one.seconds, 1), "f0": round(one.pitch.hertz), "sha256": one.sha256}
+            for one in info.references
+        ],
+        "consents": [one.as_dict() for one in info.consents],
+    }
+
+
+def add(
+    models: Models,
+    store: Store,
+    settings: Settings,
+    job: Job,
+    name: str,
+    files: Sequence[Path],
+    consent: Consent | None,
+    *,
+    model: str = "tiny",
+) -> dict[str, Any]:
+    """Make a voice of recordings, or add recordings to a stored voice.
+
+    Raises:
+        Refused: consent is missing, the name is bad, or a recording cannot be used.
+    """
+    name = name.strip()
+    with blaming("name"):
+        check_name(name)
+        if targets.is_bundled(name):
+            raise InputError(f"{name!r}: choose another name")
+    if not files:
+        raise Refused("files", "Give at least one recording of the voice.")
+    targets.check_consent(settings, consent)
+    with blaming("files"):
+        recordings.check(files, most=settings.reference_seconds, what="the recordings")
+        job(0.1, "loading the model")
+        system = models.system(model)
+        job(0.3, "encoding the recordings")
+        with store.lock:
+            library = store.library(job.session.user)
+            info = library.add(name, list(files), system.encoder, system.value_encoder, consent=consent)
+        job(0.8, "measuring the voice")
+        _remember_prints(models, store, job.session.user, name, files)
+    return _facts(info)
+
+
+def _remember_prints(models: Models, store: Store, user: str, name: str, files: Sequence[Path]) -> None:
+    """Keep embeddings, so that results can be verified; recordings with too little speech are left out."""
+    rows = []
+    for file in files:
+        try:
+            one = decisions.embed(file, models.embedder())
+        except InputError:
+            continue
+        rows.append(Enrolment(one.embedding, file.name, one.sha256, one.seconds))
+    if rows:
+        with store.prints(user) as prints:
+            prints.enrol(name, rows)
+
+
+def remove(store: Store, user: str, name: str, recording: str = "") -> None:
+    """Delete a voice, or one of its recordings.
+
+    Raises:
+        Refused: no such voice or recording.
+    """
+    with blaming("name"), store.lock:
+        store.library(user).remove(name, recording.strip() or None)
+    if not recording.strip():
+        _forget_prints(store, user, name)
+
+
+def _forget_prints(store: Store, user: str, name: str) -> None:
+    with store.prints(user) as prints:
+        if any(row["speaker"] == name for row in prints.speakers()):
+            prints.remove(name)
+
+
+def rename(models: Models, store: Store, user: str, name: str, new: str) -> dict[str, Any]:
+    """Give a voice another name.
+
+    Raises:
+        Refused: no such voice, or the new name is bad or taken.
+    """
+    with blaming("name"), store.lock:
+        library = store.library(user)
+        path = library.show(name).path
+        info = library.import_(path, new.strip())
+        library.remove(name)
+    with store.prints(user) as prints:
+        if known := prints.enrolled(models.embedder().origin).get(name, []):
+            prints.enrol(new.strip(), known)
+    _forget_prints(store, user, name)
+    return _facts(info)
+
+
+def export(store: Store, session: Session, name: str) -> Path:
+    """Copy a voice to a file to download.
+
+    Raises:
+        Refused: no such voice.
+    """
+    with blaming("name"):
+        place = session.place(name, ".safetensors")
+        return store.library(session.user).export(name, place)
+
+
+def take_in(store: Store, user: str, file: Path | None, name: str = "") -> dict[str, Any]:
+    """Import a voice file after checking every byte of it.
+
+    Raises:
+        Refused: no voice file, a damaged one, or the name is bad or taken.
+    """
+    if file is None:
+        raise Refused("file", "Give a voice file (.safetensors) that speechssl exported.")
+    with blaming("file"), store.lock:
+        return _facts(store.library(user).import_(file, name.strip() or None))
+
+
+def report(settings: Settings, files: Sequence[Path]) -> ReferenceReport:
+    """Measure recordings that might become references.
+
+    Raises:
+        Refused: no recording, an unreadable one, or too long ones.
+    """
+    if not files:
+        raise Refused("target", "Give at least one recording.")
+    with blaming("target"):
+        recordings.check(files, most=settings.reference_seconds, what="the references")
+        waveforms = [audio.read_mono(file, 16_000) for file in files]
+        return reference_report.report(waveforms, names=[file.name for file in files])

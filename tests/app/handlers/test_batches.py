@@ -1,0 +1,131 @@
+"""A zip of recordings becomes a zip of results."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from speechssl.app.handlers import batches
+from speechssl.app.handlers.conversions import Made, Options
+from speechssl.app.handlers.targets import Target
+from speechssl.app.jobs import Tell, silent
+from speechssl.app.refusals import Overdue, Refused, Stopped
+from speechssl.app.sessions import Session
+from speechssl.app.state import State
+from speechssl.app.tabs.batch import converter
+from speechssl.errors import InputError
+from speechssl.receipts import signing
+
+Speech = dict[str, Path]
+Batch = Callable[..., tuple[Path, list[dict[str, object]]]]
+ERIC = Target(voices=(("bundled: eric", 1.0),))
+
+
+@pytest.fixture
+def batch(state: State, session: Session) -> Batch:
+    """``batch(archive, options, tell=..., most_seconds=...)``: to Eric's voice."""
+
+    def run(
+        archive: Path | None, options: Options | None = None, *, tell: Tell = silent, most_seconds: float = 60.0
+    ) -> tuple[Path, list[dict[str, object]]]:
+        each = converter(state, session, ERIC, options or Options(), None)
+        return batches.convert(session, archive, each, most_seconds=most_seconds, tell=tell)
+
+    return run
+
+
+def test_a_batch_goes_on_after_a_bad_recording(batch: Batch, session: Session, speech: Speech, tmp_path: Path) -> None:
+    archive = tmp_path / "in.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.write(speech["source"], "../../a/one.wav")
+        zipped.writestr("b/two.wav", b"no audio")
+        zipped.writestr("notes.txt", b"hello")
+        zipped.writestr("__MACOSX/one.wav", b"")
+    made, rows = batch(archive)
+    assert [bool(row["error"]) for row in rows] == [False, True]
+    assert "two.wav" in rows[1]["error"]
+    with zipfile.ZipFile(made) as zipped:
+        names = zipped.namelist()
+        assert names == [rows[0]["output"], "results.csv"]
+        (tmp_path / names[0]).write_bytes(zipped.read(names[0]))
+    assert signing.check(tmp_path / names[0]).genuine
+
+
+def test_a_batch_is_made_as_asked_and_ends_when_it_is_cancelled(
+    batch: Batch, session: Session, speech: Speech, tmp_path: Path
+) -> None:
+    archive = tmp_path / "in.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.write(speech["source"], "a/one.wav")
+        zipped.write(speech["source"], "b/one.wav")
+    _, rows = batch(archive, Options(k=7, converter="uniform", form="flac"))
+    assert [row["converter"] for row in rows] == ["uniform", "uniform"]
+    assert session.results[-1]["receipt"]["settings"]["k"] == 7
+    assert {Path(row["output"]).suffix for row in rows} == {".flac"}
+    assert len({row["output"] for row in rows}) == 2
+
+    def tell(share: float, text: str) -> None:
+        # between the two: the last report of the first
+        if text.endswith("a/one.wav: verifying"):
+            session.stop()
+
+    with pytest.raises(Stopped, match="cancelled"):
+        batch(archive, tell=tell)
+
+
+def test_a_recording_of_a_batch_that_takes_too_long_does_not_end_it(
+    session: Session, convert: Callable[..., Made], speech: Speech, tmp_path: Path
+) -> None:
+    archive = tmp_path / "in.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.write(speech["source"], "slow.wav")
+        zipped.write(speech["source"], "fast.wav")
+
+    def slow(path: Path, tell: Tell) -> Made:
+        if "slow" in path.name:
+            raise Overdue("stopped after 600 s, the limit here")
+        return convert(path, ERIC)
+
+    _, rows = batches.convert(session, archive, slow, most_seconds=60.0)
+    assert [row["error"] for row in rows] == ["stopped after 600 s, the limit here", ""]
+
+
+def test_a_batch_ends_when_the_service_closes(session: Session, speech: Speech, tmp_path: Path) -> None:
+    archive = tmp_path / "in.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.write(speech["source"], "one.wav")
+
+    def closing(path: Path, tell: Tell) -> Made:
+        raise Stopped("the service is closing")
+
+    with pytest.raises(Stopped, match="closing"):
+        batches.convert(session, archive, closing, most_seconds=60.0)
+
+
+def test_too_long_recordings_of_a_batch_are_refused_together(batch: Batch, speech: Speech, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as zipped:
+        zipped.write(speech["source"], "one.wav")
+    with pytest.raises(Refused, match="minutes of recordings"):
+        batch(tmp_path / "in.zip", most_seconds=1.0)
+
+
+def test_what_is_no_zip_of_recordings_is_refused(
+    batch: Batch, session: Session, speech: Speech, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "none.zip", "w") as zipped:
+        zipped.writestr("notes.txt", b"hello")
+    for archive in (None, speech["source"], tmp_path / "none.zip"):
+        with pytest.raises(Refused) as caught:
+            batch(archive)
+        assert caught.value.field == "archive"
+
+
+def test_a_zip_that_lies_about_its_size_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "big.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("zeros.wav", bytes(10_000_000))
+    monkeypatch.setattr(batches, "MOST_BYTES", 1_000_000)
+    with pytest.raises(InputError, match="at most"):
+        batches.unpack(tmp_path / "big.zip", tmp_path)

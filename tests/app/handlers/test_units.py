@@ -1,0 +1,38 @@
+"""Units of a recording and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from speechssl import audio
+from speechssl.app.handlers import units
+from speechssl.app.jobs import Job
+from speechssl.app.refusals import Refused
+from speechssl.app.state import Models, Settings, State, Store
+from speechssl.receipts import signing
+
+Speech = dict[str, Path]
+Shared = tuple[Models, Store, Settings]
+
+
+def test_units_there_and_back(state: State, shared: Shared, job: Job, speech: Speech) -> None:
+    record = units.encode(state.models, state.settings, job, speech["source"], codebook="tiny/100")
+    text = units.as_text(record)
+    assert units.parse(text) == record["units"]
+    assert units.parse("12, 7 7") == [12, 7, 7]
+    assert record["end"][-1] == pytest.approx(sum(record["durations"]) / 50)
+    made = units.speak(*shared, job, text, "bundled: beth", codebook="tiny/100", durations=record["durations"])
+    assert audio.info(made).seconds == pytest.approx(2.0, abs=0.1)
+    assert signing.check(made).genuine
+    assert units.write(job.session, record).read_text().count("\n") == 1
+    for work in (
+        lambda: units.encode(state.models, state.settings, job, None),
+        lambda: units.encode(state.models, state.settings, job, speech["source"], codebook="/etc/passwd"),
+        lambda: units.speak(*shared, job, "<unit_x>", "bundled: beth"),
+        lambda: units.speak(*shared, job, "100", "bundled: beth", codebook="tiny/100"),
+        lambda: units.speak(*shared, job, "1 2", ""),
+    ):
+        with pytest.raises(Refused):
+            work()

@@ -1,0 +1,89 @@
+"""Stored voices: kept with their consent, apart for each user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from speechssl.app.handlers import speakers, targets, voices
+from speechssl.app.handlers.conversions import Made
+from speechssl.app.handlers.targets import Target
+from speechssl.app.jobs import Job
+from speechssl.app.refusals import Refused
+from speechssl.app.state import Models, Settings, State, Store
+from speechssl.verification import decisions
+from speechssl.voices.consent import Consent
+
+Speech = dict[str, Path]
+Convert = Callable[..., Made]
+Shared = tuple[Models, Store, Settings]
+
+
+def test_a_stored_voice_keeps_its_consent_and_can_be_verified(
+    state: State, shared: Shared, job: Job, convert: Convert, speech: Speech, consent: Consent
+) -> None:
+    with pytest.raises(Refused, match="Attest first"):
+        voices.add(*shared, job, "me", [speech["other"]], None)
+    made = voices.add(*shared, job, "me", [speech["other"]], consent)
+    assert made["consents"] == [consent.as_dict()]
+    converted = convert(speech["source"], Target(voices=(("me", 0.5), ("bundled: eric", 0.5))))
+    assert converted.receipt["consent"][0] == consent.as_dict()
+    assert [one["share"] for one in converted.receipt["voices"]] == [0.5, 0.5]
+    alone = convert(speech["source"], Target(voices=(("me", 1.0),)))
+    compared = decisions.verify_files([speech["other"]], alone.path)
+    assert isinstance(alone.decision, decisions.Decision)
+    assert (alone.decision.score, alone.decision.llr) == pytest.approx((compared.score, compared.llr))
+    assert isinstance(converted.decision, decisions.Decision)
+    exported = voices.export(state.store, job.session, "me")
+    assert voices.rename(state.models, state.store, "", "me", "her")["name"] == "her"
+    # its prints go with it
+    renamed = convert(speech["source"], Target(voices=(("her", 1.0),)))
+    assert isinstance(renamed.decision, decisions.Decision)
+    assert renamed.decision.llr == alone.decision.llr
+    assert voices.take_in(state.store, "", exported)["consents"] == [consent.as_dict()]
+    assert targets.names(state.store)[:2] == ["her", "me"]
+    voices.remove(state.store, "", "her")
+    voices.remove(state.store, "", "me")
+    assert voices.listed(state.store) == []
+    for work in (
+        lambda: voices.rename(state.models, state.store, "", "me", "you"),
+        lambda: voices.remove(state.store, "", "me"),
+        lambda: voices.take_in(state.store, "", speech["source"]),
+        lambda: voices.take_in(state.store, "", None),
+        lambda: voices.add(*shared, job, "../../evil", [speech["other"]], consent),
+    ):
+        with pytest.raises(Refused):
+            work()
+
+
+def test_users_have_voices_and_speakers_of_their_own(
+    state: State, shared: Shared, speech: Speech, consent: Consent
+) -> None:
+    ada, eve = state.sessions.get("same key", "ada"), state.sessions.get("same key", "eve")
+    assert ada is not eve
+    with state.jobs.start(ada) as job:
+        voices.add(*shared, job, "mine", [speech["other"]], consent)
+        speakers.enrol(*shared, job, "Ada", [speech["other"]])
+    assert [one["name"] for one in voices.listed(state.store, "ada")] == ["mine"]
+    assert voices.listed(state.store, "eve") == []
+    assert speakers.listed(state.store, "eve") == []
+
+
+def test_voices_and_speakers_survive_a_restart(
+    state: State, shared: Shared, job: Job, speech: Speech, consent: Consent, tmp_path: Path
+) -> None:
+    voices.add(*shared, job, "kept", [speech["other"]], consent)
+    speakers.enrol(*shared, job, "Kept", [speech["other"]])
+    again = State(state.settings, folder=tmp_path).store
+    assert [one["name"] for one in voices.listed(again)] == ["kept"]
+    assert [one["speaker"] for one in speakers.listed(again)] == ["Kept"]
+    voices.remove(again, "", "kept")
+    speakers.remove(again, "", "Kept")
+
+
+def test_reports_need_recordings(state: State, speech: Speech) -> None:
+    assert voices.report(state.settings, [speech["reference"]]).speech_seconds > 5
+    with pytest.raises(Refused):
+        voices.report(state.settings, [])

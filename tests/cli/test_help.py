@@ -1,0 +1,71 @@
+"""The help of every command: each option explained in a sentence, each command shown in an example that works."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import typer.main
+
+from speechssl import cli
+from speechssl.conversion import converters
+
+Command = tuple[str, ...]
+
+
+def _commands(group: Any, names: Command = ()) -> dict[Command, Any]:
+    below = {} if names else {(): group}
+    for name, command in getattr(group, "commands", {}).items():
+        below |= {(*names, name): command, **_commands(command, (*names, name))}
+    return below
+
+
+COMMANDS = _commands(typer.main.get_command(cli.app))
+each_command = pytest.mark.parametrize("names", COMMANDS, ids=lambda names: " ".join(names) or "speechssl")
+
+
+@each_command
+def test_every_option_is_explained_in_a_sentence(names: Command) -> None:
+    for option in COMMANDS[names].params:
+        text = option.help or ""
+        assert len(text.split()) >= 3, (names, option.name, text)
+        assert text.endswith("."), (names, option.name, text)
+        assert text[0].isupper() or text[0] in "$.", (names, option.name, text)
+
+
+@each_command
+def test_every_command_says_what_it_does(names: Command) -> None:
+    first = COMMANDS[names].help.splitlines()[0]
+    assert len(first.split()) >= 3
+    assert first.endswith(".")
+
+
+def _examples(names: Command) -> list[str]:
+    return re.findall(r"^speechssl .*", COMMANDS[names].epilog or "", flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("names", [names for names in COMMANDS if names], ids=" ".join)
+def test_every_command_shows_examples_that_fit_the_terminal_and_can_be_parsed(
+    names: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shlex
+
+    monkeypatch.setenv("COLUMNS", "80")
+    examples = _examples(names)
+    assert examples
+    cli.run([*names, "--help"])
+    printed = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    for example in examples:
+        assert example in printed
+        assert example.startswith(" ".join(["speechssl", *names]))
+        words = shlex.split(example.split(" < ")[0])[1:]
+        command = max((known for known in COMMANDS if known == tuple(words[: len(known)])), key=len)
+        context = COMMANDS[command].make_context("speechssl", cli._spread(words[len(command) :]))
+        assert context.params
+
+
+def test_the_help_of_convert_names_every_converter() -> None:
+    (option,) = (option for option in COMMANDS[("convert",)].params if option.name == "converter")
+    named = option.help.split(": ")[1].split(". ")[0].replace(" or ", ", ").split(", ")
+    assert {name for name in named if name} == {"auto", *converters.NAMES}
