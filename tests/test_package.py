@@ -25,7 +25,8 @@ from speechssl import audio, checkpoints, cli
 from speechssl.voices import clips
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/commands.md", "docs/page.md", "docs/api.md", "docs/models.md")
+DOCS = ("installation", "commands", "page", "api", "models")
+PAGES = ("README.md", *(f"docs/{name}.md" for name in DOCS))
 HEAVY = ("torch", "transformers", "torchaudio", "numpy", "scipy", "sklearn", "soundfile", "pyworld", "av")
 
 
