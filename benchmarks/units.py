@@ -58,15 +58,14 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 def prepare(folder: Path, seconds: float) -> tuple[torch.nn.Module, list[Path], torch.Tensor]:
     """Model, codebook and recordings, in files."""
-    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
-
-    from speechssl import encoders
+    from speechssl import checkpoints, encoders
     from speechssl.units.codebooks.codebook import Codebook
 
     torch.manual_seed(0)
-    model = HubertModel(HubertConfig()).eval()
+    transformers = checkpoints.transformers()
+    model = transformers.HubertModel(transformers.HubertConfig()).eval()
     model.save_pretrained(folder / "model")
-    Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder / "model")
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder / "model")
     (folder / "audio").mkdir()
     paths = make_recordings(folder / "audio", seconds)
     centroids = np.random.default_rng(0).normal(size=(1, K, 768)).astype(np.float32)

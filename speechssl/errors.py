@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from importlib import metadata
 
 # modules whose distribution has another name
@@ -81,6 +82,32 @@ def require_for_recipe(*modules: str) -> None:
             require(module, purpose="this recipe", extra="recipes")
     except InputError as error:
         raise SystemExit(str(error)) from error
+
+
+def run_recipe(main: Callable[[], object]) -> None:
+    """Run the main function of a recipe; an error of the caller ends it with one line on stderr and exit code 2.
+
+    Args:
+        main: parses ``sys.argv`` and does the work.
+    """
+    try:
+        main()
+        return
+    except SystemExit as error:
+        # argparse and an interrupted training exit with a number
+        if not isinstance(error.code, str):
+            raise
+        message = error.code
+    except SpeechSSLError as error:
+        message = str(error)
+    except ImportError as error:
+        message = not_loaded(error, purpose="this recipe", extra="recipes") or str(error)
+    except OSError as error:
+        # a binary that does not load raises OSError without a number
+        line = "" if error.errno else not_loaded(error, purpose="this recipe", extra="recipes")
+        message = line or f"{error.filename or 'the system'}: {error.strerror or error}"
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    raise SystemExit(2)
 
 
 def not_loaded(error: BaseException, module: str = "", *, purpose: str = "", extra: str | None = None) -> str:

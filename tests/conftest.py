@@ -59,13 +59,12 @@ LOG_MEL = {
 def write_encoder(path: Path, *, name: str = "small", seed: int = 0) -> Path:
     """An encoder file of ours with random weights: 32 numbers a frame, two layers."""
     import torch
-    from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
     from speechssl import checkpoints
 
     torch.manual_seed(seed)
-    config = Wav2Vec2BertConfig(**SMALL)
-    network = Wav2Vec2BertModel(config)
+    transformers = checkpoints.transformers()
+    network = transformers.Wav2Vec2BertModel(transformers.Wav2Vec2BertConfig(**SMALL))
     header = {
         "kind": "encoder",
         "family": "wav2vec2-bert",

@@ -126,3 +126,36 @@ def test_the_first_line_of_an_error() -> None:
     assert errors.first_line(ValueError("no such file\nat line 3")) == "no such file"
     assert errors.first_line(KeyError()) == "KeyError"
     assert errors.first_line(ValueError("x" * 999)) == "x" * 200
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (InputError("two lines\n  become one"), "error: two lines become one"),
+        (SystemExit("cache: no utterances"), "error: cache: no utterances"),
+        (
+            FileNotFoundError(2, "No such file or directory", "cache/index.json"),
+            "error: cache/index.json: No such file",
+        ),
+        (ModuleNotFoundError("No module named 'gruut'", name="gruut"), "error: this recipe: gruut"),
+    ],
+)
+def test_a_recipe_ends_in_one_line(error: BaseException, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as left:
+        errors.run_recipe(main)
+    assert left.value.code == 2
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 1
+    assert printed[0].startswith(line)
+
+
+def test_faults_of_a_recipe_itself_are_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        errors.run_recipe(lambda: 1 / 0)
+    with pytest.raises(SystemExit) as left:
+        errors.run_recipe(lambda: sys.exit(143))
+    assert left.value.code == 143
+    errors.run_recipe(lambda: None)

@@ -26,11 +26,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechssl import errors
+from speechssl import audio, errors
 from speechssl.errors import InputError
 
 SAMPLE_RATE = 16_000
-AUDIO = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a")
 COLUMNS = ("path", "corpus", "speaker", "seconds", "language", "text", "split")
 
 
@@ -83,7 +82,7 @@ def ljspeech(root: Path) -> Iterator[Row]:
 
 def folder(root: Path) -> Iterator[Row]:
     """``speaker/**`` with audio of any kind; texts, where there are, in ``.txt`` files of the same names."""
-    for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in AUDIO):
+    for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in audio.SUFFIXES):
         inside = path.relative_to(root).parts
         yield Row(path, inside[0] if len(inside) > 1 else root.name, _read(path.with_suffix(".txt")))
 
@@ -206,4 +205,4 @@ def write(rows: list[Row], args: argparse.Namespace) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -114,4 +114,4 @@ def described(rows: list[dict[str, Any]], labels: np.ndarray) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

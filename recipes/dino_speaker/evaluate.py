@@ -16,6 +16,7 @@ import torch
 from crops import levelled
 from train import make_network, start_from
 
+from speechssl import errors
 from speechssl.audio.mel import cepstra
 from speechssl.training.augmentation import paired
 from speechssl.verification import metrics
@@ -117,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -19,6 +19,7 @@ from evaluate import Held, all_pairs, network_embedding
 from train import SIZES, make_network, start_from
 from whiten import collect, discriminants, join_plain
 
+from speechssl import errors
 from speechssl.verification import calibration
 from speechssl.verification.embedders import log_mel
 from speechssl.verification.embedders.ecapa import Ecapa
@@ -107,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from speechssl import errors
 from speechssl.errors import SpeechSSLError
 from speechssl.verification.trials import SUFFIXES
 
@@ -170,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -25,7 +25,7 @@ from crops import Settings, SpeakerCrops
 from safetensors.torch import load_file
 from torch import nn
 
-from speechssl import checkpoints
+from speechssl import checkpoints, errors
 from speechssl.training.augmentation import NUM_BANDS
 from speechssl.training.distributed import launched
 from speechssl.training.loop import Schedule, fit
@@ -142,4 +142,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

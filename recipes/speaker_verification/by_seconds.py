@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from evaluate import read_scores
 
+from speechssl import errors
 from speechssl.verification import calibration, metrics
 
 PRIORS = (0.01, 0.02, 0.05, 0.5)
@@ -124,4 +125,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from evaluate import read_scores
 
-from speechssl import checkpoints
+from speechssl import checkpoints, errors
 from speechssl.errors import SpeechSSLError
 from speechssl.verification import calibration
 
@@ -49,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from evaluate import draw_det, read_scores
 
+from speechssl import errors
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -25,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

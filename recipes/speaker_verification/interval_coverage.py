@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from evaluate import read_scores
 
+from speechssl import errors
 from speechssl.verification import calibration, metrics
 
 
@@ -73,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.signals import Waveform
 
 RATE, SECONDS = 16000, 20.0
@@ -79,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

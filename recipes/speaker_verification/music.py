@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.signals import Waveform
 
 RATE = 16000
@@ -158,4 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -10,7 +10,7 @@ import json
 import random
 from pathlib import Path
 
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.signals import Waveform
 from speechssl.verification import embedders, scoring
 
@@ -51,4 +51,4 @@ def _beginning(waveform: Waveform) -> Waveform:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

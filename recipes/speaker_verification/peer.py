@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from speechssl import errors
+
 
 def embeddings(names: list[str], root: Path) -> dict[str, np.ndarray]:
     """Unit vectors of recordings, with Resemblyzer's own speech detection and level."""
@@ -55,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -14,6 +14,7 @@ import csv
 import json
 from pathlib import Path
 
+from speechssl import errors
 from speechssl.errors import SpeechSSLError
 from speechssl.verification.trials import all_pairs, write_trials
 
@@ -52,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.audio import activity
 from speechssl.audio.mel import kaldi
 from speechssl.signals import Embedder, Waveform
@@ -92,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.signals import Waveform
 from speechssl.verification import decisions, embedders, screening
 
@@ -75,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from music import piece
 
-from speechssl import checkpoints
+from speechssl import checkpoints, errors
 from speechssl.audio.mel import kaldi
 from speechssl.training import augmentation
 from speechssl.verification import speech_classifier
@@ -178,4 +178,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -1,10 +1,11 @@
 """Cluster frames into the units a masked-prediction run learns: MFCC at first, then a block of an earlier run.
 
-Writes ``UNITS.npy``, (F,) int16 for every cached 10 ms frame (50 Hz units repeated; -1 outside the ``train`` split),
-and prints how well the units know the phones (purity, phone-normalised mutual information), which is the measure to
-choose the block by. ``--hours`` gives units to a random part of the recordings only; a run draws from that part.
+Writes ``UNITS.npy``, (F,) int16 for every cached 10 ms frame (50 Hz units repeated; -1 outside the ``train`` split).
+The block is the one with the highest PNMI (phone-normalised mutual information) if alignments are given; without
+alignments it is the block with the highest RankMe. The measures of all blocks are printed. ``--hours`` gives units to a
+random part of the recordings only; a run draws from that part.
 
-    python recipes/ssl_pretraining/cluster.py cache alignments.jsonl --output units0.npy --k 200
+    python recipes/ssl_pretraining/cluster.py cache --output units0.npy --k 200
     python recipes/ssl_pretraining/cluster.py cache alignments.jsonl --run runs/hubert1 --output units1.npy
 """
 
@@ -21,25 +22,15 @@ import numpy as np
 import torch
 from align import STATES_PER_PHONE
 from batches import phone_tracks, read_index
-from evaluate import layers_of, mfcc
+from evaluate import RANK_FRAMES, layers_of, mfcc
 from export import averaged_network
 from network import speed_up
 
 from speechssl import errors
+from speechssl.training.rank import rank_me
+from speechssl.units import measures
 
 FIT_FRAMES = 150_000  # 50 minutes of frames; k-means of a few hundred centroids gains nothing from more
-
-
-def phone_information(units: np.ndarray, phones: np.ndarray) -> dict[str, float]:
-    """Phone purity of units and PNMI, I(phone; unit) / H(phone) (Hsu et al. 2021, section IV-C)."""
-    joint = np.zeros((units.max() + 1, phones.max() + 1))
-    np.add.at(joint, (units, phones), 1)
-    joint /= joint.sum()
-    unit, phone = joint.sum(1, keepdims=True), joint.sum(0, keepdims=True)
-    known = joint > 0
-    information = (joint[known] * np.log(joint[known] / (unit @ phone)[known])).sum()
-    entropy = -(phone[phone > 0] * np.log(phone[phone > 0])).sum()
-    return {"purity": round(float(joint.max(1).sum()), 4), "pnmi": round(float(information / entropy), 4)}
 
 
 def random_rows(cache: Path, hours: float, seed: int) -> list[dict[str, Any]]:
@@ -57,9 +48,9 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
-    parser.add_argument("alignments", type=Path)
+    parser.add_argument("alignments", type=Path, nargs="?", help="of align.py; default: no phones")
     parser.add_argument("--run", type=Path, default=None, help="earlier run; without it, MFCC")
-    parser.add_argument("--layers", default="", help="blocks to try, with commas; the best by PNMI is used")
+    parser.add_argument("--layers", default="", help="blocks to compare, separated by commas; default: all")
     parser.add_argument("--hours", type=float, default=math.inf, help="of recordings that get units; default: all")
     parser.add_argument("--k", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
@@ -70,17 +61,16 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     index = random_rows(args.cache, args.hours, args.seed)
     mel = np.load(args.cache / "mel.npy", mmap_mode="r")
-    states = phone_tracks(args.cache, args.alignments)["states"]
+    states = phone_tracks(args.cache, args.alignments)["states"] if args.alignments else np.full(len(mel), -1, np.int16)
     features = _features(args.run, [int(layer) for layer in args.layers.split(",") if layer])
-    fitted = {}
+    found, fitted = {}, {}
     frames, phones = _collect(index, mel, states, features)
     for name, x in frames.items():
-        kmeans = MiniBatchKMeans(args.k, batch_size=4096, n_init=1, max_iter=30, random_state=args.seed).fit(x)
-        units, known = kmeans.predict(x), phones >= 0
-        fitted[name] = (phone_information(units[known], phones[known]), kmeans)
-        print(json.dumps({"features": name, **fitted[name][0]}), flush=True)
-    best = max(fitted, key=lambda name: fitted[name][0]["pnmi"])
-    kmeans = fitted[best][1]
+        fitted[name] = MiniBatchKMeans(args.k, batch_size=4096, n_init=1, max_iter=30, random_state=args.seed).fit(x)
+        found[name] = _measures(x, fitted[name].predict(x), phones if args.alignments else None)
+        print(json.dumps({"features": name, **found[name]}), flush=True)
+    best = max(found, key=lambda name: found[name].get("pnmi", found[name]["rank_me"]))
+    kmeans = fitted[best]
     features = _features(args.run, [int(best)] if args.run else [])  # no further than that block
     units = np.full(len(mel), -1, np.int16)
     for row in index:
@@ -90,6 +80,14 @@ def main() -> None:
         units[span][len(ids) :] = ids[-1] if len(ids) else -1
     np.save(args.output, units)
     print(json.dumps({"chosen": best, "dead": int(args.k - len(np.unique(units[units >= 0])))}))
+
+
+def _measures(frames: np.ndarray, units: np.ndarray, phones: np.ndarray | None) -> dict[str, float]:
+    """RankMe of the frames and, if phones are known, what the units say of them."""
+    found = {"rank_me": float(rank_me(torch.from_numpy(frames[:RANK_FRAMES])))}
+    if phones is not None:
+        found |= measures.phone_information(units, phones)
+    return {name: round(value, 4) for name, value in found.items()}
 
 
 def _features(run: Path | None, layers: list[int]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
@@ -131,4 +129,4 @@ def _collect(
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

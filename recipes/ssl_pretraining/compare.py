@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from speechssl import errors
+
 HERE = Path(__file__).parent
 SETS = {"librispeech-dev": "librispeech:dev", "arctic-test": "cmu_arctic:test,rhasspy_kathleen:test"}
 SMALL = ["--codebooks", "2", "--codes", "4", "--fit-frames", "400"]
@@ -101,17 +103,16 @@ def table(args: argparse.Namespace, names: list[str]) -> str:
         first = by_set[next(iter(sets))]
         best = max(first, key=lambda block: first[block]["across"])
         rows.append(line(f"{name}, block {best}", [by_set[which][best] for which in sets]))
-    heads = [f"{which}, {what}" for which in sets for what in ("across", "within", "ABX", "rank")]
+    heads = [f"{which}, {what}" for which in sets for what in ("across", "within", "ABX", "RankMe")]
     return "\n".join(["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|", *rows])
 
 
-def line(name: str, measures: list[dict[str, float]]) -> str:
+def line(name: str, measures: list[dict[str, float | None]]) -> str:
     """A row of the table."""
-    cells = [
-        cell
-        for one in measures
-        for cell in (*(f"{100 * one[key]:.1f} %" for key in ("across", "within", "abx")), f"{one['rank']:.0f}")
-    ]
+    cells = []
+    for one in measures:
+        shares = (one[key] for key in ("across", "within", "abx"))
+        cells += [*("-" if share is None else f"{100 * share:.1f} %" for share in shares), f"{one['rank_me']:.0f}"]
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
@@ -129,4 +130,4 @@ def call(script: str, *options: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -2,8 +2,8 @@
 
 Printed for every layer: neighbour phone accuracy (the share of the 4 nearest frames, by cosine, of another speaker that
 have the query frame's phone; silence left out), the same within a speaker (other utterances), ABX error across
-speakers (phones in their triphone context, DTW over angular distance) and the effective rank (RankMe). Alignments come
-from ``align.py``, features from the cache of ``prepare.py``.
+speakers (``speechssl.units.measures.abx``), RankMe as published, and the same of centred frames. Alignments come from
+``align.py``, features from the cache of ``prepare.py``. RUN is a run of ``train.py`` or an encoder file.
 
     python recipes/ssl_pretraining/evaluate.py cache alignments.jsonl runs/phones --speakers librispeech:dev
 """
@@ -25,10 +25,14 @@ from batches import phone_tracks, read_index
 from export import averaged_network
 from network import make_network, speed_up
 
+from speechssl import errors
 from speechssl.audio.mel import cepstra
+from speechssl.training.rank import centred_rank, rank_me
+from speechssl.units import measures
 
 NEIGHBOURS = 4
 SECONDS_PER_SPEAKER = 60
+RANK_FRAMES = 20_000  # singular values of more frames take minutes
 Frames = dict[str, list[tuple[np.ndarray, np.ndarray]]]  # speaker -> [(features (T, D), phones (T,))] an utterance
 
 
@@ -98,72 +102,6 @@ def neighbour_accuracy(frames: Frames) -> dict[str, float]:
     return {"across": float(np.mean(across)), "within": float(np.mean(within)) if within else float("nan")}
 
 
-def rank(frames: Frames) -> float:
-    """RankMe: exponential of the entropy of the normalised singular values (Garrido et al. 2023)."""
-    x = np.concatenate([x for items in frames.values() for x, _ in items])[:20000]
-    values = np.linalg.svd(x - x.mean(0), compute_uv=False)
-    share = values / values.sum() + 1e-12
-    return float(np.exp(-(share * np.log(share)).sum()))
-
-
-def abx_across(frames: Frames, *, triples: int = 2000, seed: int = 0) -> float:
-    """ABX error across speakers: X from one speaker, A and B from another; A has X's phone, B another in its context.
-
-    Tokens are phones with equal neighbours on both sides; distances are DTW means of angles. Triples are drawn
-    evenly over contexts by the seed (Schatz et al. 2013; within-context, across-speaker).
-    """
-    tokens: dict[tuple[int, int], dict[int, dict[str, list[np.ndarray]]]] = {}
-    for speaker, items in frames.items():
-        for x, phones in items:
-            change = np.flatnonzero(np.diff(phones)) + 1
-            bounds = np.concatenate([[0], change, [len(phones)]])
-            for i in range(1, len(bounds) - 2):
-                before, now, after = (int(phones[bounds[i + shift]]) for shift in (-1, 0, 1))
-                if now > 0 and bounds[i + 1] - bounds[i] >= 2:
-                    place = tokens.setdefault((before, after), {}).setdefault(now, {}).setdefault(speaker, [])
-                    place.append(x[bounds[i] : bounds[i + 1]])
-    rng = np.random.default_rng(seed)
-    contexts = [context for context, by_phone in tokens.items() if len(by_phone) >= 2]
-    errors: list[float] = []
-    for _ in range(triples * 50):
-        if len(errors) >= triples:
-            break
-        by_phone = tokens[contexts[rng.integers(len(contexts))]]
-        a, b = rng.choice(sorted(by_phone), 2, replace=False)
-        shared = sorted(by_phone[a].keys() & by_phone[b].keys())
-        if not shared:
-            continue
-        speaker = shared[rng.integers(len(shared))]
-        others = sorted(by_phone[a].keys() - {speaker})
-        if not others:
-            continue
-        x = _pick(by_phone[a][others[rng.integers(len(others))]], rng)
-        near, far = (_dtw(x, _pick(by_phone[phone][speaker], rng)) for phone in (a, b))
-        errors.append(0.5 if near == far else float(near > far))
-    return float(np.mean(errors)) if errors else float("nan")
-
-
-def _pick(items: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    return items[rng.integers(len(items))]
-
-
-def _dtw(x: np.ndarray, y: np.ndarray) -> float:
-    cosine = (x @ y.T) / np.outer(np.linalg.norm(x, axis=1) + 1e-9, np.linalg.norm(y, axis=1) + 1e-9)
-    cost = np.arccos(np.clip(cosine, -1, 1)) / np.pi
-    total = np.full((len(x) + 1, len(y) + 1), np.inf)
-    steps = np.zeros_like(total)
-    total[0, 0] = 0
-    for i in range(1, len(x) + 1):
-        for j in range(1, len(y) + 1):
-            best = min(
-                (total[i - 1, j - 1], steps[i - 1, j - 1]),
-                (total[i - 1, j], steps[i - 1, j]),
-                (total[i, j - 1], steps[i, j - 1]),
-            )
-            total[i, j], steps[i, j] = best[0] + cost[i - 1, j - 1], best[1] + 1
-    return float(total[-1, -1] / steps[-1, -1])
-
-
 def extract(
     mel: np.ndarray,
     states: np.ndarray,
@@ -184,12 +122,17 @@ def extract(
     return layers
 
 
-def measure(frames: Frames, *, abx: bool) -> dict[str, float]:
-    """All measures of one layer, rounded."""
-    result = neighbour_accuracy(frames) | {"rank": rank(frames)}
+def measure(frames: Frames, *, abx: bool) -> dict[str, float | None]:
+    """All measures of one layer, rounded; None for an ABX error without triples."""
+    sample = torch.from_numpy(np.concatenate([x for items in frames.values() for x, _ in items])[:RANK_FRAMES])
+    result: dict[str, float | None] = {
+        **neighbour_accuracy(frames),
+        "rank_me": float(rank_me(sample)),
+        "centred_rank": float(centred_rank(sample)),
+    }
     if abx:
-        result["abx"] = abx_across(frames)
-    return {name: round(value, 4) for name, value in result.items()}
+        result["abx"] = measures.abx([(x, phones, who) for who, items in frames.items() for x, phones in items])
+    return {name: value if value is None else round(value, 4) for name, value in result.items()}
 
 
 def main() -> None:
@@ -229,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from network import make_network
+from network import SIZES, make_network
 from safetensors.torch import load_file
 
-from speechssl import checkpoints
+from speechssl import checkpoints, errors
 from speechssl.encoders.weights import own
 
 # SeamlessM4TFeatureExtractor's own settings, which the cache of prepare.py was made with
@@ -34,6 +34,8 @@ def averaged_network(run: Path) -> torch.nn.Module:
     if run.suffix == ".safetensors":
         return _network_of_file(run)
     config = json.loads((run / "config.json").read_text())
+    if config.get("size") not in SIZES:
+        raise SystemExit(f"{run}: the cache holds log-mel bands; a run of train.py on them or a log-mel file needed")
     network = make_network(config["size"])
     tensors = load_file(run / "last" / "average.safetensors")
     mine = {name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")}
@@ -42,13 +44,13 @@ def averaged_network(run: Path) -> torch.nn.Module:
 
 
 def _network_of_file(path: Path) -> torch.nn.Module:
-    from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
-
+    transformers = checkpoints.transformers()
     weights = own.read(path)
     if weights.config["model_type"] != "wav2vec2-bert":
         raise SystemExit(f"{path}: a {weights.config['model_type']} network; the cache is for log-mel input only")
     # the file holds the blocks up to its layer
-    network = Wav2Vec2BertModel(Wav2Vec2BertConfig(**weights.config | {"num_hidden_layers": weights.layer}))
+    config = transformers.Wav2Vec2BertConfig(**weights.config | {"num_hidden_layers": weights.layer})
+    network = transformers.Wav2Vec2BertModel(config)
     network.load_state_dict({name: tensor.float() for name, tensor in weights.tensors.items()})
     return network.eval()
 
@@ -100,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -1,9 +1,8 @@
 """The networks the recipe trains, and a faster way through them for training.
 
 ``make_network`` builds transformers' Wav2Vec2BertModel. ``speed_up`` replaces the way two of its parts are computed,
-not what they compute (``tests/test_recipes_ssl_pretraining.py`` holds the equality): the relative-key bias by a product
-with the few distinct distances and a shift in place of an (L, L, head) table, and the convolutions of width one, as
-linear maps.
+not what they compute (``tests/recipes/test_ssl_pretraining.py`` checks that): the relative-key bias is a product with
+the few distinct distances and a shift in place of an (L, L, head) table, and convolutions of width one are linear maps.
 """
 
 from __future__ import annotations
@@ -25,9 +24,11 @@ KERNEL = 15  # frames of 20 ms the depthwise convolution looks back
 
 def make_network(size: str, *, dropout: float = 0.0) -> nn.Module:
     """Wav2Vec2BertModel on log-mel input, (B, T, 160) at 50 Hz; ``tiny`` has 6.8 M parameters."""
-    from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
+    from speechssl import checkpoints
 
-    config = Wav2Vec2BertConfig(
+    # a torchaudio that does not load must not end the recipe
+    transformers = checkpoints.transformers()
+    config = transformers.Wav2Vec2BertConfig(
         **SIZES[size],
         feature_projection_input_dim=160,
         conv_depthwise_kernel_size=KERNEL,
@@ -46,7 +47,7 @@ def make_network(size: str, *, dropout: float = 0.0) -> nn.Module:
         use_intermediate_ffn_before_adapter=False,
         attn_implementation="eager",
     )
-    return Wav2Vec2BertModel(config)
+    return transformers.Wav2Vec2BertModel(config)
 
 
 def speed_up(network: nn.Module) -> nn.Module:

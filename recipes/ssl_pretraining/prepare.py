@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from speechssl import errors
+
 SAMPLE_RATE = 16000
 MIN_SECONDS = 0.4
 
@@ -86,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

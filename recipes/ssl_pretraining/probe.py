@@ -2,7 +2,7 @@
 
     python recipes/ssl_pretraining/probe.py cache RUN --audio DATA --output probe.json
 
-RUN may also be an encoder file (``speechssl/models/tiny/encoder.safetensors``).
+RUN may also be a log-mel encoder file (``speechssl/models/tiny/encoder.safetensors``).
 Every utterance is the mean and the deviation of its frames. *Speaker*: logistic regression among the LibriSpeech
 speakers with eight utterances or more, two thirds of the utterances of each to train, the rest to test. *Sex*: among
 all LibriSpeech speakers, five folds by speaker. The corpus at hand does not name the sex, so it is read off the median
@@ -28,6 +28,7 @@ from network import make_network, speed_up
 from speechssl import errors
 
 MOST = 24  # utterances a speaker
+LEAST = 8  # utterances of a speaker, to be told from others
 SECONDS = 15.0  # of an utterance, from its start
 F0_SECONDS = 5.0  # that tell the sex
 BORDER, MARGIN = 165.0, 10.0  # Hz
@@ -72,6 +73,16 @@ def chosen(cache: Path, corpus: str, most: int) -> dict[str, list[dict[str, Any]
     return {speaker: items for speaker, items in rows.items() if items}
 
 
+def check_enough(rows: dict[str, list[dict[str, Any]]], sexes: dict[str, int]) -> None:
+    """End in one line if the speakers are too few for the folds of ``probe``."""
+    often, high = sum(len(items) >= LEAST for items in rows.values()), sum(sexes.values())
+    if often < 2 or min(high, len(sexes) - high) < 5:
+        raise SystemExit(
+            f"{often} speakers with {LEAST} utterances (2 needed), {high} high and {len(sexes) - high} low voices "
+            "(5 of each needed); prepare more recordings"
+        )
+
+
 def measure(
     function: Callable[[np.ndarray], list[np.ndarray]],
     rows: dict[str, list[dict[str, Any]]],
@@ -88,7 +99,7 @@ def measure(
         vectors.append(pooled(function(np.asarray(mel[row["start"] : row["start"] + frames], np.float32))))
     features = np.stack(vectors)  # (N, layers, 2 D)
     ids = np.unique(speakers, return_inverse=True)[1]
-    often = np.isin(ids, np.flatnonzero(np.bincount(ids) >= 8))
+    often = np.isin(ids, np.flatnonzero(np.bincount(ids) >= LEAST))
     known = np.array([speaker in sexes for speaker in speakers])
     sex = np.array([sexes.get(speaker, 0) for speaker in speakers])
     return [
@@ -120,6 +131,7 @@ def main() -> None:
     rows, mel = chosen(args.cache, args.corpus, args.most), np.load(args.cache / "mel.npy", mmap_mode="r")
     pitches = {speaker: median_f0(args.audio / items[0]["path"]) for speaker, items in rows.items()}
     sexes = {speaker: int(hertz > BORDER) for speaker, hertz in pitches.items() if abs(hertz - BORDER) > MARGIN}
+    check_enough(rows, sexes)
     torch.manual_seed(args.seed)
     networks = {"trained": averaged_network(args.run)}
     if not args.no_untrained:
@@ -136,4 +148,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

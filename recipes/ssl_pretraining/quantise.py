@@ -30,7 +30,7 @@ from evaluate import layers_of
 from export import averaged_network
 from network import speed_up
 
-from speechssl import audio, encoders
+from speechssl import audio, encoders, errors
 from speechssl.units.codebooks import codebook, multicodebook
 from speechssl.units.codebooks.kmeans import Settings
 
@@ -132,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

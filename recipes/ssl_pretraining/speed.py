@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from speechssl import encoders
+from speechssl import encoders, errors
 from speechssl.signals import Waveform
 
 
@@ -50,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -27,7 +27,7 @@ from batches import Augmentation, MelBatches, phone_tracks
 from network import SIZES, make_network, speed_up
 from safetensors.torch import load_file
 
-from speechssl import checkpoints
+from speechssl import checkpoints, errors
 from speechssl.training.augmentation import NUM_BANDS
 from speechssl.training.loop import Schedule, fit
 from speechssl.training.objectives.dinosr import DinoSR
@@ -163,4 +163,4 @@ def _needed(path: Path | None, option: str) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

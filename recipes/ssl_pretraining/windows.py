@@ -26,7 +26,7 @@ from align import STATES_PER_PHONE
 from batches import phone_tracks, read_index
 from evaluate import neighbour_accuracy, utterances
 
-from speechssl import audio, encoders
+from speechssl import audio, encoders, errors
 from speechssl.encoders.encoder import SSLEncoder
 from speechssl.encoders.windows import Grid
 from speechssl.signals import Waveform
@@ -149,4 +149,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -25,7 +25,7 @@ import hard_words
 import numpy as np
 import smoothing
 
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.conversion.bundles import load_bundle
 from speechssl.synthesis.say import SYNTHESIZER, load_synthesizer
 from speechssl.synthesis.synthesizer import Synthesizer
@@ -246,4 +246,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

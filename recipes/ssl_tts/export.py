@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from train import Utterances, make_network
 
-from speechssl import voices
+from speechssl import errors, voices
 from speechssl.conversion.bundles import load_bundle
 from speechssl.synthesis import model as models
 from speechssl.synthesis.model import TextModel
@@ -61,4 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.conversion.bundles import load_bundle
 from speechssl.errors import InputError
 from speechssl.signals import Encoder
@@ -145,4 +145,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

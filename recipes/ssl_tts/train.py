@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechssl import errors
 from speechssl.synthesis.front_end import BORDERS, START
 from speechssl.synthesis.network import NetworkConfig, TextToKeys
 from speechssl.training.loop import Schedule, fit
@@ -175,4 +176,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

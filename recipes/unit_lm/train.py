@@ -7,7 +7,7 @@ nothing.
 
     speechssl units encode TRAIN.csv --codebook tiny/100 --output units-train
     speechssl units encode DEV.csv --codebook tiny/100 --output units-dev
-    python recipes/unit_lm/train.py units-train --test units-dev --results recipes/unit_lm/RESULTS.md
+    python recipes/unit_lm/train.py units-train --test units-dev --results unit_lm.md
     python recipes/unit_lm/train.py --toy
 """
 
@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from speechssl import errors
 
 Sequences = list[list[int]]
 ORDERS = {"unigram": 1, "trigram": 3, "five-gram": 5}
@@ -284,4 +286,4 @@ N-grams are interpolated (Witten and Bell 1991) and trained on the same part. Th
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -1,9 +1,9 @@
-"""Fit the codebooks of the encoder that ships with the package, and write their report cards.
+"""Fit the codebooks of the encoder that ships with the package, and print their report cards.
 
-Frames of about ``--hours`` hours of the manifest's ``train`` split are kept in a temporary file; every codebook is
-fitted on the same ones. The cards are measured on the ``dev`` split.
+About ``--hours`` hours of the manifest's ``train`` split are encoded to a temporary file, and every codebook is fitted
+on these frames. The cards are measured on the ``dev`` split.
 
-    python recipes/units/fit_tiny.py ../shared/data/manifest.csv --alignments runs/align/alignments.jsonl
+    python recipes/units/fit_tiny.py manifest.csv --alignments alignments.jsonl --models runs/units
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from speechssl import encoders, units
+from speechssl import encoders, errors, units
 from speechssl.encoders.encoder import SSLEncoder
 from speechssl.encoders.fingerprints import of_encoder
 from speechssl.units import report
@@ -27,8 +27,7 @@ from speechssl.units.codebooks.fitting import fit, spooled
 from speechssl.units.codebooks.kmeans import CHUNK, Settings
 from speechssl.units.encoding.manifest import Entry
 
-HERE = Path(__file__).parent
-MODELS = HERE.parents[1] / "speechssl" / "models" / "tiny"
+MODELS = Path(__file__).parents[2] / "speechssl" / "models" / "tiny"
 # a third of the corpus is one-second words and one speaker's prompts; codebooks should hear many people talk
 TRAIN = {
     "librispeech": 0.6,
@@ -121,7 +120,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--models", type=Path, default=MODELS, help="folder the codebooks are written to")
-    parser.add_argument("--results", type=Path, default=HERE / "RESULTS.md")
+    parser.add_argument("--results", type=Path, default=None, help="JSON file for all numbers")
     parser.add_argument("--scratch", type=Path, default=None, help="folder for the frames, 1 GB for two hours")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -140,52 +139,24 @@ def main() -> None:
     centred = [report.centred(utterance, mean) for utterance in utterances]
     k = min(200, args.sizes[-1])
     syllables = [report.syllable_rates(centred, encoder.frame_rate, threshold, k) for threshold in SYLLABLES]
-    options = f"--hours {args.hours} --dev-share {args.dev_share} --passes {args.passes} --seed {args.seed}"
-    command = f"python recipes/units/fit_tiny.py MANIFEST --alignments FILE {options}"
-    args.results.write_text(results(encoder, cards, syllables, command), encoding="utf-8")
-    args.results.with_suffix(".json").write_text(json.dumps({"cards": cards, "syllables": syllables}) + "\n")
-    print(args.results.read_text(encoding="utf-8"))
+    print(report.text(cards), syllable_table(syllables), sep="\n")
+    if args.results:
+        args.results.write_text(json.dumps({"cards": cards, "syllables": syllables}) + "\n", encoding="utf-8")
 
 
-PAGE = """# Report cards of the codebooks of `{origin}`
-
-Encoder weights {digits}. Made by
-
-    {command}
-
-on the `dev` split: LibriSpeech speakers never trained on, and ARCTIC sentences that two or three people read.
-Noise is white; a higher or lower voice is the recording resampled by two semitones. Dead units are those that these
-recordings never use. The encoder was trained on phone labels of the `train` split, so purity and PNMI are no comparison
-with encoders trained without labels.
-
-{cards}
-## Syllable-like segments
-
-Greedy merging of centred frames by cosine (`speechssl/units/codebooks/syllables.py`), segment means clustered on the
-same recordings. The frame units they can be held against stand above.
-
-| cosine threshold | segments per second | clusters | bits per segment | bit/s | phone purity of frames | PNMI |
-|---:|---:|---:|---:|---:|---:|---:|
-{syllables}
-"""
-
-
-def results(encoder: SSLEncoder, cards: list[dict[str, Any]], syllables: list[dict[str, Any]], command: str) -> str:
-    """The page."""
-    lines = []
-    for row in syllables:
+def syllable_table(rows: list[dict[str, Any]]) -> str:
+    """Markdown of the syllable-like segments: centred frames merged greedily, segment means clustered."""
+    lines = [
+        "| cosine threshold | segments per second | clusters | bits per segment | bit/s | phone purity | PNMI |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
         phones = row["phones"] or {}
         purity, pnmi = (f"{phones[key]:.3f}" if phones else "-" for key in ("phone_purity", "pnmi"))
         numbers = f"{row['segments_per_second']:.2f} | {row['k']} | {row['entropy']:.2f} | {row['bitrate']:.0f}"
         lines.append(f"| {row['threshold']} | {numbers} | {purity} | {pnmi} |")
-    return PAGE.format(
-        origin=encoder.origin,
-        digits=of_encoder(encoder),
-        command=command,
-        cards=report.text(cards),
-        syllables="\n".join(lines),
-    )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from speechssl import checkpoints
+from speechssl import checkpoints, errors
 from speechssl.vocoders import source_filter
 from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig
 
@@ -54,4 +54,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -10,9 +10,8 @@ seconds and split; ``recipes/corpora/manifest.py`` makes one.
 The cache holds flat arrays, which training maps into memory: ``samples.npy`` (T,) int16 at 16 kHz, ``f0.npy`` (F,)
 float16 Hz every 5 ms, and for every 20 ms frame ``keys.npy`` (N, D) and ``values.npy`` (N, V), both float16,
 ``queries.npy`` (N, D) float16, ``neighbours.npy`` (N, 8) int32, rows of ``values``, and ``strangers.npy`` (N, 8) int32,
-rows of ``keys``: what other speakers have that is nearest, and ``returned.npy`` (N, 8) int32, rows of ``values`` that
-those strangers would find in a conversion. ``index.json`` says where each recording lies. Given again with another
-``--model``, only keys, queries and what is found with them are made anew.
+rows of ``keys``: the nearest frames of other speakers. ``index.json`` says where each recording lies. The same command
+with another ``--model`` renews only the keys, the queries and the frames found with them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import csv
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -30,9 +29,10 @@ from typing import Any
 
 import numpy as np
 
+from speechssl import errors
+
 SAMPLE_RATE = 16_000
 NUM_NEIGHBOURS = 8
-NUM_ASKING = 2  # strangers, whose mean asks for the frames that are returned
 POOL_SECONDS = 120.0  # of other recordings that frames are sought in; conversions have references of a minute or so
 LEAST_SECONDS = 10.0  # of other recordings, if a recording's own frames are not to be found, too
 APART = 75  # frames, 1.5 s, between a frame and those it may find in the same recording
@@ -187,7 +187,8 @@ class FlatArrays:
 def find_neighbours(index: list[dict[str, Any]], output: Path, seed: int, device: str) -> None:
     """(N, 8) rows of ``values`` nearest to each query, none of them from around the frame itself."""
     rng = np.random.default_rng(seed)
-    _find("neighbours", _own_pools(index, rng), output, device)
+    pools = ((row, _pool(row, rows, rng)) for rows in _by_speaker(index).values() for row in rows)
+    _find("neighbours", pools, output, device)
 
 
 def find_strangers(index: list[dict[str, Any]], output: Path, seed: int, device: str) -> None:
@@ -198,29 +199,6 @@ def find_strangers(index: list[dict[str, Any]], output: Path, seed: int, device:
     others = {who: [row for other in speakers if other != who for row in speakers[other]] for who in speakers}
     pools = ((row, _pool(row, others[who], rng, least=0.0)) for who, rows in speakers.items() for row in rows)
     _find("strangers", pools, output, device)
-
-
-def find_returned(index: list[dict[str, Any]], output: Path, seed: int, device: str) -> None:
-    """(N, 8) rows of ``values`` nearest to what the strangers of a frame say: retrieval from one speaker to another.
-
-    Nobody has recorded what a conversion ought to sound like, but what a stranger's frame stands for here is known.
-    """
-    if not (output / "strangers.npy").exists():
-        return
-    keys, strangers = (np.load(output / f"{part}.npy", mmap_mode="r") for part in ("keys", "strangers"))
-
-    def ask(rows: np.ndarray) -> np.ndarray:
-        mean: np.ndarray = keys[strangers[rows][:, :NUM_ASKING]].astype(np.float32).mean(1)
-        return mean
-
-    _find("returned", _own_pools(index, np.random.default_rng([seed, 2])), output, device, ask)
-
-
-def _own_pools(
-    index: list[dict[str, Any]], rng: np.random.Generator
-) -> Iterator[tuple[dict[str, Any], Iterator[np.ndarray]]]:
-    """Every recording with the frames of its speaker that may be found."""
-    return ((row, _pool(row, rows, rng)) for rows in _by_speaker(index).values() for row in rows)
 
 
 def _by_speaker(index: list[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -235,15 +213,13 @@ def _find(
     pools: Iterable[tuple[dict[str, Any], Iterator[np.ndarray]]],
     output: Path,
     device: str,
-    ask: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> None:
-    """Write ``name.npy`` (N, 8): of every recording's queries, or of what is asked, the nearest frames of its pool."""
+    """Write ``name.npy`` (N, 8): the nearest frames to every recording's queries in the pool of the recording."""
     keys, queries = (np.load(output / f"{part}.npy", mmap_mode="r") for part in KEYS)
     found = np.zeros((len(keys), NUM_NEIGHBOURS), np.int32)
     for row, pool in pools:
         own = np.arange(row["keys_at"], row["keys_at"] + row["keys_n"])
-        asked = queries[own] if ask is None else ask(own)
-        found[own] = _nearest(own, np.concatenate(list(pool)), keys, asked, device)
+        found[own] = _nearest(own, np.concatenate(list(pool)), keys, queries[own], device)
     np.save(output / f"{name}.npy", found)
 
 
@@ -296,8 +272,7 @@ def main() -> None:
         write_keys(index, args.output, args.model, args.workers, args.device)
         find_neighbours(index, args.output, args.seed, args.device)
         find_strangers(index, args.output, args.seed, args.device)
-        find_returned(index, args.output, args.seed, args.device)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -18,12 +18,9 @@ import torch
 from batches import INPUTS, NEIGHBOURS, OWN_VALUES, VocoderBatches
 from safetensors.torch import load_file
 
-from speechssl import checkpoints, encoders
+from speechssl import checkpoints, errors
 from speechssl.training.loop import Schedule, fit
-from speechssl.training.objectives.impersonation import Impersonation
 from speechssl.training.objectives.resynthesis import Resynthesis, Weights
-from speechssl.verification import embedders
-from speechssl.verification.embedders import log_mel
 from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig
 
 TOY = {"width": 32, "hidden": 48, "num_layers": 2, "key_width": 8}
@@ -44,18 +41,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--matching", type=float, default=2.0)
     parser.add_argument("--corrupt", type=float, default=0.0, help="share of frames given wrong values")
     parser.add_argument("--neighbours", default=",".join(map(str, NEIGHBOURS)), help="averaged, drawn from these")
-    parser.add_argument(
-        "--own-voice", action="store_true", help="statistics of a recording's own frames, not the found"
-    )
-    parser.add_argument("--retrieved-keys", type=float, default=0.0, help="share of crops with keys of found frames")
     parser.add_argument("--strange-keys", type=float, default=0.0, help="share of crops with keys of other speakers")
-    parser.add_argument("--returned", type=float, default=0.0, help="share of crops whose frames strangers' keys find")
-    parser.add_argument("--told", action="store_true", help="discriminators are told whose voice it should be")
-    parser.add_argument("--conversions", type=int, default=0, help="crops a batch from one speaker to another")
-    parser.add_argument("--voice", type=float, default=4.0, help="weight of the embedder's loss")
-    parser.add_argument("--words", type=float, default=6.0, help="weight of the encoder's loss")
-    parser.add_argument("--encoder", default="tiny", help="that hears the words of conversions; made the keys")
-    parser.add_argument("--embedder", default="tiny", help="that hears their voice; of our own files")
     parser.add_argument("--frames", type=int, default=64)
     parser.add_argument("--batch-seconds", type=float, default=20.0)
     parser.add_argument("--width", type=int, default=48, help="of the discriminators")
@@ -70,39 +56,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.toy:
         args.steps, args.adversarial_from, args.frames, args.batch_seconds, args.width = 6, 2, 40, 1.6, 8
-        args.conversions = min(args.conversions, 1)
     return args
 
 
-def listeners(args: argparse.Namespace) -> Impersonation | None:
-    """Embedder and encoder, log-mel ones of our own files, that conversions are held to, if there are any."""
-    if not args.conversions:
-        return None
-    from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
-
-    embedder = log_mel.read(embedders.TINY if args.embedder == "tiny" else Path(args.embedder))
-    found = checkpoints.load(encoders.TINY if args.encoder == "tiny" else Path(args.encoder), kind="encoder")
-    network = Wav2Vec2BertModel(Wav2Vec2BertConfig(**found.header["config"], attn_implementation="eager"))
-    network.load_state_dict({name: tensor.float() for name, tensor in found.tensors.items()})
-    return Impersonation(embedder.network, embedder.scale, LastHiddenState(network))
-
-
-class LastHiddenState(torch.nn.Module):
-    """The output of a network of transformers' as one tensor."""
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """(B, F, 160) to (B, F, D)."""
-        hidden: torch.Tensor = self.network(frames).last_hidden_state
-        return hidden
-
-
-def make_objective(
-    args: argparse.Namespace, batches: VocoderBatches, impersonation: Impersonation | None = None
-) -> Resynthesis:
+def make_objective(args: argparse.Namespace, batches: VocoderBatches) -> Resynthesis:
     """The generator, starting as WORLD, in its losses."""
     torch.manual_seed(args.seed)
     first = batches(0)
@@ -112,17 +69,12 @@ def make_objective(
     mean, deviation = batches.statistics()
     generator.mean.copy_(torch.from_numpy(mean))
     generator.deviation.copy_(torch.from_numpy(deviation))
-    shares = ("mel", "adversarial", "matching", "voice", "words")
-    weights = Weights(**{name: getattr(args, name) for name in shares})
     objective = Resynthesis(
         generator,
         INPUTS,
         adversarial_from=args.adversarial_from,
         width=args.width,
-        weights=weights,
-        impersonation=impersonation,
-        tell=(lambda inputs: generator.normal_voice(inputs["voice"])) if args.told else None,
-        who_dim=2 * (config.order + 1),
+        weights=Weights(mel=args.mel, adversarial=args.adversarial, matching=args.matching),
         periods=[int(period) for period in args.periods.split(",") if period],
     )
     if args.init is not None:
@@ -143,7 +95,6 @@ def first_weights(start: Path) -> dict[str, torch.Tensor]:
 def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     torch.set_num_threads(args.threads)
-    impersonation = listeners(args)
     batches = VocoderBatches(
         args.cache,
         frames=args.frames,
@@ -151,21 +102,14 @@ def main(arguments: list[str] | None = None) -> None:
         seed=args.seed,
         corrupt=args.corrupt,
         neighbours=[int(number) for number in args.neighbours.split(",")],
-        own_voice=args.own_voice,
-        retrieved_keys=args.retrieved_keys,
         strange_keys=args.strange_keys,
-        returned=args.returned,
         own_values=args.own_values,
-        conversions=args.conversions,
-        embed=impersonation.embed_samples if impersonation else None,
     )
-    objective = make_objective(args, batches, impersonation)
+    objective = make_objective(args, batches)
     schedule = Schedule(args.steps, warmup=args.warmup, decay=args.decay, rate=args.rate, weight_decay=0.01)
     free = {"run", "cache", "threads", "device", "max_seconds", "steps", "decay", "workers"}
     config = {name: value for name, value in vars(args).items() if name not in free}
-    # a file by its name alone: what is shipped must not say where it lay
-    listeners_used = {name: Path(getattr(args, name)).name for name in ("encoder", "embedder")}
-    config = {**config, **listeners_used, "init": str(args.init), "network": asdict(objective.generator.config)}
+    config = {**config, "init": str(args.init), "network": asdict(objective.generator.config)}
 
     def tell(step: int, losses: dict[str, float]) -> None:
         if step % 10 == 0:
@@ -178,4 +122,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

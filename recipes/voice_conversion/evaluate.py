@@ -26,7 +26,7 @@ import torch
 from pairs import Pair, from_folder, from_manifest, make_pairs
 from rich.progress import track
 
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.conversion.bundles import load_bundle
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.signals import Waveform
@@ -144,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.audio import f0_tracker
 
 RATE, HOP = 16_000, 160
@@ -135,4 +135,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-AUDIO = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a")
+from speechssl import audio
+
 SOURCE_SECONDS = (3.0, 12.0)
 SCORED = 2  # recordings of the target and of the source kept out of the matching set, to score against
 MOST_SCORED = 10  # of the target, where it has recordings left: an error rate needs many pairs of real ones
@@ -42,7 +43,7 @@ def from_folder(folder: Path) -> list[Recording]:
     import soundfile
 
     recordings = []
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in audio.SUFFIXES):
         text = path.with_suffix(".txt")
         words = text.read_text().strip() if text.exists() else ""
         speaker = path.relative_to(folder).parts[0]

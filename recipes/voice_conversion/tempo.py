@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.conversion import bundles
 from speechssl.voices import building, tempo
 
@@ -71,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

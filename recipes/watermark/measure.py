@@ -21,11 +21,9 @@ from pathlib import Path
 import torch
 
 import speechssl
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.receipts import watermark
 from speechssl.signals import Waveform
-
-SOUND = (".wav", ".flac", ".opus", ".mp3", ".ogg")
 
 
 def through(waveform: Waveform, suffix: str, rate: int) -> Waveform:
@@ -92,7 +90,7 @@ def main() -> None:
     parser.add_argument("--only", choices=list(ATTACKS), nargs="+", help="these, and no false alarms")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    files = sorted(path for path in args.speech.rglob("*") if path.suffix in SOUND)
+    files = sorted(path for path in args.speech.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
     random.Random(0).shuffle(files)
     system = speechssl.load_bundle("tiny")
     voices = [system.matching_set([speechssl.clip(name).path], name=name) for name in ("ada", "eric", "dan")]
@@ -139,4 +137,4 @@ def write(output: Path, result: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -18,10 +18,10 @@ import tempfile
 from pathlib import Path
 
 import torch
-from measure import SOUND, cut
+from measure import cut
 
 import speechssl
-from speechssl import audio
+from speechssl import audio, errors
 from speechssl.receipts import watermark
 
 NAMES = {"ovrl": "DNSMOS overall", "sig": "DNSMOS signal", "bak": "DNSMOS background", "distillmos": "DistillMOS"}
@@ -30,7 +30,7 @@ Item = dict[str, object]
 
 def pairs(speech: Path, count: int, seconds: float, folder: Path) -> list[Item]:
     """Write every recording with and without the mark; what the judge is asked about, the two one after the other."""
-    files = sorted(path for path in speech.rglob("*") if path.suffix in SOUND)
+    files = sorted(path for path in speech.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
     random.Random(1).shuffle(files)
     system = speechssl.load_bundle("tiny")
     voices = [system.matching_set([speechssl.clip(name).path], name=name) for name in ("ada", "eric", "dan")]
@@ -90,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run_recipe(main)

@@ -6,10 +6,23 @@ The names that most callers need are reachable from here: ``speechssl.audio.read
 from speechssl.audio.activity import clipping_fraction, snr_db, speech_activity, speech_seconds
 from speechssl.audio.decoding import AudioInfo
 from speechssl.audio.f0_tracker import f0
-from speechssl.audio.files import info, read, read_channel, read_mono, resample, stream, write, writing
+from speechssl.audio.files import (
+    SUFFIXES,
+    WRITABLE,
+    info,
+    read,
+    read_channel,
+    read_mono,
+    resample,
+    stream,
+    write,
+    writing,
+)
 from speechssl.audio.levels import limit_bursts, loudness, set_loudness
 
 __all__ = [
+    "SUFFIXES",
+    "WRITABLE",
     "AudioInfo",
     "clipping_fraction",
     "f0",

@@ -3,9 +3,9 @@
 It leans towards voiced, because a fading or hoarse vowel called unvoiced is heard as a whisper. Resynthesis by WORLD of
 121 s of read speech (six LibriSpeech speakers) with the F0 of DIO, Harvest and this: PESQ 2.11, 2.84, 2.88; STOI 0.927,
 0.962, 0.961; DNSMOS 2.74, 2.96, 3.00 (the recordings: 3.27); seconds per 10 s of speech 0.10, 2.2, 0.07. With a
-threshold of 0.15 PESQ would be 2.99, but white noise voiced throughout; here 1 in 100 of its frames is. That was
-measured with the first path alone. The second one keeps to the range of the voice, and what hums is taken out first:
-recipes/voice_conversion/f0.py compares with CREPE.
+threshold of 0.15 PESQ would be 2.99, but white noise would be voiced throughout; with the threshold below 1 in 100 of
+its frames is. These numbers are of the first path alone. The second path keeps to the range of the voice, and hum is
+taken out first: recipes/voice_conversion/f0.py compares with CREPE.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from speechssl.errors import InputError
 from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
 Array = NDArray[Any]
+
+BLOCK, CONTEXT = 30.0, 1.0  # seconds analysed at a time, and on both sides of them
 
 MAINS, OVERTONES = (50, 60), 6  # Hz, and how many multiples of them
 HUM_WINDOW = 8000  # samples, half a second: bins of 2 Hz
@@ -47,6 +47,43 @@ SURE = 0.6  # strength of a candidate that is no noise
 LOUD = 0.3  # of the loud peaks; quieter frames, where a room hums, do not tell where a voice lies
 ENOUGH = 20  # sure frames that tell where a voice lies
 RANGE = (0.55, 1.8)  # of its median F0: ten semitones down or up; the noise of consonants is "voiced" higher
+
+
+def f0(waveform: Waveform, *, frame_period: float = 0.005) -> Tensor:
+    """Fundamental frequency by autocorrelation, a best path and WORLD's StoneMask; mains hum is taken out first.
+
+    Args:
+        waveform: any rate; analysed at 16 kHz, in blocks of 30 s with a second of context on both sides, so that
+            memory is flat.
+        frame_period: seconds between values; the i-th belongs to the time i * frame_period.
+    Returns:
+        (F,) float32 Hz in [60, 500] or so (refinement may pass the edges slightly), 0 where unvoiced;
+        F = floor(seconds / frame_period) + 1.
+    Raises:
+        InputError: frame period not between 1 ms and 0.1 s.
+    Source: Boersma 1993; Morise 2016 (StoneMask).
+    """
+    import torch
+
+    if not 0.001 <= frame_period <= 0.1:
+        raise InputError(f"frame period is {frame_period} s; 0.001 to 0.1 needed")
+    samples = at_16_khz(waveform)
+    # the small number: seconds / period of whole numbers of periods may fall just below the whole
+    frames = int(waveform.seconds / frame_period + 1e-6) + 1
+    step = max(1, round(BLOCK / frame_period))
+    parts = [
+        _block(samples, first, min(first + step, frames), frames, frame_period) for first in range(0, frames, step)
+    ]
+    return torch.from_numpy(np.concatenate(parts).astype(np.float32))
+
+
+def _block(samples: Array, first: int, last: int, frames: int, period: float) -> Array:
+    """F0 of the frames from ``first`` to ``last``, tracked with context on both sides."""
+    context = round(CONTEXT / period)
+    begin, end = max(0, first - context), min(last + context, frames)
+    # the cut falls on a frame; frame periods of whole samples make this exact
+    piece = samples[round(begin * period * RATE) : round(end * period * RATE)].astype(np.float64)
+    return track(piece, np.arange(end - begin) * period)[first - begin : last - begin]
 
 
 def track(samples: Array, times: Array) -> Array:
@@ -179,47 +216,3 @@ def _refined(samples: Array, coarse: Array, times: Array) -> Array:
     fine = pyworld.stonemask(np.ascontiguousarray(samples, dtype=np.float64), coarse, times, RATE)
     refined: Array = np.where(fine > 0, fine, coarse)
     return refined
-
-
-F0_BLOCK, F0_CONTEXT = 30.0, 1.0  # seconds analysed at a time, and on both sides of them
-
-
-def f0(waveform: Waveform, *, frame_period: float = 0.005) -> Tensor:
-    """Fundamental frequency, hum left aside, by autocorrelation, a best path and WORLD's StoneMask: see ``tracking``.
-
-    Args:
-        waveform: any rate; analysed at 16 kHz, in blocks of 30 s with a second of context on both sides, so that
-            memory is flat.
-        frame_period: seconds between values; the i-th belongs to the time i * frame_period.
-    Returns:
-        (F,) float32 Hz in [60, 500] or so (refinement may pass the edges slightly), 0 where unvoiced;
-        F = floor(seconds / frame_period) + 1.
-    Raises:
-        InputError: frame period not between 1 ms and 0.1 s.
-    Source: Boersma 1993; Morise 2016 (StoneMask).
-    """
-    import numpy as np
-    import torch
-
-    if not 0.001 <= frame_period <= 0.1:
-        raise InputError(f"frame period is {frame_period} s; 0.001 to 0.1 needed")
-    samples = at_16_khz(waveform)
-    # the small number: seconds / period of whole numbers of periods may fall just below the whole
-    frames = int(waveform.seconds / frame_period + 1e-6) + 1
-    step = max(1, round(F0_BLOCK / frame_period))
-    parts = [
-        _f0_block(samples, first, min(first + step, frames), frames, frame_period) for first in range(0, frames, step)
-    ]
-    return torch.from_numpy(np.concatenate(parts).astype(np.float32))
-
-
-def _f0_block(samples: NDArray[np.float32], first: int, last: int, frames: int, period: float) -> NDArray[np.float64]:
-    import numpy as np
-
-    from speechssl.audio import f0_tracker
-
-    context = round(F0_CONTEXT / period)
-    begin, end = max(0, first - context), min(last + context, frames)
-    # the cut falls on a frame; frame periods of whole samples make this exact
-    piece = samples[round(begin * period * RATE) : round(end * period * RATE)].astype(np.float64)
-    return f0_tracker.track(piece, np.arange(end - begin) * period)[first - begin : last - begin]

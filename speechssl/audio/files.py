@@ -1,8 +1,7 @@
-"""Every sample that enters or leaves: read, stream, write, resample, loudness.
+"""Audio files: read, stream, write, resample.
 
-Files are read by libsndfile (WAV, FLAC, Ogg, MP3, AIFF, ...) and, where it cannot, by FFmpeg through PyAV (M4A, AAC,
-WMA, video). Several channels become one by their mean. Samples stay float32, which holds 24-bit audio exactly.
-Measurements of speech (F0, activity, SNR, clipping) are in ``speechssl.speech`` and can be reached from here.
+Files are read by libsndfile (WAV, FLAC, Ogg, MP3, AIFF, ...) and, if it cannot, by FFmpeg through PyAV (M4A, AAC, WMA,
+video). Several channels become one by their mean. Samples stay float32, which holds 24-bit audio exactly.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechssl import checkpoints
 from speechssl.audio.decoding import BLOCK, AudioInfo, Source, check_file, opened, reason
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
 
     from speechssl.audio.decoding import Samples
 
+# what a folder is searched for; a file named by itself may be called anything
+SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aif", ".aiff")).union(
+    (".aifc", ".au", ".caf", ".w64", ".rf64", ".mp4", ".webm", ".mka", ".mkv", ".mov")
+)
 # container and subtype libsndfile is asked for; WAV and FLAC of whole numbers come out the same byte for byte
 WRITABLE = {
     ".wav": ("WAV", "PCM_16"),
@@ -46,7 +49,7 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
 
 
 def read(path: str | os.PathLike[str]) -> Waveform:
-    """Read a file at its own sample rate, as the mean of its channels. Silence is valid; callers decide about it.
+    """Read a file at its own sample rate, as the mean of its channels. Silence is valid.
 
     Raises:
         InputError: missing, a folder, not audio, damaged, cut short, without samples, or with NaN or infinite samples.
@@ -303,19 +306,15 @@ def _flush(path: Path, probe: bytes = b"") -> None:
 
 @contextlib.contextmanager
 def _replaced(target: Path) -> Iterator[Path]:
-    """A temporary path in the target's folder: becomes the target on success, vanishes otherwise, Ctrl-C included."""
+    """``checkpoints.replacing`` for a file that links may lead to, with errors that name the target."""
     place = Path(os.path.realpath(target))
     if place.exists() and not place.is_file():
         raise InputError(f"cannot write {target}: it is a folder or a device; the name of a file needed")
-    temporary = place.with_name(f".speechssl-{secrets.token_hex(4)}.part")
     try:
-        yield temporary
-        os.replace(temporary, place)
+        with checkpoints.replacing(place) as temporary:
+            yield temporary
     except OSError as error:
         raise InputError(_unwritable(target, error)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _unwritable(target: Path, error: OSError) -> str:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from speechssl.audio.decoding import BLOCK
+from speechssl.audio.files import resample
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 
@@ -13,10 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-from speechssl.audio.files import resample
-
-LIMITED = 0.005  # share of the samples that may be turned down for the rest to reach its loudness
-LIMITER_SECONDS = 0.005  # reach of the gain to each side: too slow to distort a vowel, too fast to be heard as a pause
 BURST_SHARE = 0.995  # of the samples are of usual height
 BURST_HEIGHT = 2.0  # times the usual height: speech seldom passes it
 BURST_SECONDS = 0.005  # reach of the lowered gain to each side
@@ -95,9 +92,6 @@ def limit_bursts(waveform: Waveform, *, block: int = 1 << 20) -> Waveform:
         result = samples.clone() if result is samples else result
         result[start : start + block] = held[start - begin : start - begin + block]
     return Waveform(result, waveform.sample_rate)
-
-
-# ---- loudness
 
 
 def _block_powers(waveform: Waveform) -> NDArray[np.float64]:

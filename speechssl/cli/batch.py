@@ -17,10 +17,6 @@ from speechssl.checkpoints import sha256_of
 from speechssl.cli import terminal
 from speechssl.errors import InputError, SpeechSSLError
 
-# Extensions that a folder is searched for. A file that is named itself may have any extension.
-AUDIO = frozenset(
-    [".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".wma", ".aif", ".aiff", ".aifc"]
-).union([".au", ".caf", ".w64", ".rf64", ".webm", ".mka", ".mkv", ".mov"])
 LEDGER = ".speechssl.jsonl"  # in the output folder
 
 
@@ -67,6 +63,8 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> Plan
     Raises:
         InputError: no source, several for one file, two with the same output, or one that would be overwritten.
     """
+    from speechssl import audio
+
     found = [pair for each in sources for pair in _expanded(str(each))]
     if not found:
         raise InputError("no source: name a recording, a folder or a pattern before the options")
@@ -75,7 +73,8 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> Plan
         jobs, folder = [Job(found[0][0], Path(output))], None
     else:
         folder = Path(output)
-        if folder.suffix.lower() in AUDIO | {suffix} and not (folder.is_dir() or str(output).endswith(("/", os.sep))):
+        named_as_file = folder.suffix.lower() in audio.SUFFIXES | {suffix}
+        if named_as_file and not (folder.is_dir() or str(output).endswith(("/", os.sep))):
             many = f"{len(found)} sources" if len(found) > 1 else "a folder or a pattern of sources"
             raise InputError(f"--output {output} names one file for {many}; name a folder, or end it in a slash")
         jobs = [Job(path, folder / path.relative_to(root).with_suffix(suffix)) for path, root in dict(found).items()]
@@ -203,9 +202,12 @@ def finish(outcome: Outcome, *, json: bool, describe: Callable[[dict[str, Any]],
 
 def _expanded(given: str) -> list[tuple[Path, Path]]:
     """Pairs of a file and the folder that its relative path starts from."""
+    from speechssl import audio
+
     path = Path(given)
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO and p.is_file() and not _hidden(p, path))
+        sounds = (p for p in path.rglob("*") if p.suffix.lower() in audio.SUFFIXES)
+        found = sorted(p for p in sounds if p.is_file() and not _hidden(p, path))
         if not found:
             raise InputError(f"{path} holds no audio file; name a folder of recordings, or the files themselves")
         return [(p, path) for p in found]

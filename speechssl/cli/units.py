@@ -130,10 +130,10 @@ def encode(
     share = _shard(shard)
     if retry:
         engines.retry_failed(output)
-    total = len(manifest.entries(audio))
-    with terminal.progress("units", total) as advance:
+    entries = manifest.entries(audio)
+    with terminal.progress("units", len(entries)) as advance:
         summary = encode_module.encode(
-            audio, recipe, output, form=form, num_workers=workers, shard=share, block=part,
+            entries, recipe, output, form=form, num_workers=workers, shard=share, block=part,
             through=engine, advance=advance,
         )  # fmt: skip
     if json:
@@ -141,7 +141,7 @@ def encode(
     else:
         print(f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed")
     if summary.failed:
-        terminal.remark(f"error: {summary.failed} of {total} failed; the reasons are in {output}/failed.jsonl")
+        terminal.remark(f"error: {summary.failed} of {len(entries)} failed; the reasons are in {output}/failed.jsonl")
         raise typer.Exit(2)
 
 
@@ -433,7 +433,9 @@ def _records(folder: str, book: Codebook) -> list[dict[str, Any]]:
 
 
 def _is_sound(output: Path) -> bool:
-    return output.suffix.lower() in (".wav", ".flac", ".ogg", ".opus", ".mp3")
+    from speechssl.audio import WRITABLE
+
+    return output.suffix.lower() in WRITABLE
 
 
 def _wav(output: Path, name: str) -> Path:

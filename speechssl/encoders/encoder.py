@@ -9,7 +9,7 @@ transformers computes for the whole file up to rounding. Longer audio never cost
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,10 +79,6 @@ class SSLEncoder:
         """
         samples = self._at_own_rate(waveform).samples
         return self.encode_stream(lambda: [samples])
-
-    def encode_batch(self, waveforms: Sequence[Waveform]) -> list[Features]:
-        """Features of each waveform, in order; bit for bit what ``encode`` gives for each alone."""
-        return [self.encode(waveform) for waveform in waveforms]
 
     def encode_file(self, path: str | Path) -> Features:
         """Features of an audio file, read and resampled block by block; the waveform is never held whole.

@@ -8,18 +8,15 @@ import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from speechssl import checkpoints
+from speechssl.audio import WRITABLE
 from speechssl.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 FORMAT = "speechssl-receipt/1"
 TAG = "SPEECHSSL_RECEIPT"
 LARGEST = 1 << 20  # bytes of a receipt; a bigger one is none of ours
-EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
 # ---- the sound
@@ -32,8 +29,8 @@ def sound(path: Path) -> dict[str, Any]:
         InputError: another extension, or a file that cannot be read.
     """
     suffix = path.suffix.lower()
-    if suffix not in EXTENSIONS:
-        raise InputError(f"{path}: receipts are for {', '.join(EXTENSIONS)}")
+    if suffix not in WRITABLE:
+        raise InputError(f"{path}: receipts are for {', '.join(WRITABLE)}")
     try:
         if suffix in (".wav", ".flac"):
             return _samples(path)

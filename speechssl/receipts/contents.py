@@ -1,4 +1,4 @@
-"""What receipts say of conversions and of speech made from text; the front end and the command line say the same."""
+"""Contents of receipts, one function for each kind of sound; the page and the command line use the same."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def of_conversion(
     consent: Sequence[dict[str, Any]],
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """Of a converted recording.
+    """Facts about a converted recording.
 
     Args:
-        source: whose words were kept.
+        source: the recording whose words were kept.
         voices: with their shares.
-        result: says which converter was used.
-        model: its name.
-        consent: by whose leave, one for each attestation.
-        settings: others than the converter.
+        result: the conversion; names the converter.
+        model: name of the model.
+        consent: one record for each attestation.
+        settings: all but the converter.
     """
     return {
         "what": "voice conversion: the words of the source, in a synthetic voice",
@@ -54,7 +54,7 @@ def of_conversion(
 def of_speech(
     text: str, voice: MatchingSet, *, text_model: str, consent: Sequence[dict[str, Any]], settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Of a text that was spoken."""
+    """Facts about speech made from text."""
     return {
         "what": "speech synthesised from text",
         "consent": list(consent),
@@ -65,12 +65,38 @@ def of_speech(
     }
 
 
-def consents(voices: Sequence[MatchingSet], *, otherwise: str) -> list[dict[str, Any]]:
-    """The attestations that voices carry; a statement for a voice without any.
+def of_units(
+    ids: Sequence[int], voice: MatchingSet, *, name: str, codebook: str, consent: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Facts about speech made from units.
 
     Args:
-        voices: of which things are made.
-        otherwise: why there is none.
+        ids: the units.
+        voice: the voice.
+        name: by which the voice was chosen.
+        codebook: fingerprint of the codebook.
+        consent: one record for each attestation.
+    """
+    return {
+        "what": "speech synthesised from units",
+        "consent": list(consent),
+        "voices": [{**_voice(voice), "name": name}],
+        "models": {"codebook": codebook, "encoder": voice.key_origin, "vocoder": voice.value_origin},
+        "units": hashlib.sha256(" ".join(map(str, ids)).encode()).hexdigest(),
+    }
+
+
+def of_piece(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts about a piece of a streamed conversion; the receipt of the whole has the rest."""
+    return {"what": "a piece of a voice conversion", **facts}
+
+
+def consents(voices: Sequence[MatchingSet], *, otherwise: str) -> list[dict[str, Any]]:
+    """The consent records of voices.
+
+    Args:
+        voices: that are used.
+        otherwise: statement that stands for a voice without consent.
     """
     found: list[dict[str, Any]] = []
     for voice in voices:

@@ -1,4 +1,4 @@
-"""Receipts: what a piece of synthetic speech was made of, by whose leave, signed, beside the file and inside it.
+"""Signed receipts of synthetic speech, beside the file and inside it: what it was made of, and with whose consent.
 
 A receipt is a JSON object. ``output`` names the sound: SHA-256 of the samples of a WAV or FLAC file (so it survives a
 change between the two), of the coded packets of an Opus or MP3 file; tags and file names do not enter it. The rest is
@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from speechssl import checkpoints
 from speechssl.errors import CheckpointError, InputError
+from speechssl.receipts.carriers import FORMAT, embed_in, extract_from, parsed, sound, text_of
 from speechssl.voices.consent import now
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from speechssl.receipts.carriers import FORMAT, embed_in, extract_from, parsed, sound, text_of
 
 SUFFIX = ".receipt.json"
 
@@ -80,18 +80,16 @@ class Signer:
 
 def default_key() -> Path:
     """Where the key lives: ``$SPEECHSSL_KEY``, else beside the voices."""
-    from speechssl.checkpoints import data_folder
-
     chosen = os.environ.get("SPEECHSSL_KEY")
-    return Path(chosen).expanduser() if chosen else data_folder().parent / "receipt-key.pem"
+    return Path(chosen).expanduser() if chosen else checkpoints.data_folder().parent / "receipt-key.pem"
 
 
 def issue(path: str | Path, facts: dict[str, Any], signer: Signer, *, embed: bool = True) -> dict[str, Any]:
     """Sign a receipt for a finished file and write it beside the file and into it.
 
     Args:
-        path: .wav, .flac, .ogg, .opus or .mp3, not changed any more afterwards but for its tags.
-        facts: JSON-able; whatever is known of its making.
+        path: .wav, .flac, .ogg, .opus or .mp3; nothing but its tags may change afterwards.
+        facts: JSON-able; see ``contents``.
         signer: of this machine.
         embed: also inside the file.
     Returns:

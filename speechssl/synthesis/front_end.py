@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from speechssl.errors import InputError
 from speechssl.synthesis import normalise
-from speechssl.synthesis.pronunciation import Phone, Pronouncer, check_language, pronouncer
+from speechssl.synthesis.languages import check_language
+from speechssl.synthesis.phones import Phone
+from speechssl.synthesis.pronunciation import Pronouncer, pronouncer
 
 START = "^"  # silence before the first word
 BORDERS = (" ", ",", ".", "?", "!")  # between words, and after the last
@@ -51,7 +53,7 @@ class FrontEnd:
     """Reads one language.
 
     Args:
-        language: see ``pronunciation.check_language``.
+        language: see ``languages.check_language``.
         pronounce: of its words; the packaged dictionary's if None.
     Raises:
         InputError: a language it does not have.

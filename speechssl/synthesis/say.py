@@ -35,7 +35,7 @@ def load_synthesizer(
     """
     from speechssl import voices
     from speechssl.synthesis import model as models
-    from speechssl.synthesis.pronunciation import check_language
+    from speechssl.synthesis.languages import check_language
     from speechssl.synthesis.synthesizer import Synthesizer
 
     wanted = check_language(language) if language else None

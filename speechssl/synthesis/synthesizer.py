@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from speechssl.conversion import converters
+from speechssl.conversion.options import ConversionOptions
 from speechssl.conversion.source import Source
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.errors import InputError
@@ -99,7 +101,7 @@ class Synthesizer:
         speed: float = 1.0,
         seed: int = 0,
         variation: float = VARIATION,
-        k: int = 4,
+        k: int | None = None,
         loudness: float = LOUDNESS,
     ) -> Iterator[Speech]:
         """Speak a text sentence by sentence: the first is there before the second is thought of.
@@ -111,19 +113,19 @@ class Synthesizer:
             speed: 0.25 ... 4; 2 is twice as fast.
             seed: of the lengths of sounds.
             variation: of the lengths of sounds, in the spreads that were learnt; 0 is always the same.
-            k: frames of the voice that are averaged.
+            k: frames of the voice that are averaged; None for the number of the converter ``uniform``.
             loudness: LUFS.
         Raises:
             InputError: nothing to say, an option out of range, or a voice of another encoder.
         """
         check_options(interpolation=interpolation, speed=speed, variation=variation)
         voices = self._voices(voice, interpolation)
+        k = min(converters.TABLE["uniform"].neighbours(k), *(len(one) for one, _ in voices))
+        options = ConversionOptions(k=k, converter="uniform", loudness=loudness)
         for number, words in enumerate(self.front_end.sentences(text)):
             prediction = self.model.predict(tokens(words), speed=speed, variation=variation, seed=seed + number)
             source = Source(None, prediction.keys, None, prediction.f0)
-            spoken = self.system.convert(
-                source, voices, k=min(k, *(len(one) for one, _ in voices)), converter="uniform", loudness=loudness
-            )
+            spoken = self.system.run(source, voices, options)
             waveform = finished(spoken.waveform, PAUSE / speed, spoken_seconds(prediction))
             written = text[words[0].start : words[-1].end].strip()
             yield Speech(waveform, written, timed_words(text, words, prediction), prediction, spoken)

@@ -1,9 +1,9 @@
 """Which frames belong to which phone: monotonic alignment search, and the Gaussians it searches with.
 
-Each kind of phone is a Gaussian in the space of the keys; the best monotonic path through an utterance and the means of
-the phones are found in turn (Viterbi training of a hidden Markov model with one state a phone). In Glow-TTS, where the
-search is from, an encoder gives the means; keys of a self-supervised encoder are phonetic already, so that a mean for
-each kind of phone is enough, an alignment takes seconds, and the network is trained with durations that stand still.
+Each kind of phone is a Gaussian in the space of the keys. The best monotonic path through each utterance and the means
+of the phones are estimated in turn (Viterbi training of a hidden Markov model with one state per phone). Glow-TTS gets
+the means from an encoder. Keys of a self-supervised encoder are already phonetic, so one mean for each kind of phone is
+enough: an alignment takes seconds, and the network is trained with fixed durations.
 
 Source: Kim et al. 2020, "Glow-TTS", arXiv:2005.11129, section 3.2 and algorithm 1; here pauses may be skipped.
 """
@@ -64,14 +64,14 @@ def search(costs: Array, optional: Array) -> Array:
 def align(
     keys: Sequence[Array], tokens: Sequence[Array], optional: Array, *, kinds: int, iterations: int = 12, dim: int = 48
 ) -> list[Array]:
-    """Align utterances with their tokens, from nothing but both.
+    """Align utterances with their tokens, without other information.
 
     Args:
         keys: (T, D) of each utterance.
         tokens: (L,) kind of each of its tokens, 0 ... kinds - 1.
         optional: (kinds,) bool, kinds that may be silent, and last no frame.
         kinds: number of them.
-        iterations: of search and estimate; the alignment stands still after about ten.
+        iterations: of search and estimate; the alignment no longer changes after about ten.
         dim: directions of the keys that are kept, those in which the kinds differ most.
     Returns:
         Durations (L,) of each utterance, in frames.
@@ -98,7 +98,7 @@ def align(
 
 
 def _flat(frames: int, optional: Array) -> Array:
-    """As long for every sound, silence at the ends: where the search begins."""
+    """Equal durations for all sounds and silence at the ends, as a start."""
     weights = np.where(optional, 0.0, 1.0)
     weights[0], weights[-1] = max(weights[0], 2.0), max(weights[-1], 2.0)
     edges = np.round(np.cumsum(weights) / weights.sum() * frames).astype(np.int64)
@@ -121,7 +121,7 @@ def _discriminant(frames: Array, labels: Array, kinds: int, dim: int) -> Array:
 
 
 def _gaussians(frames: Array, labels: Array, kinds: int) -> tuple[Array, Array]:
-    """Means and variances (kinds, D); those of rare kinds lean on everybody's."""
+    """Means and variances (kinds, D); of rare kinds, drawn towards the mean of all frames."""
     counts = np.bincount(labels, minlength=kinds)[:, None]
     sums, squares = np.zeros((2, kinds, frames.shape[1]))
     np.add.at(sums, labels, frames)

@@ -1,4 +1,4 @@
-"""What recipes do to crops of log-mel bands, where it costs next to nothing: warps, noise, rooms, channels, masks.
+"""Augmentation of log-mel bands, which costs little there: warps, noise, rooms, channels, masks.
 
 Bands are the 80 of Kaldi (20 Hz to 8 kHz) as natural logs of power, (F, 80), a frame every 10 ms. All randomness comes
 from the generator given, in a fixed order, so that a batch is a pure function of its seed.

@@ -1,4 +1,4 @@
-"""The one visible training loop, with checkpoints from which a run resumes bit for bit."""
+"""The training loop, with checkpoints from which a run resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def fit(
 ) -> nn.Module:
     """Minimise ``objective.losses(batch)["total"]``; returns the averaged copy of the objective.
 
-    A process that is asked to end (SIGTERM) saves before it does.
+    On SIGTERM the step at hand is finished, a checkpoint is saved, and the process exits.
 
-    Each step depends on (config, seed, step) and the weights alone: ``batches(step)`` is a pure function and the
+    Each step depends only on (config, seed, step) and the weights: ``batches(step)`` is a pure function and the
     random state is set from (seed, step), so a resumed run equals one that never stopped.
 
     Args:
@@ -86,8 +86,9 @@ def fit(
         batches: batch number -> tensors on the CPU; called ahead of time, in a thread or in ``workers``.
         folder: of this run: ``last/`` (checkpoint), ``log.jsonl``, ``config.json``.
         config: everything that defines the run; a resumed run with another config is refused.
-        bfloat16: whether to compute in it where that is safe; None where the device is fast at it.
-        checkpoint_seconds, max_seconds: time between checkpoints, and after which the call saves and returns.
+        bfloat16: compute under autocast to bfloat16; None: if the device multiplies bfloat16 fast.
+        checkpoint_seconds: time between checkpoints.
+        max_seconds: time after which the call saves and returns.
         on_step: called with the step and its losses.
         processes: that train together (``distributed.launched``), each on its own device and on batches of its own; the
             first one writes. N of them with ``accumulate`` A see the batches of one with N * A.
@@ -139,7 +140,7 @@ def fit(
 
 @contextmanager
 def _told_to_stop() -> Iterator[list[int]]:
-    """A list that is empty until the process is asked to end (SIGTERM): then the step at hand is finished and saved."""
+    """A list that receives the signal number when SIGTERM arrives."""
     told: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield told  # only there can signals be heard
@@ -152,15 +153,15 @@ def _told_to_stop() -> Iterator[list[int]]:
 
 
 def fast_at_bfloat16(device: str) -> bool:
-    """Whether products in bfloat16 are worth it: on GPUs, and on CPUs that multiply it natively.
+    """Whether bfloat16 is faster than float32: on GPUs, and on CPUs with native products.
 
-    Others take ten times as long in it as in float32.
+    Other CPUs take ten times as long as in float32.
     """
     return torch.device(device).type != "cpu" or has_fast_bfloat16()
 
 
 def _share_of(batches: Batches, together: Processes, accumulate: int) -> Batches:
-    """Every process takes its own of the batches of each step."""
+    """The batches of one process: every process gets different ones in each step."""
 
     def share(number: int) -> dict[str, Tensor]:
         step, part = divmod(number, accumulate)
@@ -172,8 +173,8 @@ def _share_of(batches: Batches, together: Processes, accumulate: int) -> Batches
 def make_optimizers(objective: nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the network's blocks, AdamW for everything else.
 
-    Muon (Jordan et al. 2024) needs about half the steps of AdamW at this size; its updates are scaled to AdamW's. Where
-    an objective says ``slower``, parameters whose names begin so learn at that share of the rate, by AdamW.
+    Muon (Jordan et al. 2024) needs about half the steps of AdamW at this size; its updates are scaled to AdamW's. An
+    objective's ``slower`` maps a prefix of names to a factor on the rate; AdamW trains these parameters.
     """
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
@@ -200,7 +201,7 @@ def make_optimizers(objective: nn.Module, schedule: Schedule) -> list[torch.opti
 
 
 class Float32Muon(torch.optim.Muon):
-    """Muon that orthogonalises in float32; torch's does it in bfloat16, which takes a CPU without its units seconds."""
+    """Muon that orthogonalises in float32; torch uses bfloat16, which takes seconds on many CPUs."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -334,10 +335,10 @@ class _Run:
         self._objective, self._average, self._optimizers = objective, average, optimizers
 
     def resume(self, config: dict[str, Any]) -> int:
-        """Step to go on from: 0 in a new folder."""
+        """Load the last checkpoint and return its step; 0 in a new folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "config.json"
-        # what only says how long to go on may change
+        # the length of the run may change
         config = json.loads(json.dumps({key: value for key, value in config.items() if key not in ("steps", "decay")}))
         if path.exists():
             before = json.loads(path.read_text())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechssl.errors import InputError
-from speechssl.units.encoding.runs import collapse
+from speechssl.units.runs import collapse
 
 Ids = NDArray[np.int64]
 UNKNOWN = -1  # phone of a frame nobody aligned

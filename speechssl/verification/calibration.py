@@ -76,7 +76,7 @@ class Calibration:
         false_alarm_low, false_alarm_high: interval of the rate that threshold has with other speakers.
         source: what it was fitted on, for the person who asks where a decision comes from.
         scoring: ``"cosine"``, ``"as-norm"`` or ``"plda"``.
-        by_seconds: None: the ratio hangs on the score alone.
+        by_seconds: effect of the seconds of speech; None if the ratio depends only on the score.
     """
 
     origin: str
@@ -132,7 +132,7 @@ class Calibration:
 
     @staticmethod
     def from_dict(values: dict[str, Any], *, source: str) -> Calibration:
-        """Read one, of an earlier version too (without ``by_seconds``).
+        """Read a calibration as ``as_dict`` gives it.
 
         Raises:
             CheckpointError: a value is missing, unknown or of another type.
@@ -281,7 +281,7 @@ def calibrate(
     Args:
         false_alarm: rate the threshold is for; None puts it where the likelihood ratio is 1.
         prior: of ``fit_logistic``.
-        seconds: of speech of both sides (N, 2); the ratio then hangs on them too, if that lowers the cost for speakers
+        seconds: of speech of both sides (N, 2); the ratio then depends on them, if that lowers the cost for speakers
             who were not in the fit (``seconds_help``). Both intervals are those of scores of recordings of typical
             length, and take the slopes as they are.
         draws, seed: of both intervals.
@@ -427,6 +427,6 @@ def _even_threshold(curve: metrics.Roc, prior: float) -> float:
             sums[keep] / total[keep], *shares, 0.01 / min(target.sum(), nontarget.sum()), prior
         )
     except InputError:
-        # speakers drawn by whom the scores say nothing: nobody is accepted
+        # the scores do not tell the drawn speakers apart: nobody is accepted
         return float(np.nextafter(curve.thresholds[-2], np.inf))
     return -offset / scale

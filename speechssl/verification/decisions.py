@@ -1,4 +1,8 @@
-"""Is this the same speaker? Scores, calibrated decisions, and who of the enrolled it is, or nobody."""
+"""Decide whether two recordings are by one speaker (``verify``), and which enrolled speaker is heard (``identify``).
+
+The threshold from which a speaker is accepted comes with the calibration: in the header of the embedder's file
+(``models/tiny/speaker.safetensors``, made by ``recipes/speaker_verification/calibrate.py``) or in the database.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,14 @@ from speechssl.signals import Embedding, check_same_origin
 from speechssl.verification import embedders, speech_classifier
 from speechssl.verification.calibration import Calibration, probability
 from speechssl.verification.metrics import bayes_threshold
+from speechssl.verification.scoring import score
+from speechssl.verification.screening import MIN_SPEECH, channels_apart, remarks_on, unlike_speech
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from speechssl.signals import Embedder
     from speechssl.verification.database import SpeakerDatabase
-from speechssl.verification.scoring import score
-from speechssl.verification.screening import MIN_SPEECH, channels_apart, remarks_on, unlike_speech
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ class Decision:
 
     Args:
         score: higher = rather the same speaker; ``scoring`` says on which scale.
-        llr: calibrated natural-log likelihood ratio, which may hang on the seconds of speech as well; None without a
+        llr: calibrated natural-log likelihood ratio, which may depend on the seconds of speech as well; None without a
             calibration. Several enrolled recordings count as one of their seconds together.
         probability: of one speaker at ``prior``; None without a calibration.
         accepted: None without a calibration and without a threshold of the caller's.

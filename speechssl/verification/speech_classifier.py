@@ -39,8 +39,8 @@ class Hearing:
     """What a recording sounds like.
 
     Args:
-        active: seconds of ``speech.speech_seconds``.
-        likely: those of them that lie where it also sounds like speech.
+        active: seconds of speech by energy, as ``audio.speech_seconds``.
+        likely: the part of ``active`` that also sounds like speech.
     """
 
     active: float
@@ -93,7 +93,7 @@ def load_model() -> Model:
 def hear(waveform: Waveform) -> Hearing:
     """Judge a recording in windows of 10 s or less, five minutes of them at most.
 
-    If nine tenths of the windows are no speech, the rest is taken for chance.
+    If 90 % of the windows are not speech, the remaining ones are ignored.
     """
     import numpy as np
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechssl import checkpoints
+from speechssl.audio import SUFFIXES
 from speechssl.errors import InputError
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aiff", ".aif"}
 LABELS = {"1": True, "0": False, "target": True, "nontarget": False, "true": True, "false": False}
 # names of the three columns of a CSV, and of the two that may be there
 COLUMNS = (("enrolment", "enrollment", "enrol", "enroll"), ("test",), ("label", "target", "is_target"))

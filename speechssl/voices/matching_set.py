@@ -1,4 +1,4 @@
-"""A voice: every frame of its references, with keys to search by, values to speak with, and where each is from."""
+"""A voice in memory: all frames of its references, with keys to search by and values to vocode."""
 
 from __future__ import annotations
 

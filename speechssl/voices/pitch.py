@@ -21,9 +21,7 @@ LOWEST, HIGHEST = 40.0, 1100.0  # Hz; what moves outside is held at the edge: be
 OCTAVE = math.log(2.0)
 ROUNDING = 2  # values, 10 ms: the width of the bell that jumps between frames are rounded off with
 ENOUGH = 1.0  # seconds of voiced speech from which a spread can be trusted
-SPREAD_LIMIT = (
-    2.0  # the spread is at most doubled or halved: more sounds drunk or robotic, and comes from a bad estimate
-)
+SPREAD_LIMIT = 2.0  # a larger change of the spread sounds unnatural and usually means a bad F0 estimate
 
 
 @dataclass(frozen=True)

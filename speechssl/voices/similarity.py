@@ -1,4 +1,4 @@
-"""How near two recordings are in voice, by plain signal statistics: no trained model, nothing to fetch.
+"""Distance between the voices of two recordings, by plain signal statistics: no trained model, nothing to fetch.
 
 Timbre: the long-term mean and spread of mel-cepstra of the loud frames, compared as Gaussians. Pitch: the gap between
 median F0s. Both say whether a conversion moved towards its target; they are no speaker verification, and the words
@@ -33,7 +33,7 @@ SHORTEST = 1.0  # seconds of speech below which a spread means nothing
 
 @dataclass(frozen=True, eq=False)
 class VoiceStatistics:
-    """What is kept of a recording.
+    """Timbre and pitch of a recording.
 
     Args:
         mean: (19,) mean mel-cepstra of its loud frames.

@@ -92,7 +92,7 @@ def test_pauses_are_unvoiced() -> None:
 def test_blocks_of_long_audio_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     sound = waveform(real_speech(12.0))
     whole = f0_tracker.f0(sound).numpy()
-    monkeypatch.setattr(f0_tracker, "F0_BLOCK", 3.0)
+    monkeypatch.setattr(f0_tracker, "BLOCK", 3.0)
     pieces = f0_tracker.f0(sound).numpy()
     assert len(whole) == len(pieces)
     same = np.isclose(whole, pieces, rtol=0.01)

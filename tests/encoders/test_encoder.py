@@ -39,21 +39,6 @@ def windowed(make_model: MakeModel, make_encoder: MakeEncoder) -> Callable[[str]
     return make
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_batch_of_sixteen_gives_the_bits_of_each_alone(
-    name: str, windowed: Callable[[str], SSLEncoder], make_waveform: MakeWaveform
-) -> None:
-    encoder = windowed(name)
-    waveforms = [make_waveform(400 + 4_321 * number, seed=number) for number in range(16)]
-    alone = [encoder.encode(waveform).frames for waveform in waveforms]
-    together = encoder.encode_batch(waveforms)
-    backwards = encoder.encode_batch(waveforms[::-1])[::-1]
-    for one, batch, other, waveform in zip(alone, together, backwards, waveforms, strict=True):
-        assert torch.equal(one, batch.frames)
-        assert torch.equal(one, other.frames)
-        assert len(one) == encoder.num_frames(len(waveform.samples))
-
-
 @pytest.mark.parametrize("sizes", [[320], [64_000], [1, 399, 0, 70_000], [99_999, 12_345]])
 @pytest.mark.parametrize("name", NAMES)
 def test_streamed_equals_whole_bit_for_bit(

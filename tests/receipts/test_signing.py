@@ -39,7 +39,7 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-@pytest.mark.parametrize("suffix", carriers.EXTENSIONS)
+@pytest.mark.parametrize("suffix", carriers.WRITABLE)
 def test_a_receipt_is_inside_and_beside_and_genuine(
     suffix: str, write: Callable[[str], Path], signer: signing.Signer
 ) -> None:
@@ -56,7 +56,7 @@ def test_a_receipt_is_inside_and_beside_and_genuine(
     assert issued["output"]["name"] == path.name
 
 
-@pytest.mark.parametrize("suffix", carriers.EXTENSIONS)
+@pytest.mark.parametrize("suffix", carriers.WRITABLE)
 def test_a_file_without_tags_is_checked_by_the_receipt_beside_it(
     suffix: str, write: Callable[[str], Path], signer: signing.Signer
 ) -> None:

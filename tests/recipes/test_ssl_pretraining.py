@@ -373,6 +373,31 @@ def test_later_units_come_from_the_best_block_of_a_run(
     assert np.array_equal(np.load(tmp_path / "again.npy"), units)
 
 
+def test_without_alignments_the_rank_chooses_the_block(
+    recipe: Any, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _run(recipe("cluster"), [str(data / "cache"), "--k", "20", "--output", str(tmp_path / "mfcc.npy")])
+    assert np.array_equal(np.load(tmp_path / "mfcc.npy"), np.load(data / "units.npy"))
+    _train(recipe, data, tmp_path / "run", "hubert")
+    arguments = [str(data / "cache"), "--run", str(tmp_path / "run"), "--k", "12"]
+    _run(recipe("cluster"), [*arguments, "--output", str(tmp_path / "units.npy")])
+    *blocks, chosen = map(json.loads, capsys.readouterr().out.splitlines()[-3:])
+    assert [set(block) for block in blocks] == [{"features", "rank_me"}] * 2
+    assert chosen["chosen"] == max(blocks, key=lambda block: block["rank_me"])["features"]
+
+
+def test_networks_that_hear_no_log_mel_are_refused_in_one_line(recipe: Any, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "wavlm"}))
+    with pytest.raises(SystemExit, match="the cache holds log-mel bands"):
+        recipe("export").averaged_network(tmp_path)
+
+
+def test_too_few_speakers_for_a_probe(recipe: Any) -> None:
+    rows = {"ada": [{}] * 9, "eric": [{}] * 3}
+    with pytest.raises(SystemExit, match="1 speakers with 8 utterances"):
+        recipe("probe").check_enough(rows, {"ada": 1, "eric": 0})
+
+
 def test_quantise_says_what_it_cannot_use(recipe: Any, data: Path, tmp_path: Path, encoder_file: Path) -> None:
     arguments = [str(data / "cache"), "--output", str(tmp_path / "indexes.npy")]
     with pytest.raises(SystemExit, match="needs --audio"):
@@ -448,7 +473,8 @@ def test_evaluation_prints_every_measure(recipe: Any, data: Path, tmp_path: Path
     for layer in report["trained"].values():
         assert 0 <= layer["across"] <= 1
         assert 0 <= layer["abx"] <= 1
-        assert 1 <= layer["rank"] <= 32
+        assert 1 <= layer["rank_me"] <= 32
+        assert 1 <= layer["centred_rank"] <= 32
 
 
 def test_neighbour_accuracy_of_perfect_and_random_frames(recipe: Any) -> None:

@@ -85,7 +85,7 @@ def test_the_errors_of_f0_are_counted(recipe: Any) -> None:
     f0 = recipe("f0")
     spoken = audio.read_mono(clips.clip("dan").path, 16_000).samples[:64_000].numpy()
     frames = len(spoken) // f0.HOP + 1
-    found = f0.tracking.track(spoken.astype(np.float64), np.arange(frames) * 0.01)
+    found = f0.f0_tracker.track(spoken.astype(np.float64), np.arange(frames) * 0.01)
     voiced = found > 0
     # as told by somebody who hears the same, who hears half of it an octave higher, and who hears nothing
     half = np.where(np.cumsum(voiced) <= voiced.sum() // 2, 2.0, 1.0)

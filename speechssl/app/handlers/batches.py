@@ -20,7 +20,6 @@ from speechssl.errors import InputError, SpeechSSLError
 Convert = Callable[[Path, Tell], Made]
 MOST_FILES = 500
 MOST_BYTES = 2 << 30  # unpacked; a small zip can hold gigabytes of zeros
-SOUND = frozenset((".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".webm"))
 COLUMNS = ("recording", "output", "seconds", "converter", "coverage", "accepted", "probability", "error")
 
 
@@ -48,7 +47,7 @@ def unpack(archive: Path, folder: Path) -> list[tuple[str, Path]]:
 def _is_recording(one: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(one.filename)
     hidden = any(part != ".." and part.startswith((".", "__MACOSX")) for part in path.parts)
-    return not one.is_dir() and path.suffix.lower() in SOUND and not hidden
+    return not one.is_dir() and path.suffix.lower() in audio.SUFFIXES and not hidden
 
 
 def _unpacked(zipped: zipfile.ZipFile, one: zipfile.ZipInfo, folder: Path, number: int) -> Path:

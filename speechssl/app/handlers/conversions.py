@@ -176,7 +176,7 @@ def write_piece(store: Store, session: Session, sound: Waveform, facts: dict[str
     """Write a piece of a stream as a file with a short receipt; the receipt of the whole has all facts."""
     path = session.place(f"piece-{facts['piece']}", ".wav")
     audio.write(path, sound)
-    signing.issue(path, {"what": "a piece of a voice conversion", **facts}, store.signer())
+    signing.issue(path, contents.of_piece(facts), store.signer())
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import re
@@ -17,7 +16,7 @@ from speechssl.app.refusals import Refused, blaming
 from speechssl.app.sessions import Session
 from speechssl.app.state import Models, Settings, Store
 from speechssl.errors import InputError
-from speechssl.receipts import signing
+from speechssl.receipts import contents, signing
 
 CODEBOOKS = ("tiny/100", "tiny/200", "tiny/500")
 MOST_UNITS = 10_000  # in one text
@@ -123,15 +122,9 @@ def speak(
         waveform = audio.set_loudness(decode.decode(wanted, book, spoken, models.system("tiny").vocoder), -23.0)
     path = job.session.place(f"units-{targets.plain(voice)}", ".wav")
     mark = recordings.write(settings, path, [recordings.marked(settings, waveform)])
-    facts = {
-        "what": "speech synthesised from units",
-        "consent": [one.as_dict() for one in spoken.consents] or [{"voice": voice}],
-        "voices": [{"name": voice, "references": [one.sha256 for one in spoken.references]}],
-        "models": {"codebook": book.fingerprint, "encoder": spoken.key_origin, "vocoder": spoken.value_origin},
-        "units": hashlib.sha256(" ".join(map(str, ids)).encode()).hexdigest(),
-        "watermark": mark,
-    }
-    receipt = signing.issue(path, facts, store.signer())
+    consent = [one.as_dict() for one in spoken.consents] or [{"voice": voice}]
+    facts = contents.of_units(ids, spoken, name=voice, codebook=book.fingerprint, consent=consent)
+    receipt = signing.issue(path, {**facts, "watermark": mark}, store.signer())
     job.session.remember(
         {"what": "units", "path": path, "label": f"units in {voice}", "made": receipt["created"],
          "seconds": round(waveform.seconds, 3), "receipt": receipt}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechssl.errors import CheckpointError
+from speechssl.training.rank import centred_rank
 
 
 class Dino(nn.Module):
@@ -164,7 +165,7 @@ class CollapseWatch(nn.Module):
         mean = flat.mean(0)
         used = torch.exp(-torch.xlogy(mean, mean).sum())
         divergence = math.log(self.prototypes) + torch.xlogy(flat, flat).sum(-1).mean()
-        values = torch.stack([used, divergence, effective_rank(embeddings)]).float()
+        values = torch.stack([used, divergence, centred_rank(functional.normalize(embeddings.double(), dim=1))]).float()
         if self.training:
             self.seen.copy_(values)
         return {"used_prototypes": values[0], "kl_to_uniform": values[1], "rank": values[2]}
@@ -190,20 +191,6 @@ class CollapseWatch(nn.Module):
                 "lower the teacher temperature if targets are uniform, raise the momentum, or lower the rate; "
                 "start again in a new folder"
             )
-
-
-def effective_rank(embeddings: Tensor) -> Tensor:
-    """Exponential of the entropy of the normalised singular values of centred unit vectors (B, E).
-
-    Source: Roy and Vetterli 2007; used as RankMe by Garrido et al. 2023.
-    """
-    unit = functional.normalize(embeddings.double(), dim=1)
-    values = torch.linalg.svdvals(unit - unit.mean(0))
-    # equal vectors leave rounding noise only, which has a high rank of its own
-    if float(values.sum()) < 1e-5 * len(unit):
-        return torch.ones((), dtype=torch.float64)
-    share = values / values.sum()
-    return torch.exp(-torch.xlogy(share, share).sum())
 
 
 def koleo(embeddings: Tensor) -> Tensor:

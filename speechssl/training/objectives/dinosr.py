@@ -15,9 +15,9 @@ class DinoSR(nn.Module):
     """A student predicts, at masked frames, the codewords an averaged teacher gives the clean input.
 
     Each of the teacher's last ``num_layers`` blocks has a codebook that follows the frames assigned to it by a moving
-    average; no gradient reaches teacher or codebooks. A codeword that hardly any frame chooses any more is put on a
-    frame of the batch, as all of them are at the start. In the paper codewords start at random and stay where they are
-    while nobody chooses them; the first few that move towards the frames then win all of them (10 of 256 a codebook).
+    average; no gradient reaches teacher or codebooks. A codeword that few frames choose is moved to a random frame of
+    the batch; all codewords start that way. In the paper, codewords start at random and stay there until frames choose
+    them. The first few that move towards the frames then win all frames (10 of 256 in each codebook).
 
     Args:
         network: transformers model whose ``forward(input, output_hidden_states=True)`` gives ``hidden_states``.
@@ -25,7 +25,7 @@ class DinoSR(nn.Module):
         num_codes: codewords per codebook; 256 in the paper.
         num_layers: teacher blocks with a codebook; 8 of 12 in the paper.
         teacher_decay: of the moving average of the weights; ``code_decay`` of the codewords.
-        least_use: share of the frames, over that of equal use, below which a codeword is put elsewhere.
+        least_use: a codeword moves if its share of the frames is below this factor times equal use.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class DinoSR(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self.teacher = copy.deepcopy(network).requires_grad_(False)
+        self.teacher = copy.deepcopy(network).requires_grad_(False).eval()
         self.mask_vector = nn.Parameter(torch.randn(input_dim) * 0.1)
         self.heads = nn.ModuleList(nn.Linear(dim, num_codes) for _ in range(num_layers))
         self.register_buffer("sums", torch.zeros(num_layers, num_codes, dim))
@@ -53,6 +53,12 @@ class DinoSR(nn.Module):
         self.mask_probability, self.mask_span = mask_probability, mask_span
         self.sums: Tensor
         self.counts: Tensor
+
+    def train(self, mode: bool = True) -> DinoSR:
+        """Set the mode of the student; the teacher stays in eval mode, so that its codes are without dropout."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of ``input`` (B, T, C); ``clean`` (B, T, C), where given, is what the teacher hears."""
@@ -78,12 +84,14 @@ class DinoSR(nn.Module):
         frames = frames.float()
         if self.training:
             self._put_unused_on(layer, frames)
-        centres = self.sums[layer] / self.counts[layer, :, None].clamp(min=1e-6)
-        ids = torch.cdist(frames, centres).argmin(1)
-        if self.training:
-            one_hot = functional.one_hot(ids, len(centres)).float()
-            self.sums[layer].lerp_((one_hot.T @ frames).float(), 1 - self.code_decay)
-            self.counts[layer].lerp_(one_hot.sum(0), 1 - self.code_decay)
+        # sums of bfloat16 products would be wrong by 0.4 %
+        with torch.autocast(frames.device.type, enabled=False):
+            centres = self.sums[layer] / self.counts[layer, :, None].clamp(min=1e-6)
+            ids = torch.cdist(frames, centres).argmin(1)
+            if self.training:
+                one_hot = functional.one_hot(ids, len(centres)).float()
+                self.sums[layer].lerp_(one_hot.T @ frames, 1 - self.code_decay)
+                self.counts[layer].lerp_(one_hot.sum(0), 1 - self.code_decay)
         return ids
 
     def _put_unused_on(self, layer: int, frames: Tensor) -> None:

@@ -48,8 +48,11 @@ class MaskedUnits(nn.Module):
             *frames.shape[:2], probability=self.mask_probability, span=self.mask_span, device=frames.device
         )
         hidden = self.network(apply_mask(frames, mask, self.mask_vector)).last_hidden_state[mask]  # (M, D)
-        projected = functional.normalize(self.projection(hidden).float(), dim=-1)
-        logits = projected @ functional.normalize(self.codes.float(), dim=-1).T / self.temperature
+        projected = self.projection(hidden).float()
+        # in bfloat16, cosines would be too coarse to divide by the temperature
+        with torch.autocast(projected.device.type, enabled=False):
+            cosines = functional.normalize(projected, dim=-1) @ functional.normalize(self.codes.float(), dim=-1).T
+            logits = cosines / self.temperature
         loss = functional.cross_entropy(logits, units[mask])
         correct = (logits.argmax(-1) == units[mask]).float().mean()
         used = len(torch.bincount(logits.argmax(-1)).nonzero()) / logits.shape[-1]

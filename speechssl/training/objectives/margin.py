@@ -1,7 +1,7 @@
 """Additive angular margin on labels that may be wrong: the second stage, on clusters of the first stage's embeddings.
 
-A wrong pseudo-label is learnt late, so its loss stays high: an example whose loss lies above the gate takes no part.
-The gate is where two normal distributions fitted to the recent log losses, of right and of wrong labels, cross.
+The loss of a wrong pseudo-label stays high for long, so examples with a loss above the gate are left out. Two normal
+distributions are fitted to the recent log losses, one for right and one for wrong labels; the gate is where they cross.
 
 Sources: Deng et al. 2019, arXiv:1801.07698 (margin); Tao et al. 2022, arXiv:2110.03869 (loss-gated learning); Han et
 al. 2022, arXiv:2208.01928 (the gate from two distributions).
@@ -23,7 +23,7 @@ KEPT = 4096  # losses the gate is fitted to
 
 
 class GatedMargin(nn.Module):
-    """Classifier over pseudo-speakers on top of an embedder, which forgets the examples it cannot learn.
+    """Classifier over pseudo-speakers on top of an embedder; examples with a high loss are left out.
 
     Args:
         network: crops (B, T, C) to embeddings (B, E).
@@ -31,7 +31,7 @@ class GatedMargin(nn.Module):
         labels: (R,) class of every row of the cache, negative where there is none.
         scale: of the cosines; 30 in speaker recipes.
         margin: added to the angle of the right class, radians; 0.2 in speaker recipes.
-        gate_from: steps before the gate closes for the first time; until then all labels are believed.
+        gate_from: steps before the gate closes for the first time; until then all labels count.
         gate_every: steps between two fits of the gate; 0 leaves it open.
     """
 
@@ -68,7 +68,10 @@ class GatedMargin(nn.Module):
         views = batch["global"]
         labels = self.labels[batch["row"]].repeat(len(views))
         known = labels >= 0
-        cosines = functional.normalize(self.network(views.flatten(0, 1)).float(), dim=1) @ self._centres().T
+        embeddings = self.network(views.flatten(0, 1)).float()
+        # in bfloat16, cosines near 1 round to 1, where the gradient of the angle is infinite
+        with torch.autocast(embeddings.device.type, enabled=False):
+            cosines = functional.normalize(embeddings, dim=1) @ functional.normalize(self.weight.float(), dim=1).T
         labels = labels.clamp(min=0)
         each = functional.cross_entropy(
             self.scale * with_margin(cosines, labels, self.margin), labels, reduction="none"
@@ -83,9 +86,6 @@ class GatedMargin(nn.Module):
             "taken": taken.sum() / known.sum().clamp(min=1),
         }
 
-    def _centres(self) -> Tensor:
-        return functional.normalize(self.weight.float(), dim=1)
-
     @torch.no_grad()
     def _remember(self, losses: Tensor) -> None:
         places = (int(self.seen) + torch.arange(len(losses), device=losses.device)) % KEPT
@@ -94,7 +94,7 @@ class GatedMargin(nn.Module):
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """Fit the gate anew where it is due."""
+        """Fit the gate again every ``gate_every`` steps."""
         if self.gate_every and step >= self.gate_from and (step - self.gate_from) % self.gate_every == 0:
             losses = self.recent[~self.recent.isnan()].double().cpu().numpy()
             if len(losses) > 50:
@@ -102,9 +102,15 @@ class GatedMargin(nn.Module):
 
 
 def with_margin(cosines: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """Cosines (B, K) with the angle of the right class made wider by ``margin`` radians, as far as pi."""
-    angle = torch.acos(cosines.gather(1, labels[:, None]).clamp(-1 + 1e-6, 1 - 1e-6))
-    return cosines.scatter(1, labels[:, None], torch.cos((angle + margin).clamp(max=math.pi)))
+    """Cosines (B, K), float32, with the angle of the right class widened by ``margin`` radians.
+
+    Where the wider angle would exceed pi, the cosine falls linearly instead, by ``margin * sin(margin)``, so that a
+    gradient remains (as in the published code of ArcFace).
+    """
+    right = cosines.gather(1, labels[:, None])
+    angle = torch.acos(right.clamp(-1 + 1e-6, 1 - 1e-6))
+    widened = torch.where(angle + margin <= math.pi, torch.cos(angle + margin), right - margin * math.sin(margin))
+    return cosines.scatter(1, labels[:, None], widened)
 
 
 def gate_of(losses: NDArray[np.float64], *, steps: int = 50) -> float:

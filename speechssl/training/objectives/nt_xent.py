@@ -14,8 +14,8 @@ class NTXent(nn.Module):
         network: crops (B, T, C) to embeddings (B, E).
         temperature: of the softmax over cosines; 0.03 for speakers in the paper.
         margin: taken off the cosine of the two crops of one utterance; 0.1 in the paper.
-    Source: Lepage and Dehak 2023, arXiv:2309.14359, "Experimenting with additive margins for contrastive
-        self-supervised speaker verification", section 2.
+    Source: Lepage and Dehak 2023, arXiv:2306.03664, "Experimenting with additive margins for contrastive
+        self-supervised speaker verification"; continued in Lepage and Dehak 2024, arXiv:2404.14913.
     """
 
     def __init__(self, network: nn.Module, *, temperature: float = 0.07, margin: float = 0.1) -> None:
@@ -27,8 +27,10 @@ class NTXent(nn.Module):
         """Losses of ``global`` (2, B, T, C): ``accuracy`` is how often the other crop is the nearest of all."""
         views = batch["global"]
         found = self.network(views.flatten(0, 1)).float()
-        unit = functional.normalize(found, dim=1)
-        cosines = unit @ unit.T  # (2B, 2B)
+        # in bfloat16, cosines would be too coarse to divide by the temperature
+        with torch.autocast(found.device.type, enabled=False):
+            unit = functional.normalize(found, dim=1)
+            cosines = unit @ unit.T  # (2B, 2B)
         size = views.shape[1]
         other = (torch.arange(2 * size, device=unit.device) + size) % (2 * size)
         itself = torch.eye(2 * size, dtype=torch.bool, device=unit.device)

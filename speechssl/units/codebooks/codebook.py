@@ -23,9 +23,9 @@ from speechssl.checkpoints import PACKAGED
 from speechssl.encoders.fingerprints import of_encoder as encoder_fingerprint
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Features, Units, check_same_origin
+from speechssl.units import runs
 from speechssl.units.codebooks import multicodebook
 from speechssl.units.codebooks.syllables import Segmentation, Segmenter
-from speechssl.units.encoding import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

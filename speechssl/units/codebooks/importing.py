@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechssl.errors import CheckpointError, InputError
+from speechssl.units.addresses import local_copy
 from speechssl.units.codebooks.codebook import Codebook
-from speechssl.units.encoding.records import local_copy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

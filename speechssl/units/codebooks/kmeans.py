@@ -1,7 +1,7 @@
 """K-means in bounded memory: reservoir, k-means++ start, mini-batches, then full passes over all frames.
 
-Frames come as chunks from something that can be run through again (a list, a file mapped into memory). At most the
-reservoir and one chunk are held. The same frames in the same chunks with the same seed give the same centroids.
+Frames come in chunks, from a source that can be read several times (a list, a memory-mapped file). At most the
+reservoir and one chunk are in memory. The same frames in the same chunks with the same seed give the same centroids.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ CHUNK = 8192  # frames of a full pass that are held at a time
 
 @dataclass(frozen=True)
 class Settings:
-    """How k-means is run.
+    """Settings of k-means.
 
     Args:
         reservoir: frames kept for the start and the mini-batches; 200,000 are more than an hour of speech.
-        starts: k-means++ starts with their mini-batches; the best goes on. Where a start leads differs by a percent or
-            two, which full passes do not mend.
+        starts: k-means++ starts, each with its mini-batches; the best one continues. The inertia of starts differs by
+            1 to 2 %, which full passes do not remove.
         batch: frames of a mini-batch.
-        batches: mini-batches; their centroids need only be near, the full passes finish.
-        passes: most full passes.
-        tolerance: a full pass that lowers the inertia by less than this share is the last.
-        seed: of everything random.
+        batches: mini-batches of each start; 100 get near enough for the full passes to finish.
+        passes: full passes at most.
+        tolerance: a full pass that lowers the inertia by less than this share is the last one.
+        seed: random seed.
     Raises:
         InputError: a number below 1, or a seed below 0.
     """
@@ -56,7 +56,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Clustering:
-    """What k-means found.
+    """Result of k-means.
 
     Args:
         centroids: (K, D) float32.
@@ -64,7 +64,7 @@ class Clustering:
         counts: (K,) frames of each centroid in that pass, all >= 1.
         num_frames: frames seen.
         passes: full passes made.
-        reseeded: centroids that had no frame and were given one, over all passes.
+        reseeded: number of centroids without frames that were moved to a frame, over all passes.
     """
 
     centroids: Frames
@@ -81,7 +81,7 @@ def kmeans(chunks: Chunks, k: int, settings: Settings = Settings()) -> Clusterin
     Args:
         chunks: called once per pass; gives (n, D) float32 arrays.
         k: centroids.
-        settings: see there.
+        settings: see ``Settings``.
     Raises:
         InputError: fewer than k different frames, or chunks of different widths.
     Source: Arthur and Vassilvitskii 2007 (k-means++); Sculley 2010 (mini-batches); Lloyd 1982.
@@ -92,7 +92,7 @@ def kmeans(chunks: Chunks, k: int, settings: Settings = Settings()) -> Clusterin
     sample = reservoir(chunks(), settings.reservoir, rng)
     if len(sample) < k:
         raise InputError(f"{len(sample)} frames for {k} centroids; at least as many needed: give more audio")
-    # a start on more frames than this costs more than the full passes and gains nothing
+    # more frames than this make the start slower than the full passes, and no better
     start = sample[rng.permutation(len(sample))[: max(20_000, 50 * k)]]
     tried = [_mini_batches(sample, plus_plus(start, k, rng), settings, rng) for _ in range(settings.starts)]
     best = min(tried, key=lambda centroids: float(nearest_with_distance(start, centroids)[1].sum()))

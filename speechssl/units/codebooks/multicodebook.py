@@ -1,9 +1,9 @@
 """Several codebooks whose chosen centroids add up to a frame, with a predictor that finds the codes.
 
-A linear classifier per codebook says which centroid a frame probably takes; a search for less squared error goes on
-from there. The classifier learns the codes that the search ends with, and the search starts from what the classifier
-says, so in the end most codes are those that a linear function of the frame predicts: they make good targets for a
-network. Codes found from a residual start are less regular (``tests/units/test_multicodebook.py``).
+One linear classifier per codebook predicts the centroid of a frame, and a search for less squared error starts from
+these codes. The classifiers learn the codes that the search finds. In the end a linear function of the frame predicts
+most codes, which makes them good targets for a network. Codes found from a residual start are less regular
+(``tests/units/codebooks/test_multicodebook.py``).
 
 Source: Guo et al. 2022, arXiv:2211.00508, section 3. Here centroids come from least squares given the codes, where the
 paper's come from gradients, and start from residual k-means instead of 16 centroids multiplied with each other.
@@ -30,7 +30,7 @@ ROUNDS = 6  # of the fit: codes given centroids, centroids given codes, and the 
 STEPS = 150  # of the classifier a round
 BATCH = 1024  # frames of a step
 RATE = 0.02  # of Adam, falling to zero over each round
-RIDGE = 1e-3  # frames' worth of pull towards where they are that keeps unused centroids finite
+RIDGE = 1e-3  # ridge weight, in frames, that keeps unused centroids finite
 
 
 def greedy(frames: Frames, centroids: Frames) -> Codes:
@@ -45,7 +45,7 @@ def greedy(frames: Frames, centroids: Frames) -> Codes:
 
 
 def predict(frames: Frames, predictor: Frames) -> Codes:
-    """Codes (N, Q) that the classifiers think likeliest.
+    """The most likely codes (N, Q) according to the classifiers.
 
     Args:
         frames: (N, D).

@@ -1,8 +1,7 @@
 """Syllable-like segments: neighbouring frames that look alike become one segment of variable length.
 
 Greedy and linear in time: a segment grows while the next frame's cosine to the segment's mean stays above a threshold,
-as in Sylber (Cho et al. 2024, arXiv:2410.07168, section 3.2). The oracle for tests and short files, ``best``, finds by
-dynamic programming the segmentation with the least within-segment error for a given price of a segment.
+as in Sylber (Cho et al. 2024, arXiv:2410.07168, section 3.2).
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from speechssl.units.codebooks.nearest import nearest
 Frames = NDArray[np.float32]
 Ends = NDArray[np.int64]
 
-LONGEST = 50  # frames, 1 s at 50 Hz: longer than syllables are, short enough that the oracle is quick
+LONGEST = 50  # frames, 1 s at 50 Hz: longer than a syllable
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """How frames are cut.
+    """Settings of the cut: the mean to subtract, and the limits of a segment.
 
     Args:
-        centre: (D,) float32, the mean of many frames, taken off first: it is most of them and hides differences.
+        centre: (D,) float32, the mean of many frames, subtracted first because it is large and hides differences.
         threshold: see ``segment``.
         longest: see ``segment``.
     Raises:
@@ -48,9 +47,9 @@ class Segmentation:
 
 
 class Segmenter:
-    """Units of segments of a recording that comes in pieces: those of the whole.
+    """Units of a recording that comes in pieces, equal to the units of the whole recording.
 
-    A segment depends on its own frames alone, so the one that is not known to have ended is all that must be kept.
+    A segment depends only on its own frames, so only the frames of the last, unfinished segment are kept.
 
     Args:
         segmentation: how to cut.
@@ -62,7 +61,7 @@ class Segmenter:
         self._rest = np.zeros((0, centroids.shape[1]), np.float32)
 
     def push(self, frames: Frames) -> NDArray[np.int64]:
-        """Unit of every frame up to the end of the last segment that has ended."""
+        """(n,) unit of every frame up to the end of the last finished segment."""
         frames = np.concatenate([self._rest, frames])
         ends = self._segmentation.ends(frames)[:-1] if len(frames) else np.zeros(0, np.int64)
         done = int(ends[-1]) if len(ends) else 0
@@ -70,7 +69,7 @@ class Segmenter:
         return frame_units(frames[:done], ends, self._centroids) if done else np.zeros(0, np.int64)
 
     def finish(self) -> NDArray[np.int64]:
-        """Unit of the frames that are left."""
+        """(n,) unit of the remaining frames."""
         rest, self._rest = self._rest, self._rest[:0]
         return frame_units(rest, np.array([len(rest)]), self._centroids) if len(rest) else np.zeros(0, np.int64)
 
@@ -79,7 +78,7 @@ def segment(frames: Frames, *, threshold: float = 0.8, longest: int = LONGEST) -
     """Cut a sequence greedily, from left to right.
 
     Args:
-        frames: (N, D), N >= 1; centre them first if they have a large common part, which hides all differences.
+        frames: (N, D), N >= 1; subtract a large common mean first, which would hide all differences.
         threshold: cosine between a frame and the mean of its segment below which a new one begins, in (-1, 1].
         longest: frames a segment may have.
     Returns:
@@ -87,7 +86,8 @@ def segment(frames: Frames, *, threshold: float = 0.8, longest: int = LONGEST) -
     Raises:
         InputError: no frames, or a threshold or length out of range.
     """
-    _check(frames, longest)
+    if frames.ndim != 2 or not len(frames):
+        raise InputError(f"frames have shape {frames.shape}; (N, D) with N >= 1 needed")
     _check_settings(threshold, longest)
     unit = _unit(frames)
     ends, start, total = [], 0, unit[0].copy()
@@ -100,35 +100,6 @@ def segment(frames: Frames, *, threshold: float = 0.8, longest: int = LONGEST) -
         else:
             total += unit[i]
     return np.array([*ends, len(unit)], np.int64)
-
-
-def best(frames: Frames, *, price: float, longest: int = LONGEST) -> Ends:
-    """Cut so that the sum over frames of (1 - cosine to their segment's mean), plus ``price`` a segment, is least.
-
-    Args:
-        frames: (N, D), N >= 1.
-        price: of a segment, >= 0.
-        longest: frames a segment may have.
-    Returns:
-        As ``segment``.
-    Raises:
-        InputError: as ``segment``; or a negative price.
-    """
-    _check(frames, longest)
-    if price < 0:
-        raise InputError(f"the price of a segment is {price}; at least 0 needed")
-    sums = np.concatenate([np.zeros((1, frames.shape[1])), np.cumsum(_unit(frames), axis=0)])
-    least, before = np.full(len(frames) + 1, np.inf), np.zeros(len(frames) + 1, np.int64)
-    least[0] = 0.0
-    for end in range(1, len(frames) + 1):
-        starts = np.arange(max(0, end - longest), end)
-        # the cosines of n unit vectors to their mean add up to the length of their sum
-        costs = least[starts] + (end - starts) - np.linalg.norm(sums[end] - sums[starts], axis=1) + price
-        least[end], before[end] = costs.min(), starts[costs.argmin()]
-    ends = [len(frames)]
-    while before[ends[-1]] > 0:
-        ends.append(int(before[ends[-1]]))
-    return np.array(ends[::-1], np.int64)
 
 
 def calibrate(
@@ -163,13 +134,6 @@ def calibrate(
     return Segmentation(centre, round((low + high) / 2, 4), longest)
 
 
-def cost(frames: Frames, ends: Ends, *, price: float) -> float:
-    """What ``best`` makes least, of any segmentation."""
-    unit = _unit(frames)
-    parts = np.split(unit, ends[:-1])
-    return sum(len(part) - float(np.linalg.norm(part.sum(0))) + price for part in parts)
-
-
 def means(frames: Frames, ends: Ends) -> Frames:
     """(S, D) mean of the frames of each segment."""
     starts = np.r_[0, ends[:-1]]
@@ -197,12 +161,6 @@ def _unit(frames: Frames) -> NDArray[np.float64]:
     wide = frames.astype(np.float64)
     unit: NDArray[np.float64] = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
     return unit
-
-
-def _check(frames: Frames, longest: int) -> None:
-    if frames.ndim != 2 or not len(frames):
-        raise InputError(f"frames have shape {frames.shape}; (N, D) with N >= 1 needed")
-    _check_settings(0.0, longest)
 
 
 def _check_settings(threshold: float, longest: int) -> None:

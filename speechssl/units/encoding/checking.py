@@ -1,4 +1,4 @@
-"""Prove that a folder of units is complete: every recording once, in order, each record sound."""
+"""Check that a folder of units is complete: every recording once, in order, and every record valid."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MOST = 20  # faults that are listed
 
 @dataclass
 class Finding:
-    """What was found.
+    """Result of a check.
 
     Args:
         records: utterances with units.
         failed: utterances in ``failed.jsonl``.
         frames: frames of all records.
         seconds: duration of all records.
-        faults: what is wrong, in words; empty if nothing is.
+        faults: one sentence for each fault.
     """
 
     records: int = 0
@@ -35,7 +35,7 @@ class Finding:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether no fault was found."""
         return not self.faults
 
 
@@ -43,7 +43,7 @@ def check(folder: str | Path) -> Finding:
     """Check a folder of units.
 
     Raises:
-        InputError: it is no folder of units.
+        InputError: the folder holds no units.
     """
     root, meta, finding = Path(folder), engine.read_meta(folder), Finding()
     blocks = -(-meta["recordings"] // meta["block"])
@@ -72,7 +72,7 @@ def _failures(root: Path) -> list[dict[str, Any]]:
 
 
 def _ids(parts: list[Path], meta: dict[str, Any], failures: dict[int, str], finding: Finding) -> Iterator[str]:
-    """The ids in the order of the list: of records, and of failures at their places."""
+    """The ids of records and failures, in the order of the list."""
     for block, path in enumerate(parts):
         first = block * meta["block"]
         last = min(first + meta["block"], meta["recordings"])

@@ -9,11 +9,14 @@ from speechssl.errors import InputError
 from speechssl.units.codebooks import codebook as codebooks
 from speechssl.units.encoding import engine, formats, manifest, workers
 from speechssl.units.encoding.engine import Plan, Summary
+from speechssl.units.encoding.manifest import Entry
 from speechssl.units.encoding.workers import Recipe
 
 
-def plan(sources: Sequence[str | Path], recipe: Recipe, *, form: str = "jsonl", block: int = engine.BLOCK) -> Plan:
-    """What ``encode`` would make.
+def plan(
+    sources: Sequence[str | Path | Entry], recipe: Recipe, *, form: str = "jsonl", block: int = engine.BLOCK
+) -> Plan:
+    """The plan of ``encode``: recordings, codebook and format.
 
     Raises:
         InputError: an unknown format, no recordings, a bad manifest, two utterances of one id.
@@ -40,7 +43,7 @@ def plan(sources: Sequence[str | Path], recipe: Recipe, *, form: str = "jsonl", 
 
 
 def encode(
-    sources: Sequence[str | Path],
+    sources: Sequence[str | Path | Entry],
     recipe: Recipe,
     output: str | Path,
     *,
@@ -54,7 +57,7 @@ def encode(
     """Encode recordings into a folder, exactly once; run again, it continues.
 
     Args:
-        sources: files, folders, patterns, addresses and manifests; see ``manifest.entries``.
+        sources: files, folders, patterns, addresses, manifests or entries; see ``manifest.entries``.
         recipe: codebook, encoder and how.
         output: folder.
         form: ``jsonl``, ``parquet``, ``webdataset`` or ``text``.
@@ -78,7 +81,7 @@ def encode(
         raise InputError(f"engine {through!r}; local or ray needed")
     if num_workers == 1:
         return engine.run(wanted, output, workers.serial(recipe), shard=shard, advance=advance)
-    # what does not fit together is told before processes are started
+    # raises InputError for a wrong combination before processes are started
     recipe.make()
     with workers.parallel(recipe, num_workers) as work:
         return engine.run(wanted, output, work, shard=shard, advance=advance)

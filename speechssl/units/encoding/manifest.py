@@ -1,4 +1,4 @@
-"""Which recordings are meant: files, folders, patterns and manifests as one list, each with an id of its own."""
+"""Files, folders, patterns and manifests as one list of recordings, each with its own id."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from speechssl import audio
 from speechssl.errors import InputError
 
-AUDIO = frozenset(
-    f".{name}"
-    for name in ("wav flac ogg oga opus mp3 m4a mp4 aac wma aif aiff aifc au caf w64 rf64 webm mka mkv mov").split()  # noqa: SIM905
-)
 MANIFESTS = frozenset((".jsonl", ".ndjson", ".csv", ".tsv"))
 PATH_KEYS = ("path", "audio_path", "audio_filepath", "audio", "file", "wav")
-# what a record says itself; the same key in a manifest is kept under "manifest_<key>"
+# keys of a record; a manifest's own value is kept under "manifest_<key>"
 MEASURED = ("sample_rate", "seconds", "frames", "units", "durations", "start", "end", "codebook")
 
 
@@ -28,10 +25,10 @@ class Entry:
     """One utterance to encode.
 
     Args:
-        id: different from every other's.
-        path: as given, or relative to the manifest's folder; what the record says.
-        file: where it is; a path, or an address of any fsspec file system.
-        extra: whatever the manifest carried: text, speaker ...
+        id: unique in the list.
+        path: as given, or relative to the manifest's folder; stored in the record.
+        file: path to read, or an address of any fsspec file system.
+        extra: other columns of the manifest: text, speaker ...
     """
 
     id: str
@@ -40,16 +37,19 @@ class Entry:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def entries(given: Sequence[str | Path]) -> list[Entry]:
+def entries(given: Sequence[str | Path | Entry]) -> list[Entry]:
     """Every recording once, in a fixed order: that of the manifests, else by path.
 
     Args:
         given: audio files, folders (searched below), glob patterns, addresses (``s3://...``), and manifests: JSON lines
-            or CSV/TSV with a column ``path`` (relative to the manifest), perhaps ``id``, and anything else.
+            or CSV/TSV with a column ``path`` (relative to the manifest), perhaps ``id``, and anything else. Entries are
+            taken as they are.
     Raises:
-        InputError: nothing there, a line that cannot be read (with file and number), or two utterances of one id.
+        InputError: no recordings, an unreadable line (the message has file and line), or an id that occurs twice.
     """
-    found = [(entry, place) for one in given for entry, place in _expanded(str(one))]
+    found: list[tuple[Entry, str]] = []
+    for one in given:
+        found += [(one, one.path)] if isinstance(one, Entry) else _expanded(str(one))
     if not found:
         raise InputError("no recordings: name a file, a folder, a pattern or a manifest")
     seen: dict[str, str] = {}
@@ -64,7 +64,7 @@ def entries(given: Sequence[str | Path]) -> list[Entry]:
 
 
 def plan_digest(plan: Sequence[Entry]) -> str:
-    """16 hexadecimal digits that name the list: ids, paths, order and what the manifest carried."""
+    """16 hexadecimal digits that identify the list: ids, paths, order and other columns."""
     digest = hashlib.sha256()
     for entry in plan:
         digest.update(json.dumps([entry.id, entry.path, entry.extra], sort_keys=True).encode() + b"\n")
@@ -72,7 +72,7 @@ def plan_digest(plan: Sequence[Entry]) -> str:
 
 
 def ids_digest(ids: Iterator[str]) -> str:
-    """16 hexadecimal digits that name the ids in their order."""
+    """16 hexadecimal digits that identify the ids and their order."""
     digest = hashlib.sha256()
     for one in ids:
         digest.update(json.dumps(one).encode() + b"\n")
@@ -84,7 +84,7 @@ def _expanded(given: str) -> Iterator[tuple[Entry, str]]:
     if "://" in given:
         yield Entry(given.split("://", 1)[1].rpartition(".")[0] or given, given, given), given
     elif path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO and p.is_file())
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in audio.SUFFIXES and p.is_file())
         if not found:
             raise InputError(f"{path} holds no audio file; name a folder of recordings, or a manifest")
         for one in found:

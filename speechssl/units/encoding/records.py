@@ -1,8 +1,7 @@
-"""One utterance to one record: units, run lengths and times, whatever the length of the file."""
+"""One utterance to one record with units, run lengths and times; memory does not grow with the length of the file."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechssl import errors
 from speechssl.errors import InputError
-from speechssl.units.encoding import runs
+from speechssl.units import runs
+from speechssl.units.addresses import local_copy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
     from speechssl.units.codebooks.codebook import Codebook
     from speechssl.units.encoding.manifest import Entry
 
-READ_SECONDS = 30.0  # of audio held at a time, and the pieces speech is looked for in
+READ_SECONDS = 30.0  # audio read at a time; speech is detected in pieces of this length
 
 
 @dataclass(frozen=True, eq=False)
 class UnitEncoder:
-    """Encoder and codebook that belong together: audio to units.
+    """An encoder and its codebook: audio to units.
 
     Args:
         encoder: makes the features.
@@ -35,7 +34,7 @@ class UnitEncoder:
         collapsed: whether runs of a unit become one unit with its length.
         speech_only: leave out frames without speech; times stay those of the file, and no unit runs across a gap.
     Raises:
-        InputError: they do not belong together.
+        InputError: the codebook was fitted on another encoder.
     """
 
     encoder: Encoder
@@ -47,7 +46,7 @@ class UnitEncoder:
         self.codebook.check_encoder(self.encoder)
 
     def record(self, entry: Entry) -> dict[str, Any]:
-        """Everything about one utterance, JSON-able: a pure function of audio, codebook and entry.
+        """The JSON record of one utterance: a pure function of audio, codebook and entry.
 
         Raises:
             InputError: the file cannot be read, is too short for a frame, or (``speech_only``) holds no speech.
@@ -135,29 +134,3 @@ class _Counter:
                 yield block
 
         return counted
-
-
-@contextlib.contextmanager
-def local_copy(file: str) -> Iterator[str]:
-    """A path to read: the file itself, or a temporary copy of what lies at an address (``s3://``, ``memory://`` ...).
-
-    Raises:
-        InputError: the address cannot be read, or fsspec is not there to read it.
-    """
-    if "://" not in file:
-        yield file
-        return
-    import shutil
-    import tempfile
-
-    with errors.importing("fsspec", purpose=f"{file} is an address", extra="units"):
-        import fsspec
-    with tempfile.TemporaryDirectory(prefix="speechssl-") as folder:
-        copy = Path(folder) / Path(file).name
-        try:
-            with fsspec.open(file, "rb") as source, copy.open("wb") as target:
-                shutil.copyfileobj(source, target)
-        # every file system has errors of its own
-        except Exception as error:
-            raise InputError(f"cannot read {file}: {type(error).__name__}: {error}") from error
-        yield str(copy)

@@ -1,4 +1,4 @@
-"""Encoding with one or several processes. Each runs on one thread, so that all of them add up in the same order."""
+"""Encoding in one or several processes, each with one thread, so that sums are always taken in the same order."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from speechssl.units.encoding.manifest import Entry
     from speechssl.units.encoding.records import UnitEncoder
 
-AHEAD = 4  # recordings handed to each process before the first of them is back
+AHEAD = 4  # recordings queued for each process
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make a unit encoder, in words that can be sent to another process.
+    """Options of a unit encoder; plain values that can be sent to another process.
 
     Args:
         codebook: name or path.
@@ -41,7 +41,7 @@ class Recipe:
     speech_only: bool = False
 
     def make(self) -> UnitEncoder:
-        """Load both.
+        """Load the encoder and the codebook.
 
         Raises:
             InputError: they do not belong together, or an unknown option.
@@ -64,7 +64,7 @@ class Recipe:
 
 
 def encoder_of(origin: str) -> tuple[str, int | None, bool | None]:
-    """Name, layer and input normalisation that an origin of features says.
+    """Name, layer and input normalisation of an origin of features.
 
     ``"wavlm-large/6/raw"`` is ``("wavlm-large", 6, False)``.
     """
@@ -76,7 +76,7 @@ def encoder_of(origin: str) -> tuple[str, int | None, bool | None]:
 
 
 def serial(recipe: Recipe) -> Work:
-    """Work done in this process."""
+    """Encode in this process."""
 
     def work(items: Iterable[tuple[int, Entry]]) -> Iterator[tuple[int, dict[str, Any]]]:
         with one_thread():
@@ -88,10 +88,10 @@ def serial(recipe: Recipe) -> Work:
 
 @contextlib.contextmanager
 def parallel(recipe: Recipe, workers: int) -> Iterator[Work]:
-    """Work shared by several processes, started anew so that no library's threads are copied.
+    """Encode in several processes, which are spawned so that no threads of libraries are copied.
 
     Raises:
-        InputError: a process died, e.g. for want of memory.
+        InputError: a process died, for example because memory ran out.
     """
     import multiprocessing
     from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -126,7 +126,7 @@ def attempt(encoder: UnitEncoder, entry: Entry) -> dict[str, Any]:
         return {"record": encoder.record(entry)}
     except (SpeechSSLError, OSError) as error:
         return {"failure": str(error)}
-    # one bad file must not cost the others, whatever a decoder makes of it; but say what it was
+    # a decoder may raise anything on one bad file; the other files go on
     except (RuntimeError, ValueError, ArithmeticError, LookupError) as error:
         return {"failure": f"{type(error).__name__}: {error}"}
 
@@ -135,7 +135,7 @@ _made: dict[Recipe, UnitEncoder] = {}
 
 
 def ready(recipe: Recipe) -> UnitEncoder:
-    """The unit encoder of this process, made when it is first asked for."""
+    """The unit encoder of this process, made on first use."""
     if recipe not in _made:
         _made.clear()
         _made[recipe] = recipe.make()
@@ -148,7 +148,7 @@ def _begin(recipe: Recipe) -> None:
 
     import torch
 
-    # Ctrl-C is for the process that hands out the work
+    # Ctrl-C goes to the parent process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
@@ -156,7 +156,7 @@ def _begin(recipe: Recipe) -> None:
 
 
 def _end_with_parent() -> None:
-    """Leave when the process that hands out the work is killed; the pool alone would wait for ever."""
+    """Exit when the parent process is killed; the pool alone would wait forever."""
     import multiprocessing
     import os
 

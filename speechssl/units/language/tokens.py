@@ -63,10 +63,6 @@ class UnitVocabulary:
             worst = max((unit for unit in units if isinstance(unit, int)), default="a row of codes")
             raise InputError(f"unit {worst}; the tokenizer has 0 to {len(self.units) - 1}") from None
 
-    def unit_of(self) -> dict[int, int]:
-        """Unit by token id."""
-        return {token: unit for unit, token in enumerate(self.units)}
-
 
 def extend(base: str | Path, codebook: str | Path | Codebook, output: str | Path) -> UnitVocabulary:
     """Add ``<unit_0>`` ... ``<unit_K-1>``, ``<speech>`` and ``</speech>`` to a tokenizer; no id it had moves.

@@ -34,14 +34,39 @@ def batch_of(centres: torch.Tensor, rows: torch.Tensor, owner: torch.Tensor, see
 
 def test_margin_widens_the_angle_of_the_right_class_only() -> None:
     generator = torch.Generator().manual_seed(0)
-    cosines = torch.rand(5, 4, generator=generator) * 1.9 - 0.95
+    cosines = torch.rand(5, 4, generator=generator) * 1.8 - 0.85
     labels = torch.tensor([0, 3, 1, 1, 2])
     found = with_margin(cosines, labels, 0.2)
     for row, label in enumerate(labels.tolist()):
         for column in range(4):
             angle = math.acos(float(cosines[row, column]))
-            expected = math.cos(min(angle + 0.2, math.pi)) if column == label else float(cosines[row, column])
+            expected = math.cos(angle + 0.2) if column == label else float(cosines[row, column])
             assert float(found[row, column]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_beyond_pi_the_margin_falls_linearly_and_keeps_its_gradient() -> None:
+    cosines = torch.tensor([[math.cos(math.pi - 0.1), 0.0], [-1.0, 0.0]], requires_grad=True)
+    found = with_margin(cosines, torch.tensor([0, 0]), 0.2)
+    expected = cosines.detach()[:, 0] - 0.2 * math.sin(0.2)
+    torch.testing.assert_close(found.detach()[:, 0], expected)
+    found[:, 0].sum().backward()
+    assert cosines.grad is not None
+    assert torch.equal(cosines.grad[:, 0], torch.ones(2))
+
+
+def test_gradients_are_finite_under_bfloat16_at_cosines_near_one() -> None:
+    torch.manual_seed(0)
+    objective = GatedMargin(nn.Identity(), dim=DIM, labels=torch.tensor([0, 1]))
+    views = objective.weight.detach()[None, :, :] + 0.02 * torch.randn(2, 2, DIM)
+    views.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        total = objective.losses({"global": views, "row": torch.tensor([0, 1])})["total"]
+    total.backward()
+    plain = objective.losses({"global": views, "row": torch.tensor([0, 1])})["total"]
+    assert float(total.detach()) == pytest.approx(float(plain.detach()), rel=1e-5)
+    for gradient in (objective.weight.grad, views.grad):
+        assert gradient is not None
+        assert gradient.isfinite().all()
 
 
 def test_loss_is_the_cross_entropy_of_labelled_rows_below_the_gate() -> None:

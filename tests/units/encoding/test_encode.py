@@ -25,7 +25,6 @@ from speechssl.units.encoding.checking import check
 from speechssl.units.encoding.encode import encode, plan
 from speechssl.units.encoding.manifest import Entry, entries
 from speechssl.units.encoding.records import UnitEncoder
-from speechssl.units.encoding.runs import expand
 from speechssl.units.encoding.workers import Recipe, encoder_of
 
 
@@ -52,7 +51,7 @@ def test_a_record_says_everything(recipe: Recipe, recordings: Path, tmp_path: Pa
         frames = encoder.num_frames(round(record["seconds"] * 16000))
         assert sum(record["durations"]) == record["frames"] == frames
         # frame by frame what the encoder and the codebook give
-        ids = expand(np.array(record["units"]), np.array(record["durations"]))
+        ids = np.repeat(np.array(record["units"]), np.array(record["durations"]))
         assert np.array_equal(ids, book.codes(encoder.encode_file(recordings / record["path"]))[:, 0])
         assert record["start"][0] == 0
         assert record["end"][-1] == pytest.approx(frames / 50)
@@ -212,7 +211,7 @@ def test_times_are_of_the_file_when_silence_is_left_out(recipe: Recipe, shared_c
     whole = UnitEncoder(encoder, book).record(entry)
     spoken = UnitEncoder(encoder, book, speech_only=True).record(entry)
     assert 0 < spoken["frames"] < whole["frames"]
-    ids = expand(np.array(whole["units"]), np.array(whole["durations"]))
+    ids = np.repeat(np.array(whole["units"]), np.array(whole["durations"]))
     for unit, start, end in zip(spoken["units"], spoken["start"], spoken["end"], strict=True):
         assert (ids[round(start * 50) : round(end * 50)] == unit).all()
 
@@ -315,6 +314,13 @@ def test_bad_lists_name_the_line(tmp_path: Path) -> None:
         entries([tmp_path / "list.csv"])
     with pytest.raises(InputError, match="matches no file"):
         entries([str(tmp_path / "*.flac")])
+
+
+def test_entries_are_taken_as_they_are(recordings: Path) -> None:
+    found = entries([recordings / "list.jsonl"])
+    assert entries(found) == found
+    with pytest.raises(InputError, match="is taken by"):
+        entries([*found, found[0]])
 
 
 def test_bad_recordings_are_told_and_cost_nothing_else(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
@@ -421,7 +427,7 @@ def test_segments_are_encoded_as_units_are(syllables: Recipe, recordings: Path, 
         frames = encoder.encode_file(recordings / record["path"]).frames.numpy()
         ends = book.segmentation.ends(frames)
         ids = frame_units(frames, ends, book.centroids[0])
-        assert np.array_equal(expand(np.array(record["units"]), np.array(record["durations"])), ids)
+        assert np.array_equal(np.repeat(np.array(record["units"]), np.array(record["durations"])), ids)
         assert len(record["units"]) <= len(ends)
     assert check(tmp_path / "out").sound
     encode([recordings / "list.jsonl"], syllables, tmp_path / "two", block=3, num_workers=2)

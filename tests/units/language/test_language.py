@@ -73,7 +73,7 @@ def test_no_old_id_moves(
     ids = np.random.default_rng(seed).integers(0, k, 30).tolist()
     said = "<speech>" + "".join(f"<unit_{unit}>" for unit in ids) + "</speech>"
     assert extended.encode(said, add_special_tokens=False) == vocabulary.speech(ids)
-    assert [vocabulary.unit_of()[token] for token in vocabulary.speech(ids)[1:-1]] == ids
+    assert [vocabulary.units.index(token) for token in vocabulary.speech(ids)[1:-1]] == ids
     assert tokens.load_vocabulary(folder / "extended") == vocabulary
 
 
