@@ -7,6 +7,7 @@ spelled to phones by gruut's grapheme-to-phoneme model. Utterances that cannot b
 with the reason. A run that was stopped goes on where it was.
 
     python recipes/ssl_pretraining/align.py MANIFEST.csv --output alignments.jsonl --workers 2
+    python recipes/ssl_pretraining/align.py MANIFEST.csv --output alignments.jsonl --parts librispeech:train,an4:train
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import csv
 import json
 import re
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -191,11 +193,29 @@ def _align_row(root: Path, row: dict[str, str]) -> tuple[dict[str, str], dict[st
     return row, {"path": row["path"], "seconds": round(len(samples) / sample_rate, 4), "segments": segments}
 
 
+def _parts(rows: list[dict[str, str]], parts: str) -> list[dict[str, str]]:
+    """The rows of the named corpus:split parts, in the order of the names; in a part the speakers take turns."""
+    chosen: list[dict[str, str]] = []
+    for part in parts.split(","):
+        corpus, _, split = part.partition(":")
+        found = [row for row in rows if row["corpus"] == corpus and row["split"] == split]
+        if not found:
+            raise SystemExit(f"--parts {part}: no transcribed utterance; written corpus:split, e.g. librispeech:train")
+        turns: Counter[str] = Counter()
+        order = []
+        for row in found:
+            order.append(turns[row["speaker"]])
+            turns[row["speaker"]] += 1
+        chosen += [row for _, row in sorted(zip(order, found, strict=True), key=lambda pair: pair[0])]
+    return chosen
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--language", default="en")
+    parser.add_argument("--parts", default=None, help="corpus:split, several with commas, aligned in this order")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--limit", type=int, default=None, help="stop after this many utterances (for a trial)")
     args = parser.parse_args()
@@ -207,11 +227,16 @@ def main() -> None:
         if path.exists()
         for line in path.read_text().splitlines()
     }
-    rows = [
+    spoken = [
         row
         for row in csv.DictReader(args.manifest.read_text().splitlines())
-        if row.get("language") == args.language and row.get("text") and row["path"] not in done
-    ][: args.limit]
+        if row.get("language") == args.language and row.get("text")
+    ]
+    if args.parts:
+        spoken = _parts(spoken, args.parts)
+    if not spoken:
+        raise SystemExit(f"{args.manifest}: no transcribed {args.language!r} speech in {args.parts or 'it'}")
+    rows = [row for row in spoken if row["path"] not in done][: args.limit]
     args.output.parent.mkdir(parents=True, exist_ok=True)
     from functools import partial
 

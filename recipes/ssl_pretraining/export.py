@@ -2,6 +2,7 @@
 
 python recipes/ssl_pretraining/export.py runs/phones --layer 6 --output encoder.safetensors --name tiny
 python recipes/ssl_pretraining/export.py runs/phones --hub folder
+python recipes/ssl_pretraining/export.py runs/heard --output encoder.safetensors --name heard
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ INPUT = {
     "stride": 2,
     "do_normalize_per_mel_bins": True,
 }
+WHISPER_INPUT = {"type": "whisper-log-mel", "feature_size": 80, "sampling_rate": 16000, "n_fft": 400, "hop_length": 160}
 
 
 def averaged_network(run: Path) -> torch.nn.Module:
@@ -41,6 +43,48 @@ def averaged_network(run: Path) -> torch.nn.Module:
     mine = {name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")}
     network.load_state_dict(mine)
     return network.eval()
+
+
+def fine_tuned_network(run: Path) -> torch.nn.Module:
+    """The network of a run that began with a pretrained encoder, with its averaged weights, in eval mode.
+
+    Raises:
+        SystemExit: the run has no such network or no checkpoint.
+    """
+    from pretrained import network_like
+
+    config = json.loads((run / "config.json").read_text())
+    if config.get("size") != "pretrained":
+        raise SystemExit(f"{run}: a run on log-mel bands; evaluate.py measures those")
+    tensors = load_file(run / "last" / "average.safetensors")
+    return network_like({key.removeprefix("network."): value for key, value in tensors.items()}, config).eval()
+
+
+def fine_tuned_file(run: Path, *, name: str, licence: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and header of the encoder file of a run that began with a pretrained encoder."""
+    network: Any = fine_tuned_network(run)
+    body, layer = network.body, network.num_blocks
+    inner = body.encoder if hasattr(body, "encoder") else body.network
+    kept = inner.config.to_diff_dict()
+    for key in ("transformers_version", "architectures", "_name_or_path", "dtype"):
+        kept.pop(key, None)
+    if hasattr(body, "encoder"):
+        given: dict[str, Any] = WHISPER_INPUT
+    elif kept["model_type"] == "wav2vec2-bert":
+        given = INPUT
+    else:
+        given = {"type": "waveform", "normalise": body.normalise is not None}
+    tensors = dict(inner.state_dict())
+    tensors |= {f"projection.{part}": tensor for part, tensor in network.projection.state_dict().items()}
+    about = {"name": name, "layer": layer, "origin": f"{name}/{layer}", "input": given, "licence": licence}
+    family = kept.pop("model_type")
+    return tensors, {"kind": "encoder", "family": family, "config": kept, "provenance": _provenance(run)} | about
+
+
+def _provenance(run: Path) -> dict[str, Any]:
+    config = json.loads((run / "config.json").read_text())
+    steps = json.loads((run / "last" / "state.json").read_text())["step"]
+    return {"recipe": "recipes/ssl_pretraining", "config": config, "steps": steps}
 
 
 def _network_of_file(path: Path) -> torch.nn.Module:
@@ -58,11 +102,9 @@ def _network_of_file(path: Path) -> torch.nn.Module:
 def header(run: Path, *, name: str, layer: int, licence: str) -> dict[str, Any]:
     """What the checkpoint says of itself."""
     config = json.loads((run / "config.json").read_text())
-    log = (run / "log.jsonl").read_text().splitlines()
     network = make_network(config["size"])
     kept = network.config.to_diff_dict()  # type: ignore[operator]
     kept.pop("transformers_version", None)
-    provenance = {"recipe": "recipes/ssl_pretraining", "config": config, "steps": json.loads(log[-1])["step"] + 1}
     return {
         "kind": "encoder",
         "family": "wav2vec2-bert",
@@ -71,7 +113,7 @@ def header(run: Path, *, name: str, layer: int, licence: str) -> dict[str, Any]:
         "origin": f"{name}/{layer}",
         "config": kept,
         "input": INPUT,
-        "provenance": provenance,
+        "provenance": _provenance(run),
         "licence": licence,
     }
 
@@ -85,6 +127,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=None, help="safetensors file with float16 weights")
     parser.add_argument("--hub", type=Path, default=None, help="folder for save_pretrained, float32")
     args = parser.parse_args()
+    if args.run.is_dir() and json.loads((args.run / "config.json").read_text()).get("size") == "pretrained":
+        if args.hub or args.layer or not args.output:
+            raise SystemExit(f"{args.run} began with a pretrained encoder: it is written with --output, whole")
+        tensors, head = fine_tuned_file(args.run, name=args.name, licence=args.licence)
+        checkpoints.save(args.output, {key: tensor.half() for key, tensor in tensors.items()}, head)
+        return
     network = averaged_network(args.run)
     if args.output:
         layer = args.layer or network.config.num_hidden_layers  # type: ignore[union-attr]

@@ -1,12 +1,15 @@
-"""Train an encoder on a log-mel cache, with one of four objectives.
+"""Train an encoder on a log-mel cache, with one of four objectives, or a pretrained one on waveforms, with phones.
 
     python recipes/ssl_pretraining/train.py cache --objective phones --alignments alignments.jsonl --run runs/phones
     python recipes/ssl_pretraining/train.py cache --objective hubert --units units0.npy --run runs/hubert1
     python recipes/ssl_pretraining/train.py cache --objective dinosr --run runs/dinosr
     python recipes/ssl_pretraining/train.py cache --objective distil --indexes indexes.npy --run runs/distil
+    python recipes/ssl_pretraining/train.py waves --objective phones --alignments alignments.jsonl --run runs/heard \
+        --init whisper-base=MODEL.BIN --blocks 4
 
 ``--init`` starts from the weights of another run (the supervised stage on top of a label-free encoder) or of an
-encoder file.
+encoder file; with a cache of ``waves.py``, from a pretrained encoder: ``whisper-base=MODEL.BIN`` or anything that
+``speechssl.load_encoder`` takes (``wavlm-base-plus``, a folder of transformers).
 A run that was stopped goes on from its last checkpoint when the same command is given again; ``--steps`` and
 ``--decay`` may then differ, which lengthens the run or ends it early. ``--toy`` trains a very small network briefly.
 """
@@ -25,7 +28,9 @@ import torch
 from align import PHONES, STATES_PER_PHONE
 from batches import Augmentation, MelBatches, phone_tracks
 from network import SIZES, make_network, speed_up
+from pretrained import KEY_DIM, pretrained
 from safetensors.torch import load_file
+from wave_batches import Distortion, WaveBatches
 
 from speechssl import checkpoints, errors
 from speechssl.training.augmentation import NUM_BANDS
@@ -38,6 +43,23 @@ from speechssl.training.objectives.phones import RETRIEVAL_FRAMES, PhoneStates
 OBJECTIVES = ("phones", "hubert", "dinosr", "distil")
 INPUT_DIM = 2 * NUM_BANDS
 TOY = {"size": "toy", "steps": 6, "batch_seconds": 6.0}
+SLOWER = 0.2  # rate of what is pretrained, where 1 is that of the projection and the heads
+
+
+def fine_tuned(args: argparse.Namespace) -> torch.nn.Module:
+    """The phones objective around a pretrained network."""
+    network = pretrained(args.init, blocks=args.blocks, key_dim=args.key_dim)
+    objective = PhoneStates(
+        network,
+        dim=args.key_dim,
+        num_states=len(PHONES) * STATES_PER_PHONE,
+        num_phones=len(PHONES),
+        middle_layer=max(1, 2 * network.num_blocks // 3),
+        middle_dim=network.dim,
+        retrieval_frames=args.retrieval_frames,
+    )
+    objective.slower = {"network.body.": args.slower}  # type: ignore[assignment]
+    return objective
 
 
 def make_objective(args: argparse.Namespace) -> tuple[torch.nn.Module, dict[str, np.ndarray]]:
@@ -83,28 +105,27 @@ def initialise(objective: torch.nn.Module, start: Path) -> None:
     print(json.dumps({"initialised": len(fitting), "fresh": len(mine) - len(fitting)}), flush=True)
 
 
-def describe(args: argparse.Namespace, augmentation: Augmentation) -> dict[str, Any]:
+def describe(args: argparse.Namespace, augmentation: Augmentation | Distortion) -> dict[str, Any]:
     """Everything that defines the run."""
     keys = ("objective", "size", "rate", "batch_seconds", "seed", "steps", "decay", "dropout", "retrieval_frames")
     config = {key: getattr(args, key) for key in keys}
     config["init"] = str(args.init) if args.init else None
+    if isinstance(augmentation, Distortion):
+        config |= {"size": "pretrained", "blocks": args.blocks, "key_dim": args.key_dim, "slower": args.slower}
+        # the published name, wherever the file lies
+        config["init"] = args.init.partition("=")[0]
     return config | {"augmentation": dataclasses.asdict(augmentation)}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    args = _parser().parse_args(arguments)
-    if args.toy:
-        vars(args).update(TOY)
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
+def from_mel(args: argparse.Namespace) -> tuple[torch.nn.Module, MelBatches, Augmentation]:
+    """Objective, batches and augmentation of a network of ours on log-mel bands."""
     augmentation = Augmentation()
     objective, tracks = make_objective(args)
     if args.init:
-        initialise(objective, args.init)
+        initialise(objective, Path(args.init))
     speed_up(objective.network)  # type: ignore[arg-type]
     if args.objective == "dinosr":
         speed_up(objective.teacher)  # type: ignore[arg-type]
-    print(json.dumps({"parameters": sum(p.numel() for p in objective.network.parameters())}), flush=True)  # type: ignore[union-attr]
     batches = MelBatches(
         args.cache,
         tracks,
@@ -114,6 +135,29 @@ def main(arguments: list[str] | None = None) -> None:
         clean=args.objective == "dinosr",
         device=args.device,
     )
+    return objective, batches, augmentation
+
+
+def fine_tuning(args: argparse.Namespace) -> tuple[torch.nn.Module, WaveBatches, Distortion]:
+    """Objective, batches and distortion of a pretrained network on waveforms."""
+    if args.objective != "phones" or not args.init:
+        raise SystemExit(f"{args.cache} holds waveforms: they are for --objective phones with --init NAME")
+    distortion = Distortion()
+    tracks = phone_tracks(args.cache, _needed(args.alignments, "--alignments"))
+    batches = WaveBatches(args.cache, tracks, batch_seconds=args.batch_seconds, distortion=distortion, seed=args.seed)
+    print(json.dumps({"hours": round(batches.hours, 2)}), flush=True)
+    return fine_tuned(args), batches, distortion
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = _parser().parse_args(arguments)
+    if args.toy:
+        vars(args).update(TOY)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    given: Any = fine_tuning(args) if (args.cache / "samples.npy").exists() else from_mel(args)
+    objective, batches, augmentation = given
+    print(json.dumps({"parameters": sum(p.numel() for p in objective.network.parameters())}), flush=True)
 
     def show(step: int, losses: dict[str, float]) -> None:
         if step % 20 == 0:
@@ -122,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
     fit(
         objective,
         batches,
-        Schedule(steps=args.steps, decay=args.decay, rate=args.rate),
+        Schedule(steps=args.steps, decay=args.decay, rate=args.rate, warmup=args.warmup),
         folder=args.run,
         config=describe(args, augmentation),
         seed=args.seed,
@@ -147,7 +191,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-seconds", type=float, default=40.0)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--retrieval-frames", type=int, default=RETRIEVAL_FRAMES, help="of a batch, compared; phones")
-    parser.add_argument("--init", type=Path, default=None, help="run or encoder file to start from")
+    parser.add_argument("--warmup", type=int, default=200, help="steps of rising rate")
+    parser.add_argument("--init", default=None, help="run, encoder file or pretrained encoder to start from")
+    parser.add_argument("--blocks", type=int, default=None, help="of a pretrained encoder; default: all")
+    parser.add_argument("--key-dim", type=int, default=KEY_DIM, help="numbers per frame, of a pretrained encoder")
+    parser.add_argument("--slower", type=float, default=SLOWER, help="share of the rate for what is pretrained")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)

@@ -33,6 +33,9 @@ HUB_NAMES = {
     "unispeech-sat-base": "microsoft/unispeech-sat-base",
     "unispeech-sat-base-plus": "microsoft/unispeech-sat-base-plus",
     "unispeech-sat-large": "microsoft/unispeech-sat-large",
+    "whisper-base": "openai/whisper-base",
+    "whisper-small": "openai/whisper-small",
+    "whisper-medium": "openai/whisper-medium",
 }
 
 # only where a paper that the package serves says so; for the others the caller has to choose

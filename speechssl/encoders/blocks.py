@@ -64,14 +64,13 @@ class TransformerTrunk:
         return layer_norm(layer.final_layer_norm, x + _feed_forward(layer.feed_forward, x))
 
     def _attend(self, attention: Any, x: Tensor, table: Tensor | None) -> Tensor:
+        if table is None:
+            return attend(attention, x, attention.num_heads)
         q, k, v = (
             _heads(linear(projection, x), attention.num_heads)
             for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
-        if table is None:
-            mixed = _fused_attention(q, k, v)
-        else:
-            mixed = _gated_attention(q, k, v, table, _gate(attention, x))
+        mixed = _gated_attention(q, k, v, table, _gate(attention, x))
         return linear(attention.out_proj, _join(mixed)).float()
 
 
@@ -109,6 +108,31 @@ class ConformerTrunk:
         else:
             mixed = _relative_key_attention(q, k, v, attention)
         return linear(attention.linear_out, _join(mixed)).float()
+
+
+class ProjectedTrunk:
+    """A trunk with a linear projection behind it, which a fine-tuned encoder has learnt with its last block.
+
+    Args:
+        trunk: of the blocks up to the last.
+        projection: from their width to the numbers of a frame.
+    """
+
+    def __init__(self, trunk: Trunk, projection: nn.Linear) -> None:
+        self._trunk, self._projection = trunk, projection
+
+    def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
+        """Keys (N, K), float32."""
+        return linear(self._projection, self._trunk(frames, num_valid=num_valid)).float()
+
+
+def attend(attention: Any, x: Tensor, num_heads: int) -> Tensor:
+    """Plain self-attention (N, D) of modules ``q_proj``, ``k_proj``, ``v_proj`` and ``out_proj``."""
+    q, k, v = (
+        _heads(linear(projection, x), num_heads)
+        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    return linear(attention.out_proj, _join(_fused_attention(q, k, v))).float()
 
 
 def relative_position_table(attention: Any, num_frames: int) -> Tensor:

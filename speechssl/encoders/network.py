@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from speechssl import checkpoints, errors
-from speechssl.encoders.blocks import ConformerTrunk, TransformerTrunk
+from speechssl.encoders.blocks import ConformerTrunk, ProjectedTrunk, TransformerTrunk, Trunk
 from speechssl.encoders.encoder import GRID, SSLEncoder
-from speechssl.encoders.frontends import ConvFrontEnd, LogMelFrontEnd
+from speechssl.encoders.frontends import ConvFrontEnd, FrontEnd, LogMelFrontEnd
 from speechssl.encoders.precision import lower_weights
+from speechssl.encoders.whisper import WhisperFrontEnd, WhisperTrunk
 from speechssl.encoders.windows import Grid
 from speechssl.errors import CheckpointError, InputError
 
@@ -30,12 +31,17 @@ FAMILIES = {
     "wav2vec2-bert": "wav2vec2_bert.",
     "data2vec-audio": "data2vec_audio.",
     "unispeech-sat": "unispeech_sat.",
+    "whisper": "encoder.",
 }
+
+# those that hear log-mel bands and not the waveform
+LOG_MEL = ("wav2vec2-bert", "whisper")
 
 # what published checkpoints carry beside the network: heads of pre-training and fine-tuning
 HEADS = (
     "lm_head.", "quantizer.", "project_hid.", "project_q.", "final_proj.", "speaker_proj.", "layer_norm_for_extract.",
     "classifier.", "projector.", "layer_weights", "tdnn.", "objective.", "label_embs_concat", "label_embeddings_concat",
+    "decoder.", "proj_out.",
 )  # fmt: skip
 
 TRANSFORMERS_EPSILON = 1e-7  # Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm
@@ -54,6 +60,8 @@ class Weights:
         layer: the layer its publisher recommends, if any.
         origin: of the recommended layer, where the file itself states it.
         grid: how long audio is cut for it.
+        projection: weight (K, D) and bias (K,) behind the last block of a fine-tuned encoder, whose frames have K
+            numbers.
     """
 
     name: str
@@ -64,6 +72,7 @@ class Weights:
     layer: int | None = None
     origin: str | None = None
     grid: Grid = GRID
+    projection: tuple[Tensor, Tensor] | None = None
 
 
 def build(
@@ -88,26 +97,52 @@ def build(
     _load(network, tensors, weights.source)
     lower_weights(network, dtype)
     network.to(device)
-    logmel = config.model_type == "wav2vec2-bert"
-    epsilon, suffix = _normalisation(weights, normalise, logmel=logmel)
+    epsilon, suffix = _normalisation(weights, normalise, logmel=config.model_type in LOG_MEL)
+    projection = _projection(weights, config, device, dtype) if layer == config.num_hidden_layers else None
+    front_end, trunk = _parts(network, config, epsilon, finish=projection is not None)
     as_stated = layer == weights.layer and weights.origin is not None and not suffix
     return SSLEncoder(
         origin=str(weights.origin) if as_stated else f"{weights.name}/{layer}{suffix}",
-        dim=config.hidden_size,
+        dim=config.hidden_size if projection is None else projection.out_features,
         layer=layer,
         num_layers=config.num_hidden_layers,
-        front_end=(
-            LogMelFrontEnd(network.feature_projection)
-            if logmel
-            else ConvFrontEnd(network.feature_extractor, network.feature_projection, normalise=epsilon)
-        ),
-        trunk=(
-            ConformerTrunk(network.encoder)
-            if logmel
-            else TransformerTrunk(network.encoder, stable=getattr(config, "do_stable_layer_norm", False))
-        ),
-        grid=weights.grid,
+        front_end=front_end,
+        trunk=trunk if projection is None else ProjectedTrunk(trunk, projection),
+        grid=_fitting_grid(weights, config),
     )
+
+
+def _parts(network: Any, config: Any, epsilon: float | None, *, finish: bool) -> tuple[FrontEnd, Trunk]:
+    if config.model_type == "whisper":
+        return WhisperFrontEnd(network), WhisperTrunk(network, finish=finish)
+    if config.model_type == "wav2vec2-bert":
+        return LogMelFrontEnd(network.feature_projection), ConformerTrunk(network.encoder)
+    front_end = ConvFrontEnd(network.feature_extractor, network.feature_projection, normalise=epsilon)
+    return front_end, TransformerTrunk(network.encoder, stable=getattr(config, "do_stable_layer_norm", False))
+
+
+def _projection(weights: Weights, config: Any, device: torch.device, dtype: torch.dtype) -> nn.Linear | None:
+    if weights.projection is None:
+        return None
+    weight, bias = (part.to(torch.float32, copy=True) for part in weights.projection)
+    if weight.ndim != 2 or weight.shape[1] != config.hidden_size or bias.shape != weight.shape[:1]:
+        raise CheckpointError(
+            f"{weights.source} has a projection of shapes {tuple(weight.shape)} and {tuple(bias.shape)}; "
+            f"(K, {config.hidden_size}) and (K,) needed"
+        )
+    with torch.device("meta"):
+        linear = nn.Linear(weight.shape[1], weight.shape[0])
+    linear.load_state_dict({"weight": weight, "bias": bias}, assign=True)
+    return linear.requires_grad_(False).to(device, dtype)
+
+
+def _fitting_grid(weights: Weights, config: Any) -> Grid:
+    positions = getattr(config, "max_source_positions", None)
+    if config.model_type == "whisper" and positions is not None and weights.grid.window > positions:
+        raise CheckpointError(
+            f"{weights.source} has windows of {weights.grid.window} frames; its network knows {positions} positions"
+        )
+    return weights.grid
 
 
 def read_config(weights: Weights) -> Any:
@@ -168,6 +203,9 @@ def _network(config: Any) -> Any:
         # the network's module is imported here: below, constants of what it imports would be without data for everybody
         _ = library.MODEL_MAPPING[type(config)]
     build: Any = library.AutoModel.from_config
+    if config.model_type == "whisper":
+        # transformers names no model that is the encoder alone
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder as build
     with torch.device("meta"):
         network = build(config)
     for module in network.modules():
@@ -195,7 +233,9 @@ def _truncated(config: Any, layer: int) -> Any:
 def _checked(weights: Weights, config: Any) -> dict[str, Tensor]:
     """The tensors under the bare network's names, after refusing what the whole architecture does not have."""
     prefix = FAMILIES[config.model_type]
-    bare = {name.removeprefix(prefix): tensor for name, tensor in weights.tensors.items()}
+    # Whisper's encoder lies two levels deep in the whole model
+    outer = "model." if config.model_type == "whisper" else ""
+    bare = {name.removeprefix(outer).removeprefix(prefix): tensor for name, tensor in weights.tensors.items()}
     tensors = _fuse_weight_norm({name: tensor for name, tensor in bare.items() if not name.startswith(HEADS)})
     expected = {*_network(config).state_dict(), "masked_spec_embed"}
     if unexpected := sorted(set(tensors) - expected):

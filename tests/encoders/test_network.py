@@ -204,7 +204,7 @@ def test_heads_prefixes_and_both_names_of_weight_norm(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "whisper"}, "type 'whisper'; one of wavlm"),
+        ({"model_type": "bert"}, "type 'bert'; one of wavlm"),
         ({"adapter_attn_dim": 8}, "language adapters"),
         ({"num_attention_heads": 5}, "cannot be used: .*divisible"),
         ({"conv_dim": [1, 2]}, "cannot be used"),

@@ -1,8 +1,9 @@
 """Encoders in our own single files: weights, configuration, layer and provenance together.
 
 Header: ``kind`` ``"encoder"``, ``family`` (transformers' model_type), ``name``, ``layer``, ``config`` (transformers'
-values), ``input`` (``{"type": "log-mel", ...}`` or ``{"type": "waveform", "normalise": true}``), ``origin`` and, if it
-is not ``OWN_GRID``, ``grid`` (``{"window": 3000, "context": 250}``, in frames).
+values), ``input`` (``{"type": "log-mel", ...}``, ``{"type": "whisper-log-mel", ...}`` or ``{"type": "waveform",
+"normalise": true}``), ``origin`` and, if it is not ``OWN_GRID``, ``grid`` (``{"window": 3000, "context": 250}``, in
+frames). A fine-tuned encoder has the tensors ``projection.weight`` (K, D) and ``projection.bias`` (K,) beside them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from speechssl import checkpoints
 from speechssl.encoders.frontends import check_log_mel
 from speechssl.encoders.network import TRANSFORMERS_EPSILON, Weights
+from speechssl.encoders.whisper import check_bands
 from speechssl.encoders.windows import Grid
 from speechssl.errors import CheckpointError, InputError
 
@@ -32,15 +34,20 @@ def read(path: Path) -> Weights:
     header = checkpoint.header
     if wrong := [key for key, kind in _NEEDED.items() if not isinstance(header.get(key), kind)]:
         raise CheckpointError(f"{path} has no usable {', '.join(wrong)} in its header; write it again with speechssl")
+    tensors = dict(checkpoint.tensors)
+    weight, bias = (tensors.pop(f"projection.{part}", None) for part in ("weight", "bias"))
+    if (weight is None) != (bias is None):
+        raise CheckpointError(f"{path} has half a projection; write it again with speechssl")
     return Weights(
         name=header["name"],
         source=str(path),
         config={**header["config"], "model_type": header["family"]},
-        tensors=checkpoint.tensors,
+        tensors=tensors,
         normalise=_normalisation(header, str(path)),
         layer=header["layer"],
         origin=header["origin"],
         grid=_grid(header, str(path)),
+        projection=None if weight is None or bias is None else (weight, bias),
     )
 
 
@@ -59,10 +66,13 @@ def _grid(header: dict[str, Any], source: str) -> Grid:
 
 def _normalisation(header: dict[str, Any], source: str) -> float | None:
     settings = header["input"]
-    expected = "log-mel" if header["family"] == "wav2vec2-bert" else "waveform"
+    expected = {"wav2vec2-bert": "log-mel", "whisper": "whisper-log-mel"}.get(header["family"], "waveform")
     if settings.get("type") != expected:
         raise CheckpointError(f"{source} has input {settings.get('type')!r}; a {header['family']} takes {expected!r}")
     if expected == "log-mel":
         check_log_mel(settings, source)
+        return None
+    if expected == "whisper-log-mel":
+        check_bands(settings, header["config"], source)
         return None
     return TRANSFORMERS_EPSILON if settings.get("normalise", False) else None

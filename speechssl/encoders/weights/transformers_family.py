@@ -10,6 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from speechssl import checkpoints
+from speechssl.encoders import whisper
+from speechssl.encoders.encoder import GRID
 from speechssl.encoders.frontends import check_log_mel
 from speechssl.encoders.network import TRANSFORMERS_EPSILON, Weights
 from speechssl.errors import CheckpointError, first_line
@@ -74,6 +76,7 @@ def _read(
         tensors=_tensors(path),
         normalise=_own_normalisation(config, files(PREPROCESSOR), source, normalise),
         layer=layer,
+        grid=whisper.GRID if config.get("model_type") == "whisper" else GRID,
     )
 
 
@@ -82,6 +85,9 @@ def _own_normalisation(config: dict[str, Any], path: Path | None, source: str, n
     settings = {} if path is None else _json(path)
     if config.get("model_type") == "wav2vec2-bert":
         check_log_mel(settings, source)
+        return None
+    if config.get("model_type") == "whisper":
+        whisper.check_bands(settings, config, source)
         return None
     own = settings.get("do_normalize", normalise if path is None else True)
     if own is None:

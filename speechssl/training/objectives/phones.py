@@ -23,6 +23,7 @@ class PhoneStates(nn.Module):
         dim: numbers per frame of the network's output.
         num_states, num_phones: sizes of the targets.
         middle_layer: block whose output learns the states too (it keeps the early blocks phonetic).
+        middle_dim: numbers per frame of that block's output; None for ``dim``.
         context_weight, middle_weight, retrieval_weight: weights of the other losses beside the states' 1.
         temperature: of the cosines in the retrieval loss.
         retrieval_frames: of a batch, drawn at random, that the retrieval loss compares with one another.
@@ -36,6 +37,7 @@ class PhoneStates(nn.Module):
         num_states: int,
         num_phones: int,
         middle_layer: int,
+        middle_dim: int | None = None,
         context_weight: float = 0.3,
         middle_weight: float = 0.3,
         retrieval_weight: float = 1.0,
@@ -50,7 +52,7 @@ class PhoneStates(nn.Module):
         self.retrieval_frames = retrieval_frames
         self.states_per_phone = num_states // num_phones
         self.state_head = nn.Linear(dim, num_states)
-        self.middle_head = nn.Linear(dim, num_states)
+        self.middle_head = nn.Linear(middle_dim or dim, num_states)
         self.previous_head = nn.Linear(dim, num_phones)
         self.next_head = nn.Linear(dim, num_phones)
 

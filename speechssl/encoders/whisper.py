@@ -1,0 +1,165 @@
+"""Whisper's encoder: its log-mel bands and convolutions in a stream, its blocks on one window, without padding to 30 s.
+
+Two things differ from OpenAI's own use, so that every length is heard alike and frames lie where those of the other
+families do. Nothing is padded: the positions of a window begin at 0 and end with its last frame. And no sample is
+invented at the ends: log-mel frame j is that of the 400 samples from 160 j on, where OpenAI's is centred on sample
+160 j and mirrors the ends; frame i of the features is centred on sample 320 i + 200. What sets the floor, 80 dB below
+the loudest band, is looked for in the whole utterance, however it is cut into windows.
+
+Source: Radford et al. 2022, arXiv:2212.04356, section 2.2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from speechssl.encoders.blocks import attend
+from speechssl.encoders.frontends import BLOCK_FRAMES, Blocks
+from speechssl.encoders.precision import layer_norm, linear
+from speechssl.encoders.windows import Grid, cut_samples
+from speechssl.errors import CheckpointError
+
+# log10 of power below the loudest band of the utterance that is heard at all: 80 dB
+RANGE = 8.0
+# 30 s, all the positions there are, with 5 s of context on both sides of what is kept
+GRID = Grid(window=1500, context=250)
+
+
+class WhisperFrontEnd:
+    """Log-mel bands and the two convolutions, streamed; exactly what one pass over the whole utterance gives.
+
+    Args:
+        encoder: transformers' ``WhisperEncoder``.
+    """
+
+    hop_length = 320  # a stride of 2 over frames of 160 samples, 20 ms at 16 kHz
+
+    def __init__(self, encoder: Any) -> None:
+        self._conv1, self._conv2 = encoder.conv1, encoder.conv2
+        self._bands = int(encoder.conv1.in_channels)
+
+    def num_frames(self, num_samples: int) -> int:
+        """One for every two log-mel frames, the last one perhaps alone: 1 + (T - 400) // 320 from 400 samples on."""
+        return (max(0, (num_samples - 400) // 160 + 1) + 1) // 2
+
+    def num_valid(self, num_samples: int) -> int:
+        """All: behind the last log-mel frame are the zeros that the convolutions always see at an end."""
+        return self.num_frames(num_samples)
+
+    def frames(self, blocks: Blocks) -> Iterator[Tensor]:
+        """(n, D) float32 consecutive outputs of the second convolution, about 200 at a time."""
+        top, total = self._loudest(blocks)
+        # outputs a to b need log-mel frames 2 a - 2 to 2 b
+        held, first, done = torch.zeros(0, self._bands), 0, 0
+        for mel in self._mel(blocks):
+            held = torch.cat([held, floored(mel, top).float()])
+            known = first + len(held)
+            ready = (total + 1) // 2 if known == total else max(done, (known - 1) // 2)
+            if ready > done:
+                yield self._convolved(held, starts=done == 0, ends=known == total)[: ready - done]
+                done = ready
+                keep = max(0, 2 * done - 2 - first)
+                held, first = held[keep:], first + keep
+
+    def _convolved(self, mel: Tensor, *, starts: bool, ends: bool) -> Tensor:
+        """Outputs (n, D) of log-mel frames (M, 80); the zeros beyond the utterance's own ends are seen."""
+        weight = self._conv1.weight
+        x = mel.T[None].to(weight.device, weight.dtype)
+        x = functional.gelu(functional.conv1d(_padded(x, starts, ends), weight, self._conv1.bias))
+        x = functional.conv1d(_padded(x, starts, ends), self._conv2.weight, self._conv2.bias, stride=2)
+        return functional.gelu(x)[0].T.float()
+
+    def _loudest(self, blocks: Blocks) -> tuple[Tensor, int]:
+        """The loudest band of the utterance, log10 of power, and the count of log-mel frames."""
+        top, total = torch.tensor(-10.0, dtype=torch.float64), 0
+        for mel in self._mel(blocks):
+            top, total = torch.maximum(top, mel.max()), total + len(mel)
+        return top, total
+
+    def _mel(self, blocks: Blocks) -> Iterator[Tensor]:
+        """(n, 80) float64 log10 energies at 100 Hz, 400 at a time."""
+        for block in cut_samples(blocks(), hop=BLOCK_FRAMES * 320, overlap=400 - 160):
+            if block.shape[0] >= 400:
+                yield log_power(block.cpu().double(), self._bands)
+
+
+class WhisperTrunk:
+    """Positions and blocks on one window; with the final norm where a projection follows.
+
+    Args:
+        encoder: transformers' ``WhisperEncoder`` with the blocks that are needed.
+        finish: whether the final norm is applied: what stands behind the last block of a fine-tuned encoder takes it.
+    """
+
+    def __init__(self, encoder: Any, *, finish: bool) -> None:
+        self._positions = encoder.embed_positions.weight
+        self._layers: list[Any] = list(encoder.layers)
+        self._norm = encoder.layer_norm if finish else None
+
+    def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
+        """Hidden state (N, D); every frame is valid."""
+        x = frames + self._positions[: len(frames)].float()
+        for layer in self._layers:
+            attention = layer.self_attn
+            x = x + attend(attention, layer_norm(layer.self_attn_layer_norm, x), attention.num_heads)
+            hidden = linear(layer.fc1, layer_norm(layer.final_layer_norm, x))
+            x = x + linear(layer.fc2, layer.activation_fn(hidden)).float()
+        return x if self._norm is None else layer_norm(self._norm, x)
+
+
+def check_bands(settings: dict[str, Any], config: dict[str, Any], source: str) -> None:
+    """Refuse settings of the input other than those of ``WhisperFrontEnd``.
+
+    Raises:
+        CheckpointError: another band count than the network's, sample rate, window or hop.
+    """
+    known = {"feature_size": config.get("num_mel_bins", 80), "sampling_rate": 16000, "n_fft": 400, "hop_length": 160}
+    wrong = {key: settings[key] for key, value in known.items() if key in settings and settings[key] != value}
+    if wrong:
+        raise CheckpointError(
+            f"{source} asks for log-mel input with {wrong}; {known['feature_size']} bands of 400 samples every 160 at "
+            "16 kHz needed"
+        )
+
+
+def log_power(samples: Tensor, bands: int = 80) -> Tensor:
+    """(..., T) samples at 16 kHz to (..., M, bands) log10 energies, M = 1 + (T - 400) // 160."""
+    window, filters = constants(bands)
+    spectrum = torch.fft.rfft(samples.unfold(-1, 400, 160) * window.to(samples), n=400)
+    energies: Tensor = spectrum.abs().square() @ filters.to(samples)
+    return energies.clamp(min=1e-10).log10()
+
+
+def floored(bands: Tensor, top: Tensor) -> Tensor:
+    """Log10 energies as the network takes them: nothing more than 80 dB below ``top``, about -1 to 1.5."""
+    return (torch.maximum(bands, top - RANGE) + 4.0) / 4.0
+
+
+@lru_cache(maxsize=2)
+def constants(bands: int) -> tuple[Tensor, Tensor]:
+    """Periodic Hann window (400,) and Slaney's mel filters (201, bands) with unit area, float64."""
+    hertz = torch.arange(201, dtype=torch.float64) * 40
+    edges = _hertz(torch.linspace(0, 15 + 27 * math.log(8) / _LOG64, bands + 2, dtype=torch.float64))
+    rise = (hertz[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    fall = (edges[2:] - hertz[:, None]) / (edges[2:] - edges[1:-1])
+    filters = torch.minimum(rise, fall).clamp(min=0) * 2 / (edges[2:] - edges[:-2])
+    return torch.hann_window(400, dtype=torch.float64), filters
+
+
+# Slaney's scale: linear below 1 kHz, logarithmic above, 27 steps from 1 to 6.4 kHz
+_LOG64 = math.log(6.4)
+
+
+def _hertz(mel: Tensor) -> Tensor:
+    return torch.where(mel < 15, mel * 200 / 3, 1000 * ((mel - 15) * _LOG64 / 27).exp())
+
+
+def _padded(x: Tensor, starts: bool, ends: bool) -> Tensor:
+    return functional.pad(x, (int(starts), int(ends)))
