@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from prepare import MIN_SECONDS, SAMPLE_RATE
 
+from speechssl import errors
+
 FRAME = 160  # samples in 10 ms
 ROOM_SECONDS = 2.0  # of an impulse response that is kept
 
