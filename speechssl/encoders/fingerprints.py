@@ -1,4 +1,4 @@
-"""Names for the weights of encoders: features of two that are called alike but hold other weights never mix."""
+"""Fingerprints of encoder weights: features of encoders with one name but different weights never mix."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KNOWN: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
 
 def of_encoder(encoder: Encoder) -> str:
-    """16 hexadecimal digits that name an encoder's weights; empty where it shows none.
+    """16 hexadecimal digits that name an encoder's weights; empty if it shows none.
 
     Weights are rounded to bfloat16 first, so the digits do not depend on the precision they were loaded in.
     """
@@ -31,14 +31,14 @@ def of_encoder(encoder: Encoder) -> str:
 
 
 def remembered(encoder: Encoder) -> str:
-    """The same, computed once: for encoders that are not being trained."""
+    """``of_encoder``, computed once for each encoder; for encoders that are not being trained."""
     if encoder not in _KNOWN:
         _KNOWN[encoder] = of_encoder(encoder)
     return _KNOWN[encoder]
 
 
 def check_same_weights(first: str, second: str, origin: str, *, what: str) -> None:
-    """Refuse to mix features of one origin whose encoders held other weights; unknown weights, empty, are let pass.
+    """Refuse to mix features of one origin whose encoders held other weights; unknown (empty) fingerprints pass.
 
     Raises:
         InputError: both are known and differ; the message holds both and ``what`` was tried.

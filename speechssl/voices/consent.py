@@ -1,4 +1,4 @@
-"""Who said that a voice may be used, when, and for what."""
+"""Consent: who attested that a voice may be used, when, and for what."""
 
 from __future__ import annotations
 

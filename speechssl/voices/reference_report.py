@@ -1,6 +1,6 @@
-"""What reference recordings are worth, before converting: how much speech, how clean, whose, and what they cover.
+"""Quality of reference recordings, before converting: amount of speech, noise, number of speakers, coverage.
 
-No network is needed but for coverage, which takes the keys of the source and of the voice.
+Only coverage needs an encoder: it compares the keys of the source and of the voice.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class ReferenceReport:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is not as it should be, each with what would help; empty if all is well."""
+        """Problems, each with what would help; empty if there are none."""
         found = (_too_little(self), _too_noisy(self), _clipped(self), _too_quiet(self), _mixed(self), _uncovered(self))
         return tuple(remark for remark in found if remark)
 

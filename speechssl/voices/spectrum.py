@@ -1,7 +1,7 @@
 """Long-term average spectrum (LTAS) of a voice, and the filter that gives one sound that of another.
 
-Nothing here knows what is said: it is the colour of a voice over seconds, which is partly the speaker and partly the
-microphone. Levels are dB in 40 mel bands up to 8 kHz, less their own mean, so that loudness does not enter.
+The spectrum does not depend on the words: it is the colour of a voice over seconds, partly of the speaker and partly of
+the microphone. Levels are dB in 40 mel bands up to 8 kHz, less their own mean, so that loudness does not enter.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Spectrum:
         levels: ``NUM_BANDS`` numbers in dB; their mean is taken away.
         seconds: of loud frames they were measured on, >= 0.
     Raises:
-        InputError: not so many, or numbers that are none.
+        InputError: another number of levels, or numbers that are not finite.
     """
 
     levels: tuple[float, ...]
@@ -70,7 +70,7 @@ def measure(waveform: Waveform) -> Spectrum | None:
 
 
 def pool(parts: Sequence[Spectrum], shares: Sequence[float] | None = None) -> Spectrum:
-    """The mean of several, by their seconds, or by shares.
+    """The mean spectrum of several recordings or voices, weighted by their seconds or by shares.
 
     Args:
         parts: at least one.

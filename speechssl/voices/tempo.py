@@ -1,8 +1,8 @@
-"""Tempo of speech, as the rate at which keys change while somebody speaks; and frames at another tempo.
+"""Speaking rate, estimated as the mean cosine distance between successive keys; and frames at another tempo.
 
 Keys of one sound lie close together and those of the next elsewhere, so the mean cosine distance from a frame to the
-next grows with the number of sounds a second, in proportion with the embedded encoder (against aligned phones:
-``recipes/voice_conversion/tempo.py``). No words are needed, nor any model beside the encoder.
+next grows with the number of sounds a second; in proportion with the embedded encoder, as measured against aligned
+phones by ``recipes/voice_conversion/tempo.py``. No words are needed, nor any model beside the encoder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Tempo:
         change: mean cosine distance from a frame to the next while somebody speaks; 0 if nobody does.
         seconds: of speech it was measured on, >= 0.
     Raises:
-        InputError: numbers that are none, or below 0.
+        InputError: numbers that are not finite, or below 0.
     """
 
     change: float
@@ -67,7 +67,7 @@ def measure(keys: Tensor, active: Tensor, frame_rate: float) -> Tempo:
 
 
 def pool(parts: Sequence[Tempo]) -> Tempo:
-    """That of several recordings together, 1 or more, by their seconds."""
+    """The tempo of several recordings (at least one) together, weighted by their seconds."""
     total = sum(part.seconds for part in parts)
     return Tempo(sum(part.change * part.seconds for part in parts) / total if total else 0.0, total)
 
