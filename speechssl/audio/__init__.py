@@ -19,6 +19,7 @@ from speechssl.audio.files import (
     writing,
 )
 from speechssl.audio.levels import limit_bursts, loudness, set_loudness
+from speechssl.audio.names import told_apart
 
 __all__ = [
     "SUFFIXES",
@@ -38,6 +39,7 @@ __all__ = [
     "speech_activity",
     "speech_seconds",
     "stream",
+    "told_apart",
     "write",
     "writing",
 ]
