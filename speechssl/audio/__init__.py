@@ -19,7 +19,7 @@ from speechssl.audio.files import (
     writing,
 )
 from speechssl.audio.levels import limit_bursts, loudness, set_loudness
-from speechssl.audio.names import told_apart
+from speechssl.audio.names import refuse_overwriting, told_apart
 
 __all__ = [
     "SUFFIXES",
@@ -33,6 +33,7 @@ __all__ = [
     "read",
     "read_channel",
     "read_mono",
+    "refuse_overwriting",
     "resample",
     "set_loudness",
     "snr_db",

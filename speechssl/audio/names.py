@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+
+from speechssl.errors import InputError
 
 MADE_UP = re.compile(r"[0-9a-f]{16,}")  # folders that a program named by a checksum or at random tell a person nothing
 
@@ -41,3 +43,22 @@ def _numbered(name: str, taken: Collection[str]) -> str:
     while (found := name if number == 1 else f"{name} ({number})") in taken:
         number += 1
     return found
+
+
+def refuse_overwriting(output: str | Path, given: Iterable[str | Path]) -> None:
+    """Refuse to write to a file that was given, by whatever path, link or second name.
+
+    Args:
+        output: where something is to be written.
+        given: files that are read.
+    Raises:
+        InputError: the output is one of them.
+    """
+    place = Path(output)
+    for one in given:
+        file = Path(one)
+        both = place.exists() and file.exists()
+        if place.resolve() == file.resolve() or (both and place.samefile(file)):
+            raise InputError(
+                f"{output} is the file {file}, which was given and would be overwritten; another one needed"
+            )

@@ -78,6 +78,7 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> Plan
     """
     from speechssl import audio
 
+    check_named(output)
     found = [pair for each in sources for pair in _expanded(str(each))]
     if not found:
         raise InputError("no source: name a recording, a folder or a pattern before the options")
@@ -91,6 +92,8 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> Plan
             many = f"{len(found)} sources" if len(found) > 1 else "a folder or a pattern of sources"
             raise InputError(f"--output {output} names one file for {many}; name a folder, or end it in a slash")
         jobs = [Job(path, folder / place) for path, place in _placed(dict(found), suffix).items()]
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"--output {output} is no folder; name a folder")
     _check(jobs)
     others = (other for each in sources for other in _others(Path(str(each))) if folder not in other.parents)
     return Plan(jobs, folder, tuple(dict.fromkeys(others)))
@@ -292,9 +295,18 @@ def _hidden(path: Path, root: Path) -> bool:
 def _check(jobs: Sequence[Job]) -> None:
     sources = {job.source.resolve() for job in jobs}
     for job in jobs:
-        place = job.output.resolve()
-        if place in sources:
+        if job.output.resolve() in sources:
             raise InputError(f"{job.output} is a source and would be overwritten; choose another output")
+
+
+def check_named(output: str | Path) -> None:
+    """Refuse an empty output, which would be the current folder.
+
+    Raises:
+        InputError: it is empty.
+    """
+    if not str(output).strip():
+        raise InputError("--output is empty; the name of a file or folder needed")
 
 
 def check_place(path: Path) -> None:

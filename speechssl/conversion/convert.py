@@ -47,7 +47,8 @@ def convert(
         k: see ``VoiceConverter.convert``; so are ``converter``, ``interpolation``, ``pitch``, ``tempo`` and
             ``loudness``.
     Raises:
-        InputError: both or neither of references and voice, or something that cannot be used.
+        InputError: both or neither of references and voice, an output that is one of the files given, or something
+            that cannot be used.
         CheckpointError: weights or a voice that cannot be used.
     """
     if bool(references) == (voice is not None):
@@ -56,6 +57,8 @@ def convert(
     from speechssl.voices import VoiceLibrary
     from speechssl.voices.matching_set import MatchingSet
 
+    if output is not None:
+        audio.refuse_overwriting(output, [one for one in (source, *references, voice) if isinstance(one, str | Path)])
     system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
     if voice is None:
         target = system.matching_set(references)
