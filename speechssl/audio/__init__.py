@@ -4,6 +4,7 @@ The names that most callers need are reachable from here: ``speechssl.audio.read
 """
 
 from speechssl.audio.activity import clipping_fraction, snr_db, speech_activity, speech_seconds
+from speechssl.audio.channels import taken as channel_taken
 from speechssl.audio.decoding import AudioInfo
 from speechssl.audio.f0_tracker import f0
 from speechssl.audio.files import (
@@ -25,6 +26,7 @@ __all__ = [
     "SUFFIXES",
     "WRITABLE",
     "AudioInfo",
+    "channel_taken",
     "clipping_fraction",
     "f0",
     "info",
