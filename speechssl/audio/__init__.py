@@ -19,7 +19,7 @@ from speechssl.audio.files import (
     write,
     writing,
 )
-from speechssl.audio.levels import limit_bursts, loudness, set_loudness
+from speechssl.audio.levels import limit_bursts, loudness, set_loudness, with_length
 from speechssl.audio.names import refuse_overwriting, told_apart
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "speech_seconds",
     "stream",
     "told_apart",
+    "with_length",
     "write",
     "writing",
 ]
