@@ -8,6 +8,7 @@ import secrets
 import shutil
 import threading
 import time
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,12 +95,18 @@ class Sessions:
 
 
 def harmless(name: str, longest: int = 40) -> str:
-    """Keep letters, digits, ``-`` and ``_`` of a file name that somebody else chose, without its extension."""
+    """Keep letters and digits of every script, ``-`` and ``_`` of a file name that somebody else chose.
+
+    The extension is left out; ``longest`` counts bytes in UTF-8, as systems of files do.
+    """
     return _plain(Path(name).stem, longest)
 
 
 def _plain(text: str, longest: int) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", text)[:longest].strip("_") or "speech"
+    # letters, the marks that belong to them, numbers
+    kept = (c if c in "-_" or unicodedata.category(c)[0] in "LMN" else " " for c in unicodedata.normalize("NFC", text))
+    plain = re.sub(r" +", "_", "".join(kept)).encode("utf-8", "ignore")[:longest].decode("utf-8", "ignore")
+    return plain.strip("_") or "speech"
 
 
 def _delete_older(folder: Path, limit: float) -> None:

@@ -4,6 +4,7 @@ The names that most callers need are reachable from here: ``speechssl.audio.read
 """
 
 from speechssl.audio.activity import clipping_fraction, snr_db, speech_activity, speech_seconds
+from speechssl.audio.channels import taken as channel_taken
 from speechssl.audio.decoding import AudioInfo
 from speechssl.audio.f0_tracker import f0
 from speechssl.audio.files import (
@@ -18,12 +19,14 @@ from speechssl.audio.files import (
     write,
     writing,
 )
-from speechssl.audio.levels import limit_bursts, loudness, set_loudness
+from speechssl.audio.levels import limit_bursts, loudness, set_loudness, with_length
+from speechssl.audio.names import refuse_overwriting, told_apart
 
 __all__ = [
     "SUFFIXES",
     "WRITABLE",
     "AudioInfo",
+    "channel_taken",
     "clipping_fraction",
     "f0",
     "info",
@@ -32,12 +35,15 @@ __all__ = [
     "read",
     "read_channel",
     "read_mono",
+    "refuse_overwriting",
     "resample",
     "set_loudness",
     "snr_db",
     "speech_activity",
     "speech_seconds",
     "stream",
+    "told_apart",
+    "with_length",
     "write",
     "writing",
 ]

@@ -1,4 +1,4 @@
-"""Any audio file as checked blocks of one channel: by libsndfile, or by FFmpeg where libsndfile cannot.
+"""Any audio file as checked blocks, of one channel or of all: by libsndfile, or by FFmpeg where libsndfile cannot.
 
 ``speechssl.audio`` is what the rest of the package calls; here is what it stands on.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Samples: TypeAlias = NDArray[np.float32]
+    Mix: TypeAlias = Callable[[Samples], Samples]
 
 BLOCK = 1 << 16  # samples read, filtered or written at a time: 4 s at 16 kHz
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz; a header that says otherwise is damaged
@@ -50,7 +51,7 @@ class AudioInfo:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open file: its facts, and its samples as blocks (n,) float32, each checked when it is asked for."""
+    """An open file: its facts, and its samples as blocks float32, each mixed and checked when it is asked for."""
 
     info: AudioInfo
     blocks: Iterator[Samples]
@@ -80,9 +81,23 @@ def check_file(path: Path) -> None:
     raise InputError(f"{path} is empty (0 bytes); an audio file needed: copy or record it again")
 
 
+def mean(block: Samples) -> Samples:
+    """(T, C) to (T,): the mean of the channels."""
+    import numpy as np
+
+    return block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
+
+
 @contextlib.contextmanager
-def opened(path: Path, channel: int | None = None) -> Iterator[Source]:
-    """The file as a source of checked mono blocks, closed at the end: of one channel, or of the mean of all."""
+def opened(path: Path, mix: Mix = mean) -> Iterator[Source]:
+    """The file as a source of checked blocks, closed at the end.
+
+    Args:
+        path: the file.
+        mix: what becomes of each block (T, C).
+    Raises:
+        InputError: no audio file.
+    """
     import soundfile
 
     check_file(path)
@@ -91,9 +106,9 @@ def opened(path: Path, channel: int | None = None) -> Iterator[Source]:
             file = stack.enter_context(_forward_only(path))
         # TypeError: soundfile takes .raw for samples without a header and asks for their rate
         except (soundfile.LibsndfileError, TypeError):
-            source = _by_ffmpeg(path, stack, channel)
+            source = _by_ffmpeg(path, stack, mix)
         else:
-            source = _by_libsndfile(path, file, channel)
+            source = _by_libsndfile(path, file, mix)
         if not LOWEST_RATE <= source.info.sample_rate <= HIGHEST_RATE:
             raise InputError(
                 f"{path} says its sample rate is {source.info.sample_rate} Hz; {LOWEST_RATE} to {HIGHEST_RATE} needed: "
@@ -128,15 +143,6 @@ def _check_whole(path: Path, got: int, promised: int, rate: int) -> None:
         )
 
 
-def _mono(block: Samples, channel: int | None) -> Samples:
-    """(T, C) to (T,)."""
-    import numpy as np
-
-    if channel is not None:
-        return np.ascontiguousarray(block[:, channel])
-    return block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
-
-
 def _forward_only(path: Path) -> Any:
     import soundfile
 
@@ -151,7 +157,7 @@ def _forward_only(path: Path) -> Any:
     return ForwardOnly(path)
 
 
-def _by_libsndfile(path: Path, file: Any, channel: int | None) -> Source:
+def _by_libsndfile(path: Path, file: Any, mix: Mix) -> Source:
     import soundfile
 
     rate, promised = file.samplerate, file.frames
@@ -171,13 +177,13 @@ def _by_libsndfile(path: Path, file: Any, channel: int | None) -> Source:
             if len(block) == 0:
                 break
             got += len(block)
-            yield _mono(block, channel)
+            yield mix(block)
         _check_whole(path, got, promised, rate)
 
     return Source(AudioInfo(rate, file.channels, promised / rate, file.subtype), blocks())
 
 
-def _by_ffmpeg(path: Path, stack: contextlib.ExitStack, channel: int | None) -> Source:
+def _by_ffmpeg(path: Path, stack: contextlib.ExitStack, mix: Mix) -> Source:
     try:
         import av
     except ImportError:
@@ -207,10 +213,10 @@ def _by_ffmpeg(path: Path, stack: contextlib.ExitStack, channel: int | None) -> 
     about = AudioInfo(rate, first.layout.nb_channels, seconds, track.codec_context.name)
     # MP4 knows the exact length, without the padding of the last packet; elsewhere it is an estimate
     promised = round(seconds * rate) if "mp4" in container.format.name else 0
-    return Source(about, _decoded(path, first, frames, promised, channel))
+    return Source(about, _decoded(path, first, frames, promised, mix))
 
 
-def _decoded(path: Path, first: Any, frames: Iterator[Any], promised: int, channel: int | None) -> Iterator[Samples]:
+def _decoded(path: Path, first: Any, frames: Iterator[Any], promised: int, mix: Mix) -> Iterator[Samples]:
     import av
     import numpy as np
 
@@ -219,7 +225,7 @@ def _decoded(path: Path, first: Any, frames: Iterator[Any], promised: int, chann
     try:
         for frame in itertools.chain([first], frames, [None]):
             for part in converter.resample(frame):
-                block = _mono(np.ascontiguousarray(part.to_ndarray().T, dtype=np.float32), channel)
+                block = mix(np.ascontiguousarray(part.to_ndarray().T, dtype=np.float32))
                 block = block[: promised - got] if promised else block
                 got += len(block)
                 if len(block):

@@ -1,7 +1,8 @@
 """Audio files: read, stream, write, resample.
 
 Files are read by libsndfile (WAV, FLAC, Ogg, MP3, AIFF, ...) and, if it cannot, by FFmpeg through PyAV (M4A, AAC, WMA,
-video). Several channels become one by their mean. Samples stay float32, which holds 24-bit audio exactly.
+video). Several channels become one by their mean, unless they cancel each other (``channels``). Samples stay float32,
+which holds 24-bit audio exactly.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl import checkpoints
+from speechssl.audio import channels
 from speechssl.audio.decoding import BLOCK, AudioInfo, Source, check_file, opened, reason
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
@@ -49,12 +51,12 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
 
 
 def read(path: str | os.PathLike[str]) -> Waveform:
-    """Read a file at its own sample rate, as the mean of its channels. Silence is valid.
+    """Read a file at its own sample rate, as the mean of its channels, or the loudest if they cancel. Silence is valid.
 
     Raises:
         InputError: missing, a folder, not audio, damaged, cut short, without samples, or with NaN or infinite samples.
     """
-    with opened(Path(path)) as source:
+    with opened(Path(path), channels.mixed(Path(path))) as source:
         return _gathered(list(source.blocks), source.info.sample_rate)
 
 
@@ -67,7 +69,7 @@ def read_channel(path: str | os.PathLike[str], channel: int) -> Waveform:
     count = info(path).channels
     if not 0 <= channel < count:
         raise InputError(f"{path} has {count} channel(s); number {channel}, counted from 0, is not among them")
-    with opened(Path(path), channel) as source:
+    with opened(Path(path), channels.only(channel)) as source:
         return _gathered(list(source.blocks), source.info.sample_rate)
 
 
@@ -79,7 +81,7 @@ def read_mono(path: str | os.PathLike[str], sample_rate: int) -> Waveform:
     """
     file = Path(path)
     _check_rate(sample_rate)
-    with opened(file) as source:
+    with opened(file, channels.mixed(file)) as source:
         blocks = list(_resampled(source, sample_rate))
     if not blocks:
         raise InputError(_too_short(str(file), sample_rate))
@@ -199,7 +201,7 @@ def _streamed(file: Path, sample_rate: int, size: int) -> Iterator[Tensor]:
 
     waiting: list[Samples] = []
     held, given = 0, 0
-    with opened(file) as source:
+    with opened(file, channels.mixed(file)) as source:
         for block in _resampled(source, sample_rate):
             waiting.append(block)
             held += len(block)

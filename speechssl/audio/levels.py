@@ -13,11 +13,13 @@ from speechssl.signals import Waveform
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
 BURST_SHARE = 0.995  # of the samples are of usual height
 BURST_HEIGHT = 2.0  # times the usual height: speech seldom passes it
 BURST_SECONDS = 0.005  # reach of the lowered gain to each side
 PEAK = 0.97  # leaves 0.26 dB for what lossy codecs and resampling add
+FADE = 0.01  # seconds over which a sound begins or ends that is cut
 
 SILENCE = -70.0  # LUFS, the absolute gate of BS.1770
 WEIGHTING = -0.691  # dB, the constant of BS.1770 that makes up for the K-weighting of a 1 kHz tone
@@ -55,6 +57,33 @@ def set_loudness(waveform: Waveform, lufs: float, *, peak: float = PEAK) -> Wave
         decibels += lufs - now if now > -math.inf else 1.0
     gain = min(10 ** (decibels / 20), peak / top)
     return Waveform((waveform.samples * gain).clamp_(-peak, peak), waveform.sample_rate)
+
+
+def with_length(waveform: Waveform, length: int, *, begins: bool = True) -> Waveform:
+    """As many samples as wanted: cut, or silent at the end. The sound is faded for 10 ms, so that there is no pop.
+
+    Args:
+        waveform: any.
+        length: samples wanted, >= 1.
+        begins: whether the sound is faded in too; not if it goes on from another one.
+    """
+    import torch
+
+    samples = faded(waveform.samples[:length].flip(0), waveform.sample_rate).flip(0)
+    samples = faded(samples, waveform.sample_rate) if begins else samples
+    return Waveform(torch.nn.functional.pad(samples, (0, length - len(samples))), waveform.sample_rate)
+
+
+def faded(samples: Tensor, sample_rate: int) -> Tensor:
+    """Samples (n,) whose first 10 ms (half, if there are less than 20 ms) rise from silence."""
+    count = min(round(FADE * sample_rate), len(samples) // 2)
+    if not count:
+        return samples
+    import torch
+
+    risen = samples.clone()
+    risen[:count] *= torch.linspace(0, math.pi / 2, count + 1)[:-1].sin() ** 2
+    return risen
 
 
 def limit_bursts(waveform: Waveform, *, block: int = 1 << 20) -> Waveform:

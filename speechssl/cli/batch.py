@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import hashlib
+import itertools
 import json as json_module
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +19,8 @@ from speechssl.checkpoints import sha256_of
 from speechssl.cli import terminal
 from speechssl.errors import InputError, SpeechSSLError
 
+NOT_TAKEN = "not taken, for its name ends like that of no recording"
+SHOWN = 5  # files that are not taken and are named on the terminal; --json names all
 LEDGER = ".speechssl.jsonl"  # in the output folder
 
 
@@ -29,10 +33,17 @@ class Job:
 
 
 class Plan(NamedTuple):
-    """The jobs of a run, and the folder of their outputs; without a folder there is one job, and it must succeed."""
+    """The jobs of a run.
+
+    Args:
+        jobs: one for each output.
+        folder: of the outputs; without one there is one job, and it must succeed.
+        others: files in the folders of sources that are not taken, for their names are those of no recordings.
+    """
 
     jobs: list[Job]
     folder: Path | None
+    others: tuple[Path, ...] = ()
 
 
 @dataclass
@@ -42,6 +53,7 @@ class Outcome:
     results: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
 
 
 def audio_files(given: Iterable[str | Path]) -> list[Path]:
@@ -57,14 +69,16 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> Plan
     """The jobs, and the output folder if there is one.
 
     Args:
-        sources: files, folders, glob patterns. What lies below a folder keeps its place below the output folder.
+        sources: files, folders, glob patterns. What lies below a folder keeps its place below the output folder. Where
+            two outputs would have one name, the names differ (see ``_placed``).
         output: a folder if it exists as one, ends in a slash, or the sources are more than one file; else a file.
         suffix: of the files in an output folder.
     Raises:
-        InputError: no source, several for one file, two with the same output, or one that would be overwritten.
+        InputError: no source, several for one file, or one that would be overwritten.
     """
     from speechssl import audio
 
+    check_named(output)
     found = [pair for each in sources for pair in _expanded(str(each))]
     if not found:
         raise InputError("no source: name a recording, a folder or a pattern before the options")
@@ -77,9 +91,48 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> Plan
         if named_as_file and not (folder.is_dir() or str(output).endswith(("/", os.sep))):
             many = f"{len(found)} sources" if len(found) > 1 else "a folder or a pattern of sources"
             raise InputError(f"--output {output} names one file for {many}; name a folder, or end it in a slash")
-        jobs = [Job(path, folder / path.relative_to(root).with_suffix(suffix)) for path, root in dict(found).items()]
+        jobs = [Job(path, folder / place) for path, place in _placed(dict(found), suffix).items()]
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"--output {output} is no folder; name a folder")
     _check(jobs)
-    return Plan(jobs, folder)
+    others = (other for each in sources for other in _others(Path(str(each))) if folder not in other.parents)
+    return Plan(jobs, folder, tuple(dict.fromkeys(others)))
+
+
+def _placed(found: dict[Path, Path], suffix: str) -> dict[Path, Path]:
+    """Where the output of each source goes in the output folder; it depends on nothing but the sources.
+
+    Sources of one name get as many of their folders as tell them apart: ``monday/talk.wav``, ``tuesday/talk.wav``. Of
+    sources that differ in their extensions one, if possible the one with that of the outputs, keeps the plain name;
+    the others are named like ``talk-mp3.wav``.
+
+    Args:
+        found: the folder that its place is relative to, for each source.
+        suffix: of the outputs.
+    """
+    from speechssl import audio
+
+    places = {path: path.relative_to(root) for path, root in found.items()}
+    for several in _sharing(places):
+        places |= zip(several, map(Path, audio.told_apart(several)), strict=True)
+    outputs = {path: place.with_suffix(suffix) for path, place in places.items()}
+    used = set(outputs.values())
+    for several in _sharing(outputs):
+        several.sort(key=lambda path: (path.suffix.lower() != suffix, str(path)))
+        for path in several[1:]:
+            stem = f"{places[path].stem}-{path.suffix.lower().removeprefix('.')}"
+            names = (f"{stem}{'' if number == 1 else f'-{number}'}{suffix}" for number in itertools.count(1))
+            outputs[path] = next(place for name in names if (place := outputs[path].with_name(name)) not in used)
+            used.add(outputs[path])
+    return outputs
+
+
+def _sharing(places: dict[Path, Path]) -> list[list[Path]]:
+    """Groups of two or more sources that share a place."""
+    groups: dict[Path, list[Path]] = {}
+    for path, place in places.items():
+        groups.setdefault(place, []).append(path)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 class Ledger:
@@ -161,6 +214,7 @@ def run(plan: Plan, work: Callable[[Job], dict[str, Any]], *, settings: dict[str
             else:
                 _attempt(job, facts, work, ledger, outcome)
             advance(job.source.name)
+    outcome.left_out = [{"source": str(path), "reason": NOT_TAKEN} for path in plan.others]
     return outcome
 
 
@@ -186,12 +240,16 @@ def finish(outcome: Outcome, *, json: bool, describe: Callable[[dict[str, Any]],
         describe: one result in a few words.
     """
     if json:
-        terminal.emit({"results": outcome.results, "skipped": outcome.skipped, "failed": outcome.failed})
+        terminal.emit(dataclasses.asdict(outcome))
     else:
         for result in outcome.results:
             print(f"{result['output']}  {describe(result)}")
     for failure in outcome.failed:
         terminal.remark(f"failed: {failure['source']}: {' '.join(failure['error'].split())}")
+    if outcome.left_out:
+        names = ", ".join(one["source"] for one in outcome.left_out[:SHOWN])
+        more = f" and {len(outcome.left_out) - SHOWN} more" if len(outcome.left_out) > SHOWN else ""
+        terminal.remark(f"{NOT_TAKEN}: {names}{more}")
     if outcome.skipped:
         terminal.remark(f"{len(outcome.skipped)} already done with the same settings")
     if outcome.failed:
@@ -206,8 +264,7 @@ def _expanded(given: str) -> list[tuple[Path, Path]]:
 
     path = Path(given)
     if path.is_dir():
-        sounds = (p for p in path.rglob("*") if p.suffix.lower() in audio.SUFFIXES)
-        found = sorted(p for p in sounds if p.is_file() and not _hidden(p, path))
+        found = [p for p in _below(path) if p.suffix.lower() in audio.SUFFIXES]
         if not found:
             raise InputError(f"{path} holds no audio file; name a folder of recordings, or the files themselves")
         return [(p, path) for p in found]
@@ -219,23 +276,37 @@ def _expanded(given: str) -> list[tuple[Path, Path]]:
     return [(match, match.parent) for match in matches]
 
 
+def _below(folder: Path) -> list[Path]:
+    """Files below a folder but hidden ones, in order."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p, folder))
+
+
+def _others(given: Path) -> list[Path]:
+    """Files below a folder whose names are those of no recordings."""
+    from speechssl import audio
+
+    return [p for p in _below(given) if p.suffix.lower() not in audio.SUFFIXES] if given.is_dir() else []
+
+
 def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
+    return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
 
 
 def _check(jobs: Sequence[Job]) -> None:
     sources = {job.source.resolve() for job in jobs}
-    taken: dict[Path, Path] = {}
     for job in jobs:
-        place = job.output.resolve()
-        if place in sources:
+        if job.output.resolve() in sources:
             raise InputError(f"{job.output} is a source and would be overwritten; choose another output")
-        if place in taken:
-            raise InputError(
-                f"{taken[place]} and {job.source} would both be written to {job.output}; "
-                "give their common folder as the source, or convert them apart"
-            )
-        taken[place] = job.source
+
+
+def check_named(output: str | Path) -> None:
+    """Refuse an empty output, which would be the current folder.
+
+    Raises:
+        InputError: it is empty.
+    """
+    if not str(output).strip():
+        raise InputError("--output is empty; the name of a file or folder needed")
 
 
 def check_place(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from speechssl import __version__
-from speechssl.cli import batch, receipt, terminal
+from speechssl.cli import batch, outputs, receipt, terminal
 from speechssl.cli.options import (
     Device,
     Interpolation,
@@ -25,6 +25,7 @@ from speechssl.cli.options import (
     check_target,
     examples,
 )
+from speechssl.cli.outputs import Overwrite
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def convert(
     attribution: Attribution = None,
     vocoder: Vocoder = None,
     sign: Receipt = None,
+    overwrite: Overwrite = False,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
@@ -142,16 +144,21 @@ def convert(
     plan = batch.plan(sources, output, ".wav")
     tables = _attribution_files(plan, attribution)
     check_target(reference, voice)
+    files = batch.audio_files(reference or [])
+    voices = [_weighted(one) for one in voice or []]
+    given = [*(job.source for job in plan.jobs), *files, *(name for name, _ in voices)]
     _check_files(plan)
+    places = [*(job.output for job in plan.jobs), *tables.values()]
+    outputs.check(places, given, overwrite=overwrite or plan.folder is not None)
     options.check()
     system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
-    target = _target(system, reference or [], voice or [])
+    target = _target(system, files, voices)
     signer = receipt.signer(sign, [one for one, _ in target])
     work = Work(system, target, options, model, tables, signer)
     settings = {"version": __version__, "precision": precision, "vocoder": vocoder, **work.settings()}
     outcome = batch.run(plan, work, settings=settings, title="convert")
-    if reference and outcome.results:
-        _remark_on(reference)
+    if files and outcome.results:
+        _remark_on(files)
     batch.finish(outcome, json=json, describe=_describe)
 
 
@@ -199,21 +206,20 @@ def _check_files(plan: Plan) -> None:
     first = plan.jobs[0].output
     if first.suffix.lower() not in WRITABLE:
         raise InputError(f"{first} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
-    if plan.folder is None and not first.parent.is_dir():
-        raise InputError(f"{first.parent} is no folder, so {first} cannot be written; make the folder first")
-    batch.check_place(first)
+    if plan.folder is None:
+        outputs.check_folder(first)
     if plan.folder is None:
         audio.info(plan.jobs[0].source)
 
 
-def _target(system: VoiceConverter, references: list[str], stored: list[str]) -> Target:
+def _target(system: VoiceConverter, references: list[Path], stored: list[tuple[str, float]]) -> Target:
     """The voices and their weights."""
     if references:
-        return [(system.matching_set(batch.audio_files(references)), 1.0)]
+        return [(system.matching_set(references), 1.0)]
     from speechssl.voices import VoiceLibrary
 
     library = VoiceLibrary()
-    return [(library.open(name), weight) for name, weight in map(_weighted, stored)]
+    return [(library.open(name), weight) for name, weight in stored]
 
 
 def _weighted(text: str) -> tuple[str, float]:
@@ -227,13 +233,13 @@ def _weighted(text: str) -> tuple[str, float]:
         raise InputError(f"the weight of the voice in {text!r} is no number; write NAME=0.7") from None
 
 
-def _remark_on(given: list[str]) -> None:
+def _remark_on(references: list[Path]) -> None:
     """Print the verdict of ``speechssl report`` on the references if they leave something to wish for."""
     from speechssl import audio
     from speechssl.voices import reference_report
 
     waveforms, seconds = [], 0.0
-    for file in batch.audio_files(given):
+    for file in references:
         if seconds < LOOKED_AT:
             waveforms.append(audio.read_mono(file, 16_000))
             seconds += waveforms[-1].seconds

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechssl import __version__
-from speechssl.cli import batch
+from speechssl.cli import batch, outputs
 from speechssl.cli.options import Device, Json, Layer, Model, Output, Precision, Sources, examples
+from speechssl.cli.outputs import Overwrite
 
 if TYPE_CHECKING:
     from speechssl.cli.batch import Job
@@ -27,6 +28,7 @@ def features(
     half: Annotated[
         bool, typer.Option("--half", help="Store the numbers as float16, which halves the size of the files.")
     ] = False,
+    overwrite: Overwrite = False,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
@@ -35,6 +37,10 @@ def features(
     from speechssl.conversion import bundles
 
     plan = batch.plan(sources, output, ".safetensors")
+    places = [job.output for job in plan.jobs]
+    outputs.check(places, [job.source for job in plan.jobs], overwrite=overwrite or plan.folder is not None)
+    if plan.folder is None:
+        outputs.check_folder(places[0])
     encoder = bundles.load_bundle_encoder(model, layer=layer, device=device, precision=precision)
 
     def work(job: Job) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def report(
     files = batch.audio_files(references)
     waveforms = [audio.read_mono(file, 16_000) for file in files]
     coverage = None if source is None else _coverage(files, source, model, layer, device, precision)
-    found = reference_report.report(waveforms, names=[file.name for file in files], coverage=coverage)
+    found = reference_report.report(waveforms, names=audio.told_apart(files), coverage=coverage)
     if json:
         terminal.emit(found.as_dict())
     else:

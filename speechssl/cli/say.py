@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from speechssl.cli import batch, receipt, terminal
+from speechssl.cli import batch, outputs, receipt, terminal
 from speechssl.cli.options import (
     Device,
     Interpolation,
@@ -20,6 +20,7 @@ from speechssl.cli.options import (
     check_target,
     examples,
 )
+from speechssl.cli.outputs import Overwrite
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def say(
     subtitles: Subtitles = None,
     synthesizer: TextModel = None,
     sign: Receipt = None,
+    overwrite: Overwrite = False,
     model: Model = "tiny",
     device: Device = "auto",
     json: Json = False,
@@ -110,10 +112,13 @@ def say(
     check_options(interpolation=interpolation, speed=speed)
     check_target(reference, voice)
     _check_output(output, subtitles)
+    files = batch.audio_files(reference or [])
+    given = [*files, *([voice] if voice else []), *([text] if len(text) < LONGEST_NAME else [])]
+    outputs.check([output, *([subtitles] if subtitles else [])], given, overwrite=overwrite)
     words = read_text(text)
     system = load_bundle(model, device=device)
     made = say_module.load_synthesizer(synthesizer or say_module.SYNTHESIZER, system=system, language=language)
-    target = convert.open_voice(made.system, batch.audio_files(reference) if reference else (), voice)
+    target = convert.open_voice(made.system, files, voice)
     tally = Tally()
     parts = made.stream(words, target, interpolation=interpolation, speed=speed, seed=seed)
     for part in say_module.stream_to(output, parts):
@@ -137,8 +142,10 @@ def _check_output(output: Path, subtitles: Path | None) -> None:
 
     if output.suffix.lower() not in WRITABLE:
         raise InputError(f"{output} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
+    outputs.check_folder(output)
     if subtitles is not None:
         writer.check_format(subtitles)
+        outputs.check_folder(subtitles)
 
 
 def _sign(

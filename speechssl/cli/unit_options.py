@@ -12,7 +12,8 @@ Given: TypeAlias = Annotated[
     list[str],
     typer.Argument(
         metavar="AUDIO...",
-        help="Recordings, folders, glob patterns, addresses, or manifests (.jsonl, .csv, .tsv with a column 'path').",
+        help="Recordings, folders, glob patterns, addresses, or manifests (.jsonl, .csv, .tsv with a column 'path'; "
+        "fairseq's .tsv).",
         show_default=False,
     ),
 ]

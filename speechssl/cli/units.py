@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from speechssl.cli import batch, terminal
+from speechssl.cli import batch, outputs, terminal
 from speechssl.cli.options import Device, Json, Layer, Model, Precision, StoredVoice, examples
+from speechssl.cli.outputs import Overwrite
 from speechssl.cli.unit_options import (
     Book,
     Collapse,
@@ -310,6 +311,7 @@ def decode(
             show_default=False,
         ),
     ] = "",
+    overwrite: Overwrite = False,
     model: Model = "tiny",
     device: Device = "auto",
     json: Json = False,
@@ -323,16 +325,22 @@ def decode(
     from speechssl.units.codebooks import codebook as codebooks
     from speechssl.voices import VoiceLibrary
 
+    batch.check_named(output)
     book = codebooks.load(codebook)
-    spoken, system = VoiceLibrary().open(voice), load_bundle(model, device=device)
-    lengths = _lengths(durations, book) if durations else None
-    written, items = [], _to_decode(units, book)
+    items = _to_decode(units, book)
     if len(items) > 1 and _is_sound(Path(output)):
         raise InputError(f"{units} holds {len(items)} utterances; give a folder as --output instead of {output}")
-    for name, ids, runs in items:
+    places = [_wav(Path(output), name) for name, _, _ in items]
+    if single := _is_sound(Path(output)):
+        outputs.check_folder(output)
+    outputs.check(places, [voice, units], overwrite=overwrite or not single)
+    spoken, system = VoiceLibrary().open(voice), load_bundle(model, device=device)
+    lengths = _lengths(durations, book) if durations else None
+    written: list[dict[str, Any]] = []
+    for (_, ids, runs), path in zip(items, places, strict=True):
         wanted = decoding.units_of(ids, book, durations=None if lengths is not None else runs, lengths=lengths)
         waveform = decoding.decode(wanted, book, spoken, system.vocoder)
-        path = _wav(Path(output), name)
+        batch.make_folder(path.parent)
         audio.write(path, audio.set_loudness(waveform, -23.0))
         written.append({"output": str(path), "units": len(ids), "seconds": round(waveform.seconds, 3)})
     if json:
@@ -439,8 +447,4 @@ def _is_sound(output: Path) -> bool:
 
 
 def _wav(output: Path, name: str) -> Path:
-    if _is_sound(output):
-        return output
-    path = output / f"{name.replace('..', '_').lstrip('/')}.wav"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return output if _is_sound(output) else output / f"{name.replace('..', '_').lstrip('/')}.wav"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -76,13 +75,15 @@ def enrol(
     json: Json = False,
 ) -> None:
     """Enrol a speaker, or add recordings to one. If one recording cannot be used, none is added."""
+    from speechssl import audio
     from speechssl.verification import decisions
     from speechssl.verification.database import Enrolment
 
     embedder, calibration = load(model, device, database)
     utterances = [decisions.embed(path, embedder, calibration=calibration) for path in recordings]
     with open_database(database) as store:
-        rows = [Enrolment(u.embedding, Path(u.name).name, u.sha256, u.seconds) for u in utterances]
+        names = audio.told_apart(recordings)
+        rows = [Enrolment(u.embedding, n, u.sha256, u.seconds) for n, u in zip(names, utterances, strict=True)]
         new = store.enrol(name, rows)
     for utterance in utterances:
         for remark in utterance.remarks:

@@ -117,7 +117,7 @@ def export(
     name: Name,
     file: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="File or folder to copy to.", show_default=False)],
 ) -> None:
-    """Copy a voice to a file that can be shared; the file holds no sound and no paths of this machine."""
+    """Copy a voice to a file that can be shared; the file holds names of recordings but no sound."""
     from speechssl.voices import VoiceLibrary
 
     print(VoiceLibrary().export(name, file))

@@ -47,7 +47,8 @@ def convert(
         model: see ``load_bundle``; so are ``layer``, ``device``, ``precision`` and ``vocoder``.
         k: see ``ConversionOptions``; so are ``converter``, ``interpolation``, ``pitch``, ``tempo`` and ``loudness``.
     Raises:
-        InputError: both or neither of references and voice, an option out of range, or a recording that cannot be used.
+        InputError: both or neither of references and voice, an option out of range, an output that is one of the files
+            given, or a recording that cannot be used.
         CheckpointError: weights or a voice that cannot be used.
     """
     from speechssl import audio
@@ -55,6 +56,8 @@ def convert(
     options = ConversionOptions(k, converter, interpolation, pitch, tempo, loudness)
     options.check()
     _check_one_target(references, voice)
+    if output is not None:
+        audio.refuse_overwriting(output, [one for one in (source, *references, voice) if isinstance(one, str | Path)])
     system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
     result = system.run(source, open_voice(system, references, voice), options)
     if output is not None:

@@ -338,6 +338,11 @@ def coloured(waveform: Waveform, target: Blend, plan: Plan) -> Waveform:
     return spectrum.equalise(waveform, own, wanted, plan.options.interpolation)
 
 
+def length_of(samples: int, system: System, stretch: float = 1.0) -> int:
+    """Samples of the result of a source that has so many at the encoder's sample rate."""
+    return max(1, round(samples * stretch * system.vocoder.sample_rate / system.encoder.sample_rate))
+
+
 def set_loudness(waveform: Waveform, source: Waveform | None, wanted: str | float) -> Waveform:
     """The waveform at the loudness of the source, or at ``wanted`` LUFS; silence if the source is silent.
 

@@ -34,7 +34,6 @@ __all__ = ["TEMPOS", "Lengths", "join", "stream", "windows"]
 
 TEMPOS = ("auto", "source")  # any other tempo needs the whole source
 MARGIN = 0.5  # seconds vocoded on either side of a piece; no vocoder of this package hears further
-FADE = 0.01  # seconds over which a piece follows another
 RAMP = 0.2  # seconds over which the gain moves to that of the next piece
 HISTORY = 20.0  # seconds of sound against which a burst is measured
 
@@ -201,15 +200,28 @@ class _Run:
     colour: _Colour
     contour: list[Tensor] = field(default_factory=list)
     heard: int = 0  # values of the contour
+    given: int = 0  # samples of the pieces so far
 
     def pieces(self, cut: Iterable[Window]) -> Iterator[Conversion]:
         for window in cut:
             raw, spoken = self._raw(window)
             sound = self.level.set(raw.waveform, spoken, is_last=window.keep.stop is None)
-            yield dataclasses.replace(raw, waveform=sound)
+            yield dataclasses.replace(raw, waveform=self._in_place(sound, window))
+
+    def _in_place(self, sound: Waveform, window: Window) -> Waveform:
+        """A piece in the length that it has in the whole, which begins and ends without a pop."""
+        begins = self.given == 0
+        if window.keep.stop is None:
+            hop = round(self.system.encoder.sample_rate / self.system.encoder.frame_rate)
+            total = steps.length_of(window.start * hop + len(window.samples), self.system)
+            sound = audio.with_length(sound, total - self.given, begins=begins)
+        elif begins:
+            sound = Waveform(levels.faded(sound.samples, sound.sample_rate), sound.sample_rate)
+        self.given += len(sound.samples)
+        return sound
 
     def _raw(self, window: Window) -> tuple[Conversion, Waveform]:
-        """The piece as the vocoder gives it, ``FADE`` longer unless it is the last; and the source's sound."""
+        """The piece as the vocoder gives it, ``levels.FADE`` longer unless it is the last; and the source's sound."""
         encoder, plan = self.system.encoder, self.plan
         heard = Waveform(window.samples, encoder.sample_rate)
         whole = steps.encode(self.system, heard, with_values=plan.needs_source_values)
@@ -220,7 +232,7 @@ class _Run:
         found = steps.retrieve(part, self.target, plan, hears_keys=bool(self.system.vocoder.key_origin))
         made = steps.speak(self.system, part, found, self.target, plan, self._pitch(whole.f0, window.start))
         rate = made.waveform.sample_rate
-        hop, more = round(rate / encoder.frame_rate), round(FADE * rate)
+        hop, more = round(rate / encoder.frame_rate), round(levels.FADE * rate)
         until = None if window.keep.stop is None else hop * (stop - first) + more
         kept = slice(hop * (begin - first), until)
         sound = Waveform(self.colour.given(made.waveform, kept).samples[kept], rate)
@@ -252,7 +264,7 @@ class _Level:
         self._tail: Tensor | None = None
 
     def set(self, made: Waveform, source: Waveform, *, is_last: bool) -> Waveform:
-        """The next piece at its loudness, without its last ``FADE``, which is mixed into the piece after it."""
+        """The next piece at its loudness, without its last ``levels.FADE``, which is mixed into the piece after it."""
         import torch
 
         self._source.add(source)
@@ -269,7 +281,7 @@ class _Level:
         if self._tail is not None:
             samples = _faded(self._tail, samples)
         if not is_last:
-            held = round(FADE * rate)
+            held = round(levels.FADE * rate)
             samples, self._tail = samples[:-held], samples[-held:].clone()
         return Waveform(samples, rate)
 

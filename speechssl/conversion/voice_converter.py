@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from speechssl import audio
 from speechssl.conversion import steps, streaming
 from speechssl.conversion.options import ConversionOptions
 from speechssl.conversion.result import Conversion
@@ -75,7 +76,7 @@ class VoiceConverter:
         tempo: str | float = "auto",
         loudness: str | float = "source",
     ) -> Conversion:
-        """Say what the source says in another voice.
+        """Say what the source says in another voice, in exactly its length (but for the tempo).
 
         Args:
             source: a file, a waveform, or the result of ``source``.
@@ -110,6 +111,9 @@ class VoiceConverter:
         # one hour of sound after the other, not both
         raw = dataclasses.replace(raw, waveform=steps.coloured(raw.waveform, target, plan))
         sound = steps.set_loudness(raw.waveform, given.waveform, options.loudness)
+        if given.waveform is not None:
+            # encoders and vocoders lose what is less than a frame
+            sound = audio.with_length(sound, steps.length_of(len(given.waveform.samples), self, stretch))
         return dataclasses.replace(raw, waveform=sound, stretch=stretch)
 
     def stream(

@@ -86,6 +86,8 @@ def say(
     from speechssl.synthesis.synthesizer import Synthesizer, check_options
 
     check_options(interpolation=interpolation, speed=speed)
+    if output is not None:
+        audio.refuse_overwriting(output, [one for one in (*references, voice) if isinstance(one, str | Path)])
     made = synthesizer if isinstance(synthesizer, Synthesizer) else load_synthesizer(synthesizer, language=language)
     target = open_voice(made.system, references, voice)
     spoken = made.say(text, target, interpolation=interpolation, speed=speed, seed=seed)

@@ -86,17 +86,21 @@ def embed(
     """Read a recording, check that it can carry a decision, and embed it.
 
     Args:
-        path: any format, rate and number of channels. Their mean is taken; the first two are also heard apart, if they
-            differ: for one that speaks where the mean does not (channels that cancel), and for a voice in each.
+        path: any format, rate and number of channels. Their mean is taken, or the loudest if they cancel. The first
+            two are also heard apart, if they differ: for one that speaks where the mean does not, and for one in each.
         embedder: or what ``embedders.load`` makes one from; load it once for many recordings.
         calibration: of this embedder; lets the recording be searched for a second speaker.
     Raises:
         InputError: unreadable, or less than 1 s of speech: silence, noise, music, a click.
     """
     embedder = embedders.load(embedder) if isinstance(embedder, (str, Path)) else embedder
-    waveform = audio.read(path)
-    heard = speech_classifier.hear(waveform)
     remarks = []
+    if (taken := audio.channel_taken(path)) is None:
+        waveform = audio.read(path)
+    else:
+        waveform = audio.read_channel(path, taken)
+        remarks.append(f"its channels cancel each other; channel {taken + 1} was taken")
+    heard = speech_classifier.hear(waveform)
     channels = channels_apart(path)
     if heard.likely < MIN_SPEECH and channels:
         number, (waveform, heard) = max(enumerate(channels, 1), key=lambda numbered: numbered[1][1].likely)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ def build(
     *,
     name: str = "",
     keep_silence: bool = True,
+    taken: Collection[str] = (),
 ) -> MatchingSet:
     """The voice of some recordings.
 
@@ -39,27 +41,26 @@ def build(
         value_encoder: makes the values; None or the same encoder where the keys are the values.
         name: of the voice.
         keep_silence: whether frames without speech can be retrieved; they are what pauses of the source find.
+        taken: names that other recordings of the voice have; none of these gets one of them.
     Raises:
         InputError: no recording, the same one twice, one that cannot be read, holds no speech, or is too short.
     """
     if not recordings:
         raise InputError("no reference recordings; give at least one of the target speaker")
-    labels = [_label(recording, number) for number, recording in enumerate(recordings, start=1)]
+    labels = _labels(recordings, taken)
     digests = [checksum(recording) for recording in recordings]
     refuse_copies(list(zip(labels, digests, strict=True)))
     parts = [
-        _one(recording, label, encoder, value_encoder or encoder, keep_silence)
-        for recording, label in zip(recordings, labels, strict=True)
+        _one(recording, label, digest, encoder, value_encoder or encoder, keep_silence)
+        for recording, label, digest in zip(recordings, labels, digests, strict=True)
     ]
-    references = tuple(
-        dataclasses.replace(part.references[0], sha256=digest) for part, digest in zip(parts, digests, strict=True)
-    )
-    weights = fingerprints.remembered(encoder)
-    return dataclasses.replace(join(parts), name=name, references=references, key_encoder=weights)
+    return dataclasses.replace(join(parts), name=name, key_encoder=fingerprints.remembered(encoder))
 
 
-def _one(recording: Recording, label: str, encoder: Encoder, value_encoder: Encoder, keep_silence: bool) -> MatchingSet:
-    """The voice of one recording; its label stands in for the checksum."""
+def _one(
+    recording: Recording, label: str, digest: str, encoder: Encoder, value_encoder: Encoder, keep_silence: bool
+) -> MatchingSet:
+    """The voice of one recording."""
     import torch
 
     waveform = heard(recording, encoder)
@@ -77,7 +78,7 @@ def _one(recording: Recording, label: str, encoder: Encoder, value_encoder: Enco
     stored = all_keys[kept]
     reference = Reference(
         label,
-        label,
+        digest,
         waveform.seconds,
         pitch.statistics(contour),
         levels,
@@ -151,8 +152,11 @@ def _half(features: Features, label: str) -> Tensor:
     return features.frames.detach().cpu().half()
 
 
-def _label(recording: Recording, number: int) -> str:
-    return f"waveform {number}" if isinstance(recording, Waveform) else Path(recording).name
+def _labels(recordings: Sequence[Recording], taken: Collection[str]) -> list[str]:
+    """A name for each recording, which people tell from the others and from those taken."""
+    files = iter(audio.told_apart([one for one in recordings if not isinstance(one, Waveform)], taken))
+    numbers = (name for number in itertools.count(1) if (name := f"waveform {number}") not in taken)
+    return [next(numbers if isinstance(one, Waveform) else files) for one in recordings]
 
 
 def checksum(recording: Recording) -> str:

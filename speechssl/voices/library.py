@@ -233,7 +233,8 @@ class VoiceLibrary:
                 before.key_encoder, fingerprints.remembered(encoder), before.key_origin, what=what
             )
             _refuse_known(before, recordings)
-        voice = building.build(recordings, encoder, value_encoder, name=name, keep_silence=keep_silence)
+        taken = [] if before is None else [reference.name for reference in before.references]
+        voice = building.build(recordings, encoder, value_encoder, name=name, keep_silence=keep_silence, taken=taken)
         voice = voice if consent is None else voice.with_consent(consent)
         save(path, voice if before is None else matching_set.join([before.named(name), voice]))
         return info(path)

@@ -29,7 +29,7 @@ class Reference:
     """One recording of a voice.
 
     Args:
-        name: of the file, without its folder.
+        name: of the file, with as many folders as tell it from the other recordings of the voice; usually none.
         sha256: of the file, or of the samples of a waveform; 64 hexadecimal digits.
         seconds: duration.
         pitch: its log-F0 statistics.

@@ -28,6 +28,19 @@ def test_idle_sessions_vanish_with_their_files(tmp_path: Path) -> None:
     assert found.get("key") is not session
 
 
-@pytest.mark.parametrize(("name", "kept"), [("../../etc/passwd", "passwd"), ("a b?.wav", "a_b"), ("", "speech")])
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("a b?.wav", "a_b"),
+        ("", "speech"),
+        ("日本/夜 朝.opus", "夜_朝"),
+        ("Ärger.wav", "Ärger"),
+    ],
+)
 def test_names_of_others_become_harmless(name: str, kept: str) -> None:
     assert sessions.harmless(name) == kept
+
+
+def test_long_names_fit_into_a_name_of_a_file() -> None:
+    assert sessions.harmless("夜" * 200) == "夜" * 13

@@ -29,7 +29,7 @@ def _run(plan: Plan, settings: dict[str, Any], work: Any = _copy) -> batch.Outco
 
 
 def test_a_single_file_goes_to_a_file(tmp_path: Path) -> None:
-    jobs, folder = batch.plan([tmp_path / "a.wav"], tmp_path / "out.flac", ".wav")
+    jobs, folder, _ = batch.plan([tmp_path / "a.wav"], tmp_path / "out.flac", ".wav")
     assert jobs == [Job(tmp_path / "a.wav", tmp_path / "out.flac")]
     assert folder is None
 
@@ -39,7 +39,7 @@ def test_a_single_file_goes_into_a_folder(tmp_path: Path, ending: str) -> None:
     output = tmp_path / "out"
     if ending == "existing":
         output.mkdir()
-    jobs, folder = batch.plan([tmp_path / "a.mp3"], str(output) + ("/" if ending == "slash" else ""), ".wav")
+    jobs, folder, _ = batch.plan([tmp_path / "a.mp3"], str(output) + ("/" if ending == "slash" else ""), ".wav")
     assert jobs == [Job(tmp_path / "a.mp3", output / "a.wav")]
     assert folder == output
 
@@ -47,7 +47,7 @@ def test_a_single_file_goes_into_a_folder(tmp_path: Path, ending: str) -> None:
 def test_a_folder_keeps_its_tree_and_leaves_out_what_is_no_audio(tmp_path: Path) -> None:
     for name in ("in/b/x.flac", "in/a/x.OPUS", "in/notes.txt", "in/.hidden/y.wav"):
         _touch(tmp_path / name)
-    jobs, folder = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+    jobs, folder, _ = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
     assert [job.output.relative_to(tmp_path / "out").as_posix() for job in jobs] == ["a/x.wav", "b/x.wav"]
     assert folder == tmp_path / "out"
 
@@ -55,7 +55,7 @@ def test_a_folder_keeps_its_tree_and_leaves_out_what_is_no_audio(tmp_path: Path)
 def test_a_pattern_is_expanded_in_order(tmp_path: Path) -> None:
     for name in ("c.wav", "a.wav", "b.txt"):
         _touch(tmp_path / name)
-    jobs, _ = batch.plan([str(tmp_path / "*.wav")], tmp_path / "out", ".wav")
+    jobs, _, _ = batch.plan([str(tmp_path / "*.wav")], tmp_path / "out", ".wav")
     assert [job.source.name for job in jobs] == ["a.wav", "c.wav"]
 
 
@@ -70,7 +70,6 @@ def test_a_file_with_brackets_in_its_name_is_a_file(tmp_path: Path) -> None:
         ([], "no source"),
         (["*.nothing"], "matches no file"),
         (["empty"], "holds no audio file"),
-        (["x/a.wav", "y/a.wav"], "would both be written"),
         (["a.wav", "b.wav"], "is a source and would be overwritten"),
     ],
 )
@@ -78,6 +77,53 @@ def test_plans_that_cannot_be(tmp_path: Path, sources: list[str], message: str) 
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=message):
         batch.plan([str(tmp_path / source) for source in sources], tmp_path, ".wav")
+
+
+def _outputs(plan: Plan) -> dict[str, str]:
+    assert plan.folder is not None
+    return {
+        f"{job.source.parent.name}/{job.source.name}": job.output.relative_to(plan.folder).as_posix()
+        for job in plan.jobs
+    }
+
+
+def test_sources_of_one_stem_get_outputs_that_differ(tmp_path: Path) -> None:
+    for name in ("talk.mp3", "talk.wav", "talk.FLAC", "talk-mp3.opus", "other.flac"):
+        _touch(tmp_path / "in" / name)
+    placed = {
+        "in/talk.wav": "talk.wav",
+        "in/talk.mp3": "talk-mp3-2.wav",
+        "in/talk.FLAC": "talk-flac.wav",
+        "in/talk-mp3.opus": "talk-mp3.wav",
+        "in/other.flac": "other.wav",
+    }
+    assert _outputs(batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")) == placed
+    # the order in which sources are named changes nothing, so that a run can be resumed
+    files = sorted((tmp_path / "in").iterdir(), reverse=True)
+    assert _outputs(batch.plan(files, tmp_path / "out", ".wav")) == placed
+
+
+def test_sources_of_one_name_in_several_folders_keep_the_folders_that_differ(tmp_path: Path) -> None:
+    for name in ("x/monday/a.wav", "y/tuesday/a.wav", "y/tuesday/b.wav"):
+        _touch(tmp_path / name)
+    sources = [tmp_path / "x/monday", tmp_path / "y/tuesday"]
+    assert _outputs(batch.plan(sources, tmp_path / "out", ".wav")) == {
+        "monday/a.wav": "monday/a.wav",
+        "tuesday/a.wav": "tuesday/a.wav",
+        "tuesday/b.wav": "b.wav",
+    }
+
+
+def test_files_that_are_not_taken_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("in/a.wav", "in/notes.txt", "in/.DS_Store", "in/__MACOSX/a.wav", "in/out/old.csv"):
+        _touch(tmp_path / name)
+    outcome = _run(batch.plan([tmp_path / "in"], tmp_path / "in/out", ".wav"), {})
+    assert [Path(row["source"]).name for row in outcome.left_out] == ["notes.txt"]
+    assert "recording" in outcome.left_out[0]["reason"]
+    batch.finish(outcome, json=True, describe=str)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["left_out"] == outcome.left_out
+    assert "notes.txt" in printed.err
 
 
 @pytest.mark.parametrize("sources", [["a.wav", "b.wav"], ["in"], ["in/*.wav"]])

@@ -183,7 +183,7 @@ def test_what_is_wrong_with_the_references_is_said(
     from speechssl.voices import reference_report
     from speechssl.voices.clips import clip
 
-    command = ("convert", speech["source"], "--output", tmp_path / "out.wav", "--model", encoder_file)
+    command = ("convert", speech["source"], "--overwrite", "-o", tmp_path / "out.wav", "--model", encoder_file)
     short = run(*command, "--reference", speech["reference"])
     assert short.err.startswith("reference: only ")
     assert "30 s or more would help" in short.err
@@ -391,6 +391,7 @@ def test_options_that_cannot_be(
         ("file/out.wav", "file"),
         ("out.xyz", "extension"),
         ("out", "extension"),
+        ("/dev/null", "extension"),
     ],
 )
 def test_outputs_that_cannot_be_written(

@@ -116,6 +116,22 @@ def test_the_same_recording_twice_is_refused(files, tmp_path, encoder):
         building.build([files[0], copy], encoder)
 
 
+def test_two_recordings_of_one_name_are_two_references(files, tmp_path, encoder):
+    places = [tmp_path / "monday/01.wav", tmp_path / "tuesday/01.wav"]
+    for file, place in zip(files, places, strict=True):
+        place.parent.mkdir()
+        file.rename(place)
+    voice = building.build(places, encoder)
+    assert [one.name for one in voice.references] == ["monday/01.wav", "tuesday/01.wav"]
+    assert len({one.sha256 for one in voice.references}) == 2
+    assert voice.without("monday/01.wav").references == voice.references[1:]
+    # each is known by its name alone where it is alone
+    alone = [building.build([place], encoder) for place in places]
+    assert [one.references[0].name for one in alone] == ["01.wav", "01.wav"]
+    joined = matching_set.join([alone[0], building.build(places[1:], encoder, taken=["01.wav"])])
+    assert [one.name for one in joined.references] == ["01.wav", "tuesday/01.wav"]
+
+
 def test_bad_references_are_refused_by_name(files, tmp_path, encoder):
     with pytest.raises(InputError, match="no reference"):
         building.build([], encoder)

@@ -18,20 +18,26 @@ from speechssl.app.sessions import Session, harmless
 from speechssl.errors import InputError, SpeechSSLError
 
 Convert = Callable[[Path, Tell], Made]
+UTF8_FLAG = 0x800  # of a file in a zip: its name is UTF-8
 MOST_FILES = 500
 MOST_BYTES = 2 << 30  # unpacked; a small zip can hold gigabytes of zeros
+NOT_TAKEN = "not taken: its name ends like that of no recording"
 COLUMNS = ("recording", "output", "seconds", "converter", "coverage", "accepted", "probability", "error")
 
 
-def unpack(archive: Path, folder: Path) -> list[tuple[str, Path]]:
-    """Unpack the recordings of a zip under harmless names; return their names in the zip and their files.
+def unpack(archive: Path, folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
+    """Unpack the recordings of a zip under harmless names.
+
+    Returns:
+        Pairs of the name in the zip and the file; and the names of files that are no recordings.
 
     Raises:
         InputError: no zip, a damaged one, too many or too large files, or no recording in it.
     """
     try:
         with zipfile.ZipFile(archive) as zipped:
-            inside = [one for one in zipped.infolist() if _is_recording(one)]
+            files = [one for one in zipped.infolist() if not one.is_dir() and not _is_hidden(one)]
+            inside = [one for one in files if _is_recording(one)]
             if not inside:
                 raise InputError("the zip holds no recording")
             total = sum(one.file_size for one in inside)
@@ -39,19 +45,32 @@ def unpack(archive: Path, folder: Path) -> list[tuple[str, Path]]:
                 raise InputError(
                     f"{len(inside)} recordings of {total >> 20} MB; at most {MOST_FILES} of {MOST_BYTES >> 20} MB"
                 )
-            return [(one.filename, _unpacked(zipped, one, folder, number)) for number, one in enumerate(inside)]
+            found = [(_name(one), _unpacked(zipped, one, folder, number)) for number, one in enumerate(inside)]
+            return found, [_name(one) for one in files if not _is_recording(one)]
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
         raise InputError(f"the zip cannot be read: {error}; pack it again, without a password") from error
 
 
 def _is_recording(one: zipfile.ZipInfo) -> bool:
-    path = PurePosixPath(one.filename)
-    hidden = any(part != ".." and part.startswith((".", "__MACOSX")) for part in path.parts)
-    return not one.is_dir() and path.suffix.lower() in audio.SUFFIXES and not hidden
+    return PurePosixPath(one.filename).suffix.lower() in audio.SUFFIXES
+
+
+def _is_hidden(one: zipfile.ZipInfo) -> bool:
+    return any(part != ".." and part.startswith((".", "__MACOSX")) for part in PurePosixPath(one.filename).parts)
+
+
+def _name(one: zipfile.ZipInfo) -> str:
+    """The name; many programs write UTF-8 without the flag that says so, which zipfile reads as code page 437."""
+    if one.flag_bits & UTF8_FLAG:
+        return one.filename
+    try:
+        return one.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return one.filename
 
 
 def _unpacked(zipped: zipfile.ZipFile, one: zipfile.ZipInfo, folder: Path, number: int) -> Path:
-    name = PurePosixPath(one.filename)
+    name = PurePosixPath(_name(one))
     place = folder / f"{number:04d}-{harmless(name.stem)}{name.suffix.lower()}"
     left = one.file_size
     with zipped.open(one) as source, place.open("wb") as target:
@@ -86,7 +105,7 @@ def convert(
     folder = place.parent / "in"
     folder.mkdir()
     with blaming("archive"):
-        found = unpack(archive, folder)
+        found, others = unpack(archive, folder)
         total = sum(_seconds(path) for _, path in found)
         if total > most_seconds:
             raise InputError(f"{total / 60:.0f} minutes of recordings; at most {most_seconds / 60:.0f} in one zip here")
@@ -107,6 +126,7 @@ def convert(
                     raise
                 row["error"] = str(error).replace(str(path), name)
             rows.append(row)
+        rows += [{**dict.fromkeys(COLUMNS, ""), "recording": name, "error": NOT_TAKEN} for name in others]
         zipped.writestr("results.csv", _table(rows))
     return place, rows
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechssl import audio
 from speechssl.app.handlers import recordings
 from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused, blaming
@@ -34,19 +35,21 @@ def verify(
     embedder = models.embedder()
     calibration = store.calibration(embedder, job.session.user)
 
+    names = dict(zip([*enrolment, test], audio.told_apart([*enrolment, test]), strict=True))
+
     def embedded(path: Path) -> decisions.Utterance:
         # with the name that the person knows, not a path of this machine
-        return dataclasses.replace(decisions.embed(path, embedder, calibration=calibration), name=path.name)
+        return dataclasses.replace(decisions.embed(path, embedder, calibration=calibration), name=names[path])
 
     known = []
     with blaming("enrolment"):
         recordings.check(enrolment, most=settings.reference_seconds, what="the recordings")
         for number, path in enumerate(enrolment):
-            job(0.1 + 0.6 * number / len(enrolment), f"listening to {path.name}")
+            job(0.1 + 0.6 * number / len(enrolment), f"listening to {names[path]}")
             known.append(embedded(path))
     with blaming("test"):
         recordings.check([test], most=settings.source_seconds, what="the recording")
-        job(0.8, f"listening to {test.name}")
+        job(0.8, f"listening to {names[test]}")
         asked = embedded(test)
     return decisions.verify(known, asked, calibration=calibration, cohort=embedder.cohort)
 
@@ -68,7 +71,8 @@ def enrol(
         recordings.check(files, most=settings.reference_seconds, what="the recordings")
         found = [decisions.embed(path, embedder) for path in files]
         rows = [
-            Enrolment(one.embedding, path.name, one.sha256, one.seconds) for one, path in zip(found, files, strict=True)
+            Enrolment(one.embedding, known, one.sha256, one.seconds)
+            for one, known in zip(found, audio.told_apart(files), strict=True)
         ]
         with store.speakers(job.session.user) as speakers:
             new = speakers.enrol(name, rows)

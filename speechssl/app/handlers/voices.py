@@ -166,4 +166,4 @@ def report(settings: Settings, files: Sequence[Path]) -> ReferenceReport:
     with blaming("target"):
         recordings.check(files, most=settings.reference_seconds, what="the references")
         waveforms = [audio.read_mono(file, 16_000) for file in files]
-        return reference_report.report(waveforms, names=[file.name for file in files])
+        return reference_report.report(waveforms, names=audio.told_apart(files))

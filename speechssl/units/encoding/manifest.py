@@ -41,9 +41,10 @@ def entries(given: Sequence[str | Path | Entry]) -> list[Entry]:
     """Every recording once, in a fixed order: that of the manifests, else by path.
 
     Args:
-        given: audio files, folders (searched below), glob patterns, addresses (``s3://...``), and manifests: JSON lines
-            or CSV/TSV with a column ``path`` (relative to the manifest), perhaps ``id``, and anything else. Entries are
-            taken as they are.
+        given: audio files, folders (searched below), glob patterns, addresses (``s3://...``), and manifests: JSON
+            lines, CSV (commas, semicolons or tabs) or TSV with a column ``path`` (relative to the manifest), perhaps
+            ``id``, and anything else; or fairseq's TSV, whose first line is the folder of the paths. Entries are taken
+            as they are.
     Raises:
         InputError: no recordings, an unreadable line (the message has file and line), or an id that occurs twice.
     """
@@ -108,10 +109,16 @@ def _stem(name: str) -> str:
 
 def _manifest(path: Path) -> Iterator[tuple[Entry, str]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = _json_lines(path, file) if path.suffix.lower() in (".jsonl", ".ndjson") else _table(path, file)
+        # with or without the byte order mark that Excel and Notepad write
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix.lower() in (".jsonl", ".ndjson"):
+                root, rows = path.parent, _json_lines(path, file)
+            elif _is_fairseq(file):
+                root, rows = _fairseq(path, file)
+            else:
+                root, rows = path.parent, _table(path, file)
             for number, row in rows:
-                yield _entry(path, number, row), f"{path}:{number}"
+                yield _entry(path, root, number, row), f"{path}:{number}"
     except OSError as error:
         raise InputError(f"cannot read the manifest {path}: {error.strerror}; check the path") from error
     except UnicodeDecodeError as error:
@@ -132,8 +139,10 @@ def _json_lines(path: Path, file: Any) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _table(path: Path, file: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    reader = csv.DictReader(file, delimiter=_delimiter(path, file))
     for row in reader:
+        if not any(row.values()):
+            continue  # spreadsheets write rows of nothing but delimiters
         if None in row or None in row.values():
             raise InputError(
                 f"{path}:{reader.line_num}: {len(reader.fieldnames or [])} columns needed, as in the header"
@@ -141,11 +150,44 @@ def _table(path: Path, file: Any) -> Iterator[tuple[int, dict[str, Any]]]:
         yield reader.line_num, dict(row)
 
 
-def _entry(manifest: Path, number: int, row: dict[str, Any]) -> Entry:
+def _delimiter(path: Path, file: Any) -> str:
+    """What stands between the columns: what makes one of them a path; Excel writes semicolons in many countries."""
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    header = file.readline()
+    file.seek(0)
+    for delimiter in (usual, ",", ";", "\t"):
+        if set(PATH_KEYS) & set(next(csv.reader([header], delimiter=delimiter), [])):
+            return delimiter
+    return usual
+
+
+def _is_fairseq(file: Any) -> bool:
+    """Whether the first line is a folder, and the second a path and a number of samples with a tab between."""
+    first, second = file.readline().strip(), file.readline().rstrip("\r\n").split("\t")
+    file.seek(0)
+    return bool(first) and "\t" not in first and len(second) == 2 and second[1].strip().isdecimal()
+
+
+def _fairseq(path: Path, file: Any) -> tuple[Path, Iterator[tuple[int, dict[str, Any]]]]:
+    """The folder of the paths, and a row for each path.
+
+    fairseq writes the folder as it was called: absolute, or relative to where it ran.
+    """
+    lines = [line.rstrip("\r\n") for line in file]
+    rows = [(number, {"path": line.split("\t")[0]}) for number, line in enumerate(lines[1:], start=2) if line.strip()]
+    written = Path(lines[0].strip())
+    roots = [path.parent / written, written, path.parent]
+    root = next((root for root in roots if (root / rows[0][1]["path"]).exists()), roots[0])
+    return root, iter(rows)
+
+
+def _entry(manifest: Path, root: Path, number: int, row: dict[str, Any]) -> Entry:
     key = next((key for key in PATH_KEYS if isinstance(row.get(key), str) and row[key]), None)
     if key is None:
         raise InputError(f"{manifest}:{number}: no 'path' (keys: {', '.join(map(str, row)) or 'none'}); one needed")
     path = row[key]
+    if "\\" in path and "://" not in path and not (root / path).exists():
+        path = path.replace("\\", "/")  # written on Windows
     name = row.get("id")
     if name is not None and not isinstance(name, str | int):
         raise InputError(f"{manifest}:{number}: the id is {name!r}; text or a whole number needed")
@@ -154,5 +196,5 @@ def _entry(manifest: Path, number: int, row: dict[str, Any]) -> Entry:
         for other, value in row.items()
         if other not in (key, "id")
     }
-    file = path if "://" in path else str(manifest.parent / path)
+    file = path if "://" in path else str(root / path)
     return Entry(_stem(path) if name is None or name == "" else str(name), path, file, extra)

@@ -45,8 +45,9 @@ def test_a_batch_goes_on_after_a_bad_recording(batch: Batch, session: Session, s
         zipped.writestr("notes.txt", b"hello")
         zipped.writestr("__MACOSX/one.wav", b"")
     made, rows = batch(archive)
-    assert [bool(row["error"]) for row in rows] == [False, True]
+    assert [bool(row["error"]) for row in rows] == [False, True, True]
     assert "two.wav" in rows[1]["error"]
+    assert (rows[2]["recording"], rows[2]["error"]) == ("notes.txt", batches.NOT_TAKEN)
     with zipfile.ZipFile(made) as zipped:
         names = zipped.namelist()
         assert names == [rows[0]["output"], "results.csv"]
@@ -121,6 +122,23 @@ def test_what_is_no_zip_of_recordings_is_refused(
         with pytest.raises(Refused) as caught:
             batch(archive)
         assert caught.value.field == "archive"
+
+
+def test_names_in_other_scripts_are_kept(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "flag.zip", "w") as zipped:
+        zipped.writestr("日本/夜.wav", b"x")
+    # many programs write UTF-8 without the flag that says so; it is bit 11 of two bytes in both headers
+    content = (tmp_path / "flag.zip").read_bytes()
+    (tmp_path / "none.zip").write_bytes(
+        content.replace(b"PK\x03\x04\x14\0\0\x08", b"PK\x03\x04\x14\0\0\0").replace(
+            b"PK\x01\x02\x14\x03\x14\0\0\x08", b"PK\x01\x02\x14\x03\x14\0\0\0"
+        )
+    )
+    with zipfile.ZipFile(tmp_path / "none.zip") as zipped:
+        assert zipped.namelist() != ["日本/夜.wav"]
+    for archive in ("flag.zip", "none.zip"):
+        found, _ = batches.unpack(tmp_path / archive, tmp_path)
+        assert found == [("日本/夜.wav", tmp_path / "0000-夜.wav")]
 
 
 def test_a_zip_that_lies_about_its_size_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

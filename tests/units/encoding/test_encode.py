@@ -316,6 +316,46 @@ def test_bad_lists_name_the_line(tmp_path: Path) -> None:
         entries([str(tmp_path / "*.flac")])
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bom.jsonl", b'\xef\xbb\xbf{"path": "sub/a.wav", "text": "x"}\r\n\r\n'),
+        ("windows.jsonl", b'{"path": "sub\\\\a.wav", "text": "x"}\r\n'),
+        ("excel.csv", b"\xef\xbb\xbfpath,text\r\nsub/a.wav,x\r\n,\r\n"),
+        ("european.csv", b'\xef\xbb\xbfpath;text\r\n"sub\\a.wav";x\r\n;\r\n'),
+        ("tabs.csv", b"text\tpath\nx\tsub/a.wav\n"),
+        ("commas.tsv", b"text,path\nx,sub/a.wav\n"),
+        ("tabs.tsv", b"\xef\xbb\xbfpath\ttext\r\nsub\\a.wav\tx\r\n"),
+    ],
+)
+def test_lists_are_read_as_people_have_them(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/a.wav").write_bytes(b"sound")
+    (tmp_path / name).write_bytes(content)
+    assert entries([tmp_path / name]) == [Entry("sub/a", "sub/a.wav", str(tmp_path / "sub/a.wav"), {"text": "x"})]
+
+
+def test_a_backslash_in_a_name_stays_where_such_a_file_exists(tmp_path: Path) -> None:
+    (tmp_path / "a\\b.wav").write_bytes(b"sound")
+    (tmp_path / "list.csv").write_text("path\na\\b.wav\n")
+    assert entries([tmp_path / "list.csv"])[0].file == str(tmp_path / "a\\b.wav")
+
+
+@pytest.mark.parametrize("root", ["absolute", "relative", "of elsewhere", "with a byte order mark"])
+def test_lists_of_fairseq(tmp_path: Path, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "b c.wav"):
+        (folder / name).write_bytes(b"sound")
+    written = {"absolute": str(folder), "relative": "lists", "with a byte order mark": "\ufefflists"}
+    text = f"{written.get(root, 'was/there')}\r\na.wav\t32000\r\nb c.wav\t16000\r\n\r\n"
+    (folder / "train.tsv").write_text(text, encoding="utf-8", newline="")
+    found = entries([folder / "train.tsv"])
+    assert [(one.id, one.path, one.extra) for one in found] == [("a", "a.wav", {}), ("b c", "b c.wav", {})]
+    assert [Path(one.file).resolve() for one in found] == [folder / "a.wav", folder / "b c.wav"]
+
+
 def test_entries_are_taken_as_they_are(recordings: Path) -> None:
     found = entries([recordings / "list.jsonl"])
     assert entries(found) == found

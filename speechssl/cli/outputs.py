@@ -1,0 +1,63 @@
+"""Places for results: nothing that a person gave is overwritten, and what cannot be written is said before the work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from speechssl.cli import batch
+from speechssl.errors import InputError
+
+Overwrite: TypeAlias = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an output file that exists. Recordings given are never replaced.")
+]
+
+
+def check(outputs: Sequence[str | Path], given: Iterable[str | Path], *, overwrite: bool) -> None:
+    """Refuse outputs that would replace something, or that cannot be written.
+
+    Args:
+        outputs: files of one command.
+        given: files that the command reads.
+        overwrite: whether files that exist may be replaced; those given may not.
+    Raises:
+        InputError: an output is one of the files given or another output, exists, or its place cannot be written to.
+    """
+    from speechssl import audio
+
+    files = [file for file in map(Path, given) if file.is_file()]
+    seen: dict[Path, str | Path] = {}
+    for output in outputs:
+        _check_name(output)
+        audio.refuse_overwriting(output, files)
+        place = Path(output).resolve()
+        if place in seen:
+            raise InputError(f"{seen[place]} and {output} are one file, for two results; give two names")
+        seen[place] = output
+        if place.exists() and not overwrite:
+            raise InputError(f"{output} exists; give another name, or --overwrite to replace it")
+        batch.check_place(Path(output))
+
+
+def check_folder(output: str | Path) -> None:
+    """Refuse a file whose folder does not exist.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not (folder := Path(output).parent).is_dir():
+        raise InputError(f"{folder} is no folder, so {output} cannot be written; make the folder first")
+
+
+def _check_name(output: str | Path) -> None:
+    place = Path(output)
+    batch.check_named(output)
+    device = place.exists() and not place.is_file() and not place.is_dir()
+    if device or os.fspath(place.absolute()).startswith("/dev/"):
+        raise InputError(f"{output} is a device or a pipe; the name of a file needed")
+    if place.is_dir():
+        raise InputError(f"{output} is a folder; the name of a file needed")

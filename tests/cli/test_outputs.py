@@ -1,0 +1,82 @@
+"""Commands never overwrite what a person gave, and say before the work what cannot be written."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from speechssl import cli
+from speechssl.cli import outputs
+from speechssl.errors import InputError
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a source, a reference, links to both, and an older result."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("source.wav", "reference.wav", "old.wav", "old.safetensors"):
+        (tmp_path / name).write_bytes(b"a recording")
+    (tmp_path / "link.wav").symlink_to("source.wav")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "convert source.wav -r reference.wav -o source.wav",
+        "convert source.wav -r reference.wav -o link.wav",
+        "convert source.wav -r reference.wav -o reference.wav",
+        "convert source.wav -r reference.wav -o reference.wav --overwrite",
+        "convert source.wav -r reference.wav -o out.wav --attribution source.wav",
+        "convert source.wav -r reference.wav -o out.wav --attribution reference.wav --overwrite",
+        "convert source.wav -r reference.wav -o out.wav --attribution out.wav",
+        "convert source.wav -r reference.wav -o old.wav",
+        "convert source.wav -r reference.wav -o out.wav --attribution old.wav",
+        "convert source.wav -r . -o ./",
+        "say hello -r reference.wav -o reference.wav",
+        "say hello -r reference.wav -o old.wav",
+        "say hello -r reference.wav -o missing/out.wav",
+        "say hello -r reference.wav -o out.wav --subtitles missing/out.srt",
+        "features source.wav -o source.wav",
+        "features source.wav -o old.safetensors",
+        "features source.wav -o missing/out.safetensors",
+        "units decode 1,2,3 --voice eric -o old.wav",
+        "units decode 1,2,3 --voice eric -o missing/out.wav",
+    ],
+)
+def test_nothing_is_loaded_or_overwritten(
+    place: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def loaded(*_: Any, **__: Any) -> None:
+        raise AssertionError("a model is loaded before outputs are checked")
+
+    # they keep what they import, which must not be what is put in its place here
+    importlib.import_module("speechssl.conversion.convert")
+    importlib.import_module("speechssl.synthesis.say")
+    for name in ("load_bundle", "load_bundle_encoder"):
+        monkeypatch.setattr(f"speechssl.conversion.bundles.{name}", loaded)
+    # a refusal of the output comes before one of the source, which is no sound
+    monkeypatch.setattr("speechssl.audio.info", lambda path: None)
+    before = {path: path.read_bytes() for path in place.iterdir()}
+    assert cli.run(command.split()) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1, said
+    assert "Traceback" not in said
+    assert {path: path.read_bytes() for path in place.iterdir()} == before
+
+
+@pytest.mark.parametrize("output", ["/dev/null", "/dev/sound.wav", "", "folder"])
+def test_names_of_no_file_are_refused(tmp_path: Path, output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="needed"):
+        outputs.check([output], [], overwrite=True)
+
+
+@pytest.mark.parametrize(("files", "overwrite"), [(["new.wav"], False), (["old.wav"], True), (["a", "b"], False)])
+def test_what_replaces_nothing_given_may_be_written(place: Path, files: Sequence[str], overwrite: bool) -> None:
+    outputs.check(files, ["source.wav", "reference.wav"], overwrite=overwrite)
