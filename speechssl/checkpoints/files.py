@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechssl.checkpoints.places import OWN_FILE
 from speechssl.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -50,13 +51,14 @@ class Checkpoint:
         return str(self.header["sha256"])[:16]
 
 
-def save(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
+def save(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any], *, private: bool = False) -> Path:
     """Write one safetensors file, whole or not at all.
 
     Args:
         path: the file to write; an existing one is replaced only once the new one is complete.
         tensors: by name; moved to the CPU, made contiguous.
         header: JSON-able facts, with at least ``kind``; ``format`` and ``sha256`` are added.
+        private: readable by its owner alone, as a person's voice is; else as readable as any other file.
     Returns:
         The path.
     Raises:
@@ -70,9 +72,9 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, A
     plain["sha256"] = _checksum(plain, ready)
     metadata = {METADATA_KEY: json.dumps(plain, ensure_ascii=False, sort_keys=True)}
     with atomic_path(path) as temporary:
-        # safetensors leaves its files to their owner alone; a model or a voice is as readable as any other file
+        # safetensors leaves its files to their owner alone
         temporary.touch()
-        mode = temporary.stat().st_mode
+        mode = OWN_FILE if private else temporary.stat().st_mode
         save_file(ready, temporary, metadata=metadata)
         temporary.chmod(mode)
     return path

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechssl import checkpoints
 from speechssl.errors import CheckpointError, InputError
 from speechssl.verification.calibration import Calibration
 
@@ -61,7 +62,10 @@ class SpeakerDatabase:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         with self._translated():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoints.private_folder(self.path.parent)
+            # SQLite gives the files beside it the same rights
+            self.path.touch(checkpoints.OWN_FILE)
+            self.path.chmod(checkpoints.OWN_FILE)
             # autocommit: transactions are begun where they are meant
             self._connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
             self._prepare()
@@ -73,9 +77,11 @@ class SpeakerDatabase:
             raise CheckpointError(
                 f"{self.path} is a speaker database of version {version}; up to {VERSION} can be read: update speechssl"
             )
-        self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")  # what was said to be enrolled survives a power cut
         if version < VERSION:
+            # the first writers of a new file wait here: SQLite does not wait for a change of the journal
+            with checkpoints.alone(self.path.parent):
+                self._connection.execute("PRAGMA journal_mode = WAL")
             with self._writing():
                 for statement in _TABLES.split(";"):
                     self._connection.execute(statement)
@@ -229,8 +235,6 @@ class SpeakerDatabase:
 def default_path() -> Path:
     """Where the command line keeps its database: ``$SPEECHSSL_SPEAKERS``, else beside the cache."""
     import os
-
-    from speechssl import checkpoints
 
     chosen = os.environ.get("SPEECHSSL_SPEAKERS")
     return Path(chosen).expanduser() if chosen else checkpoints.cache_dir() / "speakers.sqlite"

@@ -72,7 +72,7 @@ class VoiceInfo:
 
 
 def save(path: str | Path, voice: MatchingSet) -> Path:
-    """Write a voice to a file, whole or not at all.
+    """Write a voice to a file that its owner alone can read, whole or not at all.
 
     Raises:
         CheckpointError: the place cannot be written to, or the disk is full.
@@ -85,7 +85,7 @@ def save(path: str | Path, voice: MatchingSet) -> Path:
     }
     if voice.has_own_values:
         tensors["values"] = voice.values
-    return checkpoints.save(path, tensors, _header(voice))
+    return checkpoints.save(path, tensors, _header(voice), private=True)
 
 
 def load(path: str | Path, *, verify: bool | None = None) -> MatchingSet:
@@ -224,19 +224,21 @@ class VoiceLibrary:
             CheckpointError: the file there is damaged, or the folder cannot be written to.
         """
         path = self.path(name)
-        before = load(path) if path.exists() else None
-        if before is not None:
-            what = f"add to the voice {name!r}"
-            check_same_origin(before.key_origin, encoder.origin, what=what)
-            check_same_origin(before.value_origin, (value_encoder or encoder).origin, what=f"{what}, values")
-            fingerprints.check_same_weights(
-                before.key_encoder, fingerprints.remembered(encoder), before.key_origin, what=what
-            )
-            _refuse_known(before, recordings)
+
+        def before(*, verify: bool | None = None) -> MatchingSet | None:
+            found = load(path, verify=verify).named(name) if path.exists() else None
+            if found is not None:
+                _check_fits(found, recordings, encoder, value_encoder or encoder)
+            return found
+
+        before(verify=False)  # what cannot be added is refused, not encoded
         voice = building.build(recordings, encoder, value_encoder, name=name, keep_silence=keep_silence)
         voice = voice if consent is None else voice.with_consent(consent)
-        save(path, voice if before is None else matching_set.join([before.named(name), voice]))
-        return info(path)
+        with self.alone():
+            # once more: another writer may have added to the voice, or removed it
+            stored = before()
+            save(path, voice if stored is None else matching_set.join([stored, voice]))
+            return info(path)
 
     def remove(self, name: str, reference: str | None = None) -> None:
         """Remove a voice, or one recording of a voice with its frames.
@@ -247,11 +249,13 @@ class VoiceLibrary:
         Raises:
             InputError: no such voice or recording, or the only recording.
         """
-        path = self._existing(name)
-        if reference is None:
-            path.unlink()
-        else:
-            save(path, load(path).named(name).without(reference))
+        self._existing(name)
+        with self.alone():
+            path = self._existing(name)
+            if reference is None:
+                path.unlink()
+            else:
+                save(path, load(path).named(name).without(reference))
 
     def export(self, name: str, path: str | Path) -> Path:
         """Copy a voice to a file (in a folder, under its name); an existing file is not replaced.
@@ -275,10 +279,42 @@ class VoiceLibrary:
         """
         voice = load(path, verify=True)
         target = self.path(name or voice.name)
-        if target.exists():
-            raise InputError(f"there is a voice {target.stem!r} already; give another name, or remove it first")
-        save(target, voice.named(target.name.removesuffix(SUFFIX)))
-        return info(target)
+        with self.alone():
+            _refuse_taken(target)
+            save(target, voice.named(target.name.removesuffix(SUFFIX)))
+            return info(target)
+
+    def rename(self, name: str, new: str) -> VoiceInfo:
+        """Give a voice another name.
+
+        Raises:
+            InputError: no such voice, or the new name is bad or taken.
+            CheckpointError: the file is damaged, or the folder cannot be written to.
+        """
+        target = self.path(new)
+        self._existing(name)
+        with self.alone():
+            path = self._existing(name)
+            _refuse_taken(target)
+            save(target, load(path, verify=True).named(new))
+            path.unlink()
+            return info(target)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only writer of the folder, which is made if it is missing; other writers wait.
+
+        Raises:
+            CheckpointError: the folder cannot be written to.
+        """
+        try:
+            checkpoints.private_folder(self.folder)
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot write to {self.folder}: {error.strerror}; choose another place, or make this one writable"
+            ) from error
+        with checkpoints.alone(self.folder):
+            yield
 
     def _existing(self, name: str) -> Path:
         path = self.path(name)
@@ -286,6 +322,21 @@ class VoiceLibrary:
             names = ", ".join(repr(voice.name) for voice in self.list()) or "none yet"
             raise InputError(f"no voice {name!r} in {self.folder}; there are: {names}. Make it with 'voice add'")
         return path
+
+
+def _check_fits(voice: MatchingSet, recordings: Sequence[Recording], encoder: Encoder, value_encoder: Encoder) -> None:
+    """Refuse recordings that cannot be added to this voice: those of another encoder, and those that it holds."""
+    what = f"add to the voice {voice.name!r}"
+    check_same_origin(voice.key_origin, encoder.origin, what=what)
+    check_same_origin(voice.value_origin, value_encoder.origin, what=f"{what}, values")
+    fingerprints.check_same_weights(voice.key_encoder, fingerprints.remembered(encoder), voice.key_origin, what=what)
+    _refuse_known(voice, recordings)
+
+
+def _refuse_taken(path: Path) -> None:
+    if path.exists():
+        name = path.name.removesuffix(SUFFIX)
+        raise InputError(f"there is a voice {name!r} already; give another name, or remove it first")
 
 
 def _refuse_known(voice: MatchingSet, recordings: Sequence[Recording]) -> None:
@@ -302,6 +353,7 @@ def _copied(source: Path, target: Path) -> Path:
         raise InputError(f"{target} exists; give another path, or remove it first")
     with checkpoints.atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)
+        temporary.chmod(checkpoints.OWN_FILE)
     return target
 
 
