@@ -189,7 +189,7 @@ def finish(outcome: Outcome, *, json: bool, describe: Callable[[dict[str, Any]],
         terminal.emit({"results": outcome.results, "skipped": outcome.skipped, "failed": outcome.failed})
     else:
         for result in outcome.results:
-            print(f"{result['output']}  {describe(result)}")
+            terminal.say(f"{result['output']}  {describe(result)}")
     for failure in outcome.failed:
         terminal.remark(f"failed: {failure['source']}: {' '.join(failure['error'].split())}")
     if outcome.skipped:

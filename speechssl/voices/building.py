@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechssl import audio, checkpoints
+from speechssl.checkpoints import names
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Features, Waveform
@@ -152,7 +153,7 @@ def _half(features: Features, label: str) -> Tensor:
 
 
 def _label(recording: Recording, number: int) -> str:
-    return f"waveform {number}" if isinstance(recording, Waveform) else Path(recording).name
+    return f"waveform {number}" if isinstance(recording, Waveform) else names.visible(Path(recording).name)
 
 
 def checksum(recording: Recording) -> str:

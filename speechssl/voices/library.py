@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl import checkpoints
-from speechssl.checkpoints import data_folder
+from speechssl.checkpoints import data_folder, names
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform, check_same_origin
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 KIND = "voice"
 SUFFIX = ".safetensors"
-LONGEST_NAME = 64
+LONGEST_FILE = 200  # bytes of a name, which is also that of the file
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}  # on Windows
 
 
@@ -114,32 +115,33 @@ def info(path: str | Path) -> VoiceInfo:
         raise CheckpointError(f"{path} is a checkpoint of kind {header['kind']!r}; a {KIND!r} is needed here")
     with _understood(path):
         return VoiceInfo(
-            name=str(header["name"]),
+            name=_name(header),
             path=path,
-            key_origin=str(header["key_origin"]),
-            value_origin=str(header["value_origin"]),
+            key_origin=names.text_field(header["key_origin"], "key_origin"),
+            value_origin=names.text_field(header["value_origin"], "value_origin"),
             frames=int(header["frames"]),
             references=_references(header),
-            created=str(header["created"]),
+            created=names.time_field(header["created"], "created"),
             megabytes=path.stat().st_size / 1e6,
             consents=_consents(header),
         )
 
 
 def check_name(name: str) -> str:
-    """A name that is safe as the name of a file on every system.
+    """A name that is safe as the name of a file on every system, in NFC.
 
     Raises:
-        InputError: empty, too long, or with anything but letters, digits, spaces, ``-``, ``_`` and ``.`` inside it.
+        InputError: see ``names.checked``; or anything but letters, digits, spaces, ``-``, ``_`` and ``.`` inside it.
     """
-    inner = all(letter.isalnum() or letter in " -_." for letter in name)
-    edges = bool(name) and name[0].isalnum() and (name[-1].isalnum() or name[-1] in "-_")
-    if not inner or not edges or len(name.encode()) > LONGEST_NAME or name.split(".")[0].lower() in RESERVED:
+    plain = names.checked(name, "a voice") if name == name.strip() else ""
+    inner = all(letter.isalnum() or unicodedata.category(letter)[0] == "M" or letter in " -_." for letter in plain)
+    edges = bool(plain) and plain[0].isalnum() and plain[-1] not in " ."
+    if not inner or not edges or len(plain.encode()) > LONGEST_FILE or plain.split(".")[0].lower() in RESERVED:
         raise InputError(
-            f"{name!r} cannot name a voice; up to {LONGEST_NAME} letters, digits, '-', '_', or '.' and spaces between "
-            "them needed, beginning with a letter or digit"
+            f"{name!a:.100} cannot name a voice; up to {names.LONGEST} letters, digits, '-', '_', or '.' and spaces "
+            "between them needed, beginning with a letter or digit"
         )
-    return name
+    return plain
 
 
 class VoiceLibrary:
@@ -319,8 +321,8 @@ class VoiceLibrary:
     def _existing(self, name: str) -> Path:
         path = self.path(name)
         if not path.is_file():
-            names = ", ".join(repr(voice.name) for voice in self.list()) or "none yet"
-            raise InputError(f"no voice {name!r} in {self.folder}; there are: {names}. Make it with 'voice add'")
+            known = ", ".join(repr(voice.name) for voice in self.list()) or "none yet"
+            raise InputError(f"no voice {name!r} in {self.folder}; there are: {known}. Make it with 'voice add'")
         return path
 
 
@@ -374,20 +376,28 @@ def _header(voice: MatchingSet) -> dict[str, Any]:
 
 def _voice(header: dict[str, Any], tensors: dict[str, Tensor]) -> MatchingSet:
     keys = tensors["keys"]
+    names.time_field(header["created"], "created")
+    if header["frames"] != len(keys):
+        raise InputError(f"its header names {header['frames']!a:.60} frames; it has {len(keys)}")
     return MatchingSet(
         keys=keys,
         values=tensors.get("values", keys),
-        key_origin=str(header["key_origin"]),
-        value_origin=str(header["value_origin"]),
+        key_origin=names.text_field(header["key_origin"], "key_origin"),
+        value_origin=names.text_field(header["value_origin"], "value_origin"),
         frame_rate=float(header["frame_rate"]),
         references=_references(header),
         file_index=tensors["file_index"],
         frame_index=tensors["frame_index"],
         f0=tensors["f0"],
-        name=str(header["name"]),
+        name=_name(header),
         consents=_consents(header),
-        key_encoder=str(header["key_encoder"]),
+        key_encoder=names.text_field(header["key_encoder"], "key_encoder", empty=True),
     )
+
+
+def _name(header: dict[str, Any]) -> str:
+    """The name of a voice; a matching set that was never in a library has none."""
+    return "" if header["name"] == "" else names.checked(header["name"], "a voice")
 
 
 def _consents(header: dict[str, Any]) -> tuple[Consent, ...]:
@@ -397,8 +407,8 @@ def _consents(header: dict[str, Any]) -> tuple[Consent, ...]:
 def _references(header: dict[str, Any]) -> tuple[Reference, ...]:
     return tuple(
         Reference(
-            name=str(one["name"]),
-            sha256=str(one["sha256"]),
+            name=names.text_field(one["name"], "the name of a recording"),
+            sha256=names.checksum_field(one["sha256"]),
             seconds=float(one["seconds"]),
             pitch=PitchStatistics(**one["pitch"]),
             spectrum=Spectrum(tuple(map(float, one["spectrum"]["levels"])), float(one["spectrum"]["seconds"])),
@@ -418,5 +428,5 @@ def _understood(path: str | Path) -> Iterator[None]:
             f"{path} is a damaged voice, or one of an unreleased version: it has no {error}; make it again from its "
             "recordings"
         ) from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path} is a damaged voice ({error}); make it again from its recordings") from error
