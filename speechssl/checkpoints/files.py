@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
 import secrets
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,14 +195,43 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """``atomic_path`` for a folder that exists; a full disk or an unwritable place stays an OSError."""
-    # a name of its own for every writer; cut, as a file name has 255 bytes at most
-    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.part")
+    _sweep(path.parent)
+    # a name of its own for every writer, and the process, so that the next run knows whether it is still alive
+    temporary = path.with_name(f".speechssl-{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@functools.cache
+def _machine() -> str:
+    """8 hexadecimal digits of this machine or container: numbers of processes mean nothing on another."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+@functools.cache
+def _sweep(folder: Path) -> None:
+    """Remove what processes of this machine that were killed left in a folder; once in the life of this process."""
+    if os.name != "posix":
+        return  # asking whether a process lives would end it
+    for stale in folder.glob(f".speechssl-{_machine()}-*-*.part"):
+        number = stale.name.split("-")[2]
+        with contextlib.suppress(OSError):
+            if number.isdecimal() and not _lives(int(number)):
+                stale.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def _unwritten(path: Path, error: BaseException) -> str:
