@@ -10,6 +10,7 @@ import gradio as gr
 from speechssl import __version__
 from speechssl.app import endpoints
 from speechssl.app.handlers import speaking
+from speechssl.app.markup import html
 from speechssl.app.state import State
 from speechssl.app.tabs import batch, convert, speak, units, verify, voices
 from speechssl.app.tabs.parts import Page
@@ -95,8 +96,8 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
                 if name in tabs and (name != "speak" or speaking.available()):
                     with gr.Tab(name.capitalize(), id=name):
                         _TABS[name](page)
-        gr.HTML(f'<p class="small">speechssl {__version__}. Up to {limits.megabytes} MB per file and '
-                f"{limits.source_seconds / 60:.3g} min per source.</p>")  # fmt: skip
+        gr.HTML(html('<p class="small">speechssl {}. Up to {} MB per file and {:.3g} min per source.</p>',
+                     __version__, limits.megabytes, limits.source_seconds / 60))  # fmt: skip
 
         def opened(request: gr.Request) -> dict[Any, Any]:
             user = page.session(request).user

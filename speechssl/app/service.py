@@ -17,7 +17,7 @@ import gradio as gr
 import uvicorn
 
 from speechssl import __version__
-from speechssl.app import page
+from speechssl.app import gate, page
 from speechssl.app.jobs import Jobs
 from speechssl.app.state import Settings, State
 from speechssl.errors import InputError
@@ -27,13 +27,20 @@ SENDING = 10.0  # seconds that their results have to reach the clients
 SWEEP = 60.0  # seconds between deletions of old files
 
 
-def make(state: State, *, auth: Sequence[tuple[str, str]] = (), tabs: Sequence[str] = page.TABS) -> fastapi.FastAPI:
+def make(
+    state: State,
+    *,
+    auth: Sequence[tuple[str, str]] = (),
+    tabs: Sequence[str] = page.TABS,
+    served: Sequence[str] = gate.LOOPBACK,
+) -> fastapi.FastAPI:
     """Make the web application: the page at ``/``, the health check at ``/health``.
 
     Args:
         state: models, voices, limits; its folder takes the uploads.
         auth: users and passwords; without any, everybody who reaches the address may use the page.
         tabs: see ``page.build``.
+        served: names under which requests are answered, see ``gate.served_names``; a public service answers all.
     """
     # Gradio keeps uploads and downloads here; it reads the variable when a page is built
     os.environ["GRADIO_TEMP_DIR"] = str(state.folder / "gradio")
@@ -53,6 +60,7 @@ def make(state: State, *, auth: Sequence[tuple[str, str]] = (), tabs: Sequence[s
         }
 
     application.add_api_route("/health", health)
+    application.add_middleware(gate.Gate, served=None if state.settings.public else served)
     blocks = page.build(state, tabs=tabs)
     application.state.blocks = blocks
     # a page that is mounted, not launched, would take any path of this machine for an upload
@@ -61,7 +69,7 @@ def make(state: State, *, auth: Sequence[tuple[str, str]] = (), tabs: Sequence[s
         application,
         blocks,
         path="/",
-        auth=list(auth) or None,
+        auth=gate.Passwords(auth) if auth else None,
         auth_message="speechssl: sign in to use this service.",
         max_file_size=state.settings.megabytes << 20,
         allowed_paths=[str(PACKAGED / "clips")],
@@ -112,6 +120,7 @@ def serve(
     auth: Sequence[tuple[str, str]] = (),
     browser: bool = False,
     tabs: Sequence[str] = page.TABS,
+    public_names: Sequence[str] = (),
 ) -> None:
     """Run the service until it is told to end (Ctrl-C or SIGTERM).
 
@@ -122,6 +131,7 @@ def serve(
         auth: users and passwords.
         browser: open the page in the browser of this machine.
         tabs: see ``page.build``.
+        public_names: further names that are answered, such as that of a proxy.
     Raises:
         InputError: the address needs a password, or no port is free.
     """
@@ -131,7 +141,7 @@ def serve(
     try:
         place = free_port(host, port)
         config = uvicorn.Config(
-            make(state, auth=auth, tabs=tabs),
+            make(state, auth=auth, tabs=tabs, served=gate.served_names(host, public_names)),
             host=host,
             port=place,
             log_level=logging.WARNING,

@@ -182,7 +182,6 @@ class Store:
         self._voices, self._speakers = voices, speakers
         self._signer: Signer | None = None
         self._signing = threading.Lock()
-        self.lock = threading.Lock()  # held while the library of voices changes
 
     def library(self, user: str = "") -> VoiceLibrary:
         """Return the stored voices of a user."""

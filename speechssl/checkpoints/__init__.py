@@ -18,12 +18,15 @@ from speechssl.checkpoints.files import (
     save,
     sha256_of,
 )
-from speechssl.checkpoints.places import PACKAGED, cache_dir, data_folder
+from speechssl.checkpoints.locks import alone
+from speechssl.checkpoints.places import OWN_FILE, PACKAGED, cache_dir, data_folder, private_folder
 from speechssl.checkpoints.published import fetch, hub_is_away, load_pickle_tensors, transformers
 
 __all__ = [
+    "OWN_FILE",
     "PACKAGED",
     "Checkpoint",
+    "alone",
     "atomic_path",
     "cache_dir",
     "choose_device",
@@ -35,6 +38,7 @@ __all__ = [
     "load_pickle_tensors",
     "load_state",
     "peek",
+    "private_folder",
     "replacing",
     "save",
     "sha256_of",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
 import secrets
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechssl.checkpoints.places import OWN_FILE
 from speechssl.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -50,13 +53,14 @@ class Checkpoint:
         return str(self.header["sha256"])[:16]
 
 
-def save(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
+def save(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any], *, private: bool = False) -> Path:
     """Write one safetensors file, whole or not at all.
 
     Args:
         path: the file to write; an existing one is replaced only once the new one is complete.
         tensors: by name; moved to the CPU, made contiguous.
         header: JSON-able facts, with at least ``kind``; ``format`` and ``sha256`` are added.
+        private: readable by its owner alone, as a person's voice is; else as readable as any other file.
     Returns:
         The path.
     Raises:
@@ -70,9 +74,9 @@ def save(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, A
     plain["sha256"] = _checksum(plain, ready)
     metadata = {METADATA_KEY: json.dumps(plain, ensure_ascii=False, sort_keys=True)}
     with atomic_path(path) as temporary:
-        # safetensors leaves its files to their owner alone; a model or a voice is as readable as any other file
+        # safetensors leaves its files to their owner alone
         temporary.touch()
-        mode = temporary.stat().st_mode
+        mode = OWN_FILE if private else temporary.stat().st_mode
         save_file(ready, temporary, metadata=metadata)
         temporary.chmod(mode)
     return path
@@ -191,14 +195,43 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """``atomic_path`` for a folder that exists; a full disk or an unwritable place stays an OSError."""
-    # a name of its own for every writer; cut, as a file name has 255 bytes at most
-    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.part")
+    _sweep(path.parent)
+    # a name of its own for every writer, and the process, so that the next run knows whether it is still alive
+    temporary = path.with_name(f".speechssl-{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@functools.cache
+def _machine() -> str:
+    """8 hexadecimal digits of this machine or container: numbers of processes mean nothing on another."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+@functools.cache
+def _sweep(folder: Path) -> None:
+    """Remove what processes of this machine that were killed left in a folder; once in the life of this process."""
+    if os.name != "posix":
+        return  # asking whether a process lives would end it
+    for stale in folder.glob(f".speechssl-{_machine()}-*-*.part"):
+        number = stale.name.split("-")[2]
+        with contextlib.suppress(OSError):
+            if number.isdecimal() and not _lives(int(number)):
+                stale.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def _unwritten(path: Path, error: BaseException) -> str:

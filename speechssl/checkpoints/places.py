@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
 
 PACKAGED = Path(__file__).parents[1] / "models"
+OWN_FILE, OWN_FOLDER = 0o600, 0o700  # of voices, voice prints and keys: their owner alone, whatever the umask
 
 
 def data_folder() -> Path:
@@ -31,3 +33,14 @@ def cache_dir() -> Path:
     fallback = Path.home() / ("AppData/Local" if sys.platform == "win32" else ".cache")
     root = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
     return (Path(root) if root else fallback) / "speechssl"
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder that only its owner may enter, and every folder above it that is missing; what exists stays."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)  # another process may be first
+        one.chmod(OWN_FOLDER)
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    return folder

@@ -243,7 +243,7 @@ def finish(outcome: Outcome, *, json: bool, describe: Callable[[dict[str, Any]],
         terminal.emit(dataclasses.asdict(outcome))
     else:
         for result in outcome.results:
-            print(f"{result['output']}  {describe(result)}")
+            terminal.say(f"{result['output']}  {describe(result)}")
     for failure in outcome.failed:
         terminal.remark(f"failed: {failure['source']}: {' '.join(failure['error'].split())}")
     if outcome.left_out:

@@ -50,7 +50,7 @@ def demo(
     if json:
         terminal.emit({"output": str(path), "converter": result.converter, **facts})
     else:
-        print(_sentence(path, facts, source, target))
+        terminal.say(_sentence(path, facts, source, target))
 
 
 def _nearness(converted: Waveform, source: str, target: str) -> dict[str, float]:

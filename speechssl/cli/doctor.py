@@ -277,15 +277,15 @@ def _print(found: dict[str, Any]) -> None:
     print("devices: " + ", ".join(_device(name, facts) for name, facts in found["devices"].items()))
     print("audio: " + ", ".join(_codec(name, facts) for name, facts in found["audio"].items()))
     print(f"cache: {found['cache']['folder']} ({found['cache']['megabytes_free']} MB free)")
-    print(f"voices: {found['voices']['folder']} ({found['voices']['number']} voices)")
+    terminal.say(f"voices: {found['voices']['folder']} ({found['voices']['number']} voices)")
     print()
     rows = [(b["name"], b["state"], _size(b["megabytes"]), b["licence"], b["source"]) for b in found["bundles"]]
     terminal.table(rows, ("model", "state", "download", "licence", "source"))
     print()
     for problem in found["problems"]:
-        print(f"BROKEN: {problem['problem']}\n  cure: {problem['cure']}")
+        terminal.say(f"BROKEN: {problem['problem']}\n  cure: {problem['cure']}")
     for warning in found["warnings"]:
-        print(f"WARNING: {warning['problem']}\n  cure: {warning['cure']}")
+        terminal.say(f"WARNING: {warning['problem']}\n  cure: {warning['cure']}")
     if not found["problems"]:
         print("nothing is broken")
 

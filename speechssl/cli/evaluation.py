@@ -113,13 +113,15 @@ def calibrate(
 
 def _print_calibration(found: Calibration, costs: dict[str, float | None]) -> None:
     before, after, best = (number(costs[name]) for name in ("cllr_before", "cllr_after", "min_cllr"))
-    print(f"Cllr before {before}, after {after} bits; at best {best}")
+    terminal.say(f"Cllr before {before}, after {after} bits; at best {best}")
     if found.by_seconds:
-        print("the ratio and the threshold follow the seconds of speech; below, for recordings of typical length")
-    print(f"threshold {found.threshold:.4f} (95 %: {found.threshold_low:.4f} to {found.threshold_high:.4f})")
+        terminal.say(
+            "the ratio and the threshold follow the seconds of speech; below, for recordings of typical length"
+        )
+    terminal.say(f"threshold {found.threshold:.4f} (95 %: {found.threshold_low:.4f} to {found.threshold_high:.4f})")
     rates = (found.false_alarm_low, found.false_alarm_high)
-    print(f"false alarms at this threshold, 95 %: {100 * rates[0]:.2f} to {100 * rates[1]:.2f} %")
-    print(f"kept for {found.origin}")
+    terminal.say(f"false alarms at this threshold, 95 %: {100 * rates[0]:.2f} to {100 * rates[1]:.2f} %")
+    terminal.say(f"kept for {found.origin}")
 
 
 @app.command(epilog=examples("trials speakers/ --output trials.txt"))
@@ -153,7 +155,7 @@ def trials(
     if json:
         terminal.emit({"output": output, "trials": len(found), "targets": targets, "seed": seed})
     else:
-        print(f"{output}  {targets} target and {len(found) - targets} non-target trials")
+        terminal.say(f"{output}  {targets} target and {len(found) - targets} non-target trials")
 
 
 @app.command(epilog=examples("evaluate speakers/", "evaluate trials.txt --root recordings/ --as-norm --json"))

@@ -58,7 +58,7 @@ def check(
         terminal.emit({"genuine": found.genuine, "reasons": found.reasons, "key": found.key, "own_key": found.own_key})
     elif found.genuine:
         whose = "this machine's key" if found.own_key else "a key that is not this machine's"
-        print(f"{file}: genuine; signed {found.receipt.get('created')} with {whose} ({found.key})")
+        terminal.say(f"{file}: genuine; signed {found.receipt.get('created')} with {whose} ({found.key})")
     for reason in found.reasons:
         terminal.remark(f"{file}: {reason}")
     if not found.genuine:

@@ -69,8 +69,10 @@ def _coverage(
 def _print(found: ReferenceReport) -> None:
     terminal.table([_row(row) for row in found.recordings], ("recording", "speech", "SNR", "clipped", "loudness"))
     if found.coverage is not None:
-        print(f"coverage: {100 * found.coverage.covered:.0f} % of the source finds frames as near as the voice's own")
-    print(found.verdict)
+        terminal.say(
+            f"coverage: {100 * found.coverage.covered:.0f} % of the source finds frames as near as the voice's own"
+        )
+    terminal.say(found.verdict)
 
 
 def _row(row: RecordingReport) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ def say(
     if json:
         terminal.emit({**facts, "words": [_word(word) for word in tally.words]})
     else:
-        print(f"{output}  {facts['seconds']:.1f} s, {facts['sentences']} sentences")
+        terminal.say(f"{output}  {facts['seconds']:.1f} s, {facts['sentences']} sentences")
 
 
 def _check_output(output: Path, subtitles: Path | None) -> None:

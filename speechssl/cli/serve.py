@@ -26,6 +26,16 @@ Host: TypeAlias = Annotated[
 Port: TypeAlias = Annotated[
     int, typer.Option("--port", "-p", help="Port to listen on; the next free one if it is taken, any free one for 0.")
 ]
+PublicName: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--public-name",
+        metavar="NAME",
+        help="Name under which browsers reach the service, such as that of a proxy: speech.example.org. Requests for "
+        "names other than this, --host and localhost are refused; repeat the option for several names.",
+        show_default=False,
+    ),
+]
 Auth: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
@@ -95,6 +105,7 @@ Browser: TypeAlias = Annotated[
 def app(
     host: Host = "127.0.0.1",
     port: Port = 7860,
+    public_name: PublicName = None,
     auth: Auth = None,
     models: Models = None,
     consent: Consent = True,
@@ -136,7 +147,7 @@ def app(
         waiting=waiting,
         keep_seconds=60 * keep_minutes,
     )
-    service.serve(settings, host=host, port=port, auth=users, browser=browser)
+    service.serve(settings, host=host, port=port, auth=users, browser=browser, public_names=public_name or ())
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -140,7 +140,7 @@ def encode(
     if json:
         terminal.emit({"output": output, **vars(summary)})
     else:
-        print(f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed")
+        terminal.say(f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed")
     if summary.failed:
         terminal.remark(f"error: {summary.failed} of {len(entries)} failed; the reasons are in {output}/failed.jsonl")
         raise typer.Exit(2)
@@ -157,7 +157,9 @@ def check(
     if json:
         terminal.emit({**vars(found), "sound": found.sound})
     else:
-        print(f"{folder}  {found.records} records, {found.failed} failed, {found.frames} frames, {found.seconds:.1f} s")
+        terminal.say(
+            f"{folder}  {found.records} records, {found.failed} failed, {found.frames} frames, {found.seconds:.1f} s"
+        )
     for fault in found.faults:
         terminal.remark(f"fault: {fault}")
     if not found.sound:
@@ -225,7 +227,7 @@ def tokenizer(
         terminal.emit(facts)
     else:
         places = f"<unit_0> is {found.units[0]}, <speech> {found.begin}, </speech> {found.end}"
-        print(f"{output}  {found.size} tokens; {places}")
+        terminal.say(f"{output}  {found.size} tokens; {places}")
 
 
 @app.command("bpe", epilog=examples("units bpe units --size 2000 --output bpe.json"))
@@ -251,7 +253,9 @@ def bpe(
     if json:
         terminal.emit(facts)
     else:
-        print(f"{output}  {facts['tokens']} tokens, {facts['units_per_token']} units a token on these recordings")
+        terminal.say(
+            f"{output}  {facts['tokens']} tokens, {facts['units_per_token']} units a token on these recordings"
+        )
 
 
 @app.command("pack", epilog=examples("units pack units --tokenizer tokenizer --output blocks.parquet"))
@@ -272,7 +276,7 @@ def pack(
     if json:
         terminal.emit({"output": output, **vars(found)})
     else:
-        print(f"{output}  {found.blocks} blocks, {found.tokens} tokens, {found.documents} documents")
+        terminal.say(f"{output}  {found.blocks} blocks, {found.tokens} tokens, {found.documents} documents")
     if found.skipped:
         terminal.remark(f"{found.skipped} utterances were skipped: they lack what {mode} needs, or are too long")
 
@@ -347,7 +351,7 @@ def decode(
         terminal.emit({"results": written})
     else:
         for row in written:
-            print(f"{row['output']}  {row['units']} units, {row['seconds']} s")
+            terminal.say(f"{row['output']}  {row['units']} units, {row['seconds']} s")
 
 
 @app.command("import", epilog=examples("units import km100.npy --features hubert-base/6 -o km100.safetensors"))
@@ -395,7 +399,7 @@ def _tell_codebook(output: str, book: Codebook, json: bool, more: str) -> None:
         shape = {"levels": book.num_levels, "k": book.num_units, "dim": book.dim}
         terminal.emit({"output": output, "origin": book.origin, "fingerprint": book.fingerprint, **shape, **book.facts})
     else:
-        print(f"{output}  {book.origin}: {book.num_levels} x {book.num_units} centroids of {book.dim}; {more}")
+        terminal.say(f"{output}  {book.origin}: {book.num_levels} x {book.num_units} centroids of {book.dim}; {more}")
 
 
 def _shard(text: str) -> tuple[int, int]:

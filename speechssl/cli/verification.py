@@ -59,10 +59,14 @@ def verify(
         terminal.emit(dataclasses.asdict(found))
         return
     answer = {True: "same speaker", False: "different speakers", None: "undecided"}[found.accepted]
-    print(answer)
-    print(f"score {found.score:.4f} ({found.scoring}), threshold {number(found.threshold)} ({found.threshold_source})")
+    terminal.say(answer)
+    terminal.say(
+        f"score {found.score:.4f} ({found.scoring}), threshold {number(found.threshold)} ({found.threshold_source})"
+    )
     if found.llr is not None:
-        print(f"log-likelihood ratio {found.llr:.2f}, probability {found.probability:.4f} at prior {found.prior:g}")
+        terminal.say(
+            f"log-likelihood ratio {found.llr:.2f}, probability {found.probability:.4f} at prior {found.prior:g}"
+        )
 
 
 @app.command(epilog=examples("enrol ada ada1.wav ada2.wav"))
@@ -92,7 +96,7 @@ def enrol(
         terminal.emit({"speaker": name, "new": new, "known": len(rows) - new, "model": embedder.origin})
     else:
         known = f", {len(rows) - new} were enrolled already" if new < len(rows) else ""
-        print(f"{name}: {new} recordings enrolled{known}")
+        terminal.say(f"{name}: {new} recordings enrolled{known}")
 
 
 @app.command(epilog=examples("identify call.wav", "identify calls/*.wav --json"))
@@ -132,7 +136,7 @@ def identify(
         return
     for result in results:
         best = ", ".join(f"{row['speaker']} {row['score']:.3f}" for row in result["ranked"][:3])
-        print(f"{result['recording']}  {result['speaker'] or 'unknown'}  ({best})")
+        terminal.say(f"{result['recording']}  {result['speaker'] or 'unknown'}  ({best})")
 
 
 @speakers_app.command("list", epilog=examples("speakers list"))
@@ -183,7 +187,7 @@ def export(
         terminal.emit(found)
     else:
         evaluation.save_report(output, found)
-        print(f"{output}  {len(found['utterances'])} recordings")
+        terminal.say(f"{output}  {len(found['utterances'])} recordings")
 
 
 def load(name: str, device: str, database: str | None) -> tuple[Embedder, Calibration | None]:

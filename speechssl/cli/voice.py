@@ -120,7 +120,7 @@ def export(
     """Copy a voice to a file that can be shared; the file holds names of recordings but no sound."""
     from speechssl.voices import VoiceLibrary
 
-    print(VoiceLibrary().export(name, file))
+    terminal.say(VoiceLibrary().export(name, file))
 
 
 @app.command("import", epilog=examples("voice import ada.safetensors --name ada"))
@@ -165,10 +165,12 @@ def _tell(voice: VoiceInfo, json: bool) -> None:
     if json:
         terminal.emit(facts)
         return
-    print(f"{voice.name}: {voice.seconds:.1f} s of speech in {len(voice.references)} recordings, {voice.frames} frames")
-    print(f"made with {voice.key_origin}, values {voice.value_origin}, {voice.created}")
-    print(voice.path)
+    terminal.say(
+        f"{voice.name}: {voice.seconds:.1f} s of speech in {len(voice.references)} recordings, {voice.frames} frames"
+    )
+    terminal.say(f"made with {voice.key_origin}, values {voice.value_origin}, {voice.created}")
+    terminal.say(voice.path)
     for consent in facts["consents"]:
-        print(f"consent: {consent['who']}, {consent['when']}, for: {consent['purpose']}")
+        terminal.say(f"consent: {consent['who']}, {consent['when']}, for: {consent['purpose']}")
     rows = [(r["name"], f"{r['seconds']:.1f} s", f"{r['f0']:.0f} Hz", r["sha256"][:12]) for r in facts["references"]]
     terminal.table(rows, ("recording", "length", "mean F0", "sha256"))

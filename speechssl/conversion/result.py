@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechssl.checkpoints import names
 from speechssl.signals import Features, Waveform
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Conversion:
         """Write a CSV file with a row for each output frame, voice and reference frame in it.
 
         Columns: frame, second (both of the output), rank (1 is nearest), weight, voice, reference, reference_second,
-        distance.
+        distance. A name that a spreadsheet would take for a formula begins with an apostrophe.
 
         Raises:
             CheckpointError: the file cannot be written; none is left behind.
@@ -99,8 +100,9 @@ class Conversion:
             columns = (one.weights, one.files, one.seconds, one.distances)
             entries = zip(*(column[frame].tolist() for column in columns), strict=True)
             for rank, (weight, file, place, distance) in enumerate(entries, start=1):
-                reference = one.references[file]
-                yield frame, second, rank, f"{weight:.6g}", one.voice, reference, f"{place:.3f}", f"{distance:.6f}"
+                reference = names.cell(one.references[file])
+                voice = names.cell(one.voice)
+                yield frame, second, rank, f"{weight:.6g}", voice, reference, f"{place:.3f}", f"{distance:.6f}"
 
     def part(self, frames: slice, waveform: Waveform) -> Conversion:
         """A part of the conversion: some of the frames, and their sound."""

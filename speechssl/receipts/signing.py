@@ -14,6 +14,7 @@ import base64
 import hashlib
 import json
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ class Signer:
     Args:
         path: of the key (PEM); None for ``default_key()``.
     Raises:
-        CheckpointError: the file is no Ed25519 key, or cannot be made.
+        CheckpointError: the file is no Ed25519 key, can be read by other users, or cannot be made.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
@@ -176,6 +177,12 @@ def _read_key(path: Path) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
+        # Windows has no such bits
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            raise CheckpointError(
+                f"other users of this machine can read or change the private key {path}; cure it with: "
+                f"chmod 600 {shlex.quote(str(path))}"
+            )
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError, OSError) as error:
         raise CheckpointError(f"{path} is no private key ({error}); move it away, and a new one is made") from error
@@ -191,8 +198,10 @@ def _make_key(path: Path) -> Ed25519PrivateKey:
     key = Ed25519PrivateKey.generate()
     text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        checkpoints.private_folder(path.parent)
+        own = checkpoints.OWN_FILE
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, own), "wb") as file:
+            path.chmod(own)  # a strict umask takes the owner's rights too
             file.write(text)
     except FileExistsError:
         return _read_key(path)  # another process was first

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechssl import checkpoints
+from speechssl.checkpoints import names
 from speechssl.errors import CheckpointError, InputError
 from speechssl.verification.calibration import Calibration
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from speechssl.signals import Embedding
 
 VERSION = 1
+LARGEST = 1 << 16  # bytes of one embedding; the largest known has 3072
 WAIT = 30.0  # seconds a writer waits for another one
 _TABLES = """
 CREATE TABLE IF NOT EXISTS utterance (
@@ -37,6 +41,47 @@ CREATE TABLE IF NOT EXISTS utterance (
 );
 CREATE TABLE IF NOT EXISTS calibration (origin TEXT PRIMARY KEY, value TEXT NOT NULL, added TEXT NOT NULL);
 """
+
+
+class _Foreign(Exception):
+    """A row that this package does not write."""
+
+
+def _field(check: Callable[..., object], *given: str) -> Callable[[Any], Any]:
+    def checked(value: Any) -> Any:
+        try:
+            return check(value, *given)
+        except InputError as error:
+            raise _Foreign(str(error)) from error
+
+    return checked
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, float) or not 0 <= value < math.inf:
+        raise InputError(f"seconds is {value!a:.60}; a number from 0 on needed")
+    return value
+
+
+def _vector(value: object) -> bytes:
+    if not isinstance(value, bytes) or len(value) % 4 or not 0 < len(value) <= LARGEST:
+        raise InputError(f"a voice print is {value!a:.30}; up to {LARGEST} bytes of 32-bit numbers needed")
+    return value
+
+
+def _taken(value: Any) -> Any:
+    return value
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "speaker": _field(names.checked, "a speaker"),
+    "origin": _field(names.text_field, "origin"),
+    "source": _field(names.text_field, "source"),
+    "sha256": _field(names.checksum_field),
+    "added": _field(names.time_field, "added"),
+    "seconds": _field(_seconds),
+    "vector": _field(_vector),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +106,10 @@ class SpeakerDatabase:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         with self._translated():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoints.private_folder(self.path.parent)
+            # SQLite gives the files beside it the same rights
+            self.path.touch(checkpoints.OWN_FILE)
+            self.path.chmod(checkpoints.OWN_FILE)
             # autocommit: transactions are begun where they are meant
             self._connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
             self._prepare()
@@ -73,9 +121,11 @@ class SpeakerDatabase:
             raise CheckpointError(
                 f"{self.path} is a speaker database of version {version}; up to {VERSION} can be read: update speechssl"
             )
-        self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")  # what was said to be enrolled survives a power cut
         if version < VERSION:
+            # the first writers of a new file wait here: SQLite does not wait for a change of the journal
+            with checkpoints.alone(self.path.parent):
+                self._connection.execute("PRAGMA journal_mode = WAL")
             with self._writing():
                 for statement in _TABLES.split(";"):
                     self._connection.execute(statement)
@@ -87,12 +137,14 @@ class SpeakerDatabase:
         Returns:
             How many were new: a file whose bytes are enrolled already, for this speaker and model, is passed over.
         Raises:
-            InputError: an empty name, or nothing to enrol.
+            InputError: a name that is none (see ``names.checked``), or nothing to enrol.
         """
-        if not name.strip() or not utterances:
-            raise InputError("a speaker's name and at least one recording needed to enrol")
+        name = names.checked(name, "a speaker")
+        if not utterances:
+            raise InputError("at least one recording needed to enrol")
         rows = [
-            (name, u.embedding.origin, _packed(u.embedding), u.source, u.sha256, u.seconds, _now()) for u in utterances
+            (name, u.embedding.origin, _packed(u.embedding), names.visible(u.source), u.sha256, u.seconds, _now())
+            for u in utterances
         ]
         with self._writing():
             before = self._connection.total_changes
@@ -106,8 +158,8 @@ class SpeakerDatabase:
     def speakers(self) -> list[dict[str, Any]]:
         """A row a speaker and model: name, origin, utterances, seconds, when last added to."""
         found = self._rows(
-            "SELECT speaker, origin, COUNT(*), SUM(seconds), MAX(added) FROM utterance GROUP BY speaker, origin "
-            "ORDER BY speaker, origin"
+            "SELECT speaker, origin, COUNT(*), SUM(seconds) AS seconds, MAX(added) AS added FROM utterance "
+            "GROUP BY speaker, origin ORDER BY speaker, origin"
         )
         return [dict(zip(("speaker", "origin", "utterances", "seconds", "added"), row, strict=True)) for row in found]
 
@@ -160,8 +212,8 @@ class SpeakerDatabase:
     def export(self) -> dict[str, Any]:
         """Everything, JSON-able, vectors included."""
         rows = self._rows("SELECT speaker, origin, vector, source, sha256, seconds, added FROM utterance ORDER BY id")
-        names = ("speaker", "origin", "vector", "source", "sha256", "seconds", "added")
-        utterances = [dict(zip(names, row, strict=True)) for row in rows]
+        columns = ("speaker", "origin", "vector", "source", "sha256", "seconds", "added")
+        utterances = [dict(zip(columns, row, strict=True)) for row in rows]
         for row in utterances:
             row["vector"] = _unpacked(row["vector"], row["origin"]).vector.tolist()
         calibrations = self._rows("SELECT value FROM calibration ORDER BY origin")
@@ -195,12 +247,15 @@ class SpeakerDatabase:
         self.close()
 
     def _rows(self, query: str, *values: object) -> list[Any]:
+        """The rows of a query; the columns that somebody else may have written are checked by their names."""
         with self._translated():
-            return self._connection.execute(query, values).fetchall()
+            found = self._connection.execute(query, values)
+            checks = [_CHECKS.get(column[0], _taken) for column in found.description]
+            return [tuple(check(one) for check, one in zip(checks, row, strict=True)) for row in found]
 
     def _unknown(self, name: str) -> str:
-        names = sorted({row["speaker"] for row in self.speakers()})
-        return f"nobody called {name!r} is enrolled in {self.path}; there are: {', '.join(names[:20]) or 'none'}"
+        known = sorted({row["speaker"] for row in self.speakers()})
+        return f"nobody called {name!r} is enrolled in {self.path}; there are: {', '.join(known[:20]) or 'none'}"
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -219,7 +274,7 @@ class SpeakerDatabase:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, _Foreign) as error:
             raise CheckpointError(
                 f"cannot use the speaker database {self.path}: {error}; check that it is one and writable, and that "
                 "no other program holds it"
@@ -229,8 +284,6 @@ class SpeakerDatabase:
 def default_path() -> Path:
     """Where the command line keeps its database: ``$SPEECHSSL_SPEAKERS``, else beside the cache."""
     import os
-
-    from speechssl import checkpoints
 
     chosen = os.environ.get("SPEECHSSL_SPEAKERS")
     return Path(chosen).expanduser() if chosen else checkpoints.cache_dir() / "speakers.sqlite"

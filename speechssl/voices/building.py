@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechssl import audio, checkpoints
+from speechssl.checkpoints import names
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Features, Waveform
@@ -154,7 +155,8 @@ def _half(features: Features, label: str) -> Tensor:
 
 def _labels(recordings: Sequence[Recording], taken: Collection[str]) -> list[str]:
     """A name for each recording, which people tell from the others and from those taken."""
-    files = iter(audio.told_apart([one for one in recordings if not isinstance(one, Waveform)], taken))
+    paths = [one for one in recordings if not isinstance(one, Waveform)]
+    files = map(names.visible, audio.told_apart(paths, taken))
     numbers = (name for number in itertools.count(1) if (name := f"waveform {number}") not in taken)
     return [next(numbers if isinstance(one, Waveform) else files) for one in recordings]
 

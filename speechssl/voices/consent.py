@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from speechssl.checkpoints import names
 from speechssl.errors import CheckpointError, InputError
 
 STATEMENT = "I have the right to use this voice."
@@ -34,10 +36,11 @@ class Consent:
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Consent:
-        """Raises CheckpointError if a field is missing or unknown."""
+        """Raises CheckpointError if a field is missing, unknown, or not what people can read."""
         try:
-            return Consent(**{name: str(value) for name, value in values.items()})
-        except TypeError as error:
+            names.time_field(values["when"], "the time of a consent")
+            return Consent(**{name: names.text_field(value, name, longest=LONGEST) for name, value in values.items()})
+        except (TypeError, KeyError, AttributeError, InputError) as error:
             raise CheckpointError(f"a damaged consent ({error}); attest again") from error
 
 
@@ -47,12 +50,15 @@ def attest(who: str, purpose: str, *, statement: str = STATEMENT) -> Consent:
     Raises:
         InputError: nobody, or no purpose, or more text than fits.
     """
+    who, purpose = (" ".join(unicodedata.normalize("NFC", text).split()) for text in (who, purpose))
     for name, text in (("who attests", who), ("the purpose", purpose)):
-        if not text.strip():
+        if not names.has_letters(text):
             raise InputError(f"consent needs {name}; say it in a few words")
+        if not names.is_visible(text):
+            raise InputError(f"consent: {name} holds characters that nobody sees: {text!a:.100}; write it without them")
         if len(text) > LONGEST:
             raise InputError(f"consent: {name} has {len(text)} characters; {LONGEST} at most")
-    return Consent(who.strip(), purpose.strip(), now(), statement)
+    return Consent(who, purpose, now(), statement)
 
 
 def parse(text: str) -> Consent:

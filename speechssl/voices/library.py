@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl import checkpoints
-from speechssl.checkpoints import data_folder
+from speechssl.checkpoints import data_folder, names
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform, check_same_origin
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 KIND = "voice"
 SUFFIX = ".safetensors"
-LONGEST_NAME = 64
+LONGEST_FILE = 200  # bytes of a name, which is also that of the file
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}  # on Windows
 
 
@@ -72,7 +73,7 @@ class VoiceInfo:
 
 
 def save(path: str | Path, voice: MatchingSet) -> Path:
-    """Write a voice to a file, whole or not at all.
+    """Write a voice to a file that its owner alone can read, whole or not at all.
 
     Raises:
         CheckpointError: the place cannot be written to, or the disk is full.
@@ -85,7 +86,7 @@ def save(path: str | Path, voice: MatchingSet) -> Path:
     }
     if voice.has_own_values:
         tensors["values"] = voice.values
-    return checkpoints.save(path, tensors, _header(voice))
+    return checkpoints.save(path, tensors, _header(voice), private=True)
 
 
 def load(path: str | Path, *, verify: bool | None = None) -> MatchingSet:
@@ -114,32 +115,33 @@ def info(path: str | Path) -> VoiceInfo:
         raise CheckpointError(f"{path} is a checkpoint of kind {header['kind']!r}; a {KIND!r} is needed here")
     with _understood(path):
         return VoiceInfo(
-            name=str(header["name"]),
+            name=_name(header),
             path=path,
-            key_origin=str(header["key_origin"]),
-            value_origin=str(header["value_origin"]),
+            key_origin=names.text_field(header["key_origin"], "key_origin"),
+            value_origin=names.text_field(header["value_origin"], "value_origin"),
             frames=int(header["frames"]),
             references=_references(header),
-            created=str(header["created"]),
+            created=names.time_field(header["created"], "created"),
             megabytes=path.stat().st_size / 1e6,
             consents=_consents(header),
         )
 
 
 def check_name(name: str) -> str:
-    """A name that is safe as the name of a file on every system.
+    """A name that is safe as the name of a file on every system, in NFC.
 
     Raises:
-        InputError: empty, too long, or with anything but letters, digits, spaces, ``-``, ``_`` and ``.`` inside it.
+        InputError: see ``names.checked``; or anything but letters, digits, spaces, ``-``, ``_`` and ``.`` inside it.
     """
-    inner = all(letter.isalnum() or letter in " -_." for letter in name)
-    edges = bool(name) and name[0].isalnum() and (name[-1].isalnum() or name[-1] in "-_")
-    if not inner or not edges or len(name.encode()) > LONGEST_NAME or name.split(".")[0].lower() in RESERVED:
+    plain = names.checked(name, "a voice") if name == name.strip() else ""
+    inner = all(letter.isalnum() or unicodedata.category(letter)[0] == "M" or letter in " -_." for letter in plain)
+    edges = bool(plain) and plain[0].isalnum() and plain[-1] not in " ."
+    if not inner or not edges or len(plain.encode()) > LONGEST_FILE or plain.split(".")[0].lower() in RESERVED:
         raise InputError(
-            f"{name!r} cannot name a voice; up to {LONGEST_NAME} letters, digits, '-', '_', or '.' and spaces between "
-            "them needed, beginning with a letter or digit"
+            f"{name!a:.100} cannot name a voice; up to {names.LONGEST} letters, digits, '-', '_', or '.' and spaces "
+            "between them needed, beginning with a letter or digit"
         )
-    return name
+    return plain
 
 
 class VoiceLibrary:
@@ -224,20 +226,22 @@ class VoiceLibrary:
             CheckpointError: the file there is damaged, or the folder cannot be written to.
         """
         path = self.path(name)
-        before = load(path) if path.exists() else None
-        if before is not None:
-            what = f"add to the voice {name!r}"
-            check_same_origin(before.key_origin, encoder.origin, what=what)
-            check_same_origin(before.value_origin, (value_encoder or encoder).origin, what=f"{what}, values")
-            fingerprints.check_same_weights(
-                before.key_encoder, fingerprints.remembered(encoder), before.key_origin, what=what
-            )
-            _refuse_known(before, recordings)
-        taken = [] if before is None else [reference.name for reference in before.references]
+
+        def before(*, verify: bool | None = None) -> MatchingSet | None:
+            found = load(path, verify=verify).named(name) if path.exists() else None
+            if found is not None:
+                _check_fits(found, recordings, encoder, value_encoder or encoder)
+            return found
+
+        known = before(verify=False)  # what cannot be added is refused, not encoded
+        taken = [] if known is None else [reference.name for reference in known.references]
         voice = building.build(recordings, encoder, value_encoder, name=name, keep_silence=keep_silence, taken=taken)
         voice = voice if consent is None else voice.with_consent(consent)
-        save(path, voice if before is None else matching_set.join([before.named(name), voice]))
-        return info(path)
+        with self.alone():
+            # once more: another writer may have added to the voice, or removed it
+            stored = before()
+            save(path, voice if stored is None else matching_set.join([stored, voice]))
+            return info(path)
 
     def remove(self, name: str, reference: str | None = None) -> None:
         """Remove a voice, or one recording of a voice with its frames.
@@ -248,11 +252,13 @@ class VoiceLibrary:
         Raises:
             InputError: no such voice or recording, or the only recording.
         """
-        path = self._existing(name)
-        if reference is None:
-            path.unlink()
-        else:
-            save(path, load(path).named(name).without(reference))
+        self._existing(name)
+        with self.alone():
+            path = self._existing(name)
+            if reference is None:
+                path.unlink()
+            else:
+                save(path, load(path).named(name).without(reference))
 
     def export(self, name: str, path: str | Path) -> Path:
         """Copy a voice to a file (in a folder, under its name); an existing file is not replaced.
@@ -276,17 +282,64 @@ class VoiceLibrary:
         """
         voice = load(path, verify=True)
         target = self.path(name or voice.name)
-        if target.exists():
-            raise InputError(f"there is a voice {target.stem!r} already; give another name, or remove it first")
-        save(target, voice.named(target.name.removesuffix(SUFFIX)))
-        return info(target)
+        with self.alone():
+            _refuse_taken(target)
+            save(target, voice.named(target.name.removesuffix(SUFFIX)))
+            return info(target)
+
+    def rename(self, name: str, new: str) -> VoiceInfo:
+        """Give a voice another name.
+
+        Raises:
+            InputError: no such voice, or the new name is bad or taken.
+            CheckpointError: the file is damaged, or the folder cannot be written to.
+        """
+        target = self.path(new)
+        self._existing(name)
+        with self.alone():
+            path = self._existing(name)
+            _refuse_taken(target)
+            save(target, load(path, verify=True).named(new))
+            path.unlink()
+            return info(target)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only writer of the folder, which is made if it is missing; other writers wait.
+
+        Raises:
+            CheckpointError: the folder cannot be written to.
+        """
+        try:
+            checkpoints.private_folder(self.folder)
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot write to {self.folder}: {error.strerror}; choose another place, or make this one writable"
+            ) from error
+        with checkpoints.alone(self.folder):
+            yield
 
     def _existing(self, name: str) -> Path:
         path = self.path(name)
         if not path.is_file():
-            names = ", ".join(repr(voice.name) for voice in self.list()) or "none yet"
-            raise InputError(f"no voice {name!r} in {self.folder}; there are: {names}. Make it with 'voice add'")
+            known = ", ".join(repr(voice.name) for voice in self.list()) or "none yet"
+            raise InputError(f"no voice {name!r} in {self.folder}; there are: {known}. Make it with 'voice add'")
         return path
+
+
+def _check_fits(voice: MatchingSet, recordings: Sequence[Recording], encoder: Encoder, value_encoder: Encoder) -> None:
+    """Refuse recordings that cannot be added to this voice: those of another encoder, and those that it holds."""
+    what = f"add to the voice {voice.name!r}"
+    check_same_origin(voice.key_origin, encoder.origin, what=what)
+    check_same_origin(voice.value_origin, value_encoder.origin, what=f"{what}, values")
+    fingerprints.check_same_weights(voice.key_encoder, fingerprints.remembered(encoder), voice.key_origin, what=what)
+    _refuse_known(voice, recordings)
+
+
+def _refuse_taken(path: Path) -> None:
+    if path.exists():
+        name = path.name.removesuffix(SUFFIX)
+        raise InputError(f"there is a voice {name!r} already; give another name, or remove it first")
 
 
 def _refuse_known(voice: MatchingSet, recordings: Sequence[Recording]) -> None:
@@ -303,6 +356,7 @@ def _copied(source: Path, target: Path) -> Path:
         raise InputError(f"{target} exists; give another path, or remove it first")
     with checkpoints.atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)
+        temporary.chmod(checkpoints.OWN_FILE)
     return target
 
 
@@ -323,20 +377,28 @@ def _header(voice: MatchingSet) -> dict[str, Any]:
 
 def _voice(header: dict[str, Any], tensors: dict[str, Tensor]) -> MatchingSet:
     keys = tensors["keys"]
+    names.time_field(header["created"], "created")
+    if header["frames"] != len(keys):
+        raise InputError(f"its header names {header['frames']!a:.60} frames; it has {len(keys)}")
     return MatchingSet(
         keys=keys,
         values=tensors.get("values", keys),
-        key_origin=str(header["key_origin"]),
-        value_origin=str(header["value_origin"]),
+        key_origin=names.text_field(header["key_origin"], "key_origin"),
+        value_origin=names.text_field(header["value_origin"], "value_origin"),
         frame_rate=float(header["frame_rate"]),
         references=_references(header),
         file_index=tensors["file_index"],
         frame_index=tensors["frame_index"],
         f0=tensors["f0"],
-        name=str(header["name"]),
+        name=_name(header),
         consents=_consents(header),
-        key_encoder=str(header["key_encoder"]),
+        key_encoder=names.text_field(header["key_encoder"], "key_encoder", empty=True),
     )
+
+
+def _name(header: dict[str, Any]) -> str:
+    """The name of a voice; a matching set that was never in a library has none."""
+    return "" if header["name"] == "" else names.checked(header["name"], "a voice")
 
 
 def _consents(header: dict[str, Any]) -> tuple[Consent, ...]:
@@ -346,8 +408,8 @@ def _consents(header: dict[str, Any]) -> tuple[Consent, ...]:
 def _references(header: dict[str, Any]) -> tuple[Reference, ...]:
     return tuple(
         Reference(
-            name=str(one["name"]),
-            sha256=str(one["sha256"]),
+            name=names.text_field(one["name"], "the name of a recording"),
+            sha256=names.checksum_field(one["sha256"]),
             seconds=float(one["seconds"]),
             pitch=PitchStatistics(**one["pitch"]),
             spectrum=Spectrum(tuple(map(float, one["spectrum"]["levels"])), float(one["spectrum"]["seconds"])),
@@ -367,5 +429,5 @@ def _understood(path: str | Path) -> Iterator[None]:
             f"{path} is a damaged voice, or one of an unreleased version: it has no {error}; make it again from its "
             "recordings"
         ) from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path} is a damaged voice ({error}); make it again from its recordings") from error

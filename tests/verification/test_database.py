@@ -20,6 +20,7 @@ from speechssl.verification.database import Enrolment, SpeakerDatabase
 
 ORIGIN = "small@0123456789abcdef"
 WRITER = """
+import hashlib
 import sys
 import torch
 from speechssl.signals import Embedding
@@ -28,14 +29,15 @@ path, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with SpeakerDatabase(path) as database:
     for number in range(count):
         embedding = Embedding(torch.nn.functional.one_hot(torch.tensor(number % 4), 4).float(), "m@1")
-        database.enrol(name, [Enrolment(embedding, "a.wav", f"{name}{number}-{part}", 2.0) for part in range(2)])
+        sums = [hashlib.sha256(f"{name}{number}-{part}".encode()).hexdigest() for part in range(2)]
+        database.enrol(name, [Enrolment(embedding, "a.wav", one, 2.0) for one in sums])
         print(number, flush=True)
 """
 
 
 def enrolment(number: int, origin: str = ORIGIN) -> Enrolment:
     vector = torch.nn.functional.normalize(torch.arange(4.0) + number, dim=0)
-    return Enrolment(Embedding(vector, origin), f"{number}.wav", f"sha{number}", 2.0 + number)
+    return Enrolment(Embedding(vector, origin), f"{number}.wav", f"{number:064x}", 2.0 + number)
 
 
 def calibration(origin: str = ORIGIN) -> Calibration:

@@ -122,8 +122,8 @@ def test_decision_follows_the_calibration_the_prior_and_the_threshold_given() ->
 def test_identify_ranks_and_says_unknown(tmp_path: Path) -> None:
     with SpeakerDatabase(tmp_path / "x.sqlite") as database:
         for name, values in (("ada", (1.0, 0.0)), ("bob", (0.0, 1.0))):
-            database.enrol(name, [Enrolment(embedding(*values), "x.wav", name, 2.0)])
-        database.enrol("eve", [Enrolment(embedding(1.0, 0.1, origin="n@2"), "x.wav", "eve", 2.0)])
+            database.enrol(name, [Enrolment(embedding(*values), "x.wav", name.encode().hex().rjust(64, "0"), 2.0)])
+        database.enrol("eve", [Enrolment(embedding(1.0, 0.1, origin="n@2"), "x.wav", "e" * 64, 2.0)])
         near, far = utterance(1, 0.1), utterance(-1, 0.6)
         ranked = decisions.identify(near, database, calibration=calibration("m@1"))
         assert [row.speaker for row in ranked] == ["ada", "bob"]
@@ -164,8 +164,8 @@ def test_decision_follows_the_seconds_of_speech_of_both_sides() -> None:
 
 def test_identification_ranks_by_the_ratio_where_seconds_count(tmp_path: Path) -> None:
     with SpeakerDatabase(tmp_path / "x.sqlite") as database:
-        database.enrol("brief", [Enrolment(embedding(1.0, 0.1), "a.wav", "a", 2.0)])
-        database.enrol("long", [Enrolment(embedding(1.0, 0.2), name, name, 30.0) for name in "bc"])
+        database.enrol("brief", [Enrolment(embedding(1.0, 0.1), "a.wav", "a" * 64, 2.0)])
+        database.enrol("long", [Enrolment(embedding(1.0, 0.2), name, name * 64, 30.0) for name in "bc"])
         test = lasting(6, 1, 0)
         ranked = decisions.identify(test, database, calibration=by_seconds())
         assert [row.speaker for row in ranked] == ["long", "brief"]

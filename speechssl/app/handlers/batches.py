@@ -15,6 +15,7 @@ from speechssl.app.handlers.conversions import Made
 from speechssl.app.jobs import Tell, silent
 from speechssl.app.refusals import Overdue, Refused, Stopped, blaming
 from speechssl.app.sessions import Session, harmless
+from speechssl.checkpoints import names
 from speechssl.errors import InputError, SpeechSSLError
 
 Convert = Callable[[Path, Tell], Made]
@@ -162,5 +163,5 @@ def _table(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({column: names.cell(value) for column, value in row.items()} for row in rows)
     return text.getvalue()

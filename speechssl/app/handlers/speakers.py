@@ -12,6 +12,7 @@ from speechssl.app.handlers import recordings
 from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused, blaming
 from speechssl.app.state import Models, Settings, Store
+from speechssl.checkpoints import names
 from speechssl.errors import InputError
 from speechssl.verification import decisions
 from speechssl.verification.database import Enrolment
@@ -62,9 +63,9 @@ def enrol(
     Raises:
         Refused: no name, no recording, or one that cannot be used.
     """
-    name, embedder = name.strip(), models.embedder()
-    if not name or len(name) > 100:
-        raise Refused("name", "Give the speaker's name, up to 100 characters.")
+    with blaming("name"):
+        name = names.checked(name, "a speaker")
+    embedder = models.embedder()
     if not files:
         raise Refused("files", "Give one or more recordings of the speaker.")
     with blaming("files"):

@@ -41,14 +41,19 @@ def encode(
 
     if path is None:
         raise Refused("source", "Give a recording: upload one or use the microphone.")
-    if codebook not in CODEBOOKS:
-        raise Refused("codebook", f"the codebook {codebook!r} is not offered here; one of {', '.join(CODEBOOKS)}")
+    _check_offered(codebook)
     with blaming("source"):
         recordings.check([path], most=settings.source_seconds, what="the recording")
         job(0.1, "loading the model")
         encoder = UnitEncoder(models.system("tiny").encoder, models.codebook(codebook), collapsed=collapse)
         job(0.3, "encoding")
         return job.run(lambda: encoder.record(Entry(path.stem, path.name, str(path))))
+
+
+def _check_offered(codebook: str) -> None:
+    """Refuse all but the names of the list; a path would be opened."""
+    if codebook not in CODEBOOKS:
+        raise Refused("codebook", f"the codebook {codebook!r} is not offered here; one of {', '.join(CODEBOOKS)}")
 
 
 def as_text(record: dict[str, Any]) -> str:
@@ -100,7 +105,7 @@ def speak(
         codebook: one of ``CODEBOOKS``.
         durations: frames of each unit. None: one frame each if a unit repeats, else five, the length of a short sound.
     Raises:
-        Refused: units or a voice that cannot be used; a stored voice without consent.
+        Refused: units, a voice or a codebook that cannot be used; a stored voice without consent.
     """
     from speechssl.units import decode
 
@@ -108,6 +113,7 @@ def speak(
         ids = parse(text)
     if not voice:
         raise Refused("voice", "Choose a voice.")
+    _check_offered(codebook)
     job(0.1, "loading the models")
     book = models.codebook(codebook)
     with blaming("voice"):

@@ -74,9 +74,8 @@ def add(
         job(0.1, "loading the model")
         system = models.system(model)
         job(0.3, "encoding the recordings")
-        with store.lock:
-            library = store.library(job.session.user)
-            info = library.add(name, list(files), system.encoder, system.value_encoder, consent=consent)
+        library = store.library(job.session.user)
+        info = library.add(name, list(files), system.encoder, system.value_encoder, consent=consent)
         job(0.8, "measuring the voice")
         _remember_prints(models, store, job.session.user, name, files)
     return _facts(info)
@@ -102,7 +101,7 @@ def remove(store: Store, user: str, name: str, recording: str = "") -> None:
     Raises:
         Refused: no such voice or recording.
     """
-    with blaming("name"), store.lock:
+    with blaming("name"):
         store.library(user).remove(name, recording.strip() or None)
     if not recording.strip():
         _forget_prints(store, user, name)
@@ -120,11 +119,8 @@ def rename(models: Models, store: Store, user: str, name: str, new: str) -> dict
     Raises:
         Refused: no such voice, or the new name is bad or taken.
     """
-    with blaming("name"), store.lock:
-        library = store.library(user)
-        path = library.show(name).path
-        info = library.import_(path, new.strip())
-        library.remove(name)
+    with blaming("name"):
+        info = store.library(user).rename(name, new.strip())
     with store.prints(user) as prints:
         if known := prints.enrolled(models.embedder().origin).get(name, []):
             prints.enrol(new.strip(), known)
@@ -151,7 +147,7 @@ def take_in(store: Store, user: str, file: Path | None, name: str = "") -> dict[
     """
     if file is None:
         raise Refused("file", "Give a voice file (.safetensors) that speechssl exported.")
-    with blaming("file"), store.lock:
+    with blaming("file"):
         return _facts(store.library(user).import_(file, name.strip() or None))
 
 

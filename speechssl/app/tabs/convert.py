@@ -13,6 +13,7 @@ from speechssl.app import pictures
 from speechssl.app.handlers import conversions, voices
 from speechssl.app.handlers.conversions import Made
 from speechssl.app.handlers.targets import BUNDLED, Target
+from speechssl.app.markup import html
 from speechssl.app.tabs import parts
 from speechssl.app.tabs.parts import HEARD_AT_ONCE, PROGRESS, Page
 from speechssl.signals import Waveform
@@ -160,7 +161,7 @@ def _look(made: Made) -> str:
     shown = [(made.source, "Source"), (made.path, "Result")] + ([(made.reference, "Target")] if made.reference else [])
     seconds = max(1.0, made.conversion.waveform.seconds)
     drawn = [pictures.spectrogram(_beginning(audio.read(path), seconds), title, width=210.0) for path, title in shown]
-    return f'<div class="pictures">{"".join(drawn)}</div>'
+    return html('<div class="pictures">{}</div>', html("").join(drawn))
 
 
 def _beginning(waveform: Waveform, seconds: float) -> Waveform:

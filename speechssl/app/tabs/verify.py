@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 import gradio as gr
 
 from speechssl.app import pictures
 from speechssl.app.handlers import scores, speakers
+from speechssl.app.markup import html
 from speechssl.app.tabs import parts
 from speechssl.app.tabs.parts import PROGRESS, Page
 from speechssl.voices.clips import clip
@@ -99,14 +99,14 @@ def _identify(page: Page) -> None:
             found = speakers.enrol(*state.shared, job, who, parts.paths(given))
         text = f"{found['speaker']}: {_counted(found['new'])} enrolled"
         text += f", {_counted(found['known'])} known already." if found["known"] else "."
-        shown = f'<p role="status">{escape(text)}</p>'
+        shown = html('<p role="status">{}</p>', text)
         return {**parts.clear(lines), table: rows(job.session.user), answer: shown}
 
     @parts.answering(state, lines, answer)
     def on_remove(who: str, request: gr.Request) -> dict[Any, Any]:
         user = page.session(request).user
         speakers.remove(state.store, user, who.strip())
-        shown = f'<p role="status">{escape(who.strip())} is removed.</p>'
+        shown = html('<p role="status">{} is removed.</p>', who.strip())
         return {**parts.clear(lines), table: rows(user), answer: shown}
 
     @parts.answering(state, lines, answer)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 import gradio as gr
 
 from speechssl.app import pictures
 from speechssl.app.handlers import voices
+from speechssl.app.markup import html
 from speechssl.app.refusals import Refused
 from speechssl.app.state import Store
 from speechssl.app.tabs import parts
@@ -72,7 +72,7 @@ def _make(page: Page, changed: Changed, lists: list[Any]) -> None:
         attested = consent.read(values)
         with page.job(request, progress) as job:
             made = voices.add(*state.shared, job, values[name], parts.paths(values[files]), attested)
-        text = f'<p role="status">{escape(made["name"])} is stored: {made["seconds"]:.1f} s in all.</p>'
+        text = html('<p role="status">{} is stored: {:.1f} s in all.</p>', made["name"], made["seconds"])
         return {**parts.clear(lines), **changed(job.session.user, made["name"]), report: text}
 
     files.change(measure, files, [report, files_problem], show_progress="hidden", **page.heavy)

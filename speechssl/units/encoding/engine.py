@@ -167,9 +167,6 @@ def _block(plan: Plan, folder: Path, block: int, work: Work, summary: Summary, a
         for entry in entries:
             advance(entry.id)
         return
-    # what a killed run was writing
-    for stale in folder.glob(f".{target.name}.*.part"):
-        stale.unlink()
     done = _encoded(folder, block, first, entries, work, summary, advance)
     records = [done[first + i]["record"] for i in range(len(entries)) if "record" in done[first + i]]
     failures = [
