@@ -121,7 +121,7 @@ def verdict(decision: Decision | str, heads: tuple[str, str]) -> str:
     kind, head = {
         True: ("good", escape(heads[0])),
         False: ("bad", escape(heads[1])),
-        None: ("muted", "Undecided: the model is not calibrated"),
+        None: ("muted", "No decision"),
     }[decision.accepted]
     limit = "" if decision.threshold is None else f", accepted from {decision.threshold:.2f}"
     tail = f"Score {decision.score:.3f}{limit}" + (f"; probability {number} at even odds." if number else ".")
@@ -168,7 +168,7 @@ def _batch_row(row: dict[str, Any]) -> str:
     name = f'<td class="breaks">{escape(row["recording"])}</td>'
     if row["error"]:
         return f'<tr>{name}<td colspan="3" class="problem breaks">{escape(_sentence(row["error"]))}</td></tr>'
-    passes = "–"
+    passes = "–" if row["accepted"] == "" else "no decision"
     if row["accepted"] in (True, False):
         passes = f"{'yes' if row['accepted'] else 'no'}, {_percent(row['probability'])}"
     return (
@@ -203,18 +203,23 @@ def problem(text: str) -> str:
     return f'<p class="problem" role="alert">{escape(_sentence(text))}</p>' if text else ""
 
 
-def ranked(rows: Sequence[dict[str, Any]], speaker: str | None) -> str:
-    """Enrolled speakers by score."""
+def ranked(found: dict[str, Any]) -> str:
+    """Enrolled speakers by score: what ``handlers.speakers.identify`` gives."""
+    words = {True: "yes", False: "no", None: "no decision"}
     body = "".join(
-        f"<tr><td>{escape(str(row['speaker']))}</td><td>{row['score']:.3f}</td>"
-        f"<td>{'yes' if row['accepted'] else 'no'}</td></tr>"
-        for row in rows[:10]
+        f"<tr><td>{escape(str(row['speaker']))}</td><td>{row['score']:.3f}</td><td>{words[row['accepted']]}</td></tr>"
+        for row in found["ranked"][:10]
     )
     table = (
         f"<table><thead><tr><th>speaker</th><th>score</th><th>accepted</th></tr></thead><tbody>{body}</tbody></table>"
     )
-    head = f"This is {escape(speaker)}" if speaker else "Nobody who is enrolled"
-    return _card("good" if speaker else "warn", head, table)
+    kind, head = {
+        "known": ("good", f"This is {escape(str(found['speaker']))}"),
+        "unknown": ("warn", "Nobody who is enrolled"),
+        "none": ("muted", "No decision"),
+    }[found["decision"]]
+    remarks = "".join(f"<li>{escape(_sentence(remark))}</li>" for remark in found["remarks"])
+    return _card(kind, head, (f"<ul>{remarks}</ul>" if remarks else "") + table)
 
 
 def histogram(same: Sequence[float], other: Sequence[float], decision: Decision, source: str) -> str:
