@@ -5,7 +5,6 @@ Files come and go as files, everything else as JSON. Input that cannot be used i
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -202,7 +201,7 @@ def _verify(state: State) -> None:
 
     def verify(session: Session, enrolment: Any, test: Any) -> Facts:
         with state.jobs.start(session) as job:
-            return dataclasses.asdict(speakers.verify(*state.shared, job, parts.paths(enrolment), parts.path(test)))
+            return speakers.verify(*state.shared, job, parts.paths(enrolment), parts.path(test)).as_dict()
 
     def enrol(session: Session, name: str, recordings: Any) -> Facts:
         with state.jobs.start(session) as job:
@@ -232,7 +231,7 @@ def _verify(state: State) -> None:
     _endpoint(state, "enrol", enrol, {"name": gr.Textbox(label="speaker's name"), "recordings": recordings()},
               [gr.JSON(label="what was added")], "Add recordings to a speaker.")  # fmt: skip
     _endpoint(state, "identify", identify, {"test": test()},
-              [gr.JSON(label="speaker (null: unknown) and candidates")], "Find the enrolled speaker.")  # fmt: skip
+              [gr.JSON(label="decision (known, unknown or none)")], "Find the enrolled speaker.")  # fmt: skip
     _endpoint(state, "speakers", enrolled, {"remove": gr.Textbox("", label="name of a speaker to remove first")},
               [gr.JSON(label="enrolled speakers")], "List the enrolled speakers.")  # fmt: skip
     _endpoint(state, "calibrate", calibrate, {"archive": gr.File(label="zip of speaker/recording")},

@@ -143,7 +143,7 @@ def verdict(decision: Decision | str, heads: tuple[str, str]) -> str:
     kind, head = {
         True: ("good", heads[0]),
         False: ("bad", heads[1]),
-        None: ("muted", "Undecided: the model is not calibrated"),
+        None: ("muted", "No decision"),
     }[decision.accepted]
     limit = "" if decision.threshold is None else f", accepted from {decision.threshold:.2f}"
     tail = f"Score {decision.score:.3f}{limit}" + (f"; probability {number} at even odds." if number else ".")
@@ -200,7 +200,7 @@ def _batch_row(row: dict[str, Any]) -> Markup:
     name = html('<td class="breaks">{}</td>', row["recording"])
     if row["error"]:
         return html('<tr>{}<td colspan="3" class="problem breaks">{}</td></tr>', name, _sentence(row["error"]))
-    passes = "–"
+    passes = "–" if row["accepted"] == "" else "no decision"
     if row["accepted"] in (True, False):
         passes = f"{'yes' if row['accepted'] else 'no'}, {_percent(row['probability'])}"
     return html(
@@ -241,22 +241,28 @@ def problem(text: str) -> str:
     return html('<p class="problem" role="alert">{}</p>', _sentence(text)) if text else ""
 
 
-def ranked(rows: Sequence[dict[str, Any]], speaker: str | None) -> str:
-    """Enrolled speakers by score."""
+def ranked(found: dict[str, Any]) -> str:
+    """Enrolled speakers by score: what ``handlers.speakers.identify`` gives."""
+    words = {True: "yes", False: "no", None: "no decision"}
     body = html("").join(
         html(
             "<tr><td>{}</td><td>{:.3f}</td><td>{}</td></tr>",
             str(row["speaker"]),
             row["score"],
-            "yes" if row["accepted"] else "no",
+            words[row["accepted"]],
         )
-        for row in rows[:10]
+        for row in found["ranked"][:10]
     )
     table = html(
         "<table><thead><tr><th>speaker</th><th>score</th><th>accepted</th></tr></thead><tbody>{}</tbody></table>", body
     )
-    head = f"This is {speaker}" if speaker else "Nobody who is enrolled"
-    return _card("good" if speaker else "warn", head, table)
+    kind, head = {
+        "known": ("good", f"This is {found['speaker']}"),
+        "unknown": ("warn", "Nobody who is enrolled"),
+        "none": ("muted", "No decision"),
+    }[found["decision"]]
+    remarks = html("").join(html("<li>{}</li>", _sentence(remark)) for remark in found["remarks"])
+    return _card(kind, head, html("{}{}", html("<ul>{}</ul>", remarks) if remarks else "", table))
 
 
 def histogram(same: Sequence[float], other: Sequence[float], decision: Decision, source: str) -> str:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from speechssl.cli import terminal
-from speechssl.cli.options import Database, Device, Json, Root, Seed, SpeakerModel, Trials, Workers, examples
+from speechssl.cli.options import (
+    CalibrationTrials,
+    Database,
+    Device,
+    Json,
+    Root,
+    Seed,
+    SpeakerModel,
+    Trials,
+    Workers,
+    examples,
+)
 from speechssl.cli.verification import load, number, open_database
 from speechssl.errors import InputError
 
@@ -70,9 +81,16 @@ SavePlda: TypeAlias = Annotated[
 ]
 
 
-@app.command(epilog=examples("calibrate speakers/", "calibrate trials.txt --false-alarm 0.01"))
+Reset: TypeAlias = Annotated[
+    bool,
+    typer.Option("--reset", help="Remove your calibration of this model; the one that ships with it is used again."),
+]
+
+
+@app.command(epilog=examples("calibrate speakers/", "calibrate trials.txt --false-alarm 0.01", "calibrate --reset"))
 def calibrate(
-    target: Trials,
+    target: CalibrationTrials = None,
+    reset: Reset = False,
     false_alarm: FalseAlarm = None,
     root: Root = None,
     by_seconds: BySeconds = True,
@@ -83,11 +101,19 @@ def calibrate(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Fit likelihood ratios and the threshold on your own recordings; verify and identify then use them."""
+    """Fit likelihood ratios and the threshold on your own recordings; verify and identify then use them.
+
+    The calibration decides on recordings with the band of yours, such as a telephone line, and on no others.
+    """
+    from speechssl.verification import band, evaluation, metrics
     from speechssl.verification import calibration as fitting
-    from speechssl.verification import evaluation, metrics
     from speechssl.verification.trials import recordings_of
 
+    if reset == (target is not None):
+        raise InputError("give recordings to calibrate on, or --reset to remove your calibration; one of the two")
+    if target is None:
+        _reset(model, device, database, json)
+        return
     embedder, before = load(model, device, database)
     trials, folder = _trials(target, root, seed)
     with _embedding(set(recordings_of(trials)), workers) as how:
@@ -95,9 +121,17 @@ def calibrate(
     _remark_on_brief_ones(trials, seconds)
     labels = [trial.is_target for trial in trials]
     sides = list(zip(*(trial.sides for trial in trials), strict=True))
-    known, source = seconds if by_seconds else None, Path(target).name
+    heard = band.known_bands(list(evaluation.bands_of(list(recordings_of(trials)), folder, workers=workers).values()))
     found = fitting.calibrate(
-        scores, labels, *sides, origin=embedder.origin, source=source, false_alarm=false_alarm, seconds=known, seed=seed
+        scores,
+        labels,
+        *sides,
+        origin=embedder.origin,
+        source=Path(target).name,
+        false_alarm=false_alarm,
+        seconds=seconds if by_seconds else None,
+        bands=heard,
+        seed=seed,
     )
     with open_database(database) as store:
         store.set_calibration(found)
@@ -121,7 +155,27 @@ def _print_calibration(found: Calibration, costs: dict[str, float | None]) -> No
     terminal.say(f"threshold {found.threshold:.4f} (95 %: {found.threshold_low:.4f} to {found.threshold_high:.4f})")
     rates = (found.false_alarm_low, found.false_alarm_high)
     terminal.say(f"false alarms at this threshold, 95 %: {100 * rates[0]:.2f} to {100 * rates[1]:.2f} %")
+    terminal.say(
+        f"decides on recordings whose speech ends between {found.bands.least:.0f} and {found.bands.most:.0f} Hz"
+    )
     terminal.say(f"kept for {found.origin}")
+
+
+def _reset(model: str, device: str, database: str | None, json: bool) -> None:
+    """Remove the user's own calibration of a model and say what it was."""
+    from speechssl.verification import embedders
+
+    embedder = embedders.load(model, device=device)
+    with open_database(database) as store:
+        removed = store.remove_calibration(embedder.origin)
+    if json:
+        terminal.emit({"model": embedder.origin, "removed": removed.as_dict() if removed else None})
+        return
+    follows = "the one that ships with the model is used" if embedder.calibration else "the model has no other"
+    if removed:
+        terminal.say(f"removed the calibration on {removed.source}, threshold {removed.threshold:.4f}; {follows}")
+    else:
+        terminal.say(f"there is no calibration of yours of {embedder.origin}; {follows}")
 
 
 @app.command(epilog=examples("trials speakers/ --output trials.txt"))

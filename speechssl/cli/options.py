@@ -159,8 +159,23 @@ Threshold: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+ExitCode: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--exit-code",
+        help="Leave with exit code 1 for different speakers, or somebody unknown, and with 3 for no decision.",
+    ),
+]
 Trials: TypeAlias = Annotated[
     str,
+    typer.Argument(
+        metavar="DIR|TRIALS",
+        help="Folder with one subfolder of recordings for each speaker, or a trial list.",
+        show_default=False,
+    ),
+]
+CalibrationTrials: TypeAlias = Annotated[
+    str | None,
     typer.Argument(
         metavar="DIR|TRIALS",
         help="Folder with one subfolder of recordings for each speaker, or a trial list.",

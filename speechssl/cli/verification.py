@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from speechssl.cli import terminal
-from speechssl.cli.options import Database, Device, Json, Prior, SpeakerModel, Threshold, examples
+from speechssl.cli.options import Database, Device, ExitCode, Json, Prior, SpeakerModel, Threshold, examples
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
     from speechssl.signals import Embedder
     from speechssl.verification.calibration import Calibration
     from speechssl.verification.database import SpeakerDatabase
+    from speechssl.verification.decisions import Decision
 
 # without a name, its commands become commands of the program itself
 app = typer.Typer(no_args_is_help=True)
@@ -42,9 +44,10 @@ def verify(
     threshold: Threshold = None,
     database: Database = None,
     device: Device = "auto",
+    exit_code: ExitCode = False,
     json: Json = False,
 ) -> None:
-    """Decide whether the last recording is by the speaker of the others."""
+    """Decide whether the last recording is by the speaker of the others, or say that no decision can be made."""
     from speechssl.verification import decisions
 
     if len(recordings) < 2:
@@ -56,10 +59,16 @@ def verify(
     for remark in found.remarks:
         terminal.remark(f"remark: {remark}")
     if json:
-        terminal.emit(dataclasses.asdict(found))
-        return
-    answer = {True: "same speaker", False: "different speakers", None: "undecided"}[found.accepted]
-    terminal.say(answer)
+        terminal.emit(found.as_dict())
+    else:
+        _print_decision(found)
+    if exit_code:
+        _leave([found.decision])
+
+
+def _print_decision(found: Decision) -> None:
+    answers = {"same": "same speaker", "different": "different speakers", "none": "no decision"}
+    terminal.say(answers[found.decision])
     terminal.say(
         f"score {found.score:.4f} ({found.scoring}), threshold {number(found.threshold)} ({found.threshold_source})"
     )
@@ -67,6 +76,13 @@ def verify(
         terminal.say(
             f"log-likelihood ratio {found.llr:.2f}, probability {found.probability:.4f} at prior {found.prior:g}"
         )
+
+
+def _leave(decisions: Iterable[str]) -> None:
+    """Leave with exit code 3 if anything is undecided, else with 1 if anybody is somebody else."""
+    found = set(decisions)
+    if code := 3 if "none" in found else 1 if found & {"different", "unknown"} else 0:
+        raise typer.Exit(code)
 
 
 @app.command(epilog=examples("enrol ada ada1.wav ada2.wav"))
@@ -87,7 +103,7 @@ def enrol(
     utterances = [decisions.embed(path, embedder, calibration=calibration) for path in recordings]
     with open_database(database) as store:
         names = audio.told_apart(recordings)
-        rows = [Enrolment(u.embedding, n, u.sha256, u.seconds) for n, u in zip(names, utterances, strict=True)]
+        rows = [Enrolment(u.embedding, n, u.sha256, u.seconds, u.band) for n, u in zip(names, utterances, strict=True)]
         new = store.enrol(name, rows)
     for utterance in utterances:
         for remark in utterance.remarks:
@@ -107,9 +123,10 @@ def identify(
     threshold: Threshold = None,
     database: Database = None,
     device: Device = "auto",
+    exit_code: ExitCode = False,
     json: Json = False,
 ) -> None:
-    """Name the enrolled speaker of each recording, or say that the speaker is unknown."""
+    """Name the enrolled speaker of each recording, or say that the speaker is unknown or that nothing is decided."""
     from speechssl.verification import decisions
 
     embedder, calibration = load(model, device, database)
@@ -125,18 +142,20 @@ def identify(
                 prior=prior,
                 threshold=threshold,
             )
-            for remark in test.remarks:
+            for remark in (*decisions.remarks_of(ranked), *test.remarks):
                 terminal.remark(f"remark: {path}: {remark}")
-            speaker = ranked[0].speaker if ranked[0].accepted else None
-            results.append(
-                {"recording": path, "speaker": speaker, "ranked": [dataclasses.asdict(row) for row in ranked]}
-            )
+            decision, speaker = decisions.outcome(ranked)
+            rows = [dataclasses.asdict(row) for row in ranked]
+            results.append({"recording": path, "decision": decision, "speaker": speaker, "ranked": rows})
     if json:
         terminal.emit(results)
-        return
-    for result in results:
-        best = ", ".join(f"{row['speaker']} {row['score']:.3f}" for row in result["ranked"][:3])
-        terminal.say(f"{result['recording']}  {result['speaker'] or 'unknown'}  ({best})")
+    else:
+        for result in results:
+            best = ", ".join(f"{row['speaker']} {row['score']:.3f}" for row in result["ranked"][:3])
+            name = {"known": result["speaker"], "unknown": "unknown", "none": "no decision"}[result["decision"]]
+            terminal.say(f"{result['recording']}  {name}  ({best})")
+    if exit_code:
+        _leave(result["decision"] for result in results)
 
 
 @speakers_app.command("list", epilog=examples("speakers list"))

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from speechssl.errors import CheckpointError, InputError
 from speechssl.verification import metrics
+from speechssl.verification.band import FULL, KnownBands
 
 Floats = NDArray[np.float64]
 PRIOR = 0.02  # between the two at which costs are reported, 0.01 and 0.05; Cllr suffers little
@@ -77,6 +78,7 @@ class Calibration:
         source: what it was fitted on, for the person who asks where a decision comes from.
         scoring: ``"cosine"``, ``"as-norm"`` or ``"plda"``.
         by_seconds: effect of the seconds of speech; None if the ratio depends only on the score.
+        bands: of the recordings it was fitted on; it says nothing about other lines.
     """
 
     origin: str
@@ -91,6 +93,7 @@ class Calibration:
     source: str
     scoring: str = "cosine"
     by_seconds: BySeconds | None = None
+    bands: KnownBands = FULL
 
     def llr(self, score: float, seconds: tuple[float, float] | None = None) -> float:
         """Natural-log likelihood ratio of a score, of recordings with so many seconds of speech; None: typical ones."""
@@ -140,7 +143,9 @@ class Calibration:
         try:
             slopes = values.get("by_seconds")
             known = None if slopes is None else BySeconds(**{name: _pair(value) for name, value in slopes.items()})
-            found = Calibration(**{**values, "by_seconds": known})
+            # calibrations written before bands were measured are of full-band recordings
+            bands = KnownBands(**{name: float(value) for name, value in (values.get("bands") or vars(FULL)).items()})
+            found = Calibration(**{**values, "by_seconds": known, "bands": bands})
             least = found.scale + (known.least_scale() if known else 0.0)
             good = min(least, found.scale) > 0 and all(
                 math.isfinite(x) for x in (least, found.scale, found.offset, found.threshold)
@@ -268,6 +273,7 @@ def calibrate(
     scoring: str = "cosine",
     prior: float = PRIOR,
     seconds: ArrayLike | None = None,
+    bands: KnownBands = FULL,
     draws: int = 200,
     seed: int = 0,
 ) -> Calibration:
@@ -284,6 +290,7 @@ def calibrate(
         seconds: of speech of both sides (N, 2); the ratio then depends on them, if that lowers the cost for speakers
             who were not in the fit (``seconds_help``). Both intervals are those of scores of recordings of typical
             length, and take the slopes as they are.
+        bands: of the recordings of the trials (``band.known_bands``).
         draws, seed: of both intervals.
     Raises:
         InputError: as ``fit_logistic``; fewer non-target trials than the rate needs (1 / rate).
@@ -324,6 +331,7 @@ def calibrate(
         source=source,
         scoring=scoring,
         by_seconds=by_seconds,
+        bands=bands,
     )
 
 

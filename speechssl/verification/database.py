@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from speechssl import checkpoints
 from speechssl.checkpoints import names
 from speechssl.errors import CheckpointError, InputError
+from speechssl.verification.band import Band
 from speechssl.verification.calibration import Calibration
 
 if TYPE_CHECKING:
     from speechssl.signals import Embedding
 
-VERSION = 1
+VERSION = 2  # 2: with the band of each recording
 LARGEST = 1 << 16  # bytes of one embedding; the largest known has 3072
 WAIT = 30.0  # seconds a writer waits for another one
 _TABLES = """
@@ -37,6 +38,8 @@ CREATE TABLE IF NOT EXISTS utterance (
     sha256 TEXT NOT NULL,
     seconds REAL NOT NULL,
     added TEXT NOT NULL,
+    low REAL,
+    high REAL,
     UNIQUE (speaker, origin, sha256)
 );
 CREATE TABLE IF NOT EXISTS calibration (origin TEXT PRIMARY KEY, value TEXT NOT NULL, added TEXT NOT NULL);
@@ -63,6 +66,10 @@ def _seconds(value: object) -> float:
     return value
 
 
+def _edge(value: object) -> float | None:
+    return None if value is None else _seconds(value)
+
+
 def _vector(value: object) -> bytes:
     if not isinstance(value, bytes) or len(value) % 4 or not 0 < len(value) <= LARGEST:
         raise InputError(f"a voice print is {value!a:.30}; up to {LARGEST} bytes of 32-bit numbers needed")
@@ -80,18 +87,25 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "sha256": _field(names.checksum_field),
     "added": _field(names.time_field, "added"),
     "seconds": _field(_seconds),
+    "low": _field(_edge),
+    "high": _field(_edge),
     "vector": _field(_vector),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Enrolment:
-    """One utterance to enrol: its embedding, and where it came from (seconds of speech, checksum of the file)."""
+    """One utterance to enrol: its embedding, and where it came from (seconds of speech, checksum of the file).
+
+    Args:
+        band: of the recording; None if it was not measured, as in databases of version 1.
+    """
 
     embedding: Embedding
     source: str
     sha256: str
     seconds: float
+    band: Band | None = None
 
 
 class SpeakerDatabase:
@@ -129,6 +143,9 @@ class SpeakerDatabase:
             with self._writing():
                 for statement in _TABLES.split(";"):
                     self._connection.execute(statement)
+                columns = {row[1] for row in self._connection.execute("PRAGMA table_info(utterance)")}
+                for name in {"low", "high"} - columns:
+                    self._connection.execute(f"ALTER TABLE utterance ADD COLUMN {name} REAL")
                 self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def enrol(self, name: str, utterances: Sequence[Enrolment]) -> int:
@@ -143,17 +160,33 @@ class SpeakerDatabase:
         if not utterances:
             raise InputError("at least one recording needed to enrol")
         rows = [
-            (name, u.embedding.origin, _packed(u.embedding), names.visible(u.source), u.sha256, u.seconds, _now())
+            (
+                name,
+                u.embedding.origin,
+                _packed(u.embedding),
+                names.visible(u.source),
+                u.sha256,
+                u.seconds,
+                _now(),
+                *_edges(u.band),
+            )
             for u in utterances
         ]
         with self._writing():
             before = self._connection.total_changes
             self._connection.executemany(
-                "INSERT OR IGNORE INTO utterance (speaker, origin, vector, source, sha256, seconds, added) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO utterance (speaker, origin, vector, source, sha256, seconds, added, "
+                "low, high) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
-            return self._connection.total_changes - before
+            new = self._connection.total_changes - before
+            # enrolled before bands were measured: enrolling the file again adds its band
+            self._connection.executemany(
+                "UPDATE utterance SET low = ?, high = ? WHERE speaker = ? AND origin = ? AND sha256 = ? "
+                "AND high IS NULL",
+                [(*_edges(u.band), name, u.embedding.origin, u.sha256) for u in utterances],
+            )
+            return new
 
     def speakers(self) -> list[dict[str, Any]]:
         """A row a speaker and model: name, origin, utterances, seconds, when last added to."""
@@ -194,11 +227,13 @@ class SpeakerDatabase:
     def enrolled(self, origin: str) -> dict[str, list[Enrolment]]:
         """Utterances of every speaker enrolled with this model; those of other models are left out."""
         found: dict[str, list[Enrolment]] = {}
-        for speaker, vector, source, sha256, seconds in self._rows(
-            "SELECT speaker, vector, source, sha256, seconds FROM utterance WHERE origin = ? ORDER BY speaker, id",
+        for speaker, vector, source, sha256, seconds, low, high in self._rows(
+            "SELECT speaker, vector, source, sha256, seconds, low, high FROM utterance WHERE origin = ? "
+            "ORDER BY speaker, id",
             origin,
         ):
-            found.setdefault(speaker, []).append(Enrolment(_unpacked(vector, origin), source, sha256, seconds))
+            band = None if high is None else Band(low, high)
+            found.setdefault(speaker, []).append(Enrolment(_unpacked(vector, origin), source, sha256, seconds, band))
         return found
 
     def embeddings(self, origin: str) -> dict[str, list[Embedding]]:
@@ -211,8 +246,8 @@ class SpeakerDatabase:
 
     def export(self) -> dict[str, Any]:
         """Everything, JSON-able, vectors included."""
-        rows = self._rows("SELECT speaker, origin, vector, source, sha256, seconds, added FROM utterance ORDER BY id")
-        columns = ("speaker", "origin", "vector", "source", "sha256", "seconds", "added")
+        columns = ("speaker", "origin", "vector", "source", "sha256", "seconds", "added", "low", "high")
+        rows = self._rows(f"SELECT {', '.join(columns)} FROM utterance ORDER BY id")
         utterances = [dict(zip(columns, row, strict=True)) for row in rows]
         for row in utterances:
             row["vector"] = _unpacked(row["vector"], row["origin"]).vector.tolist()
@@ -235,6 +270,13 @@ class SpeakerDatabase:
         """The calibration of this model, if there is one."""
         found = self._rows("SELECT value FROM calibration WHERE origin = ?", origin)
         return Calibration.from_dict(json.loads(found[0][0]), source=str(self.path)) if found else None
+
+    def remove_calibration(self, origin: str) -> Calibration | None:
+        """Remove the calibration of this model; returns what was removed, None if there was none."""
+        found = self.calibration(origin)
+        with self._writing():
+            self._connection.execute("DELETE FROM calibration WHERE origin = ?", (origin,))
+        return found
 
     def close(self) -> None:
         """Let go of the file."""
@@ -302,6 +344,10 @@ def _unpacked(vector: bytes, origin: str) -> Embedding:
     from speechssl.signals import Embedding
 
     return Embedding(torch.from_numpy(np.frombuffer(vector, "<f4").copy()), origin)
+
+
+def _edges(band: Band | None) -> tuple[float | None, float | None]:
+    return (None, None) if band is None else (band.low, band.high)
 
 
 def _now() -> str:

@@ -6,15 +6,18 @@ The threshold from which a speaker is accepted comes with the calibration: in th
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from speechssl import audio, checkpoints
 from speechssl.errors import InputError
 from speechssl.signals import Embedding, check_same_origin
+from speechssl.verification import band as bands
 from speechssl.verification import embedders, speech_classifier
+from speechssl.verification.band import Band
 from speechssl.verification.calibration import Calibration, probability
 from speechssl.verification.metrics import bayes_threshold
 from speechssl.verification.scoring import score
@@ -35,6 +38,7 @@ class Utterance:
         embedding: of the whole recording.
         seconds: of speech in it.
         remarks: what a person should know before trusting a decision; empty if nothing.
+        band: frequencies that carry speech; None if not measured. A calibration decides nothing without it.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Utterance:
     seconds: float
     sha256: str
     remarks: tuple[str, ...] = ()
+    band: Band | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class Decision:
         llr: calibrated natural-log likelihood ratio, which may depend on the seconds of speech as well; None without a
             calibration. Several enrolled recordings count as one of their seconds together.
         probability: of one speaker at ``prior``; None without a calibration.
-        accepted: None without a calibration and without a threshold of the caller's.
+        accepted: None if nothing could be decided: the calibration does not know the band of a recording, or there is
+            none, and no threshold of the caller's either. Then ``llr``, ``probability`` and ``threshold`` are None too.
         threshold: on the score, of recordings as long as these.
         threshold_source: where the threshold came from.
     """
@@ -69,15 +75,30 @@ class Decision:
     origin: str
     remarks: tuple[str, ...] = field(default=())
 
+    @property
+    def decision(self) -> str:
+        """``"same"``, ``"different"`` or ``"none"``."""
+        return {True: "same", False: "different", None: "none"}[self.accepted]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, with ``decision``."""
+        return {"decision": self.decision, **dataclasses.asdict(self)}
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """An enrolled speaker and how well a recording fits."""
+    """An enrolled speaker and how well a recording fits.
+
+    Args:
+        accepted: None if nothing could be decided.
+        remark: why not; empty otherwise.
+    """
 
     speaker: str
     score: float
     llr: float | None
     accepted: bool | None
+    remark: str = ""
 
 
 def embed(
@@ -117,7 +138,8 @@ def embed(
         remarks.append(
             "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
         )
-    return Utterance(str(path), embedding, heard.active, checkpoints.sha256_of(Path(path)), tuple(remarks))
+    checksum = checkpoints.sha256_of(Path(path))
+    return Utterance(str(path), embedding, heard.active, checksum, tuple(remarks), bands.measure(waveform))
 
 
 def verify(
@@ -131,13 +153,16 @@ def verify(
 ) -> Decision:
     """Decide whether the test is by the enrolled speaker.
 
+    A score of recordings whose bands the calibration does not know, such as telephone speech, measures the line more
+    than the speaker: such a pair gets no decision, no ratio and no probability, and a remark that says why.
+
     Args:
         enrolment: one or more recordings of the speaker.
         calibration: of this model; without it there is a score, but no probability, and no decision.
         cohort: for AS-norm, if the calibration was fitted on such scores.
         prior: probability of one speaker before hearing anything, in (0, 1); sets the Bayes threshold. None: 0.5 for
             the probability, and the calibration's own threshold for the decision.
-        threshold: on the score; overrides everything.
+        threshold: on the score; overrides everything, bands included.
     Raises:
         InputError: embeddings of different models, or a calibration of another.
     """
@@ -147,6 +172,13 @@ def verify(
     )
     seconds = (sum(item.seconds for item in enrolment), test.seconds)
     limit, source = _threshold(calibration, prior, threshold, seconds)
+    remarks = [f"{item.name}: {remark}" for item in (*enrolment, test) for remark in item.remarks]
+    calibration, limit, why = _within_band(
+        calibration, [item.band for item in enrolment], test.band, limit, given=threshold is not None
+    )
+    if why:
+        remarks.insert(0, why)
+        source = source if limit is not None else "none: the calibration does not know the band of these recordings"
     llr = calibration.llr(found, seconds) if calibration else None
     return Decision(
         score=found,
@@ -158,7 +190,7 @@ def verify(
         threshold=limit,
         threshold_source=source,
         origin=test.embedding.origin,
-        remarks=tuple(f"{item.name}: {remark}" for item in (*enrolment, test) for remark in item.remarks),
+        remarks=tuple(remarks),
     )
 
 
@@ -199,9 +231,10 @@ def identify(
     prior: float | None = None,
     threshold: float | None = None,
 ) -> list[Candidate]:
-    """Enrolled speakers, best first; the speaker is unknown if the first is not ``accepted``.
+    """Enrolled speakers, best first; ``outcome`` says who of them speaks.
 
-    They are ranked by their likelihood ratios, by their scores without a calibration or with a threshold given.
+    They are ranked by their likelihood ratios, by their scores without a calibration or with a threshold given. Those
+    who were recorded over a line that the calibration does not know come last.
 
     Raises:
         InputError: nobody is enrolled with this model; the message says which models there are.
@@ -218,10 +251,39 @@ def identify(
         value = score(embeddings, test.embedding, cohort=cohort if scoring == "as-norm" else None)
         seconds = (sum(row.seconds for row in rows), test.seconds)
         limit, _ = _threshold(calibration, prior, threshold, seconds)
-        llr = calibration.llr(value, seconds) if calibration else None
-        candidates.append(Candidate(name, value, llr, None if limit is None else value >= limit))
+        usable, limit, why = _within_band(
+            calibration, [row.band for row in rows], test.band, limit, given=threshold is not None
+        )
+        llr = usable.llr(value, seconds) if usable else None
+        candidates.append(Candidate(name, value, llr, None if limit is None else value >= limit, why))
     by_ratio = calibration is not None and threshold is None
-    return sorted(candidates, key=lambda row: (-(row.llr or 0.0) if by_ratio else 0.0, -row.score, row.speaker))
+
+    def rank(row: Candidate) -> tuple[bool, float, float, str]:
+        return row.accepted is None, -(row.llr or 0.0) if by_ratio else 0.0, -row.score, row.speaker
+
+    return sorted(candidates, key=rank)
+
+
+def outcome(ranked: Sequence[Candidate]) -> tuple[str, str | None]:
+    """What ``identify`` found: ``("known", speaker)``, ``("unknown", None)``, or ``("none", None)`` for no decision.
+
+    There is no decision if nobody is accepted and nothing could be decided about one candidate or more.
+    """
+    if ranked[0].accepted:
+        return "known", ranked[0].speaker
+    return ("none" if any(row.accepted is None for row in ranked) else "unknown"), None
+
+
+def remarks_of(ranked: Sequence[Candidate]) -> list[str]:
+    """Why nothing was decided about candidates, each reason once, with the names if it is not that of all."""
+    names: dict[str, list[str]] = {}
+    for row in ranked:
+        if row.remark:
+            names.setdefault(row.remark, []).append(row.speaker)
+    return [
+        remark if len(who) == len(ranked) else f"{', '.join(who[:5])}{' ...' if len(who) > 5 else ''}: {remark}"
+        for remark, who in names.items()
+    ]
 
 
 def shipped_calibration(embedder: Embedder) -> Calibration | None:
@@ -247,6 +309,27 @@ def _threshold(
     rate = calibration.false_alarm
     goal = "where the likelihood ratio is 1" if rate is None else f"for a false-alarm rate of {rate:g}"
     return calibration.threshold_at(seconds), f"{goal}, {origin}"
+
+
+def _within_band(
+    calibration: Calibration | None,
+    enrolment: Sequence[Band | None],
+    test: Band | None,
+    limit: float | None,
+    *,
+    given: bool,
+) -> tuple[Calibration | None, float | None, str]:
+    """Calibration and threshold for recordings of these bands, None where it does not know them, and a remark why.
+
+    Args:
+        given: whether the threshold is the caller's, which stays.
+    """
+    why = bands.why_undecided(enrolment, test, calibration.bands) if calibration else None
+    if why is None:
+        return calibration, limit, ""
+    if given:
+        return None, limit, f"decided by the threshold given, without a probability: {why}"
+    return None, None, f"no decision: {why}"
 
 
 def _check_calibration(origin: str, calibration: Calibration | None, cohort: Tensor | None) -> str:

@@ -17,6 +17,7 @@ from speechssl import audio, checkpoints
 from speechssl.errors import InputError
 from speechssl.signals import check_same_origin
 from speechssl.verification import metrics
+from speechssl.verification.band import Band, measure
 from speechssl.verification.calibration import Calibration
 from speechssl.verification.scoring import cohort_statistics
 from speechssl.verification.trials import Trial, check_audio, files_of
@@ -80,6 +81,14 @@ def hear_files(
         raise InputError(f"{len(failed)} of {len(unique)} recordings cannot be embedded: {'; '.join(failed[:20])}")
     good = {name: result for name, result in results.items() if not isinstance(result, str)}
     return {name: row[:-1] for name, row in good.items()}, {name: float(row[-1]) for name, row in good.items()}
+
+
+def bands_of(names: Sequence[str], root: str | Path, *, workers: int = 1) -> dict[str, Band | None]:
+    """Bands of recordings by name; arguments as ``hear_files``."""
+    unique = sorted(set(names))
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        found = pool.map(lambda name: measure(audio.read(Path(root) / name)), unique)
+        return dict(zip(unique, found, strict=True))
 
 
 def enrol_together(

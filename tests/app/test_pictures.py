@@ -22,4 +22,13 @@ def test_pictures_name_every_unit_and_claim_no_certainty() -> None:
     assert "more than 99 %" in shown
     assert "<b>" not in shown
     assert "talk.wav: short." in shown
+    unsure = pictures.verdict(
+        decisions.Decision(probability=None, **facts | {"llr": None, "accepted": None, "threshold": None}),  # type: ignore[arg-type]
+        ("Yes", "No"),
+    )
+    assert "<strong>No decision</strong>" in unsure
+    assert "probability" not in unsure
+    row = {"recording": "a.wav", "error": "", "seconds": 1.0, "output": "b.wav", "probability": None}
+    assert "<td>no decision</td>" in pictures.batch([row | {"accepted": None}])
+    assert "<td>–</td>" in pictures.batch([row | {"accepted": ""}])
     assert "Broken.wav" not in pictures.problem("broken.wav is no audio")

@@ -45,10 +45,11 @@ def test_verify_says_score_and_that_there_is_no_calibration(run: Any) -> None:
     assert -1 <= found["score"] <= 1
     assert found["accepted"] is None
     assert "not calibrated" in found["threshold_source"]
-    assert run("verify", ADA, ADA_TOO).startswith("undecided\nscore ")
+    assert found["decision"] == "none"
+    assert run("verify", ADA, ADA_TOO).startswith("no decision\nscore ")
     same = run("verify", ADA, ADA, "--threshold", "0.99", "--json")
     assert same["score"] == pytest.approx(1, abs=1e-6)
-    assert same["accepted"] is True
+    assert (same["accepted"], same["decision"]) == (True, "same")
 
 
 def test_enrol_identify_and_forget(run: Any) -> None:
@@ -107,8 +108,77 @@ def test_trials_evaluate_calibrate_and_verify_after(run: Any, tmp_path: Path) ->
     assert 0 < after["probability"] < 1
     assert after["threshold_source"] == "Bayes threshold at prior 0.01, by the calibration on list.txt"
     assert run("evaluate", listed, "--json")["cllr"] == pytest.approx(fitted["cllr_after"])
-    assert "Cllr before" in run("calibrate", str(folder))
+    said = run("calibrate", str(folder))
+    assert "Cllr before" in said
+    assert "decides on recordings whose speech ends between 5600 and 8000 Hz" in said
     assert run("calibrate", str(folder), "--scores-alone", "--json")["by_seconds"] is None
+
+
+def telephone(source: str, target: Path, part: int = 0) -> str:
+    """The third ``part`` of a recording over G.711 at 8 kHz, in a file."""
+    import soundfile
+
+    from speechssl import audio
+
+    samples = audio.resample(audio.read_mono(source, 16000), 8000).samples.chunk(3)[part]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(target, samples.numpy(), 8000, subtype="ULAW")
+    return str(target)
+
+
+def test_a_telephone_line_gets_no_decision_until_calibrated_on(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from speechssl import cli
+
+    folder = make_folder(tmp_path / "people")
+    run("calibrate", str(folder), "--json")
+    lines = tmp_path / "lines"
+    for name in ("ada", "beth", "dan", "eric"):
+        for part in range(3):
+            telephone(str(CLIPS / f"{name}_reference.opus"), lines / name / f"{part}.wav", part)
+    pair = [str(lines / "ada" / "0.wav"), str(lines / "eric" / "0.wav")]
+    found = run("verify", *pair, "--json")
+    assert (found["decision"], found["accepted"], found["probability"], found["llr"]) == ("none", None, None, None)
+    assert found["remarks"][0].startswith("no decision: an enrolled recording carries speech from ")
+    assert run("verify", *pair).startswith("no decision\nscore ")
+    run("enrol", "ada", ADA)
+    (found,) = run("identify", pair[0], "--json")
+    assert (found["decision"], found["speaker"], found["ranked"][0]["accepted"]) == ("none", None, None)
+    assert "  no decision  (ada " in run("identify", pair[0])
+    # exit codes for scripts: 0 same, 1 different, 3 no decision; 0 for all without the option
+    model = ["--model", str(tmp_path / "small.safetensors")]
+    for words, code in (
+        (["verify", *pair], 0),
+        (["verify", *pair, "--exit-code"], 3),
+        (["verify", ADA, ADA, "--exit-code", "--threshold", "0.9"], 0),
+        (["verify", ADA, ERIC, "--exit-code", "--threshold", "1.1"], 1),
+        (["identify", pair[0], ADA, "--exit-code"], 3),
+        (["identify", ADA, "--exit-code", "--threshold", "1.1"], 1),
+    ):
+        assert cli.run([*words, *model]) == code
+    capsys.readouterr()
+    # a calibration on the line decides on the line, and no longer on others
+    fitted = run("calibrate", str(lines), "--json")
+    assert fitted["bands"]["most"] < 5000
+    assert run("verify", *pair, "--json")["decision"] in ("same", "different")
+    assert run("verify", ADA, pair[0], "--json")["decision"] == "none"
+    assert run("verify", ADA, ERIC, "--json")["decision"] == "none"
+
+
+def test_a_calibration_is_removed_on_request(run: Any, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "people")
+    run("calibrate", str(folder))
+    assert run("verify", ADA, ADA_TOO, "--json")["accepted"] is not None
+    said = run("calibrate", "--reset")
+    assert said.startswith("removed the calibration on people, threshold ")
+    assert "the model has no other" in said
+    assert run("verify", ADA, ADA_TOO, "--json")["decision"] == "none"
+    assert run("calibrate", "--reset").startswith("there is no calibration of yours of small@")
+    assert run("calibrate", "--reset", "--json")["removed"] is None
+    for words in ((), ("--reset", str(folder))):
+        with pytest.raises(SpeechSSLError, match="one of the two"):
+            run("calibrate", *words)
 
 
 def test_several_recordings_may_stand_behind_a_name_in_a_list(run: Any, tmp_path: Path) -> None:

@@ -172,6 +172,33 @@ def test_suspicions_are_counted(
     assert all(0 <= row["suspected"] <= row["of"] == 2 for row in kinds)
 
 
+def test_lines_are_scored_and_what_is_undecided_is_counted(
+    recipe: Any,
+    data: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = recipe("lines")
+    monkeypatch.setattr(lines, "LINES", {k: lines.LINES[k] for k in ("clean", "8 kHz, G.711 u-law")})
+    words = ["lines.py", data / "manifest.csv", "--corpus", "clips", "--split", "test", "--model", model]
+    sizes = ["--speakers", 3, "--each", 2, "--output", tmp_path / "lines.json"]
+    monkeypatch.setattr("sys.argv", list(map(str, words + sizes)))
+    lines.main()
+    found = json.loads((tmp_path / "lines.json").read_text())
+    row = found["8 kHz, G.711 u-law"]
+    assert (row["line"]["same"], row["line"]["strangers"]) == (3, 12)
+    for against in ("line", "clean"):
+        assert (row[against]["strangers_undecided"], row[against]["same_undecided"]) == (1, 1)
+        assert row[against]["false_acceptance"] == row[against]["highest_probability_of_strangers"] == 0
+    assert found["clean"]["line"]["strangers_undecided"] < 1
+    assert "| 8 kHz, G.711 u-law | clean | " in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", [*map(str, words), "--bands"])
+    lines.main()
+    assert "full band: 0.0 %" in capsys.readouterr().out.splitlines()[1]
+
+
 # -- what is no speech
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sqlite3
@@ -15,6 +16,7 @@ import torch
 
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Embedding
+from speechssl.verification.band import Band
 from speechssl.verification.calibration import Calibration
 from speechssl.verification.database import Enrolment, SpeakerDatabase
 
@@ -165,3 +167,36 @@ def test_a_killed_writer_loses_no_finished_enrolment_and_leaves_no_half_one(tmp_
         assert count >= 2 * (finished + 1)
         assert count % 2 == 0
         assert database.enrol("bob", [enrolment(0)]) == 1
+
+
+def test_a_database_without_bands_is_read_and_completed(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "CREATE TABLE utterance (id INTEGER PRIMARY KEY, speaker TEXT NOT NULL, origin TEXT NOT NULL, vector BLOB NOT "
+        "NULL, source TEXT NOT NULL, sha256 TEXT NOT NULL, seconds REAL NOT NULL, added TEXT NOT NULL, "
+        "UNIQUE (speaker, origin, sha256)); PRAGMA user_version = 1;"
+    )
+    vector = enrolment(1).embedding.vector.numpy().tobytes()
+    connection.execute(
+        "INSERT INTO utterance (speaker, origin, vector, source, sha256, seconds, added) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        ("ada", ORIGIN, vector, "1.wav", "sha1", 3.0, "2026"),
+    )
+    connection.commit()
+    connection.close()
+    with SpeakerDatabase(path) as database:
+        assert database.enrolled(ORIGIN)["ada"][0].band is None
+        # the same file again is not new, but its band is kept
+        band = Band(0.0, 7500.0)
+        assert database.enrol("ada", [dataclasses.replace(enrolment(1), band=band)]) == 0
+        assert [row.band for row in database.enrolled(ORIGIN)["ada"]] == [band]
+    with SpeakerDatabase(path) as database:
+        assert database.enrolled(ORIGIN)["ada"][0].band == band
+
+
+def test_a_calibration_is_removed(tmp_path: Path) -> None:
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        database.set_calibration(calibration())
+        assert database.remove_calibration(ORIGIN) == calibration()
+        assert database.calibration(ORIGIN) is None
+        assert database.remove_calibration(ORIGIN) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from speechssl.errors import InputError
 from speechssl.signals import Embedding, Waveform
 from speechssl.verification import decisions, embedders, evaluation, metrics, screening
 from speechssl.verification import scoring as scoring_module
+from speechssl.verification.band import Band, KnownBands
 from speechssl.verification.calibration import BySeconds, Calibration
 from speechssl.verification.database import Enrolment, SpeakerDatabase
 from speechssl.verification.embedders import log_mel
@@ -22,6 +24,7 @@ from speechssl.verification.trials import Trial
 CLIPS = checkpoints.PACKAGED / "clips"
 CONFIG = {"input_dim": 160, "channels": 16, "dim": 12, "bottleneck": 8, "scale": 4, "padding": "zeros"}
 NAMES = ("ada", "beth", "cleo", "dan", "eric", "finn")
+WIDE, PHONE = Band(0.0, 8000.0), Band(187.5, 3875.0)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ def embedding(*values: float, origin: str = "m@1") -> Embedding:
 
 
 def utterance(*values: float, origin: str = "m@1") -> decisions.Utterance:
-    return decisions.Utterance("x.wav", embedding(*values, origin=origin), 5.0, "sha", ("quiet",))
+    return decisions.Utterance("x.wav", embedding(*values, origin=origin), 5.0, "sha", ("quiet",), WIDE)
 
 
 # -- scores and decisions
@@ -122,7 +125,8 @@ def test_decision_follows_the_calibration_the_prior_and_the_threshold_given() ->
 def test_identify_ranks_and_says_unknown(tmp_path: Path) -> None:
     with SpeakerDatabase(tmp_path / "x.sqlite") as database:
         for name, values in (("ada", (1.0, 0.0)), ("bob", (0.0, 1.0))):
-            database.enrol(name, [Enrolment(embedding(*values), "x.wav", name.encode().hex().rjust(64, "0"), 2.0)])
+            given = Enrolment(embedding(*values), "x.wav", name.encode().hex().rjust(64, "0"), 2.0, WIDE)
+            database.enrol(name, [given])
         database.enrol("eve", [Enrolment(embedding(1.0, 0.1, origin="n@2"), "x.wav", "e" * 64, 2.0)])
         near, far = utterance(1, 0.1), utterance(-1, 0.6)
         ranked = decisions.identify(near, database, calibration=calibration("m@1"))
@@ -140,7 +144,7 @@ def by_seconds() -> Calibration:
 
 
 def lasting(seconds: float, *values: float) -> decisions.Utterance:
-    return decisions.Utterance("x.wav", embedding(*values), seconds, "sha")
+    return decisions.Utterance("x.wav", embedding(*values), seconds, "sha", band=WIDE)
 
 
 def test_decision_follows_the_seconds_of_speech_of_both_sides() -> None:
@@ -164,8 +168,8 @@ def test_decision_follows_the_seconds_of_speech_of_both_sides() -> None:
 
 def test_identification_ranks_by_the_ratio_where_seconds_count(tmp_path: Path) -> None:
     with SpeakerDatabase(tmp_path / "x.sqlite") as database:
-        database.enrol("brief", [Enrolment(embedding(1.0, 0.1), "a.wav", "a" * 64, 2.0)])
-        database.enrol("long", [Enrolment(embedding(1.0, 0.2), name, name * 64, 30.0) for name in "bc"])
+        database.enrol("brief", [Enrolment(embedding(1.0, 0.1), "a.wav", "a" * 64, 2.0, WIDE)])
+        database.enrol("long", [Enrolment(embedding(1.0, 0.2), name, name * 64, 30.0, WIDE) for name in "bc"])
         test = lasting(6, 1, 0)
         ranked = decisions.identify(test, database, calibration=by_seconds())
         assert [row.speaker for row in ranked] == ["long", "brief"]
@@ -311,6 +315,73 @@ def test_verification_of_files_follows_the_model_the_database_and_the_prior(tmp_
         decided = speechssl.verify(one, two, model=model, database=database, prior=0.5)
     assert decided.llr == pytest.approx(10 * decided.score - 5)
     assert decided.accepted is (decided.score >= 0.5)
+
+
+def over(band: Band | None, *values: float) -> decisions.Utterance:
+    return decisions.Utterance("x.wav", embedding(*values), 5.0, "sha", band=band)
+
+
+@pytest.mark.parametrize(("one", "two"), [(PHONE, PHONE), (WIDE, PHONE), (PHONE, WIDE), (None, WIDE)])
+def test_lines_that_the_calibration_does_not_know_get_no_decision(one: Band | None, two: Band) -> None:
+    sides = [over(one, 1, 0)], over(two, 1, 0)
+    for prior in (None, 0.01):
+        found = decisions.verify(*sides, calibration=calibration("m@1"), prior=prior)
+        assert (found.accepted, found.llr, found.probability, found.threshold) == (None, None, None, None)
+        assert found.decision == found.as_dict()["decision"] == "none"
+        assert found.remarks[0].startswith("no decision: ")
+    # a threshold of the caller's decides on the score, without a probability
+    given = decisions.verify(*sides, calibration=calibration("m@1"), threshold=0.5)
+    assert (given.accepted, given.probability, given.decision) == (True, None, "same")
+    assert given.remarks[0].startswith("decided by the threshold given")
+
+
+def test_a_calibration_on_a_line_decides_on_that_line_only() -> None:
+    own = dataclasses.replace(calibration("m@1"), bands=KnownBands(3300.0, 4400.0))
+    same = decisions.verify([over(PHONE, 1, 0)], over(PHONE, 1, 0), calibration=own)
+    assert (same.accepted, same.decision) == (True, "same")
+    assert decisions.verify([over(PHONE, 1, 0)], over(PHONE, -1, 0), calibration=own).decision == "different"
+    for one, two in ((WIDE, PHONE), (WIDE, WIDE)):
+        assert decisions.verify([over(one, 1, 0)], over(two, 1, 0), calibration=own).decision == "none"
+
+
+def test_identification_over_an_unknown_line_names_nobody(tmp_path: Path) -> None:
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        database.enrol("ada", [Enrolment(embedding(1.0, 0.0), "a.wav", "a", 5.0, WIDE)])
+        database.enrol("bob", [Enrolment(embedding(0.0, 1.0), "b.wav", "b", 5.0, WIDE)])
+        ranked = decisions.identify(over(PHONE, 1, 0), database, calibration=calibration("m@1"))
+        assert decisions.outcome(ranked) == ("none", None)
+        assert [(row.accepted, row.llr) for row in ranked] == [(None, None)] * 2
+        (remark,) = decisions.remarks_of(ranked)
+        assert remark.startswith("no decision: the test recording carries speech from 188 to 3875 Hz")
+        near, far = (over(WIDE, *values) for values in ((1.0, 0.1), (-1.0, -0.6)))
+        assert decisions.outcome(decisions.identify(near, database, calibration=calibration("m@1"))) == ("known", "ada")
+        assert decisions.outcome(decisions.identify(far, database, calibration=calibration("m@1"))) == ("unknown", None)
+        # of somebody enrolled over a telephone nothing is known: they come last, and may be the one who speaks
+        database.enrol("cleo", [Enrolment(embedding(1.0, 0.05), "c.wav", "c", 5.0, PHONE)])
+        ranked = decisions.identify(near, database, calibration=calibration("m@1"))
+        assert [row.speaker for row in ranked] == ["ada", "bob", "cleo"]
+        assert decisions.outcome(ranked) == ("known", "ada")
+        ranked = decisions.identify(far, database, calibration=calibration("m@1"))
+        assert decisions.outcome(ranked) == ("none", None)
+        assert decisions.remarks_of(ranked)[0].startswith("cleo: no decision: an enrolled recording")
+
+
+def test_strangers_on_the_telephone_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    """The model and calibration that ship, over G.711 at 8 kHz: the pair of strangers that passed with p = 0.9956."""
+    import soundfile
+
+    import speechssl
+
+    files = {}
+    for name in ("ada", "eric"):
+        clip = audio.resample(audio.read_mono(CLIPS / f"{name}_reference.opus", 16000), 8000)
+        files[name] = tmp_path / f"{name}.wav"
+        soundfile.write(files[name], clip.samples.numpy(), 8000, subtype="ULAW")
+    wide = CLIPS / "ada_sentence.opus"
+    for one, two in ((files["ada"], files["eric"]), (files["ada"], wide), (wide, files["eric"])):
+        found = speechssl.verify(one, two)
+        assert (found.decision, found.probability) == ("none", None)
+    assert speechssl.verify(CLIPS / "ada_reference.opus", wide).decision == "same"
 
 
 def test_evaluation_scores_decide_nothing_in_use() -> None:

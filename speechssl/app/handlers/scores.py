@@ -34,8 +34,8 @@ def calibrate(models: Models, store: Store, job: Job, archive: Path | None) -> d
     Raises:
         Refused: no zip, or recordings that cannot carry a calibration.
     """
-    from speechssl.verification import calibration, evaluation, metrics
-    from speechssl.verification.trials import find_recordings, make_trials, speaker_of
+    from speechssl.verification import band, calibration, evaluation, metrics
+    from speechssl.verification.trials import find_recordings, make_trials, recordings_of, speaker_of
 
     if archive is None:
         raise Refused("archive", "Give a zip with a folder for each speaker.")
@@ -57,8 +57,9 @@ def calibrate(models: Models, store: Store, job: Job, archive: Path | None) -> d
         labels = [trial.is_target for trial in trials]
         sides = [[speaker_of(getattr(trial, side)) for trial in trials] for side in ("enrolment", "test")]
         job(0.9, "fitting")
+        heard = band.known_bands(list(evaluation.bands_of(list(recordings_of(trials)), folder / "all").values()))
         fitted = calibration.calibrate(
-            found, labels, *sides, origin=embedder.origin, source=harmless(archive.name), seconds=seconds
+            found, labels, *sides, origin=embedder.origin, source=harmless(archive.name), seconds=seconds, bands=heard
         )
         with store.speakers(job.session.user) as speakers:
             speakers.set_calibration(fitted)

@@ -72,7 +72,7 @@ def enrol(
         recordings.check(files, most=settings.reference_seconds, what="the recordings")
         found = [decisions.embed(path, embedder) for path in files]
         rows = [
-            Enrolment(one.embedding, known, one.sha256, one.seconds)
+            Enrolment(one.embedding, known, one.sha256, one.seconds, one.band)
             for one, known in zip(found, audio.told_apart(files), strict=True)
         ]
         with store.speakers(job.session.user) as speakers:
@@ -97,7 +97,7 @@ def remove(store: Store, user: str, name: str) -> int:
 
 
 def identify(models: Models, store: Store, settings: Settings, job: Job, test: Path | None) -> dict[str, Any]:
-    """Rank the enrolled speakers for a recording; the best is named if accepted.
+    """Rank the enrolled speakers for a recording; the best is named if accepted. ``decision`` is as ``outcome`` has it.
 
     Raises:
         Refused: no recording, one that cannot be used, or nobody is enrolled.
@@ -113,4 +113,6 @@ def identify(models: Models, store: Store, settings: Settings, job: Job, test: P
             raise InputError("nobody is enrolled yet; enrol a speaker first")
         ranked = decisions.identify(asked, speakers, calibration=calibration, cohort=cohort)
     rows = [dataclasses.asdict(row) for row in ranked]
-    return {"speaker": ranked[0].speaker if ranked[0].accepted else None, "ranked": rows, "remarks": asked.remarks}
+    decision, speaker = decisions.outcome(ranked)
+    remarks = (*decisions.remarks_of(ranked), *asked.remarks)
+    return {"decision": decision, "speaker": speaker, "ranked": rows, "remarks": remarks}

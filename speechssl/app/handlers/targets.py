@@ -173,7 +173,7 @@ def _enrolled(models: Models, store: Store, user: str, target: Target) -> list[U
     with store.prints(user) as prints:
         known = prints.enrolled(models.embedder().origin)
     rows = [row for name, _ in target.voices for row in known.get(name, [])]
-    return [decisions.Utterance("", row.embedding, row.seconds, row.sha256) for row in rows]
+    return [decisions.Utterance("", row.embedding, row.seconds, row.sha256, band=row.band) for row in rows]
 
 
 def _utterance(models: Models, path: Path) -> Utterance:
@@ -187,6 +187,7 @@ def decision_facts(decision: Decision | str) -> dict[str, Any] | None:
     if isinstance(decision, str):
         return None
     return {
+        "decision": decision.decision,
         "accepted": decision.accepted,
         "score": round(decision.score, 4),
         "threshold": None if decision.threshold is None else round(decision.threshold, 4),

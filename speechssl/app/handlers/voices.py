@@ -89,7 +89,7 @@ def _remember_prints(models: Models, store: Store, user: str, name: str, files: 
             one = decisions.embed(file, models.embedder())
         except InputError:
             continue
-        rows.append(Enrolment(one.embedding, file.name, one.sha256, one.seconds))
+        rows.append(Enrolment(one.embedding, file.name, one.sha256, one.seconds, one.band))
     if rows:
         with store.prints(user) as prints:
             prints.enrol(name, rows)

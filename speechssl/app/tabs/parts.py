@@ -110,7 +110,15 @@ def rows_of(session: Session) -> list[list[Any]]:
     rows = []
     for one in reversed(session.results):
         accepted = (one.get("similarity") or {}).get("accepted")
-        passes = "–" if accepted is None else "yes" if accepted else "no"
+        passes = (
+            "no decision"
+            if accepted is None and one.get("similarity")
+            else "–"
+            if accepted is None
+            else "yes"
+            if accepted
+            else "no"
+        )
         when = one["made"][:19].replace("T", " ")
         rows.append([when, one["what"], one["label"], round(one["seconds"], 1), passes, one["path"].name])
     return rows

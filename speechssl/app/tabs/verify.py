@@ -113,7 +113,7 @@ def _identify(page: Page) -> None:
     def on_identify(asked: Any, request: gr.Request) -> dict[Any, Any]:
         with page.job(request) as job:
             found = speakers.identify(*state.shared, job, parts.path(asked))
-        return {**parts.clear(lines), answer: pictures.ranked(found["ranked"], found["speaker"])}
+        return {**parts.clear(lines), answer: pictures.ranked(found)}
 
     outputs = [*lines.values(), table, answer]
     for button in (add, forget, go):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from speechssl import audio
+from speechssl.app import pictures
 from speechssl.app.handlers import scores, speakers
 from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused
@@ -40,6 +41,27 @@ def test_verify_enrol_identify(state: State, shared: Shared, job: Job, speech: S
     ):
         with pytest.raises(Refused):
             work()
+
+
+def test_the_telephone_gets_no_decision(state: State, shared: Shared, job: Job, speech: Speech, tmp_path: Path) -> None:
+    low = audio.resample(audio.read_mono(speech["other"], 16_000), 8_000)
+    audio.write(tmp_path / "phone.wav", low)
+    found = speakers.verify(*shared, job, [speech["reference"]], tmp_path / "phone.wav")
+    assert (found.decision, found.probability) == ("none", None)
+    shown = pictures.verdict(found, ("The same speaker", "Not the same speaker"))
+    assert "No decision" in shown
+    assert "carries speech from" in shown
+    assert "he same speaker" not in shown
+    assert speakers.enrol(*shared, job, "Beth", [speech["other"]])["new"] == 1
+    ranked = speakers.identify(*shared, job, tmp_path / "phone.wav")
+    assert (ranked["decision"], ranked["speaker"], ranked["ranked"][0]["accepted"]) == ("none", None, None)
+    drawn = pictures.ranked(ranked)
+    assert "No decision" in drawn
+    assert "<td>no decision</td>" in drawn
+    assert "Nobody" not in drawn
+    assert "This is Beth" in pictures.ranked(speakers.identify(*shared, job, speech["other"]))
+    assert "Nobody who is enrolled" in pictures.ranked(speakers.identify(*shared, job, speech["source"]))
+    assert speakers.remove(state.store, "", "Beth") == 1
 
 
 def test_calibration_on_a_zip_of_speakers(state: State, job: Job, tmp_path: Path) -> None:

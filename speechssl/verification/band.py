@@ -1,0 +1,167 @@
+"""Measure which frequencies of a recording carry speech, whatever rate its header names.
+
+A telephone, a codec or a low-pass filter leaves a part of the spectrum empty, and scores of such recordings measure the
+line more than the speaker (``recipes/speaker_verification/lines.py``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechssl.audio import activity
+from speechssl.signals import Waveform
+
+WINDOW = 1024  # samples at 16 kHz: 64 ms, which resolves the lower edge of a telephone line, 300 Hz
+HOP = 320  # 20 ms: every second frame of the speech activity
+STEP = 4  # bins of one band: 62.5 Hz
+SMOOTHED = 4  # bands whose mean is taken above 1 kHz: 250 Hz, so that chance peaks of noise do not count
+QUANTILE = 0.98  # of the speech frames: a fiftieth holds the sounds that are strongest in a band, such as /s/
+ABOVE_FLOOR = 4.0  # 6 dB: power over that of the pauses from which a frame counts
+CARRIES = -35.0  # dB of the frame's whole power: weak fricatives lie higher, the noise of G.711 lower
+QUIET = 0.01  # -20 dB of the mean speech frame: quieter frames are compared with this
+
+
+@dataclass(frozen=True)
+class Band:
+    """Frequencies between which speech was found.
+
+    Args:
+        low, high: Hz, 0 <= low < high <= 8000.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low < self.high <= activity.RATE / 2:
+            raise ValueError(f"a band from {self.low} to {self.high} Hz")
+
+    def __str__(self) -> str:
+        return f"{self.low:.0f} to {self.high:.0f} Hz"
+
+
+@dataclass(frozen=True)
+class KnownBands:
+    """Upper edges of the recordings that a calibration was fitted on.
+
+    Args:
+        least, most: Hz; recordings whose speech ends lower or higher are of another line.
+    """
+
+    least: float
+    most: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least < self.most:
+            raise ValueError(f"bands that end from {self.least} to {self.most} Hz")
+
+    def holds(self, band: Band) -> bool:
+        """Whether the calibration knows recordings with this band."""
+        return self.least <= band.high <= self.most
+
+
+# 5.6 kHz: all but a few full-band recordings reach it, no telephone line does (``lines.py --bands``)
+FULL = KnownBands(5600.0, activity.RATE / 2)
+SPREAD = 1.15  # how far beyond those of its trials a calibration trusts upper edges, as a factor
+DIFFERENT_LINES = 1.4  # ratio of the upper edges of two recordings from which they are of different lines
+
+
+def known_bands(bands: Sequence[Band | None]) -> KnownBands:
+    """The bands that a calibration on such recordings knows: ``FULL`` if nearly all are full-band.
+
+    Args:
+        bands: of the recordings of the trials; None, nothing heard, is left out.
+    """
+    highs = [band.high for band in bands if band is not None]
+    if not highs:
+        return FULL
+    least, most = (float(edge) for edge in np.quantile(highs, [0.05, 0.95]))
+    if least >= FULL.least:
+        return FULL
+    return KnownBands(least / SPREAD, min(most * SPREAD, FULL.most))
+
+
+def why_undecided(enrolment: Sequence[Band | None], test: Band | None, known: KnownBands) -> str | None:
+    """Why recordings of these bands cannot be compared under a calibration, and what to do; None if they can."""
+    for name, band in (*(("an enrolled recording", band) for band in enrolment), ("the test recording", test)):
+        if band is None:
+            return f"the band of {name} is not known; enrol the speaker again"
+        if not known.holds(band):
+            limits = (
+                f"from {known.least:.0f} Hz up" if known == FULL else f"from {known.least:.0f} to {known.most:.0f} Hz"
+            )
+            return (
+                f"{name} carries speech from {band}, and the calibration knows recordings whose speech ends {limits}; "
+                "give recordings of that kind, or run speechssl calibrate on recordings of this line"
+            )
+    highs = [band.high for band in (*enrolment, test) if band is not None]
+    if max(highs) > DIFFERENT_LINES * min(highs):
+        return (
+            f"the recordings are of different lines: speech ends at {min(highs):.0f} Hz in one and at {max(highs):.0f} "
+            "Hz in another; give recordings of one line"
+        )
+    return None
+
+
+def measure(waveform: Waveform) -> Band | None:
+    """Lowest and highest frequency that carry speech; None if nothing sounds like speech.
+
+    Each frame's power in a band, less the noise of the pauses, is compared with the power of the whole frame. A band
+    carries speech if a fiftieth of the speech frames have more than 0.03 % (-35 dB) of their power in it. Gain
+    cancels; steady noise, coding noise and what a filter leaks do not count. Noise that covers a band narrows the
+    result.
+    """
+    shares = shares_by_band(waveform)
+    if shares is None:
+        return None
+    carried = np.flatnonzero(shares > CARRIES)
+    if not len(carried):
+        return None
+    width = STEP * activity.RATE / WINDOW
+    return Band(float(carried[0] * width), float((carried[-1] + 1) * width))
+
+
+def shares_by_band(waveform: Waveform) -> NDArray[np.float64] | None:
+    """Share of the frame's power in each band of 62.5 Hz, in dB (128,), as the top fiftieth of speech frames have it.
+
+    None if no frame is speech.
+    """
+    samples = activity.at_16_khz(waveform)
+    speech = activity.active_frames(activity.band_powers(samples))[::2]
+    powers = _powers(samples)
+    count = min(len(speech), len(powers))
+    speech, powers = speech[:count], powers[:count]
+    if not speech.any():
+        return None
+    total = powers.sum(axis=1)
+    sounding = total > activity.SILENCE
+    pauses = powers[~speech & sounding]
+    floor = np.median(pauses, axis=0) if len(pauses) >= 10 else np.percentile(powers[sounding], 5, axis=0)
+    spoken = np.where(powers > ABOVE_FLOOR * floor, powers - floor, 0.0)[speech]
+    whole = np.maximum(total[speech], QUIET * total[speech].mean())
+    found: NDArray[np.float64] = 10 * np.log10(np.quantile(spoken / whole[:, None], QUANTILE, axis=0) + 1e-12)
+    return found
+
+
+def _powers(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean square (F, 128) in bands of 62.5 Hz every 20 ms; above 1 kHz the mean of 250 Hz around each."""
+    from scipy.ndimage import uniform_filter1d
+
+    padded = np.pad(samples, (WINDOW // 2, WINDOW // 2 + HOP))
+    frames = math.ceil(len(samples) / HOP)
+    cut = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][:frames]
+    window = np.hanning(WINDOW).astype(np.float32)
+    found = [
+        (np.abs(np.fft.rfft(cut[first : first + 1024] * window)) ** 2)[:, : WINDOW // 2]
+        .reshape(-1, WINDOW // 2 // STEP, STEP)
+        .sum(axis=2)
+        for first in range(0, len(cut), 1024)
+    ]
+    powers: NDArray[np.float64] = np.concatenate(found).astype(np.float64)
+    powers[:, 16:] = uniform_filter1d(powers[:, 16:], SMOOTHED, axis=1, mode="nearest")
+    return powers * (2 / (WINDOW * float((window**2).sum())))
