@@ -43,7 +43,8 @@ def calibrate(models: Models, store: Store, job: Job, archive: Path | None) -> d
         folder = job.session.place("speakers", "").parent
         scratch = folder / "flat"
         scratch.mkdir()
-        for name, path in batches.unpack(archive, scratch):
+        found, _ = batches.unpack(archive, scratch)
+        for name, path in found:
             speaker = Path(name).parent.name
             if not speaker:
                 raise InputError(f"{name} lies in no folder; one folder per speaker needed")

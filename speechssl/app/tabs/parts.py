@@ -268,7 +268,10 @@ def option_fields(page: Page, key: str) -> OptionFields:
     """Show the options of a conversion."""
     known = {one.name: one for one in fields.OPTIONS}
     helps = {"auto": converters.AUTO, **{name: row.help for name, row in converters.TABLE.items()}}
-    more = {"model": {"models": page.state.settings.models}, "converter": {"info": helps["auto"]}}
+    more: dict[str, dict[str, Any]] = {
+        "model": {"models": page.state.settings.models},
+        "converter": {"info": helps["auto"]},
+    }
     with gr.Accordion("Options", open=False):
         components = {
             name: known[name].for_page(key, **more.get(name, {}))
