@@ -43,8 +43,8 @@ def calibrate(models: Models, store: Store, job: Job, archive: Path | None) -> d
         folder = job.session.place("speakers", "").parent
         scratch = folder / "flat"
         scratch.mkdir()
-        found, _ = batches.unpack(archive, scratch)
-        for name, path in found:
+        unpacked, _ = batches.unpack(archive, scratch)
+        for name, path in unpacked:
             speaker = Path(name).parent.name
             if not speaker:
                 raise InputError(f"{name} lies in no folder; one folder per speaker needed")
