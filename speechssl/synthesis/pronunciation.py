@@ -45,7 +45,7 @@ class Pronouncer:
         self._tagger: Any = None
 
     def pronounce(self, words: Sequence[str]) -> list[tuple[Phone, ...]]:
-        """Phones of each of the words of a sentence, which may decide between pronunciations.
+        """Phones of each word of a sentence; neighbouring words may decide between pronunciations.
 
         Args:
             words: lower case, without punctuation.
@@ -85,7 +85,7 @@ class Pronouncer:
 
 
 def _letter_features(word: str, i: int) -> dict[str, Any]:
-    """What gruut's model was trained to look at: the letter, its neighbours, whether the word begins or ends."""
+    """Features that gruut's model was trained on: the letter, its neighbours, and whether the word begins or ends."""
 
     def coded(letter: str) -> str:
         return base64.b64encode(letter.encode()).decode()
@@ -105,7 +105,7 @@ def _letter_features(word: str, i: int) -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def pronouncer(language: str) -> Pronouncer:
-    """The pronouncer of a language, made once."""
+    """The pronouncer of a language; made once."""
     return Pronouncer(language)
 
 

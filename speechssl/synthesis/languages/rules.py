@@ -19,7 +19,7 @@ LONGEST_NUMBER = 12  # digits above which a number is read digit by digit
 
 @dataclass(frozen=True)
 class Rule:
-    """A pattern, and how what it finds is read; its own groups have names that begin with that of the rule."""
+    """A pattern, and how a match is read. Names of groups in the pattern begin with the name of the rule."""
 
     pattern: str
     read: Callable[[re.Match[str]], str]
@@ -43,11 +43,11 @@ class Language:
         package: with the pronunciations, such as ``"gruut_lang_en"``.
         alphabet: lower-case letters of its words.
         vowels: letters without one of which a word cannot be said, and is spelled.
-        letters: names of letters, where they are not simply said as a word of one letter.
+        letters: names of letters that are not said as a word of one letter.
         words_of_one_letter: those that are words.
-        spelled: words that are spelled where they are in capitals, such as ``us``.
-        stand_ins: what letters become that the alphabet lacks, where taking their marks off would not do.
-        symbols: what symbols are called.
+        spelled: words that are spelled if they are in capitals, such as ``us``.
+        stand_ins: replacements of letters that the alphabet lacks and that cannot just lose their marks.
+        symbols: names of symbols.
         rules: in order; the first that fits is taken.
         dictionary: folder in the package with ``lexicon.db`` and ``g2p/model.crf``.
         ending: phones of an inflected word that the dictionary lacks, such as a possessive, from those of its stem,
@@ -71,7 +71,7 @@ class Language:
     in_context: Callable[[Sequence[str], Sequence[Phones]], list[Phones]] = _as_they_are
 
     def letter(self, letter: str) -> str:
-        """How a letter is called."""
+        """Name of a letter."""
         return self.letters.get(letter, letter)
 
     def spell(self, word: str) -> str:
