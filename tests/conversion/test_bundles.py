@@ -121,7 +121,7 @@ def test_bundles_say_what_they_are() -> None:
 @pytest.mark.parametrize("both", [True, False])
 def test_convert_wants_references_or_a_voice(both: bool, speech_files: dict[str, Path]) -> None:
     given = {"references": [speech_files["reference"]], "voice": "eric"} if both else {}
-    with pytest.raises(InputError, match="one of them"):
+    with pytest.raises(InputError, match="either references or a voice"):
         convert.convert(speech_files["source"], **given)
 
 
