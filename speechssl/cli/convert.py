@@ -146,7 +146,7 @@ def convert(
     check_target(reference, voice)
     files = batch.audio_files(reference or [])
     voices = [_weighted(one) for one in voice or []]
-    given = [*(job.source for job in plan.jobs), *files, *(name for name, _ in voices)]
+    given: list[str | Path] = [*(job.source for job in plan.jobs), *files, *(name for name, _ in voices)]
     _check_files(plan)
     places = [*(job.output for job in plan.jobs), *tables.values()]
     outputs.check(places, given, overwrite=overwrite or plan.folder is not None)
