@@ -29,7 +29,8 @@ def check(outputs: Sequence[str | Path], given: Iterable[str | Path], *, overwri
     """
     from speechssl import audio
 
-    files = [file for file in map(Path, given) if file.is_file()]
+    # unlike Path.is_file, this knows that a long text is no file
+    files = [file for file in given if os.path.isfile(file)]
     seen: dict[Path, str | Path] = {}
     for output in outputs:
         _check_name(output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -200,7 +201,8 @@ def read_text(text: str) -> str:
         return _decoded(sys.stdin.buffer.read(), "stdin")
     if 0 < len(text) < LONGEST_NAME and "\n" not in text and "\0" not in text:
         path = Path(text)
-        if path.is_file():
+        # unlike Path.is_file, this knows that a long text is no file
+        if os.path.isfile(path):
             return _decoded(path.read_bytes(), text)
         if path.suffix.lower() in (".txt", ".md") and " " not in text:
             raise InputError(f"{text}: no such file; check the path")

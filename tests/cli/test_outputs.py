@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from speechssl import cli
-from speechssl.cli import outputs
+from speechssl.cli import outputs, say
 from speechssl.errors import InputError
 
 
@@ -80,3 +80,9 @@ def test_names_of_no_file_are_refused(tmp_path: Path, output: str, monkeypatch: 
 @pytest.mark.parametrize(("files", "overwrite"), [(["new.wav"], False), (["old.wav"], True), (["a", "b"], False)])
 def test_what_replaces_nothing_given_may_be_written(place: Path, files: Sequence[str], overwrite: bool) -> None:
     outputs.check(files, ["source.wav", "reference.wav"], overwrite=overwrite)
+
+
+def test_a_long_text_is_no_file(tmp_path: Path) -> None:
+    text = "word " * 100  # longer than a name can be
+    outputs.check([tmp_path / "new.wav"], [text], overwrite=False)
+    assert say.read_text(text) == text
