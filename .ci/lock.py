@@ -27,6 +27,11 @@ CPU_BUILDS = (
     "3fbf9c9d1f3c10c2d59d04aca426dee9ccc6ceb32d255c61e93acc3b4f75fae6",
     "d20fa53ee744502fa4c69818a720b05ca0d37abd055d4f6e66cae155114bc691",
 )
+# pocketsphinx 5.1 has no wheel for Python 3.10 and 3.12, and 5.0 none for 3.13.
+WITH_WHEELS = """
+pocketsphinx<5.1 ; python_full_version < '3.11' or python_full_version == '3.12.*'
+pocketsphinx>=5.1 ; python_full_version == '3.11.*' or python_full_version >= '3.13'
+"""
 OF_TORCH = re.compile(r"(torch==|nvidia-|cuda-|triton==)")
 
 
@@ -53,7 +58,7 @@ def write(name: str, entries: list[str]) -> None:
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    everything = compile_("pyproject.toml", TORCH, "--extra", "dev")
+    everything = compile_("pyproject.toml", TORCH + WITH_WHEELS, "--extra", "dev")
     pins = "\n".join(entry.split(" \\\n")[0] for entry in everything)
     package = compile_("pyproject.toml", pins)
     (FOLDER / ".build.in").write_text("hatchling\neditables\nsetuptools\n", encoding="utf-8")

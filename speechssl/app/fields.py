@@ -89,8 +89,8 @@ def _pitch(value: Any) -> str | float:
 OPTIONS = (
     Field("k", "k: neighbours averaged", "More is smoother, fewer is crisper. 0 takes the converter's own number.", 0,
           _slider(0, 32, 1), lambda value: int(value) or None),
-    Field("converter", "Converter", f"auto (chosen by the length of the references) or {', '.join(converters.NAMES)}.",
-          "auto", _choice("auto", *converters.NAMES), str),
+    Field("converter", "Converter", f"auto, {', '.join(converters.NAMES)}.", "auto",
+          _choice("auto", *converters.NAMES), str),
     Field("interpolation", "Interpolation", "1 is the target's voice, 0 the source's.", 1, _slider(0, 1, 0.05), float),
     Field("pitch", "Pitch", "target, source, or a number of semitones up or down.", "target",
           _choice(*WAYS, "-4", "-2", "2", "4", free=True), _pitch),

@@ -8,10 +8,12 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from speechssl.app.state import Settings
 from speechssl.cli.options import Device, examples
 from speechssl.errors import InputError
 
 PASSWORDS = "SPEECHSSL_APP_AUTH"  # keeps passwords out of the list of processes
+DEFAULTS = Settings()
 EXAMPLES = examples(
     "app --browser",
     "app --models tiny,wavlm-large",
@@ -98,12 +100,12 @@ def app(
     consent: Consent = True,
     watermark: Watermark = True,
     voices: Stored = None,
-    megabytes: Megabytes = 100,
-    seconds: Seconds = 900,
-    job_seconds: JobSeconds = 600,
-    jobs: Jobs = 0,
-    waiting: Queue = 40,
-    keep_minutes: KeepMinutes = 60,
+    megabytes: Megabytes = DEFAULTS.megabytes,
+    seconds: Seconds = DEFAULTS.source_seconds,
+    job_seconds: JobSeconds = DEFAULTS.job_seconds,
+    jobs: Jobs = DEFAULTS.jobs,
+    waiting: Queue = DEFAULTS.waiting,
+    keep_minutes: KeepMinutes = DEFAULTS.keep_seconds / 60,
     browser: Browser = False,
     device: Device = "auto",
 ) -> None:
@@ -113,7 +115,6 @@ def app(
     jobs finish first.
     """
     from speechssl.app import service
-    from speechssl.app.state import Settings
     from speechssl.conversion.bundles import BUNDLES
 
     if models is None:

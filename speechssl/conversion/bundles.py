@@ -1,7 +1,8 @@
 """Names to objects: a bundle is the encoder, the values and the vocoder that belong together under one model name.
 
-``tiny`` ships with the package. ``wavlm-large`` is kNN-VC: WavLM-Large layer 6 as it comes, and the HiFi-GAN published
-for it. Every other encoder, by any name ``encoders.load`` takes, finds the frames while WORLD speaks them.
+``tiny`` ships with the package. ``wavlm-large`` is kNN-VC: WavLM-Large layer 6 without normalisation, and the HiFi-GAN
+published for it. With any other encoder that ``encoders.load`` takes, frames are matched on its features and
+synthesised by WORLD.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ class Bundle:
     Args:
         name: as given to ``--model``.
         encoder: for ``encoders.load``.
-        layer: of the encoder; None for the one its file or its paper names.
-        normalise: of the encoder's input; None for its own way.
+        layer: of the encoder; None for the layer its file or its paper names.
+        normalise: whether the encoder's input is normalised; None for the encoder's own way.
         vocoder: a name of ``speechssl.vocoders``, or one of its files.
-        licence: of the weights, as their publishers say; empty if unknown.
-        megabytes: that are downloaded the first time, about; 0 if all is here; None if unknown.
+        licence: of the weights, as their publishers state it; empty if unknown.
+        megabytes: downloaded the first time, about; 0 if the weights ship with the package; None if unknown.
         source: who publishes the weights.
     """
 
@@ -53,7 +54,7 @@ def _with_world(name: str, layer: int, licence: str, megabytes: int, source: str
     return Bundle(name, name, layer, None, "world", licence, megabytes, source)
 
 
-# Sizes are those of the weights files on the hub. Whatever encoders.load takes works too; these are the ones we name.
+# Sizes are those of the weights files on the hub. Every other name that encoders.load takes works too.
 _NAMED = (
     Bundle("tiny", "tiny", vocoder="tiny", licence="MIT", megabytes=0, source="this package"),
     Bundle(
@@ -91,14 +92,14 @@ def load_bundle(
 
     Args:
         name: ``"tiny"``, one of ``BUNDLES``, or whatever ``encoders.load`` takes.
-        layer: of the encoder, where it is to differ; the published vocoder of ``wavlm-large`` fits layer 6 only, so
-            another layer is spoken by WORLD.
+        layer: of the encoder; None for that of the bundle. The published vocoder of ``wavlm-large`` fits layer 6 only,
+            so another layer is synthesised by WORLD.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``float32`` or ``bfloat16``.
         vocoder: for ``vocoders.load``, instead of the bundle's own: ``"world"``, or a file.
     Raises:
         InputError: a vocoder of another encoder, or an unknown name, layer, device or precision.
-        CheckpointError: weights that are missing, damaged or not to be had offline.
+        CheckpointError: weights that are missing, damaged or not available offline.
     """
     from speechssl import vocoders
     from speechssl.conversion.voice_converter import VoiceConverter
@@ -121,7 +122,7 @@ def load_bundle_encoder(
         name: see ``load_bundle``; so are ``layer``, ``device`` and ``precision``.
     Raises:
         InputError: an unknown name, layer, device or precision.
-        CheckpointError: weights that are missing, damaged or not to be had offline.
+        CheckpointError: weights that are missing, damaged or not available offline.
     """
     from speechssl import encoders
 
@@ -151,7 +152,7 @@ def features(
         Frames (N, D) with their frame rate and origin.
     Raises:
         InputError: the recording cannot be used, or an unknown name, layer, device or precision.
-        CheckpointError: weights that are missing, damaged or not to be had offline.
+        CheckpointError: weights that are missing, damaged or not available offline.
     """
     encoder = load_bundle_encoder(model, layer=layer, device=device, precision=precision)
     if isinstance(recording, Waveform):
@@ -179,7 +180,7 @@ def save_features(path: str | Path, found: Features, *, source: str = "", half: 
 
 
 def _is_own_layer(parts: Bundle, layer: int | None) -> bool:
-    """Whether a layer that was asked for is the one that the packaged encoder's file names anyway."""
+    """Whether the layer that was asked for is that of the packaged encoder's file."""
     from speechssl import checkpoints
 
     return parts.encoder == "tiny" and layer == checkpoints.peek(TINY)["layer"]

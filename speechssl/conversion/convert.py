@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechssl.conversion.bundles import load_bundle
+from speechssl.conversion.options import ConversionOptions
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,36 +36,27 @@ def convert(
 ) -> Conversion:
     """Say what one recording says in the voice of others: ``speechssl convert`` as a function.
 
-    For several sources or several voices make the objects once: ``load_bundle(...).matching_set(...)`` and
-    ``.convert(...)``.
+    For several sources or voices, make the objects once with ``load_bundle`` and ``VoiceConverter.matching_set``, and
+    call ``VoiceConverter.convert``.
 
     Args:
         source: a file or a waveform.
         references: files or waveforms of the wanted voice.
         voice: instead of references, a stored voice by name or file, or a matching set.
-        output: where to write the result; None not to.
+        output: file for the result; None for none.
         model: see ``load_bundle``; so are ``layer``, ``device``, ``precision`` and ``vocoder``.
-        k: see ``VoiceConverter.convert``; so are ``converter``, ``interpolation``, ``pitch``, ``tempo`` and
-            ``loudness``.
+        k: see ``ConversionOptions``; so are ``converter``, ``interpolation``, ``pitch``, ``tempo`` and ``loudness``.
     Raises:
-        InputError: both or neither of references and voice, or something that cannot be used.
+        InputError: both or neither of references and voice, an option out of range, or a recording that cannot be used.
         CheckpointError: weights or a voice that cannot be used.
     """
-    if bool(references) == (voice is not None):
-        raise InputError("references or a voice needed, one of them: whose voice is wanted?")
     from speechssl import audio
-    from speechssl.voices import VoiceLibrary
-    from speechssl.voices.matching_set import MatchingSet
 
+    options = ConversionOptions(k, converter, interpolation, pitch, tempo, loudness)
+    options.check()
+    _check_one_target(references, voice)
     system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
-    if voice is None:
-        target = system.matching_set(references)
-    else:
-        target = voice if isinstance(voice, MatchingSet) else VoiceLibrary().open(voice)
-    result = system.convert(
-        source, target, k=k, converter=converter, interpolation=interpolation, pitch=pitch, tempo=tempo,
-        loudness=loudness,
-    )  # fmt: skip
+    result = system.run(source, open_voice(system, references, voice), options)
     if output is not None:
         audio.write(output, result.waveform)
     return result
@@ -78,11 +70,15 @@ def open_voice(
     Raises:
         InputError: both or neither given, or something that cannot be used.
     """
-    if bool(references) == (voice is not None):
-        raise InputError("references or a voice needed, one of them: whose voice is wanted?")
     from speechssl.voices import VoiceLibrary
     from speechssl.voices.matching_set import MatchingSet
 
+    _check_one_target(references, voice)
     if voice is None:
         return system.matching_set(references)
     return voice if isinstance(voice, MatchingSet) else VoiceLibrary().open(voice)
+
+
+def _check_one_target(references: Sequence[Recording], voice: object) -> None:
+    if bool(references) == (voice is not None):
+        raise InputError("give either references or a voice")

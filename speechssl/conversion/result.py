@@ -1,4 +1,4 @@
-"""What a conversion gives: sound, frames, and which second of which reference they were made of."""
+"""The result of a conversion: sound, frames, and the second of the reference that each frame was made of."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Attribution:
         voice: name of the voice.
         references: names of its recordings.
         files: (N, k) number of the reference.
-        seconds: (N, k) float64, where in it the frame begins.
-        distances: (N, k) float64 cosine distance of its key to the source frame's.
-        weights: (N, k) float64 share in the output frame; 0 where the nearest frames are only named, because the output
-            was made from statistics of the whole voice (``transport``).
+        seconds: (N, k) float64, where the frame begins in the reference.
+        distances: (N, k) float64 cosine distance between the keys of the frame and of the source frame.
+        weights: (N, k) float64 share in the output frame; 0 with ``transport``, whose output is made from statistics of
+            the whole voice; the nearest frames are only named.
     """
 
     voice: str
@@ -39,7 +39,7 @@ class Attribution:
     weights: Tensor
 
     def part(self, frames: slice) -> Attribution:
-        """Of some of the frames."""
+        """The attribution of some of the frames."""
         return dataclasses.replace(
             self,
             files=self.files[frames],
@@ -51,13 +51,13 @@ class Attribution:
 
 @dataclass(frozen=True, eq=False)
 class Conversion:
-    """A converted recording and how it came about.
+    """A converted recording and how it was made.
 
     Args:
-        waveform: what is heard.
-        features: what was vocoded (N, V).
-        converter: the one that was used.
-        reason: why.
+        waveform: the result.
+        features: (N, V), what was vocoded.
+        converter: name of the converter that was used.
+        reason: why it was used.
         attributions: one for each voice.
         similarities: (N,) float64 cosine between each source frame and the nearest frame of any of the voices.
         stretch: times as long as the source; 1 unless the tempo was changed.
@@ -73,7 +73,7 @@ class Conversion:
 
     @property
     def coverage(self) -> float:
-        """The mean of the similarities: how near the source's frames find neighbours; 1 if all are in the voice."""
+        """Mean of the similarities; 1 if the voice has every frame of the source."""
         return float(self.similarities.mean())
 
     def write_attribution(self, path: str | Path) -> None:
@@ -83,7 +83,7 @@ class Conversion:
         distance.
 
         Raises:
-            CheckpointError: the place cannot be written to, or the disk is full; no file is left behind then.
+            CheckpointError: the file cannot be written; none is left behind.
         """
         from speechssl.checkpoints import atomic_path
 
@@ -103,7 +103,7 @@ class Conversion:
                 yield frame, second, rank, f"{weight:.6g}", one.voice, reference, f"{place:.3f}", f"{distance:.6f}"
 
     def part(self, frames: slice, waveform: Waveform) -> Conversion:
-        """Some of its frames, and the sound that belongs to them."""
+        """A part of the conversion: some of the frames, and their sound."""
         features = dataclasses.replace(self.features, frames=self.features.frames[frames])
         attributions = tuple(one.part(frames) for one in self.attributions)
         return dataclasses.replace(

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["TEMPOS", "Lengths", "join", "stream", "windows"]
 
 TEMPOS = ("auto", "source")  # any other tempo needs the whole source
-MARGIN = 0.5  # seconds vocoded on either side of a piece; no vocoder here hears further
+MARGIN = 0.5  # seconds vocoded on either side of a piece; no vocoder of this package hears further
 FADE = 0.01  # seconds over which a piece follows another
 RAMP = 0.2  # seconds over which the gain moves to that of the next piece
-HISTORY = 20.0  # seconds of sound that say what a burst is
+HISTORY = 20.0  # seconds of sound against which a burst is measured
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,11 @@ class Lengths:
     """How long pieces are, in seconds.
 
     Args:
-        first: of the first piece; what has to be converted before anything is heard.
-        piece: of the others.
-        reach: a piece may be so much shorter or longer, to end in a pause.
-        context: that are encoded on either side. Encoders that normalise over the utterance need seconds of it.
+        first: length of the first piece, which has to be converted before anything is heard.
+        piece: length of the other pieces.
+        reach: how much shorter or longer a piece may be, to end in a pause.
+        context: sound that is encoded on either side of a piece. Encoders that normalise over the utterance need
+            seconds.
     Raises:
         InputError: a piece that could be empty.
     """
@@ -64,12 +65,12 @@ class Lengths:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """A stretch of the source and the part of it that is wanted.
+    """A stretch of the source, and the piece within it.
 
     Args:
         samples: (n,).
-        start: frame of the source at which it begins.
-        keep: frames of the window that are the piece; up to None, the end, for the last.
+        start: frame of the source at which the window begins.
+        keep: frames of the window that are the piece; for the last piece the slice has no stop.
     """
 
     samples: Tensor
@@ -87,24 +88,25 @@ def stream(
 ) -> Iterator[Conversion]:
     """Say what the source says in another voice, piece by piece, in memory that does not grow with the recording.
 
-    What the whole conversion measures over the whole source is measured here on what was heard up to the end of the
-    window of a piece, which is 15 s for the first: the pitch of the speaker, and the loudness of the source and of what
-    the vocoder made of it, whose ratio is the gain. (Loudness over pieces: the mean of their powers; pieces of silence
-    do not count.) Where a piece would clip, only it gets quieter. The long-term spectrum, for converters that bring it
-    to the voice's, is that of all pieces so far; the spread of the frames, for ``variance``, is that of the piece.
+    A whole conversion measures three things over the whole source. A stream measures them up to the end of the window
+    of each piece, which is 15 s for the first piece: the pitch of the speaker, the loudness of the source, and the
+    loudness of the vocoder's output. The ratio of the two is the gain. (Loudness over pieces is the mean of their
+    powers; silent pieces do not count.) If a piece would clip, only that piece gets quieter. With converters that
+    widen, the long-term spectrum is that of all pieces so far, and the spread of the frames is that of the piece.
     Encoders and vocoders that normalise over an utterance do so over the window.
 
     Args:
         system: encoder, values and vocoder.
         source: a file, which is read as it is needed, or a waveform.
         voice: one voice, or several with weights.
-        options: ``auto`` is ``uniform``, or ``distance`` below 30 s of reference where the model would not choose one
-            of them.
+        options: if ``auto`` stands for a converter that cannot be streamed, ``uniform`` is used, or ``distance`` below
+            30 s of reference.
         lengths: of the pieces.
     Returns:
         Conversions of consecutive pieces; ``join`` makes them one.
     Raises:
-        InputError: an option or voice that cannot be used, now; an unreadable or too short source, with the pieces.
+        InputError: at once for an option or voice that cannot be used; with the pieces for a source that is unreadable
+            or too short.
     """
     chosen = options or ConversionOptions()
     chosen.check()
@@ -155,7 +157,7 @@ def windows(blocks: Iterable[Tensor], sample_rate: int, hop: int, lengths: Lengt
 
 
 def _quietest(samples: Tensor, hop: int, wanted: int, reach: int) -> int:
-    """The frame, around the wanted one, at whose beginning 100 ms of sound are weakest."""
+    """The frame near the wanted one around whose beginning 100 ms of sound are weakest."""
     from torch.nn import functional
 
     around = samples[(wanted - reach) * hop : (wanted + reach) * hop].unfold(0, hop, hop).square().mean(1)
@@ -190,7 +192,7 @@ def _streamable(plan: Plan, target: Blend) -> Plan:
 
 @dataclass(eq=False)
 class _Run:
-    """One stream and what it has heard so far."""
+    """One stream, and what was heard so far."""
 
     system: System
     target: Blend
@@ -227,7 +229,7 @@ class _Run:
         return made.part(slice(begin - first, stop - first), sound), Waveform(spoken, encoder.sample_rate)
 
     def _pitch(self, f0: Tensor, start: int) -> PitchStatistics:
-        """Of everything heard up to the end of the window, whose first frame is ``start``."""
+        """Pitch of everything heard up to the end of the window whose first frame is ``start``."""
         import torch
 
         first = start * contour_step(self.system.encoder.frame_rate)
@@ -250,7 +252,7 @@ class _Level:
         self._tail: Tensor | None = None
 
     def set(self, made: Waveform, source: Waveform, *, is_last: bool) -> Waveform:
-        """What is heard of the next piece: all but its last ``FADE``, which waits for the piece after it."""
+        """The next piece at its loudness, without its last ``FADE``, which is mixed into the piece after it."""
         import torch
 
         self._source.add(source)
@@ -272,7 +274,7 @@ class _Level:
         return Waveform(samples, rate)
 
     def _limited(self, made: Waveform) -> Tensor:
-        """A burst is one against the last ``HISTORY`` seconds, for a piece may be nearly silent."""
+        """Samples without bursts. A piece may be nearly silent, so the last ``HISTORY`` seconds say what a burst is."""
         import torch
 
         before = self._history if self._history is not None else made.samples[:0]
@@ -293,8 +295,8 @@ class _Colour:
     """Gives pieces the long-term spectrum of the voice.
 
     Args:
-        wanted: that of the voice; None to leave pieces as they are.
-        amount: share of the difference.
+        wanted: spectrum of the voice; None to leave pieces as they are.
+        amount: share of the difference, 0 ... 1.
     """
 
     def __init__(self, wanted: Spectrum | None, amount: float) -> None:
@@ -302,7 +304,7 @@ class _Colour:
         self._made: Spectrum | None = None
 
     def given(self, made: Waveform, kept: slice) -> Waveform:
-        """A piece with its margins through the filter; ``kept`` is what of it counts for the spectrum so far."""
+        """A piece with its margins through the filter; only the samples in ``kept`` count for the spectrum so far."""
         if self._wanted is None:
             return made
         of_piece = spectrum.measure(Waveform(made.samples[kept], made.sample_rate))

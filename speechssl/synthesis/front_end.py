@@ -1,4 +1,4 @@
-"""Text to what the network reads: sounds with their stress, the borders of words, and pauses."""
+"""Text to the tokens that the network reads: sounds with their stress, borders of words, and pauses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from speechssl.errors import InputError
 from speechssl.synthesis import normalise
-from speechssl.synthesis.pronunciation import Phone, Pronouncer, check_language, pronouncer
+from speechssl.synthesis.languages import check_language
+from speechssl.synthesis.phones import Phone
+from speechssl.synthesis.pronunciation import Pronouncer, pronouncer
 
 START = "^"  # silence before the first word
 BORDERS = (" ", ",", ".", "?", "!")  # between words, and after the last
@@ -19,9 +21,9 @@ class Word:
     """One word that is said.
 
     Args:
-        word: as it is looked up.
+        word: as the dictionary has it.
         phones: at least one.
-        start, end: of the text it was written as, in characters.
+        start, end: place in the text, in characters.
         after: the border that follows, one of ``BORDERS``.
     """
 
@@ -51,10 +53,10 @@ class FrontEnd:
     """Reads one language.
 
     Args:
-        language: see ``pronunciation.check_language``.
-        pronounce: of its words; the packaged dictionary's if None.
+        language: see ``languages.check_language``.
+        pronounce: pronounces the words; None for the packaged dictionary.
     Raises:
-        InputError: a language it does not have.
+        InputError: a language without a front end.
     """
 
     def __init__(self, language: str = "en-us", *, pronounce: Pronouncer | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A trained synthesizer as one file: the network, the sounds it knows, whose keys it predicts and in what language."""
+"""A trained synthesizer as one file: the network, its sounds, its language, and the encoder whose keys it predicts."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ STAND_INS = {"ɝ": "ɚ", "ɾ": "t", "ɐ": "ə", "a": "ɑ", "e": "eɪ", "o": "oʊ
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """How a sentence is to sound, before any voice speaks it.
+    """Keys and pitch of a sentence, before any voice speaks it.
 
     Args:
-        keys: (N, D) of the words, as the encoder would find them in speech.
+        keys: (N, D), as the encoder would make them of speech.
         f0: (F,) Hz every 5 ms, 0 where unvoiced, of the speaker the model was trained on.
-        durations: (L,) frames of each token; they sum to N.
-        tokens: what was read.
+        durations: (L,) frames of each token; their sum is N.
+        tokens: of the sentence.
     """
 
     keys: Features
@@ -50,10 +50,10 @@ class TextModel:
 
     Args:
         network: with its weights.
-        symbols: what its embeddings stand for, in order.
-        origin: of the keys.
-        frame_rate: of the keys, Hz.
-        language: that it reads, e.g. ``"en-us"``.
+        symbols: the sound or border of each embedding, in order.
+        origin: origin of the keys.
+        frame_rate: frame rate of the keys, Hz.
+        language: language of the text, e.g. ``"en-us"``.
     Raises:
         InputError: symbols without the borders of words, or not as many as the network has.
     """
@@ -76,10 +76,10 @@ class TextModel:
         """Keys and pitch of a sentence; the same for the same seed.
 
         Args:
-            tokens: of ``front_end.tokens``.
+            tokens: from ``front_end.tokens``.
             speed: > 0; 2 is twice as fast.
-            variation: of the lengths of sounds, in the spreads that were learnt; 0 for the most likely.
-            seed: of the variation.
+            variation: of sound durations, in the standard deviations that were learnt; 0 for the most likely durations.
+            seed: random seed of the variation.
         """
         symbols = torch.tensor([[self._number(symbol) for symbol in tokens.symbols]])
         stresses = torch.tensor([tokens.stresses])
@@ -94,7 +94,7 @@ class TextModel:
         return Prediction(features, contour(log_f0[0], frames.voiced[0], self.frame_rate), durations[0], tokens)
 
     def _number(self, symbol: str) -> int:
-        """Of a symbol, or of the sound most like it that was in the training speech."""
+        """Number of a symbol, or of the most similar sound in the training speech."""
         for one in (symbol, STAND_INS.get(symbol, ""), symbol[0], STAND_INS.get(symbol[0], "")):
             if one in self._numbers:
                 return self._numbers[one]
@@ -104,8 +104,8 @@ class TextModel:
 def contour(log_f0: Tensor, voiced: Tensor, frame_rate: float) -> Tensor:
     """F0 (F,) in Hz every 5 ms of log-F0 and voicing logits (N,): frame i lies 12.5 ms after its start.
 
-    Between voiced frames F0 runs straight; what is predicted elsewhere is what no loss has seen. Voiced frames far from
-    the middle of the sentence are errors of the F0 tracker that were learnt, on the noise of consonants: unvoiced.
+    F0 is interpolated linearly between voiced frames; predictions for unvoiced frames were never trained. Voiced frames
+    with F0 far from the sentence's median are treated as unvoiced: the model learnt them from errors of the F0 tracker.
     """
     frames = len(log_f0)
     certain = voiced > SURE if bool((voiced > SURE).any()) else voiced > 0
@@ -128,7 +128,7 @@ def save(path: str | Path, model: TextModel, facts: Mapping[str, Any]) -> Path:
 
     Args:
         path: the file.
-        model: what is written.
+        model: the model.
         facts: name, licence, provenance.
     """
     header = {

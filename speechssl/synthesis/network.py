@@ -62,7 +62,7 @@ class Lengths(NamedTuple):
 
 
 class Frames(NamedTuple):
-    """What is predicted of frames: standardised ``keys`` (B, T, D) and ``log_f0`` (B, T), ``voiced`` logits (B, T)."""
+    """Predictions for frames: standardised ``keys`` (B, T, D) and ``log_f0`` (B, T), ``voiced`` logits (B, T)."""
 
     keys: Tensor
     log_f0: Tensor

@@ -1,7 +1,7 @@
 """Text to words that can be pronounced: numbers, dates, money, abbreviations and symbols are spelled out.
 
-Nothing is dropped without a word: what is neither a word nor known here is transliterated (anyascii, which has all of
-Unicode, emoji included) and read, or named. Control characters alone are taken for spaces.
+Nothing is dropped silently. A character that is neither part of a word nor a known symbol is transliterated (anyascii
+has all of Unicode, emoji included) and read, or its name is read. Only control characters count as spaces.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from speechssl.synthesis.languages.rules import Language
 
 PAUSES = {",": ",", ";": ",", ":": ",", "(": ",", ")": ",", "[": ",", "]": ",", "{": ",", "}": ",", "—": ",", "–": ","}
 ENDS = {".": ".", "!": "!", "?": "?", "…": ".", "。": ".", "！": "!", "？": "?", "।": "."}
-LONGEST = 60  # words of a sentence without a full stop, from which it is parted at a pause, or anywhere
-DIGITS = 12  # of a number, above which it is read digit by digit
+LONGEST = 60  # words; a longer sentence is split at a pause, or anywhere
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class Spoken:
 
     Args:
         word: lower case, letters and apostrophes.
-        start, end: of the written text it is from, in characters; several words may share them.
-        after: what follows it: ``""``, ``","``, ``"."``, ``"?"`` or ``"!"``.
+        start, end: place in the written text, in characters; several words may share one place.
+        after: the mark that follows: ``""``, ``","``, ``"."``, ``"?"`` or ``"!"``.
     """
 
     word: str
@@ -50,9 +49,9 @@ def sentences(
     """The words of each sentence, one sentence after the other, in memory that does not grow with the text.
 
     Args:
-        text: any; blank lines end sentences.
+        text: any text; blank lines end sentences.
         language: see ``languages``.
-        knows: whether a word is in the dictionary, which decides if capitals such as NASA are said or spelled.
+        knows: whether a word is in the dictionary; capitals such as NASA are then said, else spelled.
     """
     rules = languages.get(language)
     words: list[Spoken] = []
@@ -75,7 +74,7 @@ def _followed(word: Spoken, mark: str) -> Spoken:
 
 
 def _parted(words: list[Spoken]) -> tuple[list[Spoken], list[Spoken]]:
-    """A sentence and what is left for the next: all of it goes, unless it is too long and has a pause in it."""
+    """A sentence, and the words left for the next one: none, unless the sentence is too long and has a pause in it."""
     if words[-1].after in ENDS.values():
         return words, []
     pauses = [i for i, word in enumerate(words) if word.after]
@@ -84,7 +83,7 @@ def _parted(words: list[Spoken]) -> tuple[list[Spoken], list[Spoken]]:
 
 
 def _pieces(text: str, rules: Language, knows: Callable[[str], bool]) -> Iterator[Piece]:
-    """Stretches of the text and what they are read as: words, or a pause or end mark."""
+    """Stretches of the text, each with the words or the mark that it is read as."""
     for match in _scanner(rules.code).finditer(text):
         start, end = match.span()
         kind = match.lastgroup or ""
@@ -137,7 +136,7 @@ def _plain(word: str, rules: Language) -> str:
 
 
 def _base(letter: str) -> str:
-    """Letters without their marks, and those that are not letters with marks as anyascii has them: ø is o, æ ae."""
+    """A letter without its marks (é is e); others as anyascii has them (ø is o, æ is ae)."""
     from anyascii import anyascii
 
     return anyascii(unicodedata.normalize("NFKD", letter)[0]).lower()
@@ -183,7 +182,7 @@ def _symbol(symbol: str, rules: Language, knows: Callable[[str], bool]) -> str:
 
 @lru_cache(maxsize=8)
 def _scanner(code: str) -> re.Pattern[str]:
-    """One expression for everything that is read differently; the first that fits is taken."""
+    """One expression for everything that is read in its own way; the first alternative that matches is taken."""
     rules = languages.get(code)
     special = "|".join(f"(?P<{name}>{rule.pattern})" for name, rule in rules.rules.items())
     pauses = re.escape("".join(PAUSES))

@@ -1,8 +1,8 @@
 """Words to phones, offline: the dictionaries and grapheme-to-phoneme models that gruut packages for its languages.
 
 Only the data of those packages is read (``gruut-lang-en`` and the like, MIT): a dictionary in SQLite and a conditional
-random field for the words it lacks. gruut's own text processing takes seconds to import and drops words it cannot read
-without a word; ours is in ``normalise``.
+random field for the words it lacks. gruut's own text processing takes seconds to import and silently drops words it
+cannot read; ``normalise`` replaces it.
 """
 
 from __future__ import annotations
@@ -14,55 +14,30 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from speechssl.errors import InputError
+from speechssl.synthesis import languages
+from speechssl.synthesis.languages.rules import Language
+from speechssl.synthesis.phones import Phone, parse_phones
 
-STRESS_MARKS = {"ˈ": 1, "ˌ": 2}
-# gruut's German package holds two dictionaries. The first reads Zeit as "t s a eː t", benannt as "b ə n a n n t", and
-# lacks every word with ß; the one that was made with eSpeak NG is right there
-_PACKAGES = {"en-us": ("gruut_lang_en", "."), "de-de": ("gruut_lang_de", "espeak")}
-_VOWELS = "aeiouæɑɒɔəʌɚɜɝɛɪʊyøœɐ"
-_SIBILANTS = {"s", "z", "ʃ", "ʒ", "t͡ʃ", "d͡ʒ"}
-_VOICELESS = {"p", "t", "k", "f", "θ"}
 _CONTEXT = 3  # letters on either side that the grapheme-to-phoneme model was trained with
-
-
-class Phone(NamedTuple):
-    """A speech sound.
-
-    Args:
-        symbol: in the International Phonetic Alphabet, without stress.
-        stress: 0 none, 1 primary, 2 secondary.
-    """
-
-    symbol: str
-    stress: int
-
-    @property
-    def is_vowel(self) -> bool:
-        """Whether it can carry a syllable."""
-        return self.symbol[0] in _VOWELS
-
-
-def parse_phones(text: str) -> tuple[Phone, ...]:
-    """Phones of a dictionary entry such as ``"h ə l ˈoʊ"``."""
-    return tuple(Phone(one.strip("ˈˌ"), STRESS_MARKS.get(one[0], 0)) for one in text.split() if one.strip("ˈˌ"))
 
 
 class Pronouncer:
     """Pronunciations of one language.
 
     Args:
-        language: ``"en-us"`` or ``"de-de"``.
+        language: see ``languages.check_language``.
         folder: with ``lexicon.db`` and ``g2p/model.crf``; that of the installed package if None.
     Raises:
         InputError: no such language, or its package is not installed.
     """
 
     def __init__(self, language: str = "en-us", *, folder: Path | None = None) -> None:
-        self.language = language
-        self._folder = folder or _package_folder(language)
+        self.language = languages.check_language(language)
+        self._language = languages.get(self.language)
+        self._folder = folder or _package_folder(self._language)
         self._lexicon = sqlite3.connect(
             f"file:{self._folder / 'lexicon.db'}?mode=ro", uri=True, check_same_thread=False
         )
@@ -70,18 +45,13 @@ class Pronouncer:
         self._tagger: Any = None
 
     def pronounce(self, words: Sequence[str]) -> list[tuple[Phone, ...]]:
-        """Phones of each of the words of a sentence, which may decide between pronunciations.
+        """Phones of each word of a sentence; neighbouring words may decide between pronunciations.
 
         Args:
             words: lower case, without punctuation.
         """
         self._look_up({word for word in words if word not in self._known})
-        phones = [self._known.get(word) or self._unknown(word) for word in words]
-        if self.language == "en-us":
-            for i, (word, following) in enumerate(zip(words, phones[1:], strict=False)):
-                if word == "the" and following and following[0].is_vowel:
-                    phones[i] = parse_phones("ð i")
-        return phones
+        return self._language.in_context(words, [self._known.get(word) or self._unknown(word) for word in words])
 
     def knows(self, word: str) -> bool:
         """Whether the dictionary has a word."""
@@ -98,21 +68,9 @@ class Pronouncer:
                 self._known[word] = parse_phones(phonemes)
 
     def _unknown(self, word: str) -> tuple[Phone, ...]:
-        phones = self._with_ending(word) or self._predicted(word)
+        phones = self._language.ending(word, lambda stem: self.pronounce([stem])[0]) or self._predicted(word)
         self._known[word] = phones
         return phones
-
-    def _with_ending(self, word: str) -> tuple[Phone, ...]:
-        """A possessive or plural of a word that is known."""
-        stem = word[:-2] if word.endswith("'s") else word[:-1] if word.endswith("s'") else ""
-        if self.language != "en-us" or not stem:
-            return ()
-        phones = self.pronounce([stem])[0]
-        if word.endswith("s'"):
-            return phones
-        last = phones[-1].symbol if phones else ""
-        ending = "ɪ z" if last in _SIBILANTS else "s" if last in _VOICELESS else "z"
-        return phones + parse_phones(ending)
 
     def _predicted(self, word: str) -> tuple[Phone, ...]:
         if self._tagger is None:
@@ -127,7 +85,7 @@ class Pronouncer:
 
 
 def _letter_features(word: str, i: int) -> dict[str, Any]:
-    """What gruut's model was trained to look at: the letter, its neighbours, whether the word begins or ends."""
+    """Features that gruut's model was trained on: the letter, its neighbours, and whether the word begins or ends."""
 
     def coded(letter: str) -> str:
         return base64.b64encode(letter.encode()).decode()
@@ -147,29 +105,15 @@ def _letter_features(word: str, i: int) -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def pronouncer(language: str) -> Pronouncer:
-    """The pronouncer of a language, made once."""
+    """The pronouncer of a language; made once."""
     return Pronouncer(language)
 
 
-def check_language(language: str) -> str:
-    """The language as we name it: ``en``, ``EN_us`` and ``en-us`` are one.
-
-    Raises:
-        InputError: we do not read it; the message names those we do.
-    """
-    wanted = language.strip().lower().replace("_", "-")
-    for name in _PACKAGES:
-        if wanted in (name, name.split("-")[0]):
-            return name
-    raise InputError(f"no front end for the language {language!r}; it has {', '.join(_PACKAGES)}")
-
-
-def _package_folder(language: str) -> Path:
-    package, inside = _PACKAGES[check_language(language)]
-    found = importlib.util.find_spec(package)
+def _package_folder(language: Language) -> Path:
+    found = importlib.util.find_spec(language.package)
     if found is None or not found.submodule_search_locations:
+        name = language.package.replace("_", "-")
         raise InputError(
-            f"reading {language} needs the package {package.replace('_', '-')}, which is not installed: "
-            f"pip install {package.replace('_', '-')}"
+            f"reading {language.code} needs the package {name}, which is not installed: pip install {name}"
         )
-    return Path(next(iter(found.submodule_search_locations))) / inside
+    return Path(next(iter(found.submodule_search_locations))) / language.dictionary

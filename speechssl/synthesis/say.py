@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from speechssl.checkpoints import PACKAGED
 from speechssl.conversion.bundles import load_bundle
+from speechssl.conversion.convert import open_voice
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
     from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.synthesis.synthesizer import Speech, Synthesizer
     from speechssl.voices.matching_set import MatchingSet, Recording
-from speechssl.conversion.convert import open_voice
 
 SYNTHESIZER = PACKAGED / "tiny" / "synthesizer.safetensors"
 
@@ -25,17 +25,17 @@ def load_synthesizer(
     """A synthesizer, ready to speak.
 
     Args:
-        path: of a text model; the embedded one speaks American English. A voice file beside it, of the same name with
-            ``-voice`` after it, is that of the speaker it was trained on, for interpolation.
-        system: encoder, values and vocoder; the embedded ones if None.
-        language: of the text; None for that of the model.
+        path: file of a text model; the packaged one speaks American English. A voice file beside it, whose name ends
+            in ``-voice``, is the voice of the speaker the model was trained on, for interpolation.
+        system: encoder, values and vocoder; None for the packaged ones.
+        language: language of the text; None for that of the model.
     Raises:
         InputError: another language than the model's, or a system of another encoder.
         CheckpointError: a file that is missing or damaged.
     """
     from speechssl import voices
     from speechssl.synthesis import model as models
-    from speechssl.synthesis.pronunciation import check_language
+    from speechssl.synthesis.languages import check_language
     from speechssl.synthesis.synthesizer import Synthesizer
 
     wanted = check_language(language) if language else None
@@ -67,17 +67,17 @@ def say(
 ) -> Speech:
     """Speak a text in the voice of some recordings, which need no transcript: ``speechssl say`` as a function.
 
-    For several texts make the object once: ``load_synthesizer().say(text, voice)``; for long texts stream:
-    ``load_synthesizer().stream(text, voice)``.
+    For several texts, make the object once with ``load_synthesizer`` and call ``Synthesizer.say``, or
+    ``Synthesizer.stream`` for long texts.
 
     Args:
-        text: any.
-        references: files or waveforms of the wanted voice; half a minute and more.
+        text: any text.
+        references: files or waveforms of the wanted voice; half a minute or more works best.
         voice: instead of references, a stored voice by name or file, or a matching set.
-        output: where to write the sound; None not to.
+        output: file for the sound; None for none.
         interpolation: see ``Synthesizer.stream``; so are ``speed`` and ``seed``.
-        language: of the text; None for that of the text model.
-        synthesizer: a text model's file, or what ``load_synthesizer`` made of one.
+        language: language of the text; None for that of the text model.
+        synthesizer: file of a text model, or the result of ``load_synthesizer``.
     Raises:
         InputError: nothing to say, an option out of range, or references that cannot be used.
         CheckpointError: weights or a voice that cannot be used.
@@ -95,7 +95,7 @@ def say(
 
 
 def stream_to(path: str | Path, parts: Iterator[Speech]) -> Iterator[Speech]:
-    """Write sentences to one file as they come, and hand them on; the file appears when the last is written.
+    """Write sentences to one file as they come, and yield them; the file appears when the last one is written.
 
     Raises:
         InputError: see ``audio.write``.

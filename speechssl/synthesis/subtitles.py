@@ -15,7 +15,7 @@ FORMATS = (".srt", ".vtt")
 
 
 def check_format(path: str | Path) -> Path:
-    """The path, if its name ends as that of subtitles.
+    """The path, if its suffix is one of subtitles.
 
     Raises:
         InputError: it does not.

@@ -1,7 +1,7 @@
 """Text in, any voice out, sentence by sentence.
 
-The text model predicts the keys of one speaker saying the sentence; a voice answers them with its own nearest frames,
-which also repairs that predicted keys are smoother than real ones; the vocoder of the bundle speaks those.
+The text model predicts the keys of one speaker saying the sentence. Each key is replaced by the nearest frames of a
+voice; real frames also make up for predicted keys being too smooth. The vocoder of the bundle speaks the frames.
 
 Source: El Hajal et al. 2024, "SSL-TTS / kNN-TTS", arXiv:2408.10771.
 """
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from speechssl.conversion import converters
+from speechssl.conversion.options import ConversionOptions
 from speechssl.conversion.source import Source
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.errors import InputError
@@ -29,16 +31,16 @@ if TYPE_CHECKING:
 LOUDNESS = -23.0  # LUFS, of EBU R 128: there is no recording to take it from
 SLOWEST, FASTEST = 0.25, 4.0
 PAUSE = 0.3  # seconds of silence after a sentence
-VARIATION = 0.15  # of the lengths of sounds: audibly not the same twice, without a word harder to understand
+VARIATION = 0.15  # of sound durations: two readings differ audibly, and no word is harder to understand
 FADE = 0.005  # seconds over which a sentence begins and ends
 
 
 @dataclass(frozen=True)
 class TimedWord:
-    """A word as it is written and when it is said.
+    """A written word, and when it is said.
 
     Args:
-        text: as written, with the punctuation beside it.
+        text: as written, with punctuation.
         start, end: seconds.
     """
 
@@ -52,11 +54,11 @@ class Speech:
     """One sentence, or several, spoken.
 
     Args:
-        waveform: what is heard, the pause after it included.
+        waveform: the sound, with the pause after it.
         text: as written.
         words: with their times from the beginning of the waveform.
-        prediction: how it was to sound; of the last sentence where there are several.
-        conversion: which frames of the voice it is made of; likewise.
+        prediction: keys and pitch of the last sentence.
+        conversion: the last sentence in the voice.
     """
 
     waveform: Waveform
@@ -73,7 +75,7 @@ class Synthesizer:
         model: text to keys.
         system: encoder, values and vocoder.
         speaker: a voice of the speaker the model was trained on, for interpolations below 1.
-        front_end: reads the text; that of the model's language if None.
+        front_end: reads the text; None for that of the model's language.
     Raises:
         InputError: a text model of another encoder than the system's.
     """
@@ -99,37 +101,37 @@ class Synthesizer:
         speed: float = 1.0,
         seed: int = 0,
         variation: float = VARIATION,
-        k: int = 4,
+        k: int | None = None,
         loudness: float = LOUDNESS,
     ) -> Iterator[Speech]:
-        """Speak a text sentence by sentence: the first is there before the second is thought of.
+        """Speak a text sentence by sentence, each as soon as it is ready.
 
         Args:
-            text: any; numbers, dates, symbols and emoji are read as well.
+            text: any text, with numbers, dates, symbols and emoji.
             voice: the target.
             interpolation: 1 is the voice, 0 the speaker the model was trained on, in between a blend of both.
             speed: 0.25 ... 4; 2 is twice as fast.
-            seed: of the lengths of sounds.
-            variation: of the lengths of sounds, in the spreads that were learnt; 0 is always the same.
-            k: frames of the voice that are averaged.
+            seed: random seed for sound durations; change it for another reading.
+            variation: of sound durations, in the standard deviations that were learnt; 0 for none.
+            k: frames of the voice that are averaged; None for the number of the converter ``uniform``.
             loudness: LUFS.
         Raises:
             InputError: nothing to say, an option out of range, or a voice of another encoder.
         """
         check_options(interpolation=interpolation, speed=speed, variation=variation)
         voices = self._voices(voice, interpolation)
+        k = min(converters.TABLE["uniform"].neighbours(k), *(len(one) for one, _ in voices))
+        options = ConversionOptions(k=k, converter="uniform", loudness=loudness)
         for number, words in enumerate(self.front_end.sentences(text)):
             prediction = self.model.predict(tokens(words), speed=speed, variation=variation, seed=seed + number)
             source = Source(None, prediction.keys, None, prediction.f0)
-            spoken = self.system.convert(
-                source, voices, k=min(k, *(len(one) for one, _ in voices)), converter="uniform", loudness=loudness
-            )
+            spoken = self.system.run(source, voices, options)
             waveform = finished(spoken.waveform, PAUSE / speed, spoken_seconds(prediction))
             written = text[words[0].start : words[-1].end].strip()
             yield Speech(waveform, written, timed_words(text, words, prediction), prediction, spoken)
 
     def say(self, text: str, voice: MatchingSet, **options: float) -> Speech:
-        """Speak a text at once; arguments as for ``stream``.
+        """Speak a whole text; arguments as for ``stream``.
 
         Raises:
             InputError: as ``stream``.
@@ -141,7 +143,7 @@ class Synthesizer:
             return [(voice, 1.0)]
         if self.speaker is None:
             raise InputError(
-                f"interpolation is {interpolation}, but this text model has no voice of its own to start from; use 1"
+                f"interpolation is {interpolation}, but this text model comes without the voice of its speaker; use 1"
             )
         if interpolation == 0:
             return [(self.speaker, 1.0)]
@@ -149,10 +151,10 @@ class Synthesizer:
 
 
 def check_options(*, interpolation: float = 1.0, speed: float = 1.0, variation: float = 0.0) -> None:
-    """Refuse what cannot be spoken with, before anything is loaded.
+    """Refuse options out of range, before anything is loaded.
 
     Raises:
-        InputError: one out of range; the message says what is possible.
+        InputError: an option out of range; the message says what is possible.
     """
     if not 0 <= interpolation <= 1:
         raise InputError(f"interpolation is {interpolation}; between 0 (the model's speaker) and 1 (the voice) needed")
@@ -181,7 +183,7 @@ def finished(waveform: Waveform, pause: float, speech_ends: float) -> Waveform:
 
 
 def timed_words(text: str, words: Sequence[Word], prediction: Prediction) -> tuple[TimedWord, ...]:
-    """What is written between spaces, with its times; numbers and the like are one word however many are said."""
+    """The written words with their times; a number that is read as several words is one written word."""
     ends = prediction.times().tolist()
     starts = [0.0, *ends[:-1]]
     owners = prediction.tokens.words
@@ -202,7 +204,7 @@ def timed_words(text: str, words: Sequence[Word], prediction: Prediction) -> tup
 
 
 def _written(text: str, word: Word) -> tuple[int, int]:
-    """Where the stretch between spaces that a word is part of begins and ends."""
+    """First and last place of the text between the spaces around a word."""
     first, last = word.start, word.end
     while first > 0 and not text[first - 1].isspace():
         first -= 1
@@ -212,7 +214,7 @@ def _written(text: str, word: Word) -> tuple[int, int]:
 
 
 def join(parts: Sequence[Speech], text: str) -> Speech:
-    """Sentences one after the other, their words with the times of the whole."""
+    """Sentences one after the other as one, with the times of the words in the whole."""
     rate = parts[0].waveform.sample_rate
     words: list[TimedWord] = []
     passed = 0.0
@@ -224,5 +226,5 @@ def join(parts: Sequence[Speech], text: str) -> Speech:
 
 
 def shifted(words: Sequence[TimedWord], seconds: float) -> list[TimedWord]:
-    """The words so much later."""
+    """The words, later by some seconds."""
     return [TimedWord(word.text, word.start + seconds, word.end + seconds) for word in words]

@@ -1,4 +1,4 @@
-"""The room of vocoders: ``load`` makes any of them from a short name or a file."""
+"""Vocoders: ``load`` makes one from a short name or a file."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def load(
     Args:
         name_or_path: one of ``NAMES`` (the kNN-VC ones are fetched once, 66 MB), one of our ``.safetensors``, or a
             ``.pt`` in kNN-VC's layout.
-        origin: of the features a ``.pt`` was trained on, which such a file does not say; None for kNN-VC's own.
+        origin: of the features that a ``.pt`` was trained on, which such a file does not name; None for kNN-VC's own.
         device: ``auto`` (CUDA, else Apple's GPU, else CPU), ``cpu``, ``cuda`` or ``mps``.
-        sha256: checksum to insist on for a fetched file, instead of the pinned one.
+        sha256: checksum that a fetched file must have, instead of the pinned one.
     Raises:
         InputError: an unknown name or device.
-        CheckpointError: a file that is missing, damaged, of another kind, or not to be had offline.
+        CheckpointError: a file that is missing, damaged, of another kind, or not available offline.
     """
     wanted, path = str(name_or_path), Path(name_or_path)
     if wanted == "world":
@@ -53,7 +53,7 @@ def load(
 
 
 def _own(path: Path, device: str) -> Vocoder:
-    """One of our files, by the family its header names."""
+    """A vocoder in a file of this package; the header names its family."""
     from speechssl import checkpoints
     from speechssl.vocoders import hifigan, source_filter
 

@@ -24,14 +24,14 @@ from speechssl.signals import Features, Waveform, check_same_origin
 
 SLOPE = 0.1  # of the leaky rectifiers between layers; before the last layer it is torch's 0.01, as in the original
 CHUNK = 500  # frames vocoded at once: 10 s, some 100 MB
-# WavLM-Large, layer 6, of the waveform as it is: kNN-VC does not normalise it, though WavLM-Large was trained so
+# WavLM-Large, layer 6, without input normalisation: kNN-VC does not normalise, though WavLM-Large was trained so
 KNN_VC_ORIGIN = "wavlm-large/6/raw"
 KNN_VC_RELEASE = "https://github.com/bshall/knn-vc/releases/download/v0.1/"
 
 
 @dataclass(frozen=True)
 class Published:
-    """A checkpoint somebody else publishes: file name in the release, SHA-256 (None: not known to us) and bytes."""
+    """A checkpoint that kNN-VC publishes: file name in the release, SHA-256 (None if unknown) and bytes."""
 
     filename: str
     sha256: str | None
@@ -39,11 +39,11 @@ class Published:
 
 
 PUBLISHED = {
-    # checksum as two independent projects pin it in their public sources; not taken from a download of our own
+    # two independent projects pin this checksum in their public sources
     "knn-vc-prematched": Published(
         "prematch_g_02500000.pt", "f924c7632c6eaf99004386d62293e124419e33582573552a6ae976eb88ed2dd5", 66_214_643
     ),
-    # no checksum found in public text: whoever wants it passes the one of a copy they trust
+    # no public source names a checksum: pass that of a copy you trust
     "knn-vc": Published("g_02500000.pt", None, None),
 }
 
@@ -170,7 +170,7 @@ class Generator(nn.Module):
 
 
 class HifiganVocoder:
-    """A generator with the facts of what it takes and gives: a ``Vocoder``.
+    """A generator as a ``Vocoder``.
 
     Args:
         network: moved to the device, put in evaluation mode.
@@ -186,7 +186,7 @@ class HifiganVocoder:
 
     @property
     def origin(self) -> str:
-        """Of the features it takes."""
+        """Origin of the features it takes."""
         return self._origin
 
     @property
@@ -201,7 +201,7 @@ class HifiganVocoder:
 
     @property
     def needs_f0(self) -> bool:
-        """No: pitch is in the features."""
+        """False: pitch is in the features."""
         return False
 
     def num_samples(self, num_frames: int) -> int:
@@ -210,7 +210,7 @@ class HifiganVocoder:
 
     @property
     def key_origin(self) -> str:
-        """None: the features say all."""
+        """Empty: the vocoder takes no keys."""
         return ""
 
     def vocode(
@@ -252,7 +252,7 @@ class HifiganVocoder:
 
 
 def save(path: str | Path, vocoder: HifiganVocoder, *, licence: str, provenance: Mapping[str, Any]) -> Path:
-    """Write a vocoder as one file of ours.
+    """Write a vocoder as one file of this package.
 
     Args:
         path: the file.
@@ -334,7 +334,7 @@ def fetch_published(name: str, *, sha256: str | None = None, device: str = "auto
 
 
 def without_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replace each ``weight_g``, ``weight_v`` (or torch's newer ``parametrizations``) by the weight they stand for.
+    """Replace each ``weight_g``, ``weight_v`` (or torch's newer ``parametrizations``) by their weight.
 
     A pair of which one half is missing is kept as it is, for ``load_state`` to name.
     """

@@ -260,12 +260,12 @@ class SourceFilterVocoder:
 
     @property
     def origin(self) -> str:
-        """Of the values it takes, WORLD's."""
+        """Origin of the values it takes: those of WORLD."""
         return world.origin(self.network.config.order)
 
     @property
     def key_origin(self) -> str:
-        """Of the keys it takes beside them."""
+        """Origin of the keys it takes."""
         return self._key_origin
 
     @property
@@ -280,7 +280,7 @@ class SourceFilterVocoder:
 
     @property
     def needs_f0(self) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     def num_samples(self, num_frames: int) -> int:
@@ -323,7 +323,7 @@ class SourceFilterVocoder:
     def _stream(
         self, values: Tensor, keys: Tensor, f0: np.ndarray[Any, Any], voice: Tensor, *, chunk: int = CHUNK
     ) -> Iterator[Tensor]:
-        """Consecutive pieces of the sound; each is made with the frames around it that can be heard in it."""
+        """Consecutive pieces of the sound; each is made with as many frames around it as can be heard in it."""
         count, hop = len(values), world.HOP_LENGTH
         pulse = pulse_train(f0, self.num_samples(count))
         context = self.network.config.context
@@ -346,7 +346,7 @@ class SourceFilterVocoder:
 
 
 def noise(start: int, stop: int) -> np.ndarray[Any, Any]:
-    """Samples ``start`` to ``stop`` of an endless white noise of unit power; always the same ones."""
+    """Samples ``start`` to ``stop`` of an endless white noise of unit power, always the same."""
     blocks = range(start // NOISE_BLOCK, (stop - 1) // NOISE_BLOCK + 1)
     whole = [np.random.default_rng([0, block]).standard_normal(NOISE_BLOCK, dtype=np.float32) for block in blocks]
     first = blocks[0] * NOISE_BLOCK
@@ -354,7 +354,7 @@ def noise(start: int, stop: int) -> np.ndarray[Any, Any]:
 
 
 def save(path: str | Path, vocoder: SourceFilterVocoder, *, licence: str, provenance: Mapping[str, Any]) -> Path:
-    """Write a vocoder as one file of ours, weights in float16.
+    """Write a vocoder as one file, weights in float16.
 
     Args:
         path: the file.

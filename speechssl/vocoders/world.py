@@ -31,7 +31,7 @@ STACK = HOP_LENGTH // STEP
 # numbers of the envelope. Resynthesis of 121 s of read speech with 24, 40 and 60, all with the same F0: mel-cepstral
 # distortion 3.60, 3.48, 3.49 dB, STOI 0.921, 0.925, 0.925; pyworld's own from the uncoded envelope: 3.42 dB, 0.926
 ORDER = 40
-BANDS = 1  # of aperiodicity at 16 kHz: one at 3 kHz
+BANDS = 1  # bands of aperiodicity at 16 kHz: one at 3 kHz
 ENVELOPE_FLOOR = 1e-12  # power; digital silence has a level, so that means of frames mean something
 CHUNK = 2000  # WORLD frames analysed at once (even, see ``_aperiodicity``): 10 s, some 50 MB
 CONTEXT = 4096  # samples around a chunk; the longest window of the analysis spans four periods of 47 Hz
@@ -84,7 +84,7 @@ class WorldAnalysis:
 
         Args:
             waveform: any length from 400 samples at 16 kHz; analysed in chunks, in flat memory.
-            f0: (F,) Hz every 5 ms, if it has been computed; else ``audio.f0``.
+            f0: (F,) Hz every 5 ms of the waveform; None to measure it.
         Raises:
             InputError: shorter than one frame.
         """
@@ -115,7 +115,7 @@ class WorldVocoder:
     """WORLD values and an F0 contour to sound.
 
     Args:
-        order: of the values.
+        order: numbers of the envelope's mel-cepstrum, 2 ... 100.
     """
 
     order: int = ORDER
@@ -125,7 +125,7 @@ class WorldVocoder:
 
     @property
     def origin(self) -> str:
-        """Of the values it takes."""
+        """Origin of the values it takes."""
         return origin(self.order)
 
     @property
@@ -140,7 +140,7 @@ class WorldVocoder:
 
     @property
     def needs_f0(self) -> bool:
-        """Yes."""
+        """True."""
         return True
 
     def num_samples(self, num_frames: int) -> int:
@@ -149,7 +149,7 @@ class WorldVocoder:
 
     @property
     def key_origin(self) -> str:
-        """None: the features say all."""
+        """Empty: WORLD takes no keys."""
         return ""
 
     def vocode(

@@ -8,7 +8,9 @@ import pytest
 
 from speechssl.errors import InputError
 from speechssl.synthesis.front_end import BORDERS, START, FrontEnd, tokens
-from speechssl.synthesis.pronunciation import Phone, Pronouncer, check_language, parse_phones
+from speechssl.synthesis.languages import check_language
+from speechssl.synthesis.phones import Phone, parse_phones
+from speechssl.synthesis.pronunciation import Pronouncer
 
 
 @pytest.fixture(scope="module")

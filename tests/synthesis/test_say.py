@@ -87,7 +87,7 @@ def test_options_change_what_is_heard(say: Say, tmp_path: Path) -> None:
         ("hi", ("--language", "de"), "speaks en-us, not de-de"),
         ("hi", ("--speed", "9"), "speed is 9.0; between 0.25 and 4"),
         ("hi", ("--interpolation", "2"), "interpolation is 2.0"),
-        ("hi", ("--interpolation", "0.5"), "no voice of its own"),
+        ("hi", ("--interpolation", "0.5"), "without the voice of its speaker"),
         ("hi", ("--subtitles", "x.doc"), ".srt or .vtt"),
         ("hi", ("--voice", "nobody"), "both --reference and --voice"),
         ("missing.txt", (), "no such file"),

@@ -62,7 +62,7 @@ def test_interpolation_needs_a_voice_to_start_from(
 ) -> None:
     alone = Synthesizer(text_model, system)
     assert alone.say("One.", voice).waveform.seconds > 0.1
-    with pytest.raises(InputError, match="no voice of its own"):
+    with pytest.raises(InputError, match="without the voice of its speaker"):
         alone.say("One.", voice, interpolation=0.5)
 
 

@@ -22,6 +22,7 @@ from speechssl.app.jobs import Job, silent
 from speechssl.app.refusals import Refused
 from speechssl.app.sessions import Session
 from speechssl.app.state import State
+from speechssl.conversion import converters
 from speechssl.errors import SpeechSSLError
 from speechssl.signals import Waveform
 from speechssl.voices.consent import LONGEST, STATEMENT, Consent, attest
@@ -266,12 +267,15 @@ class OptionFields:
 def option_fields(page: Page, key: str) -> OptionFields:
     """Show the options of a conversion."""
     known = {one.name: one for one in fields.OPTIONS}
-    more = {"model": {"models": page.state.settings.models}}
+    helps = {"auto": converters.AUTO, **{name: row.help for name, row in converters.TABLE.items()}}
+    more = {"model": {"models": page.state.settings.models}, "converter": {"info": helps["auto"]}}
     with gr.Accordion("Options", open=False):
         components = {
             name: known[name].for_page(key, **more.get(name, {}))
             for name in ("k", "converter", "interpolation", "pitch", "tempo", "form", "model")
         }
+    converter = components["converter"]
+    converter.change(lambda name: gr.update(info=helps[name]), converter, converter, **QUIET)
     # outside the accordion: an error in a closed one would be hidden
     return OptionFields(components, problem(f"{key}-options-problem"))
 

@@ -1,18 +1,24 @@
-"""How American English is read."""
+"""How American English is read and pronounced."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 
 from speechssl.synthesis.languages.rules import (
     LONGEST_NUMBER,
     Language,
+    Phones,
     Rule,
     abbreviations,
     decimal,
     number_words,
     whole,
 )
+from speechssl.synthesis.phones import parse_phones
+
+_SIBILANTS = {"s", "z", "ʃ", "ʒ", "t͡ʃ", "d͡ʒ"}
+_VOICELESS = {"p", "t", "k", "f", "θ"}
 
 MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
@@ -71,26 +77,31 @@ SYMBOLS = {
 }  # fmt: skip
 
 
+def _say(value: int, kind: str = "cardinal") -> str:
+    """As in America, without "and"."""
+    return " ".join(word for word in number_words(value, "en", kind).split() if word != "and")
+
+
 def _cardinal(text: str) -> str:
-    return whole(text, "en")
+    return whole(text, _say)
 
 
 def _ordinal(value: int) -> str:
-    return number_words(value, "en", "ordinal")
+    return _say(value, "ordinal")
 
 
 def _decimal(text: str) -> str:
-    return decimal(text, "en")
+    return decimal(text, _say)
 
 
 def year(value: int) -> str:
     """As years are said: nineteen eighty four, two thousand, twenty twenty three."""
     high, low = divmod(value, 100)
     if not 1100 <= value < 2100 or 2000 <= value < 2010:
-        return number_words(value, "en")
+        return _say(value)
     if low == 0:
-        return number_words(high, "en") + " hundred"
-    return f"{number_words(high, 'en')} {'oh ' if low < 10 else ''}{number_words(low, 'en')}"
+        return _say(high) + " hundred"
+    return f"{_say(high)} {'oh ' if low < 10 else ''}{_say(low)}"
 
 
 def _year_digits(text: str) -> str:
@@ -122,9 +133,9 @@ def _time(match: re.Match[str]) -> str:
     hour, minute = int(match["time_h"]), int(match["time_m"])
     half = _spelled(match["time_p"]) if match["time_p"] else ""
     if minute:
-        said = f"{number_words(hour, 'en')} {'oh ' if minute < 10 else ''}{number_words(minute, 'en')}"
+        said = f"{_say(hour)} {'oh ' if minute < 10 else ''}{_say(minute)}"
     else:
-        said = number_words(hour, "en") + ("" if half else " o'clock" if 0 < hour <= 12 else " hundred hours")
+        said = _say(hour) + ("" if half else " o'clock" if 0 < hour <= 12 else " hundred hours")
     return f"{said} {half}".strip()
 
 
@@ -143,7 +154,7 @@ def _money(match: re.Match[str]) -> str:
         return said if not cents else f"{_decimal(f'{amount}.{cents}')} {many}"
     if int(cents) == 0:
         return said
-    change = f"{number_words(int(cents), 'en')} {coin if int(cents) == 1 else coins}"
+    change = f"{_say(int(cents))} {coin if int(cents) == 1 else coins}"
     return change if amount == "0" else f"{said} {change}"
 
 
@@ -158,12 +169,12 @@ def _fraction(match: re.Match[str]) -> str:
         return f"{_cardinal(match['fraction_t'])} over {_cardinal(match['fraction_b'])}"
     name = {2: "half", 4: "quarter"}.get(bottom) or _ordinal(bottom)
     many = "halves" if bottom == 2 else f"{name}s"
-    return f"{number_words(top, 'en')} {name if top == 1 else many}"
+    return f"{_say(top)} {name if top == 1 else many}"
 
 
 def _decade(match: re.Match[str]) -> str:
     digits = match["decade_n"]
-    said = year(int(digits)) if len(digits) == 4 else number_words(int(digits), "en")
+    said = year(int(digits)) if len(digits) == 4 else _say(int(digits))
     return said[:-1] + "ies" if said.endswith("y") else said + ("es" if said.endswith("x") else "s")
 
 
@@ -216,6 +227,27 @@ def _spelled(letters: str) -> str:
     return " ".join(LETTERS.get(letter, letter) for letter in letters.lower() if letter.isalpha())
 
 
+def _with_ending(word: str, pronounce: Callable[[str], Phones]) -> Phones:
+    """Phones of a possessive."""
+    if word.endswith("s'"):
+        return pronounce(word[:-1])
+    if not word.endswith("'s") or len(word) == 2:
+        return ()
+    phones = pronounce(word[:-2])
+    last = phones[-1].symbol if phones else ""
+    return phones + parse_phones("ɪ z" if last in _SIBILANTS else "s" if last in _VOICELESS else "z")
+
+
+def _in_context(words: Sequence[str], phones: Sequence[Phones]) -> list[Phones]:
+    """The word "the" with another vowel before a vowel."""
+    before_vowels = parse_phones("ð i")
+    following = [*phones[1:], ()]
+    return [
+        before_vowels if word == "the" and after and after[0].is_vowel else own
+        for word, own, after in zip(words, phones, following, strict=True)
+    ]
+
+
 _PLAIN = r"\d{1,3}(?:,\d{3})+|\d+"
 _UNITS = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 _PATH = r"[^\s<>\"]*[^\s<>\".,;:!?)]"
@@ -251,9 +283,10 @@ RULES = {
     "initials": Rule(r"(?<![\w.])(?:[A-Za-z]\.){2,}", _initials),
 }
 
-ENGLISH = Language(
+LANGUAGE = Language(
     code="en-us",
-    numbers="en",
+    numbers=_say,
+    package="gruut_lang_en",
     alphabet="abcdefghijklmnopqrstuvwxyz'",
     vowels="aeiouy",
     letters=LETTERS,
@@ -262,4 +295,6 @@ ENGLISH = Language(
     stand_ins={"ß": "ss"},
     symbols=SYMBOLS,
     rules=RULES,
+    ending=_with_ending,
+    in_context=_in_context,
 )

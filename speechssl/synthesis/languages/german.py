@@ -21,22 +21,26 @@ SYMBOLS = {
 _WHOLE = r"\d{1,3}(?:\.\d{3})+|\d+"
 
 
+def _say(value: int) -> str:
+    return number_words(value, "de")
+
+
 def _cardinal(text: str) -> str:
-    return whole(text, "de", separator=".")
+    return whole(text, _say, separator=".")
 
 
 def _number(match: re.Match[str]) -> str:
-    return decimal(match["number"], "de", separator=".", mark=",", point="komma")
+    return decimal(match["number"], _say, separator=".", mark=",", point="komma")
 
 
 def _money(match: re.Match[str]) -> str:
-    cents = f" {number_words(int(match['money_d']), 'de')}" if match["money_d"] else ""
+    cents = f" {_say(int(match['money_d']))}" if match["money_d"] else ""
     return f"{_cardinal(match['money_n'])} {CURRENCIES[match['money_c']]}{cents}"
 
 
 def _time(match: re.Match[str]) -> str:
     minute = int(match["time_m"])
-    return f"{number_words(int(match['time_h']), 'de')} uhr" + (f" {number_words(minute, 'de')}" if minute else "")
+    return f"{_say(int(match['time_h']))} uhr" + (f" {_say(minute)}" if minute else "")
 
 
 RULES = {
@@ -46,9 +50,10 @@ RULES = {
     "short": abbreviations(ABBREVIATIONS),
 }
 
-GERMAN = Language(
+LANGUAGE = Language(
     code="de-de",
-    numbers="de",
+    numbers=_say,
+    package="gruut_lang_de",
     alphabet="abcdefghijklmnopqrstuvwxyzäöüß'",
     vowels="aeiouyäöü",
     letters=LETTERS,
@@ -57,4 +62,7 @@ GERMAN = Language(
     stand_ins={},
     symbols=SYMBOLS,
     rules=RULES,
+    # the package holds two dictionaries. The first reads Zeit as "t s a eː t", benannt as "b ə n a n n t", and lacks
+    # every word with ß; the one that was made with eSpeak NG is right about these
+    dictionary="espeak",
 )

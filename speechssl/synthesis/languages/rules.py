@@ -1,25 +1,36 @@
-"""What is read differently in each language: numbers, dates, money, abbreviations, symbols.
-
-The words of numbers are num2words'.
-"""
+"""What differs between languages: numbers, dates, money, abbreviations, symbols, and where pronunciations come from."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import TypeAlias
+
+from speechssl.synthesis.phones import Phone
+
+Phones: TypeAlias = tuple[Phone, ...]
+Numbers: TypeAlias = Callable[[int], str]  # the words of a whole number
 
 LONGEST_NUMBER = 12  # digits above which a number is read digit by digit
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A pattern, and how what it finds is read; its own groups have names that begin with that of the rule."""
+    """A pattern, and how a match is read. Names of groups in the pattern begin with the name of the rule."""
 
     pattern: str
     read: Callable[[re.Match[str]], str]
+
+
+def _no_ending(word: str, pronounce: Callable[[str], Phones]) -> Phones:
+    return ()
+
+
+def _as_they_are(words: Sequence[str], phones: Sequence[Phones]) -> list[Phones]:
+    return list(phones)
 
 
 @dataclass(frozen=True)
@@ -28,19 +39,25 @@ class Language:
 
     Args:
         code: such as ``"en-us"``.
-        numbers: name of the language in num2words.
+        numbers: words of a whole number.
+        package: with the pronunciations, such as ``"gruut_lang_en"``.
         alphabet: lower-case letters of its words.
         vowels: letters without one of which a word cannot be said, and is spelled.
-        letters: names of letters, where they are not simply said as a word of one letter.
+        letters: names of letters that are not said as a word of one letter.
         words_of_one_letter: those that are words.
-        spelled: words that are spelled where they are in capitals, such as ``us``.
-        stand_ins: what letters become that the alphabet lacks, where taking their marks off would not do.
-        symbols: what symbols are called.
+        spelled: words that are spelled if they are in capitals, such as ``us``.
+        stand_ins: replacements of letters that the alphabet lacks and that cannot just lose their marks.
+        symbols: names of symbols.
         rules: in order; the first that fits is taken.
+        dictionary: folder in the package with ``lexicon.db`` and ``g2p/model.crf``.
+        ending: phones of an inflected word that the dictionary lacks, such as a possessive, from those of its stem,
+            which the function it is given pronounces; empty for other words.
+        in_context: phones of the words of a sentence, given those of each word alone.
     """
 
     code: str
-    numbers: str
+    numbers: Numbers
+    package: str
     alphabet: str
     vowels: str
     letters: Mapping[str, str]
@@ -49,9 +66,12 @@ class Language:
     stand_ins: Mapping[str, str]
     symbols: Mapping[str, str]
     rules: Mapping[str, Rule]
+    dictionary: str = "."
+    ending: Callable[[str, Callable[[str], Phones]], Phones] = _no_ending
+    in_context: Callable[[Sequence[str], Sequence[Phones]], list[Phones]] = _as_they_are
 
     def letter(self, letter: str) -> str:
-        """How a letter is called."""
+        """Name of a letter."""
         return self.letters.get(letter, letter)
 
     def spell(self, word: str) -> str:
@@ -60,35 +80,32 @@ class Language:
 
     def digits(self, text: str) -> str:
         """Digit by digit."""
-        return " ".join(number_words(int(digit), self.numbers) for digit in text if digit.isdigit())
+        return " ".join(self.numbers(int(digit)) for digit in text if digit.isdigit())
 
 
 @lru_cache(maxsize=4096)
 def number_words(value: int | str, language: str, kind: str = "cardinal") -> str:
-    """Words of a number, in letters and spaces alone; ``kind`` as in num2words."""
+    """Words of a number, in letters and spaces alone; ``language`` and ``kind`` as in num2words."""
     from num2words import num2words
 
     said = num2words(value, lang=language, to=kind).lower()
-    said = re.sub(r"[^\w\s']|_", " ", said)
-    if language == "en":
-        said = re.sub(r"\band\b", " ", said)  # as in America
-    return " ".join(said.split())
+    return " ".join(re.sub(r"[^\w\s']|_", " ", said).split())
 
 
-def whole(digits: str, language: str, *, separator: str = ",") -> str:
+def whole(digits: str, numbers: Numbers, *, separator: str = ",") -> str:
     """A whole number as written, digit by digit if it is too long to be one, or begins with 0."""
     plain = digits.replace(separator, "").replace(" ", "")
     if len(plain) > LONGEST_NUMBER or (len(plain) > 1 and plain[0] == "0"):
-        return " ".join(number_words(int(digit), language) for digit in plain)
-    return number_words(int(plain), language)
+        return " ".join(numbers(int(digit)) for digit in plain)
+    return numbers(int(plain))
 
 
-def decimal(text: str, language: str, *, separator: str = ",", mark: str = ".", point: str = "point") -> str:
+def decimal(text: str, numbers: Numbers, *, separator: str = ",", mark: str = ".", point: str = "point") -> str:
     """A number that may have a sign, separators of thousands, and decimals after a mark."""
     sign = "minus " if text[0] in "-−" else ""
     integer, _, decimals = text.lstrip("-−+").partition(mark)
-    said = sign + whole(integer or "0", language, separator=separator)
-    digits = " ".join(number_words(int(digit), language) for digit in decimals)
+    said = sign + whole(integer or "0", numbers, separator=separator)
+    digits = " ".join(numbers(int(digit)) for digit in decimals)
     return f"{said} {point} {digits}" if digits else said
 
 
