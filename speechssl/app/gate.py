@@ -124,7 +124,7 @@ class Passwords:
         return right
 
     def _wait(self, key: tuple[str, str]) -> float:
-        found = self._wrong.get(key, ())
+        found = self._wrong.get(key) or deque()
         return max(1.0, found[0] + WINDOW - self._clock()) if self._recent(found) >= WRONG else 0.0
 
     def _recent(self, found: Iterable[float]) -> int:
