@@ -232,6 +232,21 @@ def _until(true: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def test_options_have_labels_and_the_chosen_converter_its_help(page: Any, tmp_path: Path) -> None:
+    page.get_by_text("Options").first.click()
+    page.locator("#convert-converter input").click()
+    page.get_by_role("option", name="distance").click()
+    page.locator("#convert-converter").get_by_text("nearer frames count more").wait_for()
+    for field, label in (("pitch", "As the source"), ("tempo", "As the target")):
+        page.locator(f"#convert-{field} input").click()
+        page.get_by_role("option", name=label).last.click()  # the list of the other field is still fading
+    _convert_example(page)
+    settings = signing.show(_download(page, "#convert-save", tmp_path))["settings"]
+    assert {name: settings[name] for name in ("converter", "pitch", "tempo")} == {
+        "converter": "distance", "pitch": "source", "tempo": "target",
+    }  # fmt: skip
+
+
 @pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
 def test_speak(page: Any, tmp_path: Path) -> None:
     _tab(page, "Speak")
