@@ -125,19 +125,18 @@ def examine(job: tuple[Path, Path | None]) -> tuple[float, int] | str:
 
 def download(corpus: str, root: Path, part: str) -> None:
     """Fetch a part of a corpus from OpenSLR, checked against its published checksum."""
+    known = {"librispeech": "LIBRISPEECH", "libritts-r": "LIBRITTS"}
+    if corpus not in known:
+        raise SystemExit(
+            f"{corpus} cannot be fetched here: its publishers ask for a form; get it from them, then give its folder"
+        )
     try:
         with errors.importing("torchaudio", purpose="--download"):
             from torchaudio import datasets
     except InputError as error:
         raise SystemExit(str(error)) from error
-
-    known = {"librispeech": datasets.LIBRISPEECH, "libritts-r": datasets.LIBRITTS}
-    if corpus not in known:
-        raise SystemExit(
-            f"{corpus} cannot be fetched here: its publishers ask for a form; get it from them, then give its folder"
-        )
     root.mkdir(parents=True, exist_ok=True)
-    known[corpus](root, url=part, download=True)
+    getattr(datasets, known[corpus])(root, url=part, download=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from whisper import SHA256, check, encoder_of, read_ctranslate2, whisper_config
 
 from speechssl import checkpoints, encoders
+from speechssl.audio import mel
 from speechssl.encoders import network as networks
-from speechssl.encoders.frontends import _log_mel, _pair
+from speechssl.encoders.frontends import paired
 from speechssl.encoders.whisper import floored, log_power
 
 KEY_DIM = 256
@@ -99,9 +100,9 @@ class TransformersBody(nn.Module):
 
     def forward(self, samples: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         if self.network.config.model_type == "wav2vec2-bert":
-            bands = torch.stack([_log_mel(row) for row in samples])
+            bands = mel.kaldi(samples, double=True)
             bands = (bands - bands.mean(1, keepdim=True)) / (bands.var(1, keepdim=True) + 1e-7).sqrt()
-            given = torch.stack([_pair(row) for row in bands]).float()
+            given = torch.stack([paired(row) for row in bands]).float()
         elif self.normalise is None:
             given = samples
         else:

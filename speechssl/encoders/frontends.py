@@ -217,7 +217,7 @@ class LogMelFrontEnd:
         mean, scale = self._statistics(blocks)
         device = self._projection.projection.weight.device
         for bands in _mel_blocks(blocks):
-            yield self._project(_pair(((bands - mean) * scale).float()).to(device))
+            yield self._project(paired(((bands - mean) * scale).float()).to(device))
 
     def _statistics(self, blocks: Blocks) -> tuple[Tensor, Tensor]:
         """Mean and reciprocal of the standard deviation of each band (80,), float64."""
@@ -259,7 +259,7 @@ def _mel_blocks(blocks: Blocks) -> Iterator[Tensor]:
             yield mel.kaldi(block.cpu(), double=True)
 
 
-def _pair(bands: Tensor) -> Tensor:
+def paired(bands: Tensor) -> Tensor:
     """(n, 80) at 100 Hz to ((n + 1) // 2, 160) at 50 Hz, zeros behind a lone last frame."""
     if bands.shape[0] % 2:
         bands = functional.pad(bands, (0, 0, 0, 1))

@@ -113,7 +113,10 @@ def test_what_a_voice_says_is_text_on_the_page() -> None:
     facts = {"name": PAGE, "seconds": 1.0, "frames": 1, "model": PAGE, "megabytes": 1.0, "created": PAGE,
              "recordings": [recording], "consents": [consent]}  # fmt: skip
     shown = pictures.voice(facts)
-    shown += pictures.ranked([{"speaker": PAGE, "score": 1.0, "accepted": True}], PAGE)
+    shown += pictures.ranked(
+        {"decision": "known", "speaker": PAGE, "remarks": [],
+         "ranked": [{"speaker": PAGE, "score": 1.0, "accepted": True}]}
+    )  # fmt: skip
     shown += pictures.batch([{"recording": PAGE, "error": PAGE}]) + pictures.done(PAGE, PAGE) + pictures.problem(PAGE)
     assert "<img" not in shown
     assert shown.count("&lt;img src=x") == 13

@@ -142,15 +142,15 @@ def test_decode_speaks_in_a_stored_voice(
     out = tmp_path / "units"
     run("encode", clip("dan", "sentence").path, "-o", out, *model)
     run("decode", out, "-o", tmp_path / "speech", "--voice", "ada", *model)
-    run("decode", "3 5 7", "-o", wav, "--voice", "ada", "--durations", out, *model)
+    run("decode", "3 5 7", "-o", wav, "--overwrite", "--voice", "ada", "--durations", out, *model)
     run("encode", clip("dan", "sentence").path, "-o", tmp_path / "text", "--format", "text", *model)
     with pytest.raises(InputError, match="holds no durations"):
-        run("decode", "3 5 7", "-o", wav, "--voice", "ada", "--durations", tmp_path / "text", *model)
+        run("decode", "3 5 7", "-o", tmp_path / "b.wav", "--voice", "ada", "--durations", tmp_path / "text", *model)
     other = tmp_path / "other.safetensors"
     replace(load(codebook_file), centroids=load(codebook_file).centroids + np.float32(1)).save(other)
     for given in ((out,), ("3 5 7", "--durations", out)):
         with pytest.raises(InputError, match=load(codebook_file).fingerprint):
-            run("decode", *given, "-o", wav, "--voice", "ada", "-c", other, *model[2:])
+            run("decode", *given, "-o", tmp_path / "c.wav", "--voice", "ada", "-c", other, *model[2:])
     (said,) = (tmp_path / "speech").glob("*.wav")
     assert soundfile.info(said).duration == pytest.approx(
         soundfile.info(clip("dan", "sentence").path).duration, abs=0.05

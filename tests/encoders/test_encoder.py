@@ -150,7 +150,9 @@ def test_features_can_be_used_in_training(windowed: Callable[[str], SSLEncoder],
 
 
 MEMORY = """
-import resource, sys, torch, transformers
+import resource, sys, torch
+from speechssl import checkpoints
+transformers = checkpoints.transformers()
 from speechssl.encoders.network import Weights, build
 torch.set_num_threads(1)
 torch.manual_seed(0)

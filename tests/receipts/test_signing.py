@@ -187,7 +187,7 @@ def test_conversions_on_the_command_line_carry_receipts_where_they_are_wanted(
     monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "voices"))
     source, eric = (str(clips.clip(name, "sentence").path) for name in ("ada", "eric"))
     out = tmp_path / "out.wav"
-    arguments = ["convert", source, "--reference", eric, "--output", str(out), "--json"]
+    arguments = ["convert", source, "--reference", eric, "--output", str(out), "--json", "--overwrite"]
     # neither a key nor a consent: the file alone
     assert cli.run(arguments) == 0
     plain = audio.read(out).samples
@@ -195,7 +195,7 @@ def test_conversions_on_the_command_line_carry_receipts_where_they_are_wanted(
     assert cli.run(["voice", "add", "eric", eric, "--consent", "Eric: a test"]) == 0
     capsys.readouterr()
     # a voice with a consent
-    assert cli.run(["convert", source, "--voice", "eric", "--output", str(out), "--json"]) == 0
+    assert cli.run(["convert", source, "--voice", "eric", "--output", str(out), "--json", "--overwrite"]) == 0
     assert json.loads(capsys.readouterr().out)["results"][0]["receipt"] == str(signing.beside(out))
     issued = signing.show(out)
     assert issued["consent"][0]["who"] == "Eric"

@@ -411,7 +411,7 @@ def test_the_comparison_makes_everything_once(
 ) -> None:
     compare, evaluate, called = recipe("compare"), recipe("evaluate"), []
     # the time goes into triples, which are the same code for every run
-    monkeypatch.setattr(evaluate, "abx_across", functools.partial(evaluate.abx_across, triples=40))
+    monkeypatch.setattr(evaluate.measures, "abx", functools.partial(evaluate.measures.abx, triples=40))
 
     def in_process(script: str, *options: Any) -> None:
         called.append(script)

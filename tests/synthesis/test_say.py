@@ -60,15 +60,15 @@ def test_a_file_and_stdin_are_read(say: Say, tmp_path: Path, monkeypatch: pytest
     (tmp_path / "text.txt").write_text("\ufeffFrom a file. ", encoding="utf-8")
     assert "1 sentences" in say(str(tmp_path / "text.txt"))[1]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"From stdin. Twice.")))
-    assert "2 sentences" in say("-")[1]
+    assert "2 sentences" in say("-", "--overwrite")[1]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\x00bad")))
-    code, _, error = say("-")
+    code, _, error = say("-", "--overwrite")
     assert (code, "no text in UTF-8" in error) == (2, True)
 
 
 def test_options_change_what_is_heard(say: Say, tmp_path: Path) -> None:
     def heard(*words: object) -> bytes:
-        assert say("Hello there, you.", *words)[0] == 0
+        assert say("Hello there, you.", "--overwrite", *words)[0] == 0
         return (tmp_path / "out.wav").read_bytes()
 
     plain = heard()

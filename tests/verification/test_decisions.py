@@ -346,8 +346,8 @@ def test_a_calibration_on_a_line_decides_on_that_line_only() -> None:
 
 def test_identification_over_an_unknown_line_names_nobody(tmp_path: Path) -> None:
     with SpeakerDatabase(tmp_path / "x.sqlite") as database:
-        database.enrol("ada", [Enrolment(embedding(1.0, 0.0), "a.wav", "a", 5.0, WIDE)])
-        database.enrol("bob", [Enrolment(embedding(0.0, 1.0), "b.wav", "b", 5.0, WIDE)])
+        database.enrol("ada", [Enrolment(embedding(1.0, 0.0), "a.wav", "a" * 64, 5.0, WIDE)])
+        database.enrol("bob", [Enrolment(embedding(0.0, 1.0), "b.wav", "b" * 64, 5.0, WIDE)])
         ranked = decisions.identify(over(PHONE, 1, 0), database, calibration=calibration("m@1"))
         assert decisions.outcome(ranked) == ("none", None)
         assert [(row.accepted, row.llr) for row in ranked] == [(None, None)] * 2
@@ -357,7 +357,7 @@ def test_identification_over_an_unknown_line_names_nobody(tmp_path: Path) -> Non
         assert decisions.outcome(decisions.identify(near, database, calibration=calibration("m@1"))) == ("known", "ada")
         assert decisions.outcome(decisions.identify(far, database, calibration=calibration("m@1"))) == ("unknown", None)
         # of somebody enrolled over a telephone nothing is known: they come last, and may be the one who speaks
-        database.enrol("cleo", [Enrolment(embedding(1.0, 0.05), "c.wav", "c", 5.0, PHONE)])
+        database.enrol("cleo", [Enrolment(embedding(1.0, 0.05), "c.wav", "c" * 64, 5.0, PHONE)])
         ranked = decisions.identify(near, database, calibration=calibration("m@1"))
         assert [row.speaker for row in ranked] == ["ada", "bob", "cleo"]
         assert decisions.outcome(ranked) == ("known", "ada")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import tarfile
@@ -47,8 +48,10 @@ def write(path: Path, records: Sequence[Record], form: str, columns: Mapping[str
     """
     from speechssl.checkpoints import atomic_path
 
+    # webdataset ends a key at the first dot, so the part of the name before it begins the keys
+    webdataset = functools.partial(_tar, prefix=path.name.split(".")[0])
     writers: dict[str, Callable[[Path, Sequence[Record], Mapping[str, str]], None]] = {
-        "jsonl": _jsonl, "parquet": _parquet, "webdataset": _tar, "text": _text,
+        "jsonl": _jsonl, "parquet": _parquet, "webdataset": webdataset, "text": _text,
     }  # fmt: skip
     with atomic_path(path) as temporary:
         writers[form](temporary, records, columns)
@@ -111,12 +114,12 @@ def _text(path: Path, records: Sequence[Record], columns: Mapping[str, str]) -> 
         file.writelines(f"{json.dumps(r['id'], ensure_ascii=False)[1:-1]}\t{text_of(r['units'])}\n" for r in records)
 
 
-def _tar(path: Path, records: Sequence[Record], columns: Mapping[str, str]) -> None:
+def _tar(path: Path, records: Sequence[Record], columns: Mapping[str, str], *, prefix: str) -> None:
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
         for number, record in enumerate(records):
             data = line(record).encode()
-            # webdataset ends a key at the first dot of the file name, so the id, which may hold dots, is inside
-            member = tarfile.TarInfo(f"{path.name.split('.')[1]}-{number:06d}.json")
+            # the id may hold dots, so it is inside
+            member = tarfile.TarInfo(f"{prefix}-{number:06d}.json")
             member.size, member.mtime = len(data), 0
             archive.addfile(member, io.BytesIO(data))
 
