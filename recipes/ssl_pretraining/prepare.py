@@ -36,11 +36,10 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     return kaldi(torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))).numpy()
 
 
-def _prepare_row(root: Path, row: dict[str, str]) -> np.ndarray | str:
+def read_samples(root: Path, row: dict[str, str]) -> np.ndarray | str:
+    """The first channel (T,) float32 of a recording of the manifest, or why it is left out."""
     import soundfile
-    import torch
 
-    torch.set_num_threads(1)
     try:
         samples, sample_rate = soundfile.read(root / row["path"], dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
@@ -49,7 +48,17 @@ def _prepare_row(root: Path, row: dict[str, str]) -> np.ndarray | str:
         return f"sample rate {sample_rate} Hz; {SAMPLE_RATE} Hz needed"
     if len(samples) < MIN_SECONDS * SAMPLE_RATE:
         return f"{len(samples) / SAMPLE_RATE:.2f} s; {MIN_SECONDS} s needed"
-    mel = log_mel(samples[:, 0])
+    return samples[:, 0]
+
+
+def _prepare_row(root: Path, row: dict[str, str]) -> np.ndarray | str:
+    import torch
+
+    torch.set_num_threads(1)
+    samples = read_samples(root, row)
+    if isinstance(samples, str):
+        return samples
+    mel = log_mel(samples)
     if not np.isfinite(mel).all():
         return "NaN or infinite samples"
     return mel.astype(np.float16)

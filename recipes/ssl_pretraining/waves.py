@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from prepare import MIN_SECONDS, SAMPLE_RATE
+from prepare import SAMPLE_RATE, read_samples
 
 from speechssl import errors
 
@@ -29,19 +29,12 @@ ROOM_SECONDS = 2.0  # of an impulse response that is kept
 
 
 def _read_row(root: Path, row: dict[str, str]) -> np.ndarray | str:
-    import soundfile
-
-    try:
-        samples, sample_rate = soundfile.read(root / row["path"], dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        return f"unreadable: {error}"
-    if sample_rate != SAMPLE_RATE:
-        return f"sample rate {sample_rate} Hz; {SAMPLE_RATE} Hz needed"
-    if len(samples) < MIN_SECONDS * SAMPLE_RATE:
-        return f"{len(samples) / SAMPLE_RATE:.2f} s; {MIN_SECONDS} s needed"
+    samples = read_samples(root, row)
+    if isinstance(samples, str):
+        return samples
     if not np.isfinite(samples).all():
         return "NaN or infinite samples"
-    whole = np.rint(np.clip(samples[:, 0], -1, 1) * 32767).astype(np.int16)
+    whole = np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16)
     return np.pad(whole, (0, -len(whole) % FRAME))
 
 

@@ -38,8 +38,6 @@ from speechssl.cli.unit_options import (
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from speechssl.units.codebooks.codebook import Codebook
 
 app = typer.Typer(
@@ -332,10 +330,13 @@ def decode(
     batch.check_named(output)
     book = codebooks.load(codebook)
     items = _to_decode(units, book)
-    if len(items) > 1 and _is_sound(Path(output)):
+    single = Path(output).suffix.lower() in audio.WRITABLE
+    if len(items) > 1 and single:
         raise InputError(f"{units} holds {len(items)} utterances; give a folder as --output instead of {output}")
-    places = [_wav(Path(output), name) for name, _, _ in items]
-    if single := _is_sound(Path(output)):
+    places = [
+        Path(output) if single else Path(output) / f"{name.replace('..', '_').lstrip('/')}.wav" for name, _, _ in items
+    ]
+    if single:
         outputs.check_folder(output)
     outputs.check(places, [voice, units], overwrite=overwrite or not single)
     spoken, system = VoiceLibrary().open(voice), load_bundle(model, device=device)
@@ -442,13 +443,3 @@ def _records(folder: str, book: Codebook) -> list[dict[str, Any]]:
                 "give --codebook the one they were made with"
             )
     return records
-
-
-def _is_sound(output: Path) -> bool:
-    from speechssl.audio import WRITABLE
-
-    return output.suffix.lower() in WRITABLE
-
-
-def _wav(output: Path, name: str) -> Path:
-    return output if _is_sound(output) else output / f"{name.replace('..', '_').lstrip('/')}.wav"
