@@ -12,6 +12,7 @@ from speechssl import __version__
 from speechssl.cli import batch, outputs, receipt, terminal
 from speechssl.cli.options import (
     Device,
+    DryRun,
     Interpolation,
     Json,
     Layer,
@@ -130,6 +131,7 @@ def convert(
     vocoder: Vocoder = None,
     sign: Receipt = None,
     overwrite: Overwrite = False,
+    dry_run: DryRun = False,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
@@ -150,15 +152,19 @@ def convert(
     places = [*(job.output for job in plan.jobs), *tables.values()]
     outputs.check(places, given, overwrite=overwrite or plan.folder is not None)
     options.check()
+    if dry_run:
+        return batch.show(plan, json=json)
+    terminal.stage("loading the model")
     system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
+    terminal.stage("listening to the references" if files else "opening the voice")
     target = _target(system, files, voices)
     signer = receipt.signer(sign, [one for one, _ in target])
     work = Work(system, target, options, model, tables, signer)
     settings = {"version": __version__, "precision": precision, "vocoder": vocoder, **work.settings()}
-    outcome = batch.run(plan, work, settings=settings, title="convert")
+    outcome = batch.run(plan, work, settings=settings, title="converting", describe=None if json else _describe)
     if files and outcome.results:
         _remark_on(files)
-    batch.finish(outcome, json=json, describe=_describe)
+    batch.finish(outcome, json=json)
 
 
 @dataclasses.dataclass(frozen=True)

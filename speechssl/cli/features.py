@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechssl import __version__
-from speechssl.cli import batch, outputs
-from speechssl.cli.options import Device, Json, Layer, Model, Output, Precision, Sources, examples
+from speechssl.cli import batch, outputs, terminal
+from speechssl.cli.options import Device, DryRun, Json, Layer, Model, Output, Precision, Sources, examples
 from speechssl.cli.outputs import Overwrite
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def features(
         bool, typer.Option("--half", help="Store the numbers as float16, which halves the size of the files.")
     ] = False,
     overwrite: Overwrite = False,
+    dry_run: DryRun = False,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
@@ -41,6 +42,9 @@ def features(
     outputs.check(places, [job.source for job in plan.jobs], overwrite=overwrite or plan.folder is not None)
     if plan.folder is None:
         outputs.check_folder(places[0])
+    if dry_run:
+        return batch.show(plan, json=json)
+    terminal.stage("loading the model")
     encoder = bundles.load_bundle_encoder(model, layer=layer, device=device, precision=precision)
 
     def work(job: Job) -> dict[str, Any]:
@@ -49,5 +53,9 @@ def features(
         return {"frames": len(found), "dim": found.dim, "frame_rate": found.frame_rate, "origin": found.origin}
 
     settings = {"version": __version__, "origin": encoder.origin, "precision": precision, "half": half}
-    outcome = batch.run(plan, work, settings=settings, title="features")
-    batch.finish(outcome, json=json, describe=lambda r: f"{r['frames']} frames of {r['dim']} ({r['origin']})")
+    outcome = batch.run(plan, work, settings=settings, title="encoding", describe=None if json else _describe)
+    batch.finish(outcome, json=json)
+
+
+def _describe(result: dict[str, Any]) -> str:
+    return f"{result['frames']} frames of {result['dim']} ({result['origin']})"

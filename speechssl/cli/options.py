@@ -55,7 +55,6 @@ References: TypeAlias = Annotated[
 ]
 _VOICE = typer.Option(
     "--voice",
-    "-v",
     metavar="NAME|FILE",
     help="Stored voice to speak in, made with `speechssl voice add`.",
     show_default=False,
@@ -66,7 +65,6 @@ Voices: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--voice",
-        "-v",
         metavar="NAME|FILE",
         help="Stored voice, made with `speechssl voice add`. Give the option several times with weights, as in ada=0.7 "
         "and eric=0.3, to blend voices.",
@@ -80,6 +78,9 @@ Interpolation: TypeAlias = Annotated[
         help="Share of the wanted voice, from 0 to 1. At 0 the voice is that of the source (with `say`: of the speaker "
         "of the text model).",
     ),
+]
+DryRun: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", help="Print which files would be made of which sources, and make none.")
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Receipt: TypeAlias = Annotated[
@@ -136,7 +137,7 @@ Database: TypeAlias = Annotated[
     typer.Option(
         "--database",
         metavar="FILE",
-        help="Database of enrolled speakers. Default: $SPEECHSSL_SPEAKERS, else a file in the cache folder.",
+        help="Database of enrolled speakers. Default: $SPEECHSSL_SPEAKERS or a file in the cache folder.",
         show_default=False,
     ),
 ]

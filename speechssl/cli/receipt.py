@@ -36,7 +36,14 @@ def show(file: File) -> None:
     terminal.emit(signing.show(file))
 
 
-@app.command("check", epilog=examples("receipt check out.wav", "receipt check out.mp3 --receipt talk.receipt.json"))
+@app.command(
+    "check",
+    epilog=examples(
+        "receipt check out.wav",
+        "receipt check out.mp3 --receipt talk.receipt.json",
+        "receipt check out.wav --exit-code",
+    ),
+)
 def check(
     file: File,
     receipt: Annotated[
@@ -48,6 +55,9 @@ def check(
             show_default=False,
         ),
     ] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Leave with exit code 1, not 2, for a receipt that is not genuine.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Check that the recording matches its receipt and the receipt its signature; exit code 2 if not."""
@@ -62,7 +72,7 @@ def check(
     for reason in found.reasons:
         terminal.remark(f"{file}: {reason}")
     if not found.genuine:
-        raise typer.Exit(2)
+        raise typer.Exit(1 if exit_code else 2)
 
 
 def signer(wanted: bool | None, voices: Sequence[MatchingSet]) -> Signer | None:

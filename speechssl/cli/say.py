@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from speechssl.voices.matching_set import MatchingSet
 
 LONGEST_NAME = 1000  # characters; a longer text is never taken for the name of a file
+CHARACTERS = 14.0  # of a second of speech, by which the length of a text is estimated
 EXAMPLES = examples(
     'say "Good morning." --reference ada1.wav ada2.wav -o out.wav',
     "say book.txt --voice ada --output book.opus --subtitles book.srt",
@@ -117,13 +118,18 @@ def say(
     given: list[str | Path] = [*files, *([voice] if voice else []), *([text] if len(text) < LONGEST_NAME else [])]
     outputs.check([output, *([subtitles] if subtitles else [])], given, overwrite=overwrite)
     words = read_text(text)
+    terminal.stage("loading the model")
     system = load_bundle(model, device=device)
     made = say_module.load_synthesizer(synthesizer or say_module.SYNTHESIZER, system=system, language=language)
+    terminal.stage("listening to the references" if files else "opening the voice")
     target = convert.open_voice(made.system, files, voice)
     tally = Tally()
+    terminal.stage("speaking")
+    terminal.expect(len(words) / (CHARACTERS * speed))
     parts = made.stream(words, target, interpolation=interpolation, speed=speed, seed=seed)
     for part in say_module.stream_to(output, parts):
         tally.add(part)
+        terminal.advance(part.waveform.seconds)
     facts = {"output": str(output), **tally.facts()}
     settings = {"interpolation": interpolation, "speed": speed, "seed": seed}
     facts |= _sign(sign, output, words, target, made, settings)

@@ -130,7 +130,7 @@ def encode(
     if retry:
         engines.retry_failed(output)
     entries = manifest.entries(audio)
-    with terminal.progress("units", len(entries)) as advance:
+    with terminal.progress("encoding", [(one.id, one.file) for one in entries]) as advance:
         summary = encode_module.encode(
             entries, recipe, output, form=form, num_workers=workers, shard=share, block=part,
             through=engine, advance=advance,
@@ -140,7 +140,7 @@ def encode(
     else:
         terminal.say(f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed")
     if summary.failed:
-        terminal.remark(f"error: {summary.failed} of {len(entries)} failed; the reasons are in {output}/failed.jsonl")
+        terminal.error(f"error: {summary.failed} of {len(entries)} failed; the reasons are in {output}/failed.jsonl")
         raise typer.Exit(2)
 
 
@@ -159,7 +159,7 @@ def check(
             f"{folder}  {found.records} records, {found.failed} failed, {found.frames} frames, {found.seconds:.1f} s"
         )
     for fault in found.faults:
-        terminal.remark(f"fault: {fault}")
+        terminal.error(f"fault: {fault}")
     if not found.sound:
         raise typer.Exit(2)
 
@@ -197,14 +197,14 @@ def report(
     entries = manifest.entries(audio)
     known = cards.read_alignments(alignments) if alignments else {}
     parts = Recipe(codebook, model, device=device).make()
-    with terminal.progress("report", len(entries)) as advance:
+    with terminal.progress("measuring", [(one.id, one.file) for one in entries]) as advance:
         heard = cards.utterances(parts.encoder, entries, known, stability=stability, advance=advance)
     card = cards.measure(parts.codebook, heard, triples=triples)
     cards.write(output, card)
     if json:
         terminal.emit(card)
     else:
-        print(cards.text([card]), end="")
+        terminal.say(cards.text([card]).rstrip("\n"))
 
 
 @app.command("tokenizer", epilog=examples("units tokenizer --base gpt2 --output tokenizer"))
@@ -355,7 +355,7 @@ def decode(
             terminal.say(f"{row['output']}  {row['units']} units, {row['seconds']} s")
 
 
-@app.command("import", epilog=examples("units import km100.npy --features hubert-base/6 -o km100.safetensors"))
+@app.command("import", epilog=examples("units import km.npy --features hubert-base/6 -o km.safetensors"))
 def import_(
     path: Annotated[
         str,

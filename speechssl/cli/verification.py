@@ -187,7 +187,7 @@ def remove(name: Name, database: Database = None, json: Json = False) -> None:
     """Remove a speaker and all their recordings from the database."""
     with open_database(database) as store:
         count = store.remove(name)
-    terminal.emit({"speaker": name, "removed": count}) if json else print(f"{name}: {count} recordings removed")
+    terminal.emit({"speaker": name, "removed": count}) if json else terminal.say(f"{name}: {count} recordings removed")
 
 
 @speakers_app.command(epilog=examples("speakers export --output speakers.json"))
