@@ -19,6 +19,7 @@ from speechssl.audio.files import (
     write,
     writing,
 )
+from speechssl.audio.given import recording, recordings
 from speechssl.audio.levels import limit_bursts, loudness, set_loudness, with_length
 from speechssl.audio.names import refuse_overwriting, told_apart
 
@@ -35,6 +36,8 @@ __all__ = [
     "read",
     "read_channel",
     "read_mono",
+    "recording",
+    "recordings",
     "refuse_overwriting",
     "resample",
     "set_loudness",

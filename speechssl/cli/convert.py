@@ -221,10 +221,9 @@ def _target(system: VoiceConverter, references: list[Path], stored: list[tuple[s
     """The voices and their weights."""
     if references:
         return [(system.matching_set(references), 1.0)]
-    from speechssl.voices import VoiceLibrary
+    from speechssl.conversion.convert import named_voice
 
-    library = VoiceLibrary()
-    return [(library.open(name), weight) for name, weight in stored]
+    return [(named_voice(system, name), weight) for name, weight in stored]
 
 
 def _weighted(text: str) -> tuple[str, float]:

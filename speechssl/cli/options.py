@@ -56,7 +56,8 @@ References: TypeAlias = Annotated[
 _VOICE = typer.Option(
     "--voice",
     metavar="NAME|FILE",
-    help="Stored voice to speak in, made with `speechssl voice add`.",
+    help="Stored voice to speak in, made with `speechssl voice add`, or one of the package: ada, beth, cleo, dan, eric "
+    "or finn.",
     show_default=False,
 )
 Voice: TypeAlias = Annotated[str | None, _VOICE]
@@ -66,8 +67,8 @@ Voices: TypeAlias = Annotated[
     typer.Option(
         "--voice",
         metavar="NAME|FILE",
-        help="Stored voice, made with `speechssl voice add`. Give the option several times with weights, as in ada=0.7 "
-        "and eric=0.3, to blend voices.",
+        help="Stored voice, made with `speechssl voice add`, or one of the package: ada, beth, cleo, dan, eric, finn. "
+        "Give the option several times with weights, as in ada=0.7 and eric=0.3, to blend voices.",
         show_default=False,
     ),
 ]

@@ -315,6 +315,7 @@ def decode(
     ] = "",
     overwrite: Overwrite = False,
     model: Model = "tiny",
+    layer: Layer = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -323,9 +324,9 @@ def decode(
 
     from speechssl import audio
     from speechssl.conversion.bundles import load_bundle
+    from speechssl.conversion.convert import named_voice
     from speechssl.units import decode as decoding
     from speechssl.units.codebooks import codebook as codebooks
-    from speechssl.voices import VoiceLibrary
 
     batch.check_named(output)
     book = codebooks.load(codebook)
@@ -339,7 +340,8 @@ def decode(
     if single:
         outputs.check_folder(output)
     outputs.check(places, [voice, units], overwrite=overwrite or not single)
-    spoken, system = VoiceLibrary().open(voice), load_bundle(model, device=device)
+    system = load_bundle(model, layer=layer, device=device)
+    spoken = named_voice(system, voice)
     lengths = _lengths(durations, book) if durations else None
     written: list[dict[str, Any]] = []
     for (_, ids, runs), path in zip(items, places, strict=True):

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechssl import audio
 from speechssl.checkpoints import PACKAGED
 from speechssl.signals import Features, Waveform
 
 if TYPE_CHECKING:
+    from speechssl.audio.given import Recording
     from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.encoders.encoder import SSLEncoder
-    from speechssl.voices.matching_set import Recording
 
 TINY = PACKAGED / "tiny" / "encoder.safetensors"
 
@@ -145,7 +146,7 @@ def features(
     For several recordings load the encoder once: ``load_bundle_encoder("tiny").encode_file(...)``.
 
     Args:
-        recording: a file or a waveform.
+        recording: see ``audio.recording``.
         output: safetensors file to write; None for none.
         model: see ``load_bundle``; so are ``layer``, ``device`` and ``precision``.
     Returns:
@@ -153,7 +154,13 @@ def features(
     Raises:
         InputError: the recording cannot be used, or an unknown name, layer, device or precision.
         CheckpointError: weights that are missing, damaged or not available offline.
+
+    Example:
+        >>> import speechssl
+        >>> speechssl.features(speechssl.clip("ada", "sentence"))
+        Features(5.0 s at 50 Hz, 249 x 256, tiny/2)
     """
+    recording = audio.recording(recording)
     encoder = load_bundle_encoder(model, layer=layer, device=device, precision=precision)
     if isinstance(recording, Waveform):
         found, name = encoder.encode(recording), ""

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from speechssl import audio
+from speechssl.audio.given import Recording
 from speechssl.conversion import converters
 from speechssl.conversion.converters import Candidates, Converter, Trace, means, widening
 from speechssl.conversion.converters.runs import HEARD
@@ -23,7 +25,7 @@ from speechssl.encoders import fingerprints
 from speechssl.errors import InputError
 from speechssl.signals import Encoder, Features, Vocoder, Waveform, check_same_origin
 from speechssl.voices import building, pitch, spectrum, tempo
-from speechssl.voices.matching_set import MatchingSet, Recording
+from speechssl.voices.matching_set import MatchingSet
 from speechssl.voices.pitch import PitchStatistics
 from speechssl.voices.spectrum import Spectrum
 
@@ -101,6 +103,7 @@ def encode(system: System, recording: Recording, *, with_values: bool = True) ->
     Raises:
         InputError: the recording cannot be read, or is too short for a frame.
     """
+    recording = audio.recording(recording)
     waveform = building.heard(recording, system.encoder)
     try:
         keys, contour = system.encoder.encode(waveform), building.f0_of(waveform)

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechssl import audio
@@ -28,7 +29,7 @@ from speechssl.voices.spectrum import Spectrum
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from speechssl.voices.matching_set import Recording
+    from speechssl.audio.given import Recording
 
 __all__ = ["TEMPOS", "Lengths", "join", "stream", "windows"]
 
@@ -107,6 +108,7 @@ def stream(
         InputError: at once for an option or voice that cannot be used; with the pieces for a source that is unreadable
             or too short.
     """
+    source = audio.recording(source)
     chosen = options or ConversionOptions()
     chosen.check()
     if chosen.tempo not in TEMPOS:
@@ -165,7 +167,7 @@ def _quietest(samples: Tensor, hop: int, wanted: int, reach: int) -> int:
     return wanted - reach + 2 + int(smooth.argmin())
 
 
-def _blocks(source: Recording, sample_rate: int) -> Iterator[Tensor]:
+def _blocks(source: str | Path | Waveform, sample_rate: int) -> Iterator[Tensor]:
     if isinstance(source, Waveform):
         yield audio.resample(source, sample_rate).samples
     else:

@@ -17,7 +17,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechssl import checkpoints
+from speechssl import audio, checkpoints
+from speechssl.audio.given import Recordings
 from speechssl.checkpoints import data_folder, names
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
@@ -204,7 +205,7 @@ class VoiceLibrary:
     def add(
         self,
         name: str,
-        recordings: Sequence[Recording],
+        recordings: Recordings,
         encoder: Encoder,
         value_encoder: Encoder | None = None,
         *,
@@ -215,7 +216,7 @@ class VoiceLibrary:
 
         Args:
             name: see ``check_name``.
-            recordings: of one speaker.
+            recordings: of one speaker, one or several; see ``audio.recording``.
             encoder: makes the keys.
             value_encoder: makes the values; None where they are the keys.
             keep_silence: see ``building.build``.
@@ -225,7 +226,7 @@ class VoiceLibrary:
                 encoder.
             CheckpointError: the file there is damaged, or the folder cannot be written to.
         """
-        path = self.path(name)
+        path, recordings = self.path(name), audio.recordings(recordings)
 
         def before(*, verify: bool | None = None) -> MatchingSet | None:
             found = load(path, verify=verify).named(name) if path.exists() else None
