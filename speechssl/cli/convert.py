@@ -85,11 +85,22 @@ Tempo: TypeAlias = Annotated[
     ),
 ]
 Loudness: TypeAlias = Annotated[
-    float | None,
+    str,
     typer.Option(
         "--loudness",
-        metavar="LUFS",
-        help="Loudness of the output in LUFS, such as -23. Default: the loudness of the source.",
+        metavar="MODE|LUFS",
+        help="Loudness. `contour` follows the source at every moment of speech, `contour=0.5` goes half way, `level` "
+        "follows it on the whole, `off` leaves what the vocoder gives. A number is the loudness of the whole in LUFS "
+        "with the contour of the source, such as -23.",
+    ),
+]
+SampleRate: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--sample-rate",
+        metavar="HZ|MODE",
+        help="Sample rate of the output, 8000 to 48000 Hz; `source` is that of the source, `usual` that which players "
+        "expect (48000 for Opus, else 44100). Resampling adds no higher frequencies. Default: the vocoder's.",
         show_default=False,
     ),
 ]
@@ -126,7 +137,8 @@ def convert(
     interpolation: Interpolation = 1.0,
     pitch: Pitch = "target",
     tempo: Tempo = "auto",
-    loudness: Loudness = None,
+    loudness: Loudness = "contour",
+    sample_rate: SampleRate = None,
     attribution: Attribution = None,
     vocoder: Vocoder = None,
     sign: Receipt = None,
@@ -137,10 +149,9 @@ def convert(
 ) -> None:
     """Convert recordings to the voice of other recordings; the words stay."""
     from speechssl.conversion.bundles import load_bundle
+    from speechssl.conversion.convert import rate_for
     from speechssl.conversion.options import ConversionOptions
 
-    level = "source" if loudness is None else loudness
-    options = ConversionOptions(k, converter, interpolation, pitch, tempo, level)
     plan = batch.plan(sources, output, ".wav")
     tables = _attribution_files(plan, attribution)
     check_target(reference, voice)
@@ -150,6 +161,8 @@ def convert(
     _check_files(plan)
     places = [*(job.output for job in plan.jobs), *tables.values()]
     outputs.check(places, given, overwrite=overwrite or plan.folder is not None)
+    rate = rate_for(sample_rate, plan.jobs[0].output)
+    options = ConversionOptions(k, converter, interpolation, pitch, tempo, loudness, rate)
     options.check()
     system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
     target = _target(system, files, voices)
@@ -174,7 +187,11 @@ class Work:
     signer: Signer | None
 
     def __call__(self, job: Job) -> dict[str, Any]:
-        result = self.system.run(job.source, self.target, self.options)
+        from speechssl.conversion.convert import rate_for
+
+        rate = rate_for(self.options.sample_rate, job.output, job.source)
+        options = dataclasses.replace(self.options, sample_rate=rate)
+        result = self.system.run(job.source, self.target, options)
         facts = _write(result, job, self.tables.get(job))
         return facts if self.signer is None else {**facts, "receipt": self._sign(self.signer, job, result)}
 
@@ -274,6 +291,7 @@ def _write(result: Conversion, job: Job, table: Path | None) -> dict[str, Any]:
     return {
         "seconds": round(result.waveform.seconds, 3),
         "sample_rate": result.waveform.sample_rate,
+        "made_at": result.made_at,
         "converter": result.converter,
         "reason": result.reason,
         "coverage": round(result.coverage, 4),
@@ -284,4 +302,6 @@ def _write(result: Conversion, job: Job, table: Path | None) -> dict[str, Any]:
 
 def _describe(result: dict[str, Any]) -> str:
     longer = "" if result["stretch"] == 1 else f", {result['stretch']:.2f} times as long"
-    return f"{result['seconds']:.1f} s, {result['converter']} ({result['reason']}){longer}"
+    rate, made_at = result["sample_rate"], result["made_at"]
+    resampled = "" if rate == made_at else f", {rate} Hz resampled from {made_at} Hz"
+    return f"{result['seconds']:.1f} s, {result['converter']} ({result['reason']}){longer}{resampled}"

@@ -86,8 +86,8 @@ Receipt: TypeAlias = Annotated[
     bool | None,
     typer.Option(
         "--receipt/--no-receipt",
-        help="Sign a receipt, stored in the output and beside it. Default: on if the voice has a stored consent or "
-        "this machine has a signing key.",
+        help="Sign a receipt, stored in the output and beside it. Default: on if the voice has a stored consent, or if "
+        "the environment sets SPEECHSSL_RECEIPTS to 1.",
         show_default=False,
     ),
 ]

@@ -62,6 +62,7 @@ class Conversion:
         attributions: one for each voice.
         similarities: (N,) float64 cosine between each source frame and the nearest frame of any of the voices.
         stretch: times as long as the source; 1 unless the tempo was changed.
+        made_at: Hz at which the vocoder spoke; the waveform was resampled if it has another rate.
     """
 
     waveform: Waveform
@@ -71,6 +72,7 @@ class Conversion:
     attributions: tuple[Attribution, ...]
     similarities: Tensor
     stretch: float = 1.0
+    made_at: int = 0
 
     @property
     def coverage(self) -> float:

@@ -64,7 +64,7 @@ def _one(
     """The voice of one recording."""
     import torch
 
-    waveform = heard(recording, encoder)
+    waveform, _ = audio.audible(heard(recording, encoder))
     try:
         active = audio.speech_activity(waveform)
         if not bool(active.any()):
