@@ -11,6 +11,7 @@ out.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def lost(system: VoiceConverter, voice: MatchingSet, source: Waveform, rng: np.r
     place = folder / str(rng.choice(fitting))
     result = system.convert(folder / "in.wav", voice, sample_rate=wanted)
     audio.write(place, result.waveform)
-    return abs(len(audio.read(place).samples) - len(audio.resample(cut, wanted).samples))
+    exact = len(cut.samples) * wanted / own
+    return math.ceil(abs(len(audio.read(place).samples) - exact) - 0.5)
 
 
 def compare(system: VoiceConverter, pairs: int) -> None:

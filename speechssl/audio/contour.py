@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STEP = 0.01  # seconds between levels, as speech activity has it
-WINDOW = 0.3  # seconds (Hann) that a level is taken over: syllables keep their level, sounds within them their own
-RAISED = 12.0  # dB above the mean gain, at most; more would bring up noise where a sound came out nearly silent
+# seconds (Hann): levels are taken over the first, gains in dB over the second. Syllables get their level, sounds within
+# them keep their own; levels over longer windows reach over the edge of a soft passage.
+WINDOW, SMOOTH = 0.15, 0.25
+RAISED = 15.0  # dB above the mean gain, at most; more would bring up noise where a sound came out nearly silent
 LOWERED = 40.0  # dB below it, at most
 BLOCK = 1 << 20  # samples worked on at once
 FAINTEST = 1e-20  # power below which a level is none
@@ -53,11 +55,10 @@ class Follower:
         self._made += float(powers[speech].sum())
         gains = np.full(count, _decibels(self._wanted, self._made))
         if speech.any():
-            kernel = np.hanning(round(WINDOW / STEP) + 2)[1:-1]
+            levels = [np.maximum(_mean(one, speech, WINDOW), FAINTEST) for one in (wanted, powers)]
+            own = (10 * np.log10(levels[0] / levels[1]) - gains[0]).clip(-LOWERED, RAISED)
             there = np.flatnonzero(speech)
-            levels = [np.maximum(_smoothed(one * speech, kernel)[there], FAINTEST) for one in (wanted, powers)]
-            own = 10 * np.log10(levels[0] / levels[1]) - gains[0]
-            gains += self.share * np.interp(np.arange(count), there, own.clip(-LOWERED, RAISED))
+            gains += self.share * np.interp(np.arange(count), there, _mean(own, speech, SMOOTH)[there])
         return _amplified(made, 10 ** (gains / 20), hops[0])
 
 
@@ -83,12 +84,15 @@ def _decibels(wanted: float, made: float) -> float:
     return 10 * math.log10(wanted / made) if wanted > 0 and made > 0 else 0.0
 
 
-def _smoothed(values: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mean(values: NDArray[np.float64], speech: NDArray[np.bool_], seconds: float) -> NDArray[np.float64]:
+    """Weighted means (F,) of values in speech around each frame; 0 where there is none."""
     import numpy as np
 
-    half = len(kernel) // 2
-    smooth: NDArray[np.float64] = np.convolve(np.pad(values, (half, len(kernel) - 1 - half)), kernel, "valid")
-    return smooth
+    kernel = np.hanning(round(seconds / STEP) + 2)[1:-1]
+    sides = (len(kernel) // 2, len(kernel) - 1 - len(kernel) // 2)
+    sums, weights = (np.convolve(np.pad(one, sides), kernel, "valid") for one in (values * speech, speech * 1.0))
+    means: NDArray[np.float64] = sums / np.maximum(weights, 1e-9)
+    return means
 
 
 def _amplified(waveform: Waveform, gains: NDArray[np.float64], hop: float) -> Waveform:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -17,13 +17,16 @@ Overwrite: TypeAlias = Annotated[
 ]
 
 
-def check(outputs: Sequence[str | Path], given: Iterable[str | Path], *, overwrite: bool) -> None:
+def check(
+    outputs: Sequence[str | Path], given: Iterable[str | Path], *, overwrite: bool, made: Collection[Path] = ()
+) -> None:
     """Refuse outputs that would replace something, or that cannot be written.
 
     Args:
         outputs: files of one command.
         given: files that the command reads.
         overwrite: whether files that exist may be replaced; those given may not.
+        made: resolved paths of outputs of an earlier run, which may be replaced.
     Raises:
         InputError: an output is one of the files given or another output, exists, or its place cannot be written to.
     """
@@ -39,7 +42,7 @@ def check(outputs: Sequence[str | Path], given: Iterable[str | Path], *, overwri
         if place in seen:
             raise InputError(f"{seen[place]} and {output} are one file, for two results; give two names")
         seen[place] = output
-        if place.exists() and not overwrite:
+        if place.exists() and not overwrite and place not in made:
             raise InputError(f"{output} exists; give another name, or --overwrite to replace it")
         batch.check_place(Path(output))
 

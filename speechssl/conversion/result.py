@@ -63,6 +63,7 @@ class Conversion:
         similarities: (N,) float64 cosine between each source frame and the nearest frame of any of the voices.
         stretch: times as long as the source; 1 unless the tempo was changed.
         made_at: Hz at which the vocoder spoke; the waveform was resampled if it has another rate.
+        remark: that the source holds no speech; empty if it does, or if nobody looked, as in a stream.
     """
 
     waveform: Waveform
@@ -73,6 +74,7 @@ class Conversion:
     similarities: Tensor
     stretch: float = 1.0
     made_at: int = 0
+    remark: str = ""
 
     @property
     def coverage(self) -> float:

@@ -7,6 +7,7 @@ piece after the other.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -350,7 +351,8 @@ def coloured(waveform: Waveform, target: Blend, plan: Plan) -> Waveform:
 
 def length_of(recording: Length, sample_rate: int, stretch: float = 1.0) -> int:
     """Samples that the conversion of a recording has at ``sample_rate`` Hz."""
-    return max(1, round(recording.samples * sample_rate / recording.sample_rate * stretch))
+    # halves upwards, as soxr does
+    return max(1, math.floor(recording.samples * sample_rate / recording.sample_rate * stretch + 0.5))
 
 
 def rate_of(wanted: int | str | None, recording: Length | None, vocoder: Vocoder) -> int:
