@@ -210,7 +210,8 @@ class Ledger:
 
 def made_before(folder: Path | None) -> set[Path]:
     """Resolved paths of the outputs of earlier runs in a folder."""
-    return set() if folder is None else {(folder / name).resolve() for name in Ledger(folder, lambda _: {}).names()}
+    names = [] if folder is None else Ledger(folder, lambda _: {}).names()
+    return {Path(os.path.realpath((folder or Path()) / name)) for name in names}
 
 
 def run(
@@ -295,9 +296,9 @@ def finish(outcome: Outcome, *, json: bool, describe: Callable[[dict[str, Any]],
 
 
 def _check(jobs: Sequence[Job]) -> None:
-    sources = {job.source.resolve() for job in jobs}
+    sources = {os.path.realpath(job.source) for job in jobs}
     for job in jobs:
-        if job.output.resolve() in sources:
+        if os.path.realpath(job.output) in sources:
             raise InputError(f"{job.output} is a source and would be overwritten; choose another output")
 
 

@@ -38,7 +38,7 @@ def check(
     for output in outputs:
         _check_name(output)
         audio.refuse_overwriting(output, files)
-        place = Path(output).resolve()
+        place = Path(os.path.realpath(output))
         if place in seen:
             raise InputError(f"{seen[place]} and {output} are one file, for two results; give two names")
         seen[place] = output
@@ -63,5 +63,7 @@ def _check_name(output: str | Path) -> None:
     device = place.exists() and not place.is_file() and not place.is_dir()
     if device or os.fspath(place.absolute()).startswith("/dev/"):
         raise InputError(f"{output} is a device or a pipe; the name of a file needed")
+    if os.path.islink(os.path.realpath(place)):
+        raise InputError(f"{output} is a link that leads to itself; the name of a file needed")
     if place.is_dir():
         raise InputError(f"{output} is a folder; the name of a file needed")

@@ -133,7 +133,7 @@ def say(
     if json:
         terminal.emit({**facts, "words": [_word(word) for word in tally.words]})
     else:
-        terminal.say(f"{output}  {facts['seconds']:.1f} s, {facts['sentences']} sentences")
+        terminal.say(f"{output}  {facts['seconds']:.1f} s, {terminal.count(facts['sentences'], 'sentence')}")
 
 
 def _check_output(output: Path, subtitles: Path | None) -> None:

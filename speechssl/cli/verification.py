@@ -194,8 +194,8 @@ def enrol(
     if json:
         terminal.emit({"speaker": name, "new": new, "known": len(rows) - new, "model": embedder.origin})
     else:
-        known = f", {len(rows) - new} were enrolled already" if new < len(rows) else ""
-        terminal.say(f"{name}: {new} recordings enrolled{known}")
+        known = f", {len(rows) - new} enrolled already" if new < len(rows) else ""
+        terminal.say(f"{name}: {terminal.count(new, 'recording')} enrolled{known}")
 
 
 @app.command(epilog=examples("identify call.wav", "identify calls/ --json"))
@@ -282,7 +282,9 @@ def remove(name: Name, database: Database = None, json: Json = False) -> None:
     """Remove a speaker and all their recordings from the database."""
     with open_database(database) as store:
         count = store.remove(name)
-    terminal.emit({"speaker": name, "removed": count}) if json else print(f"{name}: {count} recordings removed")
+    terminal.emit({"speaker": name, "removed": count}) if json else terminal.say(
+        f"{name}: {terminal.count(count, 'recording')} removed"
+    )
 
 
 @speakers_app.command(epilog=examples("speakers export --output speakers.json"))

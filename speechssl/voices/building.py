@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechssl import audio, checkpoints
+from speechssl.audio import decoding
 from speechssl.checkpoints import names
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
@@ -170,6 +171,7 @@ def checksum(recording: Recording) -> str:
     if isinstance(recording, Waveform):
         samples = recording.samples.detach().cpu().contiguous().numpy()
         return hashlib.sha256(f"{recording.sample_rate} Hz\n".encode() + samples.tobytes()).hexdigest()
+    decoding.check_file(Path(recording))  # a pipe would be waited for
     try:
         return checkpoints.sha256_of(Path(recording))
     except CheckpointError as error:

@@ -56,8 +56,8 @@ def test_enrol_identify_and_forget(run: Any) -> None:
     assert run("enrol", "ada", ADA, ADA_TOO, "--json") | {"model": ""} == {
         "speaker": "ada", "new": 2, "known": 0, "model": "",
     }  # fmt: skip
-    assert "1 recordings enrolled" in run("enrol", "eric", ERIC)
-    assert "were enrolled already" in run("enrol", "eric", ERIC)
+    assert "1 recording enrolled" in run("enrol", "eric", ERIC)
+    assert "enrolled already" in run("enrol", "eric", ERIC)
     (found,) = run("identify", ERIC, "--threshold", "0.999", "--json")
     assert found["speaker"] == "eric"
     assert [row["speaker"] for row in found["ranked"]] == ["eric", "ada"]
