@@ -38,8 +38,7 @@ WRITABLE = {
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
 SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
-# Hz that a coding holds, where not all
-RATES = {
+RATES = {  # Hz; other codings hold any
     "OPUS": (8000, 12_000, 16_000, 24_000, 48_000),
     "MPEG_LAYER_III": (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
 }
