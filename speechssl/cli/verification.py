@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json as json_module
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from speechssl.cli import batch, terminal
+from speechssl import checkpoints
+from speechssl.cli import batch, outputs, terminal
 from speechssl.cli.options import Database, Device, ExitCode, Json, Lists, Prior, SpeakerModel, Threshold, examples
+from speechssl.cli.outputs import Overwrite
 from speechssl.errors import InputError, SpeechSSLError
 
 if TYPE_CHECKING:
@@ -164,6 +168,46 @@ def _leave(decisions: Iterable[str]) -> None:
     found = set(decisions)
     if code := 3 if "none" in found else 1 if found & {"different", "unknown"} else 0:
         raise typer.Exit(code)
+
+
+@app.command(epilog=examples("embed recordings/ --output embeddings.jsonl", "embed call.wav > call.jsonl"))
+def embed(
+    recordings: Recordings = None,
+    listed: Lists = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="JSON lines file to write; - for standard output.")
+    ] = "-",
+    model: SpeakerModel = "tiny",
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+) -> None:
+    """Write the speaker embedding of each recording as a line of JSON."""
+    from speechssl.verification import decisions, embedders
+
+    files = batch.recordings(recordings, listed)
+    if output != "-":
+        outputs.check([output], files, overwrite=overwrite)
+    embedder = embedders.load(model, device=device)
+    lines, failed = [], 0
+    with terminal.progress("embed", len(files)) as advance:
+        for path in files:
+            try:
+                found = decisions.embed(path, embedder)
+            except SpeechSSLError as error:
+                failed += 1
+                terminal.remark(f"failed: {path}: {' '.join(str(error).split())}")
+            else:
+                vector = [round(value, 7) for value in found.embedding.vector.tolist()]
+                facts = {"recording": str(path), "origin": found.embedding.origin, "seconds": found.seconds}
+                lines.append(json_module.dumps({**facts, "embedding": vector}, ensure_ascii=False))
+            advance(str(path))
+    if output == "-":
+        print("\n".join(lines))
+    else:
+        with checkpoints.atomic_path(Path(output)) as temporary:
+            temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        terminal.say(f"{output}  {terminal.count(len(lines), 'embedding')}")
+    _refuse_failures(failed, len(files))
 
 
 @app.command(epilog=examples("enrol ada ada1.wav ada2.wav", "enrol ada recordings/"))

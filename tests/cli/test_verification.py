@@ -331,3 +331,18 @@ def test_trials_written_elsewhere_are_found_and_scores_are_kept(run: Any, tmp_pa
     assert [line.split()[2] for line in (tmp_path / "scores.txt").read_text().splitlines()] == [
         row.split(",")[3] for row in rows[1:]
     ]
+
+
+def test_embeddings_are_lines_of_json(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list.txt").write_text(f"{ADA}\n{ERIC}\n")
+    rows = [json.loads(line) for line in run("embed", "--list", str(tmp_path / "list.txt")).splitlines()]
+    assert [row["recording"] for row in rows] == [ADA, ERIC]
+    assert sum(value**2 for value in rows[0]["embedding"]) == pytest.approx(1, abs=1e-5)
+    (tmp_path / "none.wav").write_bytes(b"no sound")
+    words = ["embed", ADA, str(tmp_path / "none.wav"), "-o", str(tmp_path / "out.jsonl")]
+    result = CliRunner().invoke(app, [*words, "--model", str(tmp_path / "small.safetensors")], standalone_mode=False)
+    assert 2 in (result.exit_code, result.return_value)
+    (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert json.loads(line)["embedding"] == rows[0]["embedding"]
+    with pytest.raises(SpeechSSLError, match="exists"):
+        run(*words)

@@ -74,6 +74,7 @@ class Made:
             "reason": self.conversion.reason,
             "coverage": round(self.conversion.coverage, 4),
             "stretch": round(self.conversion.stretch, 4),
+            "remark": self.conversion.remark,
             "similarity": decision_facts(self.decision),
             "receipt": self.receipt,
         }
@@ -238,6 +239,7 @@ class Work:
         k = converters.TABLE[result.converter].neighbours(options.k)
         settings: dict[str, Any] = {
             "k": k, "interpolation": options.interpolation, "pitch": options.pitch, "tempo": options.tempo,
+            "loudness": options.loudness,
         }  # fmt: skip
         facts = contents.of_conversion(
             self.source, voices, result, model=options.model, consent=self.consents,
