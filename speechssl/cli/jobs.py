@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KEPT = 4  # voices held in memory; one that is wanted again later is opened again
 COLUMNS = ("source", "voice", "reference", "output")
-NUMBERS = {"k": int, "interpolation": float}  # options that are no text
+NUMBERS: dict[str, Callable[[str], float]] = {"k": int, "interpolation": float}  # options that are no text
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,8 @@ def _conversion(cells: dict[str, str], root: Path, folder: Path, usual: Wanted) 
     if Path(name).suffix.lower() not in WRITABLE:
         raise InputError(f"output {name!r} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
     output = folder / name
-    given, names = {}, {field.name for field in dataclasses.fields(usual.options)}
+    given: dict[str, Any] = {}
+    names = {field.name for field in dataclasses.fields(usual.options)}
     for key in names & cells.keys():
         if cells[key]:
             given[key] = _number(key, cells[key]) if key in NUMBERS else cells[key]
