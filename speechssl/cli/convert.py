@@ -218,12 +218,13 @@ class Work:
 
     def __call__(self, job: Job) -> dict[str, Any]:
         from speechssl.conversion.convert import rate_for
+        from speechssl.verification import speech_classifier
 
         wanted = self.asked[job]
+        remark = batch.remarked(job, speech_classifier.remark_on(job.source), strict=self.strict)
         target, rate = self.targets.of(wanted), rate_for(wanted.options.sample_rate, job.output, job.source)
         options = dataclasses.replace(wanted.options, sample_rate=rate)
         result = self.system.run(job.source, target, options)
-        remark = batch.remarked(job, result.remark, strict=self.strict)
         facts = _write(result, job, self.tables.get(job)) | remark
         signer = receipt.signer(self.receipts, [one for one, _ in target])
         return facts if signer is None else {**facts, "receipt": self._sign(signer, job, result)}

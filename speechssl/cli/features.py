@@ -47,7 +47,7 @@ def features(
     encoder = bundles.load_bundle_encoder(model, layer=layer, device=device, precision=precision)
 
     def work(job: Job) -> dict[str, Any]:
-        remark = batch.remarked(job, speech_classifier.remark_on_file(job.source), strict=strict)
+        remark = batch.remarked(job, speech_classifier.remark_on(job.source), strict=strict)
         found = encoder.encode_file(job.source)
         bundles.save_features(job.output, found, source=job.source.name, half=half)
         return {"frames": len(found), "dim": found.dim, "frame_rate": found.frame_rate, "origin": found.origin} | remark

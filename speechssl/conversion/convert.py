@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from speechssl.conversion.bundles import load_bundle
 from speechssl.conversion.options import HIGHEST_RATE, LOWEST_RATE, ConversionOptions
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
+from speechssl.verification import speech_classifier
 
 if TYPE_CHECKING:
     from speechssl.conversion.result import Conversion
@@ -66,7 +68,7 @@ def convert(
     result = system.run(source, open_voice(system, references, voice), options)
     if output is not None:
         audio.write(output, result.waveform)
-    return result
+    return dataclasses.replace(result, remark=speech_classifier.remark_on(source))
 
 
 def rate_for(wanted: int | str | None, output: str | Path | None, source: Recording | None = None) -> int | str | None:

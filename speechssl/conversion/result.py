@@ -63,7 +63,8 @@ class Conversion:
         similarities: (N,) float64 cosine between each source frame and the nearest frame of any of the voices.
         stretch: times as long as the source; 1 unless the tempo was changed.
         made_at: Hz at which the vocoder spoke; the waveform was resampled if it has another rate.
-        remark: that the source holds no speech; empty if it does, or if nobody looked, as in a stream.
+        remark: that the source holds no speech; empty if it does, or if nobody looked: ``speechssl.convert`` and the
+            page look, ``VoiceConverter`` does not.
     """
 
     waveform: Waveform

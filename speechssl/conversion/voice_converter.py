@@ -15,7 +15,6 @@ from speechssl.conversion.source import Length, Source
 from speechssl.conversion.steps import Voices
 from speechssl.errors import InputError
 from speechssl.signals import Encoder, Vocoder, check_same_origin
-from speechssl.verification import speech_classifier
 from speechssl.voices import building
 from speechssl.voices.matching_set import MatchingSet, Recording
 
@@ -123,8 +122,7 @@ class VoiceConverter:
             # encoders and vocoders lose what is less than a frame
             length = given.length or Length(len(given.waveform.samples), given.waveform.sample_rate)
             sound = audio.with_length(sound, steps.length_of(length, rate, stretch))
-        remark = "" if given.waveform is None else speech_classifier.remark_on(given.waveform)
-        return dataclasses.replace(raw, waveform=sound, stretch=stretch, remark=remark)
+        return dataclasses.replace(raw, waveform=sound, stretch=stretch)
 
     def stream(
         self,

@@ -31,7 +31,7 @@ WINDOW = 1000  # frames of 10 ms judged at once
 SHORTEST = 60  # frames of 10 ms; less is not judged
 BRIEF = 0.5  # seconds below which nothing can be speech to anybody
 LEAST = 0.2  # seconds of speech by energy below which there is none
-MINUTES = 10.0  # of a file that are heard for a remark
+HEARD = 600.0  # seconds of a recording that are heard for a remark
 MOST = 30  # windows judged, spread evenly: five minutes
 LAGS = (1, 2, 4, 8, 16, 32)  # frames over which change is measured
 ARRAYS = ("mean", "spread", "inner", "inner_bias", "outer", "outer_bias")
@@ -113,23 +113,25 @@ def hear(waveform: Waveform) -> Hearing:
     return Hearing(total, total * sum(good) / sum(frames for frames, _ in judged))
 
 
-def remark_on(waveform: Waveform) -> str:
-    """What to say of a recording that holds no speech, in a few words; nothing if it holds some."""
+def remark_on(recording: Waveform | str | Path) -> str:
+    """What to say of a recording that holds no speech, in a few words; nothing if it holds some.
+
+    Ten minutes are heard.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    if isinstance(recording, Waveform):
+        samples, rate = recording.samples[: round(HEARD * recording.sample_rate)], recording.sample_rate
+    else:
+        samples, rate = next(files.stream(recording, activity.RATE, HEARD)), activity.RATE
+    waveform = Waveform(samples, rate)
     if waveform.seconds < BRIEF:
         return f"{waveform.seconds:.2f} s long, which is too short for speech"
     heard = hear(audible(waveform)[0])
     if heard.active < LEAST:
         return "no speech in it: silence or steady noise"
     return "" if heard.likely else "no speech in it: it sounds like music or noise"
-
-
-def remark_on_file(path: str | Path) -> str:
-    """``remark_on`` the first ten minutes of a file.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    return remark_on(Waveform(next(files.stream(path, activity.RATE, MINUTES * 60)), activity.RATE))
 
 
 def _odds(samples: NDArray[np.float32], first: int, last: int) -> float:

@@ -44,15 +44,16 @@ def read_trials(path: str | Path) -> list[Trial]:
     """Read a trial list.
 
     Args:
-        path: lines ``1 a.wav b.wav`` (VoxCeleb), ``a b target`` (Kaldi), or a CSV whose header has ``enrolment`` (or
-            ``enrollment``), ``test`` and ``label``, and may have ``enrolment_speaker`` and ``test_speaker``. Empty
-            lines and lines that begin with # are passed over.
+        path: lines ``1 a.wav b.wav`` (VoxCeleb), ``a b target`` (Kaldi), or a table (commas, semicolons, tabs) whose
+            header has ``enrolment`` (or ``enrollment``), ``test`` and ``label``, and may have ``enrolment_speaker`` and
+            ``test_speaker``. Empty lines and lines that begin with # are passed over.
     Raises:
         InputError: missing, empty, or malformed lines: all of them are named, with file and line number.
     """
     path = Path(path)
     numbered = _numbered_lines(path, "a trial list or a folder of speakers", "1 a.wav b.wav")
-    rows = _csv_rows(numbered) if "," in numbered[0][1] and "test" in numbered[0][1].lower() else _plain_rows(numbered)
+    delimiter = _delimiter(numbered[0][1])
+    rows = _csv_rows(numbered, delimiter) if delimiter else _plain_rows(numbered)
     trials, faults = [], []
     for number, row in rows:
         if row is None:
@@ -322,15 +323,24 @@ def _plain(words: list[str]) -> Trial | None:
     return None
 
 
-def _csv_rows(numbered: list[tuple[int, str]]) -> list[tuple[int, Trial | None]]:
-    heading = [name.strip().lower() for name in next(csv.reader([numbered[0][1]]))]
+def _delimiter(heading: str) -> str:
+    """What stands between the columns of a table with a column ``test``; empty for other lists."""
+    for delimiter in ",;\t":
+        names = [name.strip().lower() for name in next(csv.reader([heading], delimiter=delimiter))]
+        if len(names) > 1 and "test" in names:
+            return delimiter
+    return ""
+
+
+def _csv_rows(numbered: list[tuple[int, str]], delimiter: str) -> list[tuple[int, Trial | None]]:
+    heading = [name.strip().lower() for name in next(csv.reader([numbered[0][1]], delimiter=delimiter))]
     first, second, label = (_column(heading, names) for names in COLUMNS)
     if first is None or second is None or label is None:
         return [(numbered[0][0], None)]
     named = [heading.index(name) for name in SPEAKER_COLUMNS if name in heading]
     rows: list[tuple[int, Trial | None]] = []
     for number, line in numbered[1:]:
-        cells = [cell.strip() for cell in next(csv.reader([line]))]
+        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
         good = len(cells) == len(heading) and cells[label].lower() in LABELS and cells[first] and cells[second]
         if not good:
             rows.append((number, None))

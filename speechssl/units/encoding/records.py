@@ -64,7 +64,7 @@ class UnitEncoder:
                 raise error if Path(path).name in str(error) else InputError(f"{entry.path}: {error}") from error
             rate = audio.info(path).sample_rate
             first = self._spans(path, len(codes))
-            remark = speech_classifier.remark_on_file(path)
+            remark = speech_classifier.remark_on(path)
         rows, durations, starts = self._runs(codes, first)
         frame_rate = self.codebook.frame_rate
         return {
