@@ -25,7 +25,7 @@ def _copy(job: Job) -> dict[str, Any]:
 
 
 def _run(plan: Plan, settings: dict[str, Any], work: Any = _copy) -> batch.Outcome:
-    return batch.run(plan, work, settings=settings)
+    return batch.run(plan, work, settings=lambda _: settings)
 
 
 def test_a_single_file_goes_to_a_file(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_pattern_is_expanded_in_order(tmp_path: Path) -> None:
 
 def test_a_file_with_brackets_in_its_name_is_a_file(tmp_path: Path) -> None:
     source = _touch(tmp_path / "take [1].wav")
-    assert batch.audio_files([source]) == [source]
+    assert batch.recordings([source]) == [source]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_files_that_are_not_taken_are_named(tmp_path: Path, capsys: pytest.Captu
     outcome = _run(batch.plan([tmp_path / "in"], tmp_path / "in/out", ".wav"), {})
     assert [Path(row["source"]).name for row in outcome.left_out] == ["notes.txt"]
     assert "recording" in outcome.left_out[0]["reason"]
-    batch.finish(outcome, json=True, describe=str)
+    batch.finish(outcome, json=True)
     printed = capsys.readouterr()
     assert json.loads(printed.out)["left_out"] == outcome.left_out
     assert "notes.txt" in printed.err
@@ -219,6 +219,6 @@ def test_a_single_failure_is_raised(tmp_path: Path) -> None:
 
 def test_the_ledger_is_json_lines(tmp_path: Path) -> None:
     source, output = _touch(tmp_path / "a.wav"), _touch(tmp_path / "out/sub/a.wav")
-    Ledger(tmp_path / "out", {"k": 4}).record(Job(source, output))
+    Ledger(tmp_path / "out", lambda _: {"k": 4}).record(Job(source, output))
     (entry,) = (tmp_path / "out" / batch.LEDGER).read_text().splitlines()
     assert json.loads(entry)["output"] == "sub/a.wav"
