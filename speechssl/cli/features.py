@@ -15,6 +15,7 @@ from speechssl.cli.options import (
     Layer,
     Lists,
     Model,
+    Normalise,
     Output,
     Precision,
     Sources,
@@ -38,6 +39,7 @@ def features(
     listed: Lists = None,
     model: Model = "tiny",
     layer: Layer = None,
+    normalise: Normalise = None,
     half: Annotated[
         bool, typer.Option("--half", help="Store the numbers as float16, which halves the size of the files.")
     ] = False,
@@ -60,7 +62,7 @@ def features(
     if dry_run:
         return batch.show(plan, json=json)
     terminal.stage("loading the model")
-    encoder = bundles.load_bundle_encoder(model, layer=layer, device=device, precision=precision)
+    encoder = bundles.load_bundle_encoder(model, layer=layer, normalise=normalise, device=device, precision=precision)
 
     def work(job: Job) -> dict[str, Any]:
         remark = batch.remarked(job, speech_classifier.remark_on(job.source), strict=strict)
@@ -69,9 +71,7 @@ def features(
         return {"frames": len(found), "dim": found.dim, "frame_rate": found.frame_rate, "origin": found.origin} | remark
 
     settings = {"version": __version__, "origin": encoder.origin, "precision": precision, "half": half}
-    outcome = batch.run(
-        plan, work, settings=lambda _: settings, title="encoding", describe=None if json else _describe
-    )
+    outcome = batch.run(plan, work, settings=lambda _: settings, title="encoding", describe=None if json else _describe)
     batch.finish(outcome, json=json)
 
 

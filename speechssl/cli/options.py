@@ -119,6 +119,27 @@ Model: TypeAlias = Annotated[
         "doctor` lists, a Hugging Face id, a folder or a file.",
     ),
 ]
+MaybeModel: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Model: tiny (in the package), wavlm-large, wavlm-base-plus, hubert-base and others that `speechssl "
+        "doctor` lists, a Hugging Face id, a folder or a file. Default: the model that the stored voice, the codebook "
+        "or the text model was made with, else tiny.",
+        show_default=False,
+    ),
+]
+Normalise: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--normalise/--no-normalise",
+        help="Bring the waveform to zero mean and unit variance before it is encoded. Default: as the model or the "
+        "given file says.",
+        show_default=False,
+    ),
+]
 Layer: TypeAlias = Annotated[
     int | None,
     typer.Option("--layer", help="Layer of the encoder. Default: the layer the model recommends.", show_default=False),

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from speechssl.cli import batch, outputs, receipt, terminal
+from speechssl.cli import batch, models, outputs, receipt, terminal
 from speechssl.cli.options import (
     Device,
     Interpolation,
     Json,
-    Model,
+    Layer,
+    MaybeModel,
+    Normalise,
     Receipt,
     References,
     Voice,
@@ -100,13 +102,15 @@ def say(
     synthesizer: TextModel = None,
     sign: Receipt = None,
     overwrite: Overwrite = False,
-    model: Model = "tiny",
+    model: MaybeModel = None,
+    layer: Layer = None,
+    normalise: Normalise = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Speak a text in the voice of some recordings, which need no transcript."""
     from speechssl.conversion import convert
-    from speechssl.conversion.bundles import load_bundle
+    from speechssl.synthesis import model as text_models
     from speechssl.synthesis import say as say_module
     from speechssl.synthesis import subtitles as writer
     from speechssl.synthesis.synthesizer import check_options
@@ -118,8 +122,8 @@ def say(
     given: list[str | Path] = [*files, *([voice] if voice else []), *([text] if len(text) < LONGEST_NAME else [])]
     outputs.check([output, *([subtitles] if subtitles else [])], given, overwrite=overwrite)
     words = read_text(text)
-    terminal.stage("loading the model")
-    system = load_bundle(model, device=device)
+    origin = text_models.load(synthesizer or say_module.SYNTHESIZER).origin
+    system = models.load(model, [origin], layer=layer, normalise=normalise, device=device)
     made = say_module.load_synthesizer(synthesizer or say_module.SYNTHESIZER, system=system, language=language)
     terminal.stage("listening to the references" if files else "opening the voice")
     target = convert.open_voice(made.system, files, voice)

@@ -7,8 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from speechssl.cli import batch, outputs, terminal
-from speechssl.cli.options import Device, Json, Layer, Lists, Model, Precision, StoredVoice, Strict, examples
+from speechssl.cli import batch, models, outputs, terminal
+from speechssl.cli.options import (
+    Device,
+    Json,
+    Layer,
+    Lists,
+    MaybeModel,
+    Model,
+    Normalise,
+    Precision,
+    StoredVoice,
+    Strict,
+    examples,
+)
 from speechssl.cli.outputs import Overwrite
 from speechssl.cli.unit_input import lengths_of, to_decode
 from speechssl.cli.unit_options import (
@@ -60,6 +72,7 @@ def fit(
     listed: Lists = None,
     model: Model = "tiny",
     layer: Layer = None,
+    normalise: Normalise = None,
     k: FitSize = 500,
     kind: Kind = "kmeans",
     levels: Levels = 1,
@@ -83,7 +96,7 @@ def fit(
     settings = Settings(seed=seed, passes=passes, reservoir=reservoir)
     files = [entry.file for entry in manifest.entries(audio or [], listed or [])]
     outputs.check([output], files, overwrite=overwrite)
-    encoder = encoders.load(model, layer=layer, device=device, precision=precision)
+    encoder = encoders.load(model, layer=layer, normalise=normalise, device=device, precision=precision)
     book = fitting.fit_encoder(
         encoder, files, k, spool=scratch, family=kind, levels=levels, settings=settings, rate=rate
     )
@@ -117,6 +130,7 @@ def encode(
     strict: Strict = False,
     model: Encoder = "",
     layer: Layer = None,
+    normalise: Normalise = None,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
@@ -127,7 +141,7 @@ def encode(
     from speechssl.units.encoding import manifest
     from speechssl.units.encoding.workers import Recipe
 
-    recipe = Recipe(codebook, model, layer, device, precision, collapse, vad)
+    recipe = Recipe(codebook, model, layer, normalise, device, precision, collapse, vad)
     share = _shard(shard)
     if retry:
         engines.retry_failed(output)
@@ -192,6 +206,7 @@ def report(
     ] = 20,
     triples: Annotated[int, typer.Option("--triples", help="Triples of phones in the ABX test.")] = 2000,
     model: Encoder = "",
+    normalise: Normalise = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -202,7 +217,7 @@ def report(
 
     entries = manifest.entries(audio or [], listed or [])
     known = cards.read_alignments(alignments) if alignments else {}
-    parts = Recipe(codebook, model, device=device).make()
+    parts = Recipe(codebook, model, normalise=normalise, device=device).make()
     with terminal.progress("measuring", [(one.id, one.file) for one in entries]) as advance:
         heard = cards.utterances(parts.encoder, entries, known, stability=stability, advance=advance)
     card = cards.measure(parts.codebook, heard, triples=triples)
@@ -322,14 +337,14 @@ def decode(
         ),
     ] = "",
     overwrite: Overwrite = False,
-    model: Model = "tiny",
+    model: MaybeModel = None,
     layer: Layer = None,
+    normalise: Normalise = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Speak units in a stored voice."""
     from speechssl import audio
-    from speechssl.conversion.bundles import load_bundle
     from speechssl.conversion.convert import named_voice
     from speechssl.units import decode as decoding
     from speechssl.units.codebooks import codebook as codebooks
@@ -346,7 +361,7 @@ def decode(
     if single:
         outputs.check_folder(output)
     outputs.check(places, [voice, units], overwrite=overwrite or not single)
-    system = load_bundle(model, layer=layer, device=device)
+    system = models.load(model, [book.features], layer=layer, normalise=normalise, device=device)
     spoken = named_voice(system, voice)
     lengths = lengths_of(durations, book) if durations else None
     written: list[dict[str, Any]] = []

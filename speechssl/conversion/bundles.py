@@ -85,6 +85,7 @@ def load_bundle(
     name: str | Path = "tiny",
     *,
     layer: int | None = None,
+    normalise: bool | None = None,
     device: str = "auto",
     precision: str = "float32",
     vocoder: str | Path | None = None,
@@ -95,6 +96,7 @@ def load_bundle(
         name: ``"tiny"``, one of ``BUNDLES``, or whatever ``encoders.load`` takes.
         layer: of the encoder; None for that of the bundle. The published vocoder of ``wavlm-large`` fits layer 6 only,
             so another layer is synthesised by WORLD.
+        normalise: see ``encoders.load``; None for what the bundle does.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``float32`` or ``bfloat16``.
         vocoder: for ``vocoders.load``, instead of the bundle's own: ``"world"``, or a file.
@@ -108,19 +110,24 @@ def load_bundle(
 
     parts = bundle(str(name))
     chosen = parts.layer if layer is None else layer
-    encoder = load_bundle_encoder(name, layer=layer, device=device, precision=precision)
+    encoder = load_bundle_encoder(name, layer=layer, normalise=normalise, device=device, precision=precision)
     own = parts.vocoder if chosen == parts.layer or _is_own_layer(parts, layer) else "world"
     speaker = vocoders.load(vocoder or own, device=device)
     return VoiceConverter(encoder, encoder if speaker.origin == encoder.origin else WorldAnalysis(), speaker)
 
 
 def load_bundle_encoder(
-    name: str | Path = "tiny", *, layer: int | None = None, device: str = "auto", precision: str = "float32"
+    name: str | Path = "tiny",
+    *,
+    layer: int | None = None,
+    normalise: bool | None = None,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> SSLEncoder:
     """The encoder of a bundle, with the layer and the normalisation that the bundle uses.
 
     Args:
-        name: see ``load_bundle``; so are ``layer``, ``device`` and ``precision``.
+        name: see ``load_bundle``; so are ``layer``, ``normalise``, ``device`` and ``precision``.
     Raises:
         InputError: an unknown name, layer, device or precision.
         CheckpointError: weights that are missing, damaged or not available offline.
@@ -129,7 +136,13 @@ def load_bundle_encoder(
 
     parts = bundle(str(name))
     chosen = parts.layer if layer is None else layer
-    return encoders.load(parts.encoder, layer=chosen, device=device, precision=precision, normalise=parts.normalise)
+    return encoders.load(
+        parts.encoder,
+        layer=chosen,
+        device=device,
+        precision=precision,
+        normalise=parts.normalise if normalise is None else normalise,
+    )
 
 
 def features(

@@ -160,7 +160,7 @@ class VoiceLibrary:
         return self.folder / f"{check_name(name)}{SUFFIX}"
 
     def __contains__(self, name: str) -> bool:
-        return self.path(name).is_file()
+        return not self.is_file(name) and self.path(name).is_file()
 
     def list(self) -> list[VoiceInfo]:
         """The voices in the folder, by name; files that are no voices are left out."""
@@ -190,6 +190,12 @@ class VoiceLibrary:
         """
         return load(self._existing(name), verify=verify).named(name)
 
+    @staticmethod
+    def is_file(name_or_path: str | Path) -> bool:
+        """Whether this is the path of a voice file (it has a folder or ends in ``.safetensors``), not a name."""
+        text = str(name_or_path)
+        return isinstance(name_or_path, Path) or text.endswith(SUFFIX) or "/" in text or os.sep in text
+
     def open(self, name_or_path: str | Path) -> MatchingSet:
         """A voice by its name here, or by the path of a file (which has a folder or ends in ``.safetensors``).
 
@@ -197,10 +203,7 @@ class VoiceLibrary:
             InputError: no such voice.
             CheckpointError: the file is missing, damaged or no voice.
         """
-        text = str(name_or_path)
-        if isinstance(name_or_path, Path) or text.endswith(SUFFIX) or "/" in text or os.sep in text:
-            return load(name_or_path)
-        return self.load(text)
+        return load(name_or_path) if self.is_file(name_or_path) else self.load(str(name_or_path))
 
     def add(
         self,
