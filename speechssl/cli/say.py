@@ -133,7 +133,11 @@ def say(
     if json:
         terminal.emit({**facts, "words": [_word(word) for word in tally.words]})
     else:
-        terminal.say(f"{output}  {facts['seconds']:.1f} s, {facts['sentences']} sentences")
+        terminal.say(f"{output}  {facts['seconds']:.1f} s, {_count(facts['sentences'])}")
+
+
+def _count(sentences: int) -> str:
+    return "1 sentence" if sentences == 1 else f"{sentences} sentences"
 
 
 def _check_output(output: Path, subtitles: Path | None) -> None:
@@ -175,6 +179,8 @@ class Tally:
         """Count one sentence."""
         from speechssl.synthesis.synthesizer import shifted
 
+        for remark in part.remarks:
+            terminal.remark(f"text: {remark}")
         self.words += shifted(part.words, self._seconds)
         self._coverage += part.conversion.coverage * part.waveform.seconds
         self._seconds += part.waveform.seconds

@@ -58,7 +58,7 @@ def test_formats(say: Say, tmp_path: Path, output: str) -> None:
 
 def test_a_file_and_stdin_are_read(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "text.txt").write_text("\ufeffFrom a file. ", encoding="utf-8")
-    assert "1 sentences" in say(str(tmp_path / "text.txt"))[1]
+    assert "1 sentence\n" in say(str(tmp_path / "text.txt"))[1]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"From stdin. Twice.")))
     assert "2 sentences" in say("-", "--overwrite")[1]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\x00bad")))
@@ -105,7 +105,7 @@ def test_what_cannot_be_said_is_refused_with_one_line_and_no_file(
     assert not (tmp_path / "out.wav").exists()
 
 
-@pytest.mark.parametrize("text", ["😀 👍", "привет world 中文", "a\x00b\x07c", "Ｆｕｌｌ", "-" * 50 + " a " + "=" * 20])
+@pytest.mark.parametrize("text", ["😀 👍", "a\x00b\x07c", "Ｆｕｌｌ", "-" * 50 + " a " + "=" * 20])
 def test_what_is_strange_is_said(say: Say, tmp_path: Path, text: str) -> None:
     code, _, error = say(text)
     assert (code, error) == (0, "")
