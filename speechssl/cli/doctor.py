@@ -36,6 +36,8 @@ NEEDED = {
     "python-crfsuite": "pycrfsuite",
     "num2words": "num2words",
     "anyascii": "anyascii",
+    "sentencex": "sentencex",
+    "markdown-it-py": "markdown_it",
     "rich": "rich",
     "gradio": "gradio",
     "starlette": "starlette",

@@ -185,6 +185,8 @@ class Tally:
         """Count one sentence."""
         from speechssl.synthesis.synthesizer import shifted
 
+        for remark in part.remarks:
+            terminal.remark(f"text: {remark}")
         self.words += shifted(part.words, self._seconds)
         self._coverage += part.conversion.coverage * part.waveform.seconds
         self._seconds += part.waveform.seconds
