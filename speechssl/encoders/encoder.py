@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from speechssl.encoders.blocks import Trunk
-from speechssl.encoders.frontends import Blocks, FrontEnd
+from speechssl.encoders.frontends import Blocks, Counted, FrontEnd
 from speechssl.encoders.windows import Grid, cut_frames
 from speechssl.errors import InputError
 from speechssl.signals import Features, Waveform
@@ -111,7 +111,7 @@ class SSLEncoder:
         Raises:
             InputError: as for ``encode_stream``.
         """
-        counted = _Counted(blocks)
+        counted = Counted(blocks)
         for window in cut_frames(self.front_end.frames(counted), self.grid):
             # the count is complete once the last window is there
             padded = self._num_padded(counted.num_samples) if window.is_last else 0
@@ -131,20 +131,6 @@ class SSLEncoder:
         from speechssl import audio
 
         return audio.resample(waveform, SAMPLE_RATE)
-
-
-class _Counted:
-    """Blocks that count the samples of the pass under way."""
-
-    def __init__(self, blocks: Blocks) -> None:
-        self._blocks = blocks
-        self.num_samples = 0
-
-    def __call__(self) -> Iterator[Tensor]:
-        self.num_samples = 0
-        for block in self._blocks():
-            self.num_samples += block.shape[0]
-            yield block
 
 
 def _exact_convolutions() -> AbstractContextManager[None]:

@@ -28,6 +28,20 @@ Blocks = Callable[[], Iterable[Tensor]]
 BLOCK_FRAMES = 200
 
 
+class Counted:
+    """Blocks that count the samples of the pass under way."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self.num_samples = 0
+
+    def __call__(self) -> Iterator[Tensor]:
+        self.num_samples = 0
+        for block in self._blocks():
+            self.num_samples += block.shape[0]
+            yield block
+
+
 class FrontEnd(Protocol):
     """Samples to frames (N, D) for the transformer, N == num_frames(samples)."""
 

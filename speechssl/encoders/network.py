@@ -236,7 +236,8 @@ def _checked(weights: Weights, config: Any) -> dict[str, Tensor]:
     # Whisper's encoder lies two levels deep in the whole model
     outer = "model." if config.model_type == "whisper" else ""
     bare = {name.removeprefix(outer).removeprefix(prefix): tensor for name, tensor in weights.tensors.items()}
-    tensors = _fuse_weight_norm({name: tensor for name, tensor in bare.items() if not name.startswith(HEADS)})
+    headless = {name: tensor for name, tensor in bare.items() if not name.startswith(HEADS)}
+    tensors = checkpoints.without_weight_norm(headless, keep=2)
     expected = {*_network(config).state_dict(), "masked_spec_embed"}
     if unexpected := sorted(set(tensors) - expected):
         raise CheckpointError(
@@ -247,37 +248,10 @@ def _checked(weights: Weights, config: Any) -> dict[str, Tensor]:
 
 
 def _load(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    wanted = network.state_dict()
-    if missing := [name for name in wanted if name not in tensors]:
-        raise CheckpointError(
-            f"{source} lacks {len(missing)} of the {len(wanted)} tensors needed: {_some(missing)}; "
-            "it is incomplete or of another architecture: get it again from its publisher"
-        )
-    for name, tensor in wanted.items():
-        if tensors[name].shape != tensor.shape:
-            got, needed = tuple(tensors[name].shape), tuple(tensor.shape)
-            raise CheckpointError(
-                f"{source}: {name} has shape {got}, {needed} needed; its configuration is of another model"
-            )
     # copies: the file may be mapped, in half precision, or go away
-    state = {name: tensors[name].to(torch.float32, copy=True) for name in wanted}
-    network.load_state_dict(state, assign=True)
+    needed = {name: tensors[name].to(torch.float32, copy=True) for name in network.state_dict() if name in tensors}
+    checkpoints.load_state(network, needed, source=source, assign=True)
     network.requires_grad_(False)
-
-
-def _fuse_weight_norm(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weight-normed kernels as plain ones: g * v / |v|, the norm taken over all but the kernel's last axis."""
-    fused = dict(tensors)
-    for magnitude, direction in ((".weight_g", ".weight_v"), (f"{_PARAMETRIZED}0", f"{_PARAMETRIZED}1")):
-        for name in [name for name in tensors if name.endswith(magnitude)]:
-            stem = name.removesuffix(magnitude)
-            if stem + direction in fused:
-                v, g = fused.pop(stem + direction).float(), fused.pop(name).float()
-                fused[f"{stem}.weight"] = torch._weight_norm(v, g, 2)
-    return fused
-
-
-_PARAMETRIZED = ".parametrizations.weight.original"
 
 
 def _some(names: list[str]) -> str:

@@ -43,8 +43,8 @@ def origin(order: int = ORDER) -> str:
 
 
 @dataclass(frozen=True)
-class WorldAnalysis:
-    """Waveform to WORLD values: an ``Encoder`` whose frames can be vocoded without training.
+class World:
+    """What analysis and synthesis have in common.
 
     Args:
         order: numbers of the envelope's mel-cepstrum, 2 ... 100.
@@ -52,23 +52,21 @@ class WorldAnalysis:
 
     order: int = ORDER
 
+    sample_rate = SAMPLE_RATE
+    frame_rate = SAMPLE_RATE / HOP_LENGTH
+
     def __post_init__(self) -> None:
-        _check_order(self.order)
+        if not 2 <= self.order <= 100:
+            raise InputError(f"WORLD order is {self.order}; 2 to 100 needed")
 
     @property
     def origin(self) -> str:
-        """See ``origin``."""
+        """Of the values; see ``origin``."""
         return origin(self.order)
 
-    @property
-    def sample_rate(self) -> int:
-        """16,000 Hz."""
-        return SAMPLE_RATE
 
-    @property
-    def frame_rate(self) -> float:
-        """50 Hz."""
-        return SAMPLE_RATE / HOP_LENGTH
+class WorldAnalysis(World):
+    """Waveform to WORLD values: an ``Encoder`` whose frames can be vocoded without training."""
 
     @property
     def dim(self) -> int:
@@ -110,47 +108,15 @@ class WorldAnalysis:
         return values
 
 
-@dataclass(frozen=True)
-class WorldVocoder:
-    """WORLD values and an F0 contour to sound.
+class WorldVocoder(World):
+    """WORLD values and an F0 contour to sound."""
 
-    Args:
-        order: numbers of the envelope's mel-cepstrum, 2 ... 100.
-    """
-
-    order: int = ORDER
-
-    def __post_init__(self) -> None:
-        _check_order(self.order)
-
-    @property
-    def origin(self) -> str:
-        """Origin of the values it takes."""
-        return origin(self.order)
-
-    @property
-    def sample_rate(self) -> int:
-        """16,000 Hz."""
-        return SAMPLE_RATE
-
-    @property
-    def frame_rate(self) -> float:
-        """50 Hz."""
-        return SAMPLE_RATE / HOP_LENGTH
-
-    @property
-    def needs_f0(self) -> bool:
-        """True."""
-        return True
+    needs_f0 = True
+    key_origin = ""  # it takes no keys
 
     def num_samples(self, num_frames: int) -> int:
         """Samples that so many frames cover."""
         return HOP_LENGTH * (num_frames - 1) + WINDOW_LENGTH
-
-    @property
-    def key_origin(self) -> str:
-        """Empty: WORLD takes no keys."""
-        return ""
 
     def vocode(
         self,
@@ -215,8 +181,3 @@ def fitted(f0: Array, num_frames: int) -> Array:
             f"({num_frames * HOP_LENGTH / SAMPLE_RATE:.2f} s); F0 of the same audio, every 5 ms, needed"
         )
     return f0[np.minimum(np.arange(1, wanted + 1), len(f0) - 1)]
-
-
-def _check_order(order: int) -> None:
-    if not 2 <= order <= 100:
-        raise InputError(f"WORLD order is {order}; 2 to 100 needed")
