@@ -206,8 +206,10 @@ def trials(
     found = make_trials(find_recordings(folder), per_speaker=per_speaker, seed=seed, other_sessions=other_sessions)
     write_trials(output, found)
     targets = sum(trial.is_target for trial in found)
-    facts = {"output": output, "trials": len(found), "targets": targets, "seed": seed}
-    terminal.answer(facts, f"{output}  {targets} target and {len(found) - targets} non-target trials", json=json)
+    if json:
+        terminal.emit({"output": output, "trials": len(found), "targets": targets, "seed": seed})
+    else:
+        terminal.say(f"{output}  {targets} target and {len(found) - targets} non-target trials")
 
 
 @app.command(epilog=examples("evaluate speakers/", "evaluate trials.txt --root recordings/ --as-norm --json"))

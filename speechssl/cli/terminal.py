@@ -33,14 +33,6 @@ def emit(value: Any) -> None:
     print(text if names.is_visible(text.replace("\n", "")) else json.dumps(value, indent=2, allow_nan=False))
 
 
-def answer(facts: Any, text: str, *, json: bool) -> None:
-    """Print the result of a command: as JSON, or as a sentence."""
-    if json:
-        emit(facts)
-    else:
-        say(text)
-
-
 @contextlib.contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
     """A progress bar on stderr, if stderr is a terminal and there are two or more things to wait for."""

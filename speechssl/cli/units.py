@@ -135,8 +135,10 @@ def encode(
             entries, recipe, output, form=form, num_workers=workers, shard=share, block=part,
             through=engine, advance=advance,
         )  # fmt: skip
-    text = f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed"
-    terminal.answer({"output": output, **vars(summary)}, text, json=json)
+    if json:
+        terminal.emit({"output": output, **vars(summary)})
+    else:
+        terminal.say(f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed")
     if summary.failed:
         terminal.remark(f"error: {summary.failed} of {len(entries)} failed; the reasons are in {output}/failed.jsonl")
         raise typer.Exit(2)
@@ -150,8 +152,12 @@ def check(
     from speechssl.units.encoding.checking import check as run
 
     found = run(folder)
-    text = f"{folder}  {found.records} records, {found.failed} failed, {found.frames} frames, {found.seconds:.1f} s"
-    terminal.answer({**vars(found), "sound": found.sound}, text, json=json)
+    if json:
+        terminal.emit({**vars(found), "sound": found.sound})
+    else:
+        terminal.say(
+            f"{folder}  {found.records} records, {found.failed} failed, {found.frames} frames, {found.seconds:.1f} s"
+        )
     for fault in found.faults:
         terminal.remark(f"fault: {fault}")
     if not found.sound:
@@ -215,8 +221,11 @@ def tokenizer(
 
     found = tokens.extend(base, codebook, output)
     facts = {"output": output, "size": found.size, "first_unit": found.units[0], "begin": found.begin, "end": found.end}
-    places = f"<unit_0> is {found.units[0]}, <speech> {found.begin}, </speech> {found.end}"
-    terminal.answer(facts, f"{output}  {found.size} tokens; {places}", json=json)
+    if json:
+        terminal.emit(facts)
+    else:
+        places = f"<unit_0> is {found.units[0]}, <speech> {found.begin}, </speech> {found.end}"
+        terminal.say(f"{output}  {found.size} tokens; {places}")
 
 
 @app.command("bpe", epilog=examples("units bpe units --size 2000 --output bpe.json"))
@@ -239,8 +248,12 @@ def bpe(
     found = pairs.train(sequences, num_units=meta["num_units"], size=size, codebook=meta["codebook"])
     found.save(output)
     facts = {"output": output, "tokens": found.size, "units_per_token": round(found.compression(sequences), 4)}
-    text = f"{output}  {facts['tokens']} tokens, {facts['units_per_token']} units a token on these recordings"
-    terminal.answer(facts, text, json=json)
+    if json:
+        terminal.emit(facts)
+    else:
+        terminal.say(
+            f"{output}  {facts['tokens']} tokens, {facts['units_per_token']} units a token on these recordings"
+        )
 
 
 @app.command("pack", epilog=examples("units pack units --tokenizer tokenizer --output blocks.parquet"))
@@ -258,8 +271,10 @@ def pack(
     from speechssl.units.language import pack as packing
 
     found = packing.pack(units, tokenizer, output, length=length, mode=mode)
-    text = f"{output}  {found.blocks} blocks, {found.tokens} tokens, {found.documents} documents"
-    terminal.answer({"output": output, **vars(found)}, text, json=json)
+    if json:
+        terminal.emit({"output": output, **vars(found)})
+    else:
+        terminal.say(f"{output}  {found.blocks} blocks, {found.tokens} tokens, {found.documents} documents")
     if found.skipped:
         terminal.remark(f"{found.skipped} utterances were skipped: they lack what {mode} needs, or are too long")
 
@@ -381,10 +396,11 @@ def import_(
 
 
 def _tell_codebook(output: str, book: Codebook, json: bool, more: str) -> None:
-    shape = {"levels": book.num_levels, "k": book.num_units, "dim": book.dim}
-    facts = {"output": output, "origin": book.origin, "fingerprint": book.fingerprint, **shape, **book.facts}
-    text = f"{output}  {book.origin}: {book.num_levels} x {book.num_units} centroids of {book.dim}; {more}"
-    terminal.answer(facts, text, json=json)
+    if json:
+        shape = {"levels": book.num_levels, "k": book.num_units, "dim": book.dim}
+        terminal.emit({"output": output, "origin": book.origin, "fingerprint": book.fingerprint, **shape, **book.facts})
+    else:
+        terminal.say(f"{output}  {book.origin}: {book.num_levels} x {book.num_units} centroids of {book.dim}; {more}")
 
 
 def _shard(text: str) -> tuple[int, int]:
