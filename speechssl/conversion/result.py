@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from speechssl.checkpoints import names
 from speechssl.signals import Features, Waveform
@@ -129,5 +129,5 @@ def join(pieces: Sequence[Conversion]) -> Conversion:
 def _joined(parts: Sequence[Attribution]) -> Attribution:
     import torch
 
-    whole = {name: torch.cat([getattr(one, name) for one in parts]) for name in PER_FRAME}
+    whole: dict[str, Any] = {name: torch.cat([getattr(one, name) for one in parts]) for name in PER_FRAME}
     return dataclasses.replace(parts[0], **whole)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechssl import audio
+from speechssl.audio.f0_tracker import pyworld
 from speechssl.errors import InputError
 from speechssl.signals import Features, Waveform, check_same_origin
 from speechssl.vocoders import pulses
@@ -150,7 +151,7 @@ class WorldVocoder(World):
 
 def _coded(samples: Array, f0: Array, times: Array, order: int) -> Array:
     """(M, order + 1) of the frames at ``times`` seconds of a piece of sound."""
-    world = pulses.pyworld()
+    world = pyworld()
     envelope = world.cheaptrick(samples, f0, times, SAMPLE_RATE, fft_size=pulses.FFT_SIZE)
     cepstra = world.code_spectral_envelope(np.maximum(envelope, ENVELOPE_FLOOR), SAMPLE_RATE, order)
     return np.concatenate([cepstra, _aperiodicity(samples, f0, times)], axis=1)
@@ -158,7 +159,7 @@ def _coded(samples: Array, f0: Array, times: Array, order: int) -> Array:
 
 def _aperiodicity(samples: Array, f0: Array, times: Array) -> Array:
     """(M, 1) dB; inside voiced stretches measured at every other frame and interpolated: it is half the work of all."""
-    world = pulses.pyworld()
+    world = pyworld()
     voiced = np.pad(f0 > 0, 1)
     inside = voiced[:-2] & voiced[1:-1] & voiced[2:]
     measured = np.flatnonzero(~(inside & (np.arange(len(f0)) % 2 == 1)))

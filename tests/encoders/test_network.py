@@ -142,7 +142,7 @@ def test_only_the_blocks_needed_are_wanted_and_built(
     assert torch.equal(part.encode(waveform).frames, whole.encode(waveform).frames)
     trunk: Any = part.trunk
     assert len(trunk._layers) == 1
-    with pytest.raises(CheckpointError, match="1[0-9] missing"):
+    with pytest.raises(CheckpointError, match=r"\d+ missing"):
         load(weights_of(model, tensors=kept), 2)
 
 
