@@ -48,19 +48,15 @@ class FrontEnd(Protocol):
     @property
     def hop_length(self) -> int:
         """Samples between two frames."""
-        ...
 
     def num_frames(self, num_samples: int) -> int:
         """Exact count."""
-        ...
 
     def num_valid(self, num_samples: int) -> int:
         """Frames made of samples alone; one behind them may hold padding, which the network does not attend to."""
-        ...
 
     def frames(self, blocks: Blocks) -> Iterator[Tensor]:
         """(n, D) float32 consecutive frames, on the network's device."""
-        ...
 
 
 @dataclass(frozen=True, eq=False, slots=True)
