@@ -108,7 +108,7 @@ def coded(samples: np.ndarray, codec: str, quality: float) -> np.ndarray:
             SAMPLE_RATE,
             format=container,
             subtype=subtype,
-            compression_level=1.0 - quality,
+            compression_level=min(1.0 - quality, 0.99),  # libsndfile refuses MP3 a hair below 1
         )
         file.seek(0)
         decoded, _ = soundfile.read(file, dtype="float32")

@@ -200,6 +200,7 @@ def test_what_is_done_to_a_crop_keeps_it_in_time(recipe: Any) -> None:
         return place if place < 1 << 16 else place - (1 << 17)
 
     heard = {codec: distort.coded(speech, codec, 0.3) for codec in distort.CODECS}
+    heard |= {f"{codec} at its worst": distort.coded(speech, codec, 1e-5) for codec in distort.CODECS}
     heard["room"] = distort.in_room(speech, distort.simulated_room(rng, 0.6, 0.0))
     heard["telephone"] = distort.mu_law(distort.through_line(speech, 300, 3400))
     heard["microphone"] = distort.through_channel(speech, rng)
