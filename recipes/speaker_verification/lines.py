@@ -7,7 +7,7 @@ the line, and one side over the line against the other at the microphone. A row 
 pairs of strangers the shipped threshold would accept if every pair were decided (``forced``); how many are accepted as
 it is; how many pairs of strangers, and of one speaker, get no decision; the JSON also has the highest probability given
 to strangers.
-``--bands`` prints the quantiles of the measured upper edges instead, for the choice of ``band.FULL``.
+``--bands`` prints the quantiles of the measured upper edges instead, and how many recordings ``band.FULL`` holds.
 """
 
 from __future__ import annotations
@@ -184,10 +184,9 @@ def print_bands(recordings: list[tuple[str, Samples]], seed: int) -> None:
         found = []
         for number, (_, samples) in enumerate(recordings):
             sound, rate = line(samples, np.random.default_rng([seed, number]))
-            one = band.measure(Waveform(torch.from_numpy(np.ascontiguousarray(sound, np.float32)), rate))
-            found.append(0.0 if one is None else one.high)
-        edges = np.array(found)
-        known = 100 * (edges >= band.FULL.least).mean()
+            found.append(band.measure(Waveform(torch.from_numpy(np.ascontiguousarray(sound, np.float32)), rate)))
+        edges = np.array([0.0 if one is None else one.high for one in found])
+        known = 100 * np.mean([one is not None and band.FULL.holds(one) for one in found])
         print(name, "Hz at 0, 5, 50, 95, 100 %:", np.quantile(edges, [0, 0.05, 0.5, 0.95, 1]).round().tolist(),
               f"full band: {known:.1f} %")  # fmt: skip
 

@@ -110,7 +110,7 @@ def test_trials_evaluate_calibrate_and_verify_after(run: Any, tmp_path: Path) ->
     assert run("evaluate", listed, "--json")["cllr"] == pytest.approx(fitted["cllr_after"])
     said = run("calibrate", str(folder))
     assert "Cllr before" in said
-    assert "decides on recordings whose speech ends between 5600 and 8000 Hz" in said
+    assert "decides on recordings whose speech ends between 7600 and 8000 Hz" in said
     assert run("calibrate", str(folder), "--scores-alone", "--json")["by_seconds"] is None
 
 
