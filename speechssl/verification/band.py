@@ -96,6 +96,12 @@ def known_bands(bands: Sequence[Band | None]) -> KnownBands:
 
 def why_undecided(enrolment: Sequence[Band | None], test: Band | None, known: KnownBands) -> str | None:
     """Why recordings of these bands cannot be compared under a calibration, and what to do; None if they can."""
+    heard = [band for band in (*enrolment, test) if band is not None]
+    if heard and max(band.low for band in heard) >= min(band.high for band in heard):
+        return (
+            f"the recordings share no frequencies: {' and '.join(sorted({str(band) for band in heard}))}; "
+            "give recordings that carry the same band"
+        )
     for name, band in (*(("an enrolled recording", band) for band in enrolment), ("the test recording", test)):
         if band is None:
             return f"the band of {name} is not known; enrol the speaker again"
@@ -107,7 +113,7 @@ def why_undecided(enrolment: Sequence[Band | None], test: Band | None, known: Kn
                 f"{name} carries speech from {band}, and the calibration knows recordings whose speech ends {limits}; "
                 "give recordings of that kind, or run speechssl calibrate on recordings of this line"
             )
-    highs = [band.high for band in (*enrolment, test) if band is not None]
+    highs = [band.high for band in heard]
     if max(highs) > DIFFERENT_LINES * min(highs):
         return (
             f"the recordings are of different lines: speech ends at {min(highs):.0f} Hz in one and at {max(highs):.0f} "
