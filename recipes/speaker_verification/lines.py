@@ -139,20 +139,24 @@ def row_of(
     }
 
 
-def over_lines(recordings: list[tuple[str, Samples]], embedder: Embedder, seed: int) -> dict[str, list]:
+def over_lines(
+    recordings: list[tuple[str, Samples]], embedder: Embedder, seed: int, chosen_lines: dict[str, Line]
+) -> dict[str, list]:
     """Utterances of all recordings by line."""
     return {
         name: [
             heard(*line(samples, np.random.default_rng([seed, number])), embedder)
             for number, (_, samples) in enumerate(recordings)
         ]
-        for name, line in LINES.items()
+        for name, line in chosen_lines.items()
     }
 
 
-def measured(recordings: list[tuple[str, Samples]], embedder: Embedder, seed: int) -> dict[str, dict[str, dict]]:
+def measured(
+    recordings: list[tuple[str, Samples]], embedder: Embedder, seed: int, chosen_lines: dict[str, Line]
+) -> dict[str, dict[str, dict]]:
     """Rows by line: ``line`` against itself, and against ``clean``."""
-    lines = over_lines(recordings, embedder, seed)
+    lines = over_lines(recordings, embedder, seed, chosen_lines)
     names = [name for name, _ in recordings]
     found: dict[str, dict[str, dict]] = {}
     for line, heard_ones in lines.items():
@@ -191,8 +195,9 @@ def print_bands(recordings: list[tuple[str, Samples]], seed: int) -> None:
               f"full band: {known:.1f} %")  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(description: str | None) -> argparse.ArgumentParser:
+    """Which recordings of which people, and where the result goes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--corpus", default="librispeech")
     parser.add_argument("--split", default="dev")
@@ -201,17 +206,27 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each recording, from its beginning")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bands", action="store_true", help="print the bands of the lines instead of error rates")
     parser.add_argument("--output", type=Path, help="JSON file to write")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+    return parser
+
+
+def read(args: argparse.Namespace) -> list[tuple[str, Samples]]:
+    """Speaker and samples of each recording."""
     files = chosen(args.manifest, args.corpus, args.split, args.speakers, args.each)
     most = round(args.seconds * RATE)
-    recordings = [(name, audio.read_mono(file, RATE).samples.numpy()[:most]) for name, file in files]
+    return [(name, audio.read_mono(file, RATE).samples.numpy()[:most]) for name, file in files]
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--bands", action="store_true", help="print the bands of the lines instead of error rates")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    recordings = read(args)
     if args.bands:
         print_bands(recordings, args.seed)
         return
-    found = measured(recordings, embedders.load(args.model, device="cpu"), args.seed)
+    found = measured(recordings, embedders.load(args.model, device="cpu"), args.seed, LINES)
     print_rows(found)
     if args.output:
         args.output.write_text(json.dumps(found, indent=2), encoding="utf-8")

@@ -47,7 +47,8 @@ def simulated_room(rng: np.random.Generator, t60: float, ratio: float) -> Sample
     tail[: int(rng.uniform(0.001, 0.008) * SAMPLE_RATE)] = 0.0  # nothing returns before the nearest wall
     tail *= 10 ** (-ratio / 20) / (np.sqrt(np.square(tail).sum()) + 1e-9)
     tail[0] = 1.0
-    return (tail / np.sqrt(np.square(tail).sum())).astype(np.float32)
+    found: Samples = (tail / np.sqrt(np.square(tail).sum())).astype(np.float32)
+    return found
 
 
 def in_room(samples: Samples, response: Samples) -> Samples:
@@ -59,7 +60,8 @@ def in_room(samples: Samples, response: Samples) -> Samples:
 def with_noise(samples: Samples, noise: Samples, ratio: float) -> Samples:
     """Samples with noise (T,) at a signal-to-noise ratio in dB over the whole."""
     speech, theirs = (np.square(part, dtype=np.float64).mean() for part in (samples, noise))
-    return (samples + noise * np.sqrt(speech / (theirs + 1e-12)) * 10 ** (-ratio / 20)).astype(np.float32)
+    found: Samples = (samples + noise * np.sqrt(speech / (theirs + 1e-12)) * 10 ** (-ratio / 20)).astype(np.float32)
+    return found
 
 
 def coloured_noise(rng: np.random.Generator, length: int) -> Samples:
@@ -95,7 +97,8 @@ def mu_law(samples: Samples) -> Samples:
     peak = np.abs(samples).max() + 1e-9
     curve = np.sign(samples) * np.log1p(255 * np.abs(samples) / peak) / np.log(256)
     step = np.rint(curve * 127) / 127
-    return (np.sign(step) * (256 ** np.abs(step) - 1) / 255 * peak).astype(np.float32)
+    found: Samples = (np.sign(step) * (256 ** np.abs(step) - 1) / 255 * peak).astype(np.float32)
+    return found
 
 
 def coded(samples: Samples, codec: str, quality: float) -> Samples:
@@ -116,4 +119,5 @@ def coded(samples: Samples, codec: str, quality: float) -> Samples:
         file.seek(0)
         decoded, _ = soundfile.read(file, dtype="float32")
     decoded = np.pad(decoded, (0, max(0, len(samples) - len(decoded))))[: len(samples)]
-    return (decoded * (peak / 0.7)).astype(np.float32)
+    found: Samples = (decoded * (peak / 0.7)).astype(np.float32)
+    return found
