@@ -102,7 +102,7 @@ class GatedMargin(nn.Module):
         if self.correct is None or views < 2:
             return torch.zeros_like(cosines[:, 0]), torch.zeros_like(left_out)
         logits = self.scale * cosines  # (G * B, K)
-        other = logits.detach().unflatten(0, (views, -1)).roll(1, 0).flatten(0, 1).softmax(1)
+        other = logits.detach().roll(len(logits) // views, 0).softmax(1)
         sure = other.amax(1) > self.correct
         return -(other * logits.log_softmax(1)).sum(1), left_out & sure
 

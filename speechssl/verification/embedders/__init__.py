@@ -40,8 +40,9 @@ def load(name_or_path: str | Path = "tiny", *, device: str = "auto") -> Embedder
         from speechssl.verification.embedders import log_mel, ssl
 
         path = TINY if name_or_path == "tiny" else Path(name_or_path)
-        family = checkpoints.peek(path).get("family") if path.is_file() else None
-        return (ssl if family == "ssl" else log_mel).read(path, device=place)
+        if path.is_file() and checkpoints.peek(path).get("family") == "ssl":
+            return ssl.read(path, device=place)
+        return log_mel.read(path, device=place)
     target = NAMES.get(str(name_or_path), str(name_or_path))
     if Path(target).is_file():
         raise InputError(f"{target} is a file, but not .safetensors; give the folder it lies in, or a hub id")
