@@ -100,15 +100,18 @@ def build(
     epsilon, suffix = _normalisation(weights, normalise, logmel=config.model_type in LOG_MEL)
     projection = _projection(weights, config, device, dtype) if layer == config.num_hidden_layers else None
     front_end, trunk = _parts(network, config, epsilon, finish=projection is not None)
-    as_stated = layer == weights.layer and weights.origin is not None and not suffix
+    # a file states the origin of its own layer
+    stated = {weights.layer: weights.origin} if weights.origin is not None and not suffix else {}
+    origins = tuple(stated.get(number, f"{weights.name}/{number}{suffix}") for number in range(layer + 1))
     return SSLEncoder(
-        origin=str(weights.origin) if as_stated else f"{weights.name}/{layer}{suffix}",
+        origin=origins[-1],
         dim=config.hidden_size if projection is None else projection.out_features,
         layer=layer,
         num_layers=config.num_hidden_layers,
         front_end=front_end,
         trunk=trunk if projection is None else ProjectedTrunk(trunk, projection),
         grid=_fitting_grid(weights, config),
+        origins=origins,
     )
 
 
