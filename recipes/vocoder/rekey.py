@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import json
 import zlib
 from pathlib import Path
@@ -76,7 +77,7 @@ def fit(new: list[Tensor], old: list[Tensor]) -> tuple[Tensor, Tensor, dict[str,
 def rekeyed(vocoder: source_filter.SourceFilterVocoder, matrix: Tensor, bias: Tensor) -> source_filter.SourceFilter:
     """The vocoder's network with the map in front of its layer that hears keys."""
     before = vocoder.network
-    config = source_filter.SourceFilterConfig(**{**before.config.as_dict(), "key_dim": matrix.shape[1]})
+    config = dataclasses.replace(before.config, key_dim=matrix.shape[1])
     state = {name: tensor.cpu().float() for name, tensor in before.state_dict().items()}
     state["keys.bias"] = state["keys.bias"] + state["keys.weight"] @ bias
     state["keys.weight"] = state["keys.weight"] @ matrix
