@@ -35,7 +35,7 @@ def calibrate(models: Models, store: Store, job: Job, archive: Path | None) -> d
         Refused: no zip, or recordings that cannot carry a calibration.
     """
     from speechssl.verification import band, calibration, evaluation, metrics
-    from speechssl.verification.trials import find_recordings, make_trials, recordings_of, speaker_of
+    from speechssl.verification.trials import find_recordings, make_trials, others_for, recordings_of, speaker_of
 
     if archive is None:
         raise Refused("archive", "Give a zip with a folder for each speaker.")
@@ -51,7 +51,7 @@ def calibrate(models: Models, store: Store, job: Job, archive: Path | None) -> d
             (folder / "all" / harmless(speaker)).mkdir(parents=True, exist_ok=True)
             path.rename(folder / "all" / harmless(speaker) / path.name)
         job(0.2, "pairing")
-        trials = make_trials(find_recordings(folder / "all"), seed=0)
+        trials = make_trials(find_recordings(folder / "all"), others=others_for(None), seed=0)
         job(0.3, "listening")
         embedder = models.embedder()
         _, found, seconds = evaluation.evaluate(trials, folder / "all", embedder, draws=2)
