@@ -67,7 +67,8 @@ def test_everything_of_a_session_goes_with_it(open_service: Any) -> None:
 def test_a_closed_window_ends_its_session(open_service: Any) -> None:
     api = f"{open_service.address}/gradio_api"
     with open_service.client.stream("GET", f"{api}/heartbeat/shut") as alive:
-        next(alive.iter_lines())
+        lines = alive.iter_lines()  # the connection ends with this iterator
+        next(lines)
         open_service.call("voices", session_hash="shut")
     session = open_service.state.sessions.find("shut")
     end = time.monotonic() + 20
