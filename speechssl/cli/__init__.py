@@ -12,6 +12,7 @@ from speechssl import __version__
 from speechssl.cli import (
     convert,
     demo,
+    docs,
     doctor,
     evaluation,
     features,
@@ -45,6 +46,7 @@ app.add_typer(verification.app)
 app.add_typer(evaluation.app)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+app.command("docs", epilog=docs.EXAMPLES)(docs.docs)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("app", epilog=serve.EXAMPLES)(serve.app)
 
