@@ -37,7 +37,7 @@ app = typer.Typer(
     name="speechssl",
     help="Voice conversion, speaker verification and discrete units on self-supervised speech features.",
     epilog="Results are printed on stdout, progress and remarks on stderr. Exit code 0: done, 2: wrong input, "
-    "130: interrupted; docs/commands.md has all. Examples: speechssl demo; speechssl convert --help",
+    "130: interrupted; `speechssl docs` has all. Examples: speechssl demo; speechssl convert --help",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -100,12 +100,11 @@ def command() -> Any:
 def _run(arguments: list[str]) -> int:
     try:
         with pipes.connected(arguments) as connected:
-            code = command()(args=_spread(connected), prog_name="speechssl", standalone_mode=False)
+            code = _invoke(_spread(connected))
     except SpeechSSLError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        # the message is empty if the help was printed because no command was given
-        return _fail(message) if (message := error.format_message()) else 2
+        return _fail(error.format_message())
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
@@ -124,6 +123,17 @@ def _run(arguments: list[str]) -> int:
     if code == 130:
         remark("interrupted; no partial file was left. A batch continues where it stopped when run again.")
     return int(code or 0)
+
+
+def _invoke(arguments: list[str]) -> Any:
+    """Run a command; without one, print the help."""
+    try:
+        return command()(args=arguments, prog_name="speechssl", standalone_mode=False)
+    except typer.TyperException as error:
+        if type(error).__name__ != "NoArgsIsHelpError":
+            raise
+        terminal.say(error.format_message())
+        return 2
 
 
 def _fail(message: str) -> int:
