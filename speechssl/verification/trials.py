@@ -10,6 +10,7 @@ from pathlib import Path
 
 from speechssl import checkpoints
 from speechssl.audio import SUFFIXES
+from speechssl.checkpoints import foreign
 from speechssl.errors import InputError
 
 LABELS = {"1": True, "0": False, "target": True, "nontarget": False, "true": True, "false": False}
@@ -218,9 +219,9 @@ def _numbered_lines(path: Path, what: str, example: str) -> list[tuple[int, str]
     if not path.exists():
         raise InputError(f"{path} does not exist; {what} needed: check the path")
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path} as {what}: {error}") from error
+        lines = foreign.read_text(path).splitlines()
+    except InputError as error:
+        raise InputError(f"{error} ({what} needed)") from error
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
     if not numbered:
         raise InputError(f"{path} holds nothing; lines such as '{example}' needed")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from speechssl import audio
+from speechssl.checkpoints import foreign, names
 from speechssl.errors import InputError
 
 MANIFESTS = frozenset((".jsonl", ".ndjson", ".csv", ".tsv"))
@@ -112,7 +113,7 @@ def _manifest(path: Path) -> Iterator[tuple[Entry, str]]:
         # with or without the byte order mark that Excel and Notepad write
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix.lower() in (".jsonl", ".ndjson"):
-                root, rows = path.parent, _json_lines(path, file)
+                root, rows = path.parent, _json_lines(path)
             elif _is_fairseq(file):
                 root, rows = _fairseq(path, file)
             else:
@@ -123,16 +124,12 @@ def _manifest(path: Path) -> Iterator[tuple[Entry, str]]:
         raise InputError(f"cannot read the manifest {path}: {error.strerror}; check the path") from error
     except UnicodeDecodeError as error:
         raise InputError(f"the manifest {path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise InputError(f"the manifest {path} is no table ({error}); save it as CSV again") from error
 
 
-def _json_lines(path: Path, file: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{path}:{number}: not JSON ({error}); one JSON object a line needed") from error
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, row in foreign.read_lines(path):
         if not isinstance(row, dict):
             raise InputError(f"{path}:{number}: a JSON {type(row).__name__}; an object with a 'path' needed")
         yield number, row
@@ -197,4 +194,5 @@ def _entry(manifest: Path, root: Path, number: int, row: dict[str, Any]) -> Entr
         if other not in (key, "id")
     }
     file = path if "://" in path else str(root / path)
-    return Entry(_stem(path) if name is None or name == "" else str(name), path, file, extra)
+    id_ = names.text_field(_stem(path) if name is None or name == "" else str(name), f"{manifest}:{number}: the id")
+    return Entry(id_, path, file, extra)
