@@ -75,6 +75,7 @@ def examine() -> dict[str, Any]:
         "bundles": _bundles(problems),
         "cache": _cache(problems),
         "voices": _voices(problems),
+        "data": _data(problems),
         "problems": problems,
         "warnings": warned,
     }
@@ -274,6 +275,19 @@ def _voices(problems: list[dict[str, str]]) -> dict[str, Any]:
     return {"folder": str(folder), "number": len(files)}
 
 
+def _data(problems: list[dict[str, str]]) -> dict[str, Any]:
+    """Where that lies which cannot be made again, besides voices."""
+    try:
+        from speechssl.receipts import signing
+        from speechssl.verification import database
+    except ImportError:  # already reported with the packages
+        return {"speakers": "unknown", "key": "unknown"}
+    speakers, key = database.default_path(), signing.default_key()
+    for old in database.in_old_place():
+        _problem(problems, f"{old} of an earlier version cannot be read", f"mend it, or delete it: {old}")
+    return {"speakers": str(speakers), "key": str(key) if key.exists() else "none yet"}
+
+
 def _print(found: dict[str, Any]) -> None:
     print(f"speechssl {found['speechssl']}, Python {found['python']}, {found['platform']}")
     print("packages: " + ", ".join(f"{name} {version or 'MISSING'}" for name, version in found["packages"].items()))
@@ -281,6 +295,7 @@ def _print(found: dict[str, Any]) -> None:
     print("audio: " + ", ".join(_codec(name, facts) for name, facts in found["audio"].items()))
     print(f"cache: {found['cache']['folder']} ({found['cache']['megabytes_free']} MB free)")
     terminal.say(f"voices: {found['voices']['folder']} ({found['voices']['number']} voices)")
+    terminal.say(f"speakers: {found['data']['speakers']}; key of the receipts: {found['data']['key']}")
     print()
     rows = [(b["name"], b["state"], _size(b["megabytes"]), b["licence"], b["source"]) for b in found["bundles"]]
     terminal.table(rows, ("model", "state", "download", "licence", "source"))
