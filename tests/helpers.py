@@ -115,3 +115,11 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append({"path": path.name, "text": f"words {number}", "speaker": f"s{number % 2}", "seconds": 99})
     (folder / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+def by_seconds():
+    """Calibration of the model m@1 for 4 s and 10 s; the shorter side steepens the ratio, the longer one lowers it."""
+    from speechssl.verification.calibration import BySeconds, Calibration
+
+    slopes = BySeconds((1.0, 8.0), (2.0, 40.0), (float(np.log(4)), float(np.log(10))), (5.0, 0.0), (0.0, -1.0))
+    return Calibration("m@1", 10.0, -5.0, 0.6, 0.5, 0.7, None, 0.0, 0.02, "my trials", by_seconds=slopes)

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +24,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from speechssl import checkpoints, errors
+from speechssl.training import script
 from speechssl.training.augmentation import NUM_BANDS
 from speechssl.training.distributed import launched
-from speechssl.training.loop import Schedule, fit
 from speechssl.training.objectives.dino import Dino
 from speechssl.training.objectives.margin import GatedMargin
 from speechssl.training.objectives.nt_xent import NTXent
@@ -66,9 +64,7 @@ def start_from(network: nn.Module, run: Path) -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("--run", type=Path, required=True)
+    parser = script.parser(__doc__, steps=4000, decay=0.3, rate=1e-3, checkpoint_seconds=180.0)
     parser.add_argument("--objective", choices=["dino", "nt-xent"], default="dino")
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
     parser.add_argument("--start", type=Path, default=None, help="run whose averaged network is the first one")
@@ -76,22 +72,13 @@ def parse() -> argparse.Namespace:
         "--labels", type=Path, default=None, help="pseudo-speakers of cluster.py, to learn with a margin"
     )
     parser.add_argument("--gate", type=float, default=1 / 3, help="share of the steps in which all labels are believed")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--decay", type=float, default=0.3)
-    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--utterances", type=int, default=64)
     parser.add_argument("--global-seconds", type=float, default=4.0)
     parser.add_argument("--local-seconds", type=float, default=2.0)
     parser.add_argument("--local-crops", type=int, default=4)
     parser.add_argument("--warp", type=float, default=None, help="of the voice; 0.12, and 0 where voices have labels")
     parser.add_argument("--prototypes", type=int, default=1024)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--accelerate", action="store_true", help="one of several processes of accelerate launch")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--checkpoint-seconds", type=float, default=180.0)
-    parser.add_argument("--max-seconds", type=float, default=math.inf)
-    parser.add_argument("--toy", action="store_true", help="a net and batches so small that a run takes seconds")
     args = parser.parse_args()
     if args.toy:
         args.size, args.utterances, args.prototypes = "toy", min(args.utterances, 8), min(args.prototypes, 32)
@@ -106,8 +93,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
+    script.seed(args)
     processes = launched() if args.accelerate else None
     settings = Settings(
         utterances=args.utterances,
@@ -121,8 +107,6 @@ def main() -> None:
         start_from(network, args.start)
     objective = make_objective(args, network)
     batches = SpeakerCrops(args.cache, settings, seed=args.seed)
-    warmup = min(100, args.steps // 10)
-    schedule = Schedule(steps=args.steps, warmup=warmup, decay=args.decay, rate=args.rate, average=0.99)
     keys = ("objective", "size", "rate", "seed", "prototypes", "steps", "decay")
     config = {key: getattr(args, key) for key in keys} | {"settings": dataclasses.asdict(settings)}
     config["start"] = args.start.name if args.start else None
@@ -130,14 +114,9 @@ def main() -> None:
         config |= {"labels": checkpoints.sha256_of(args.labels), "gate": args.gate}
     if processes:
         config["processes"] = processes.count
-
-    def show(step: int, losses: dict[str, float]) -> None:
-        if step % 10 == 0:
-            print(json.dumps({"step": step, **{name: round(value, 3) for name, value in losses.items()}}), flush=True)
-
-    fit(
-        objective, batches, schedule, folder=args.run, config=config, seed=args.seed, device=args.device,
-        checkpoint_seconds=args.checkpoint_seconds, max_seconds=args.max_seconds, on_step=show, processes=processes,
+    script.train(
+        args, objective, batches, config=config, every=10, processes=processes,
+        warmup=min(100, args.steps // 10), average=0.99,
     )  # fmt: skip
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,8 @@ from safetensors.torch import load_file
 from wave_batches import Distortion, WaveBatches
 
 from speechssl import checkpoints, errors
+from speechssl.training import script
 from speechssl.training.augmentation import NUM_BANDS
-from speechssl.training.loop import Schedule, fit
 from speechssl.training.objectives.dinosr import DinoSR
 from speechssl.training.objectives.distil import CodebookDistillation
 from speechssl.training.objectives.hubert import MaskedUnits
@@ -153,41 +152,20 @@ def main(arguments: list[str] | None = None) -> None:
     args = _parser().parse_args(arguments)
     if args.toy:
         vars(args).update(TOY)
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
+    script.seed(args)
     given: Any = fine_tuning(args) if (args.cache / "samples.npy").exists() else from_mel(args)
     objective, batches, augmentation = given
     print(json.dumps({"parameters": sum(p.numel() for p in objective.network.parameters())}), flush=True)
-
-    def show(step: int, losses: dict[str, float]) -> None:
-        if step % 20 == 0:
-            print(step, {name: round(value, 3) for name, value in losses.items()}, flush=True)
-
-    fit(
-        objective,
-        batches,
-        Schedule(steps=args.steps, decay=args.decay, rate=args.rate, warmup=args.warmup),
-        folder=args.run,
-        config=describe(args, augmentation),
-        seed=args.seed,
-        device=args.device,
-        max_seconds=args.max_seconds,
-        on_step=show,
-    )
+    script.train(args, objective, batches, config=describe(args, augmentation), warmup=args.warmup)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cache", type=Path)
+    parser = script.parser(__doc__, steps=4000, decay=0.3, rate=2e-3, threads=2)
     parser.add_argument("--objective", choices=OBJECTIVES, required=True)
     parser.add_argument("--alignments", type=Path, default=None, help="of align.py, for phones")
     parser.add_argument("--units", type=Path, default=None, help="of cluster.py, for hubert")
     parser.add_argument("--indexes", type=Path, default=None, help="of quantise.py, for distil")
-    parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--decay", type=float, default=0.3, help="share of the steps at the end with a falling rate")
-    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--batch-seconds", type=float, default=40.0)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--retrieval-frames", type=int, default=RETRIEVAL_FRAMES, help="of a batch, compared; phones")
@@ -196,11 +174,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--blocks", type=int, default=None, help="of a pretrained encoder; default: all")
     parser.add_argument("--key-dim", type=int, default=KEY_DIM, help="numbers per frame, of a pretrained encoder")
     parser.add_argument("--slower", type=float, default=SLOWER, help="share of the rate for what is pretrained")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--max-seconds", type=float, default=math.inf)
-    parser.add_argument("--toy", action="store_true")
     return parser
 
 

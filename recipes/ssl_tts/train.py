@@ -21,7 +21,7 @@ from torch import Tensor
 from speechssl import errors
 from speechssl.synthesis.front_end import BORDERS, START
 from speechssl.synthesis.network import NetworkConfig, TextToKeys
-from speechssl.training.loop import Schedule, fit
+from speechssl.training import script
 from speechssl.training.objectives.text_to_keys import TextToKeysLoss
 
 SIZES: dict[str, dict[str, int]] = {
@@ -124,21 +124,10 @@ def validate(objective: TextToKeysLoss, data: Utterances) -> dict[str, float]:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("--run", type=Path, required=True)
+    parser = script.parser(__doc__, steps=2500, decay=0.4, rate=2e-3, checkpoint_seconds=120.0)
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
     parser.add_argument("--init", type=Path, default=None, help="a synthesizer to start from")
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--decay", type=float, default=0.4)
-    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--utterances", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--checkpoint-seconds", type=float, default=120.0)
-    parser.add_argument("--max-seconds", type=float, default=math.inf)
-    parser.add_argument("--toy", action="store_true", help="a net and batches so small that a run takes seconds")
     args = parser.parse_args()
     if args.toy:
         args.size, args.utterances, args.steps = "toy", min(args.utterances, 4), min(args.steps, 20)
@@ -147,8 +136,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
+    script.seed(args)
     data = Utterances(args.cache, "train", args.utterances, args.seed)
     network = make_network(data, args.size)
     if args.init:
@@ -156,20 +144,9 @@ def main() -> None:
 
         start_from(network, args.init, data.symbols)
     objective = TextToKeysLoss(network)
-    schedule = Schedule(
-        steps=args.steps, warmup=min(100, args.steps // 10), decay=args.decay, rate=args.rate, average=0.99
-    )
     keys = ("size", "rate", "seed", "utterances", "steps", "decay")
     config = {key: getattr(args, key) for key in keys} | {"init": args.init.name if args.init else None}
-
-    def show(step: int, losses: dict[str, float]) -> None:
-        if step % 20 == 0:
-            print(json.dumps({"step": step, **{name: round(value, 3) for name, value in losses.items()}}), flush=True)
-
-    average = fit(
-        objective, data, schedule, folder=args.run, config=config, seed=args.seed, device=args.device,
-        checkpoint_seconds=args.checkpoint_seconds, max_seconds=args.max_seconds, on_step=show,
-    )  # fmt: skip
+    average = script.train(args, objective, data, config=config, warmup=min(100, args.steps // 10), average=0.99)
     held_out = [row for row in data.facts["utterances"] if row.get("split") == "dev"]
     if held_out:
         print(json.dumps({"dev": validate(average, Utterances(args.cache, "dev", args.utterances, args.seed))}))

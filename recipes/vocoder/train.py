@@ -10,7 +10,6 @@ from a vocoder file.
 from __future__ import annotations
 
 import argparse
-import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from batches import INPUTS, NEIGHBOURS, OWN_VALUES, VocoderBatches
 from safetensors.torch import load_file
 
 from speechssl import checkpoints, errors
-from speechssl.training.loop import Schedule, fit
+from speechssl.training import script
 from speechssl.training.objectives.resynthesis import Resynthesis, Weights
 from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig
 
@@ -27,14 +26,9 @@ TOY = {"width": 32, "hidden": 48, "num_layers": 2, "key_width": 8}
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("--run", type=Path, required=True)
+    parser = script.parser(__doc__, steps=3000, decay=0.35, rate=1e-3)
     parser.add_argument("--init", type=Path, default=None, help="run or vocoder file to start from")
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--decay", type=float, default=0.35)
     parser.add_argument("--warmup", type=int, default=100)
-    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--adversarial-from", type=int, default=1000)
     parser.add_argument("--mel", type=float, default=15.0)
     parser.add_argument("--adversarial", type=float, default=1.0)
@@ -47,12 +41,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=48, help="of the discriminators")
     parser.add_argument("--periods", default="", help="of discriminators of the waveform, 2,3,5,7,11; for a GPU")
     parser.add_argument("--own-values", type=float, default=OWN_VALUES, help="share of crops with their own frames")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches; for a GPU")
-    parser.add_argument("--max-seconds", type=float, default=math.inf)
-    parser.add_argument("--toy", action="store_true")
     args = parser.parse_args(arguments)
     if args.toy:
         args.steps, args.adversarial_from, args.frames, args.batch_seconds, args.width = 6, 2, 40, 1.6, 8
@@ -94,7 +83,7 @@ def first_weights(start: Path) -> dict[str, torch.Tensor]:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
-    torch.set_num_threads(args.threads)
+    script.seed(args)
     batches = VocoderBatches(
         args.cache,
         frames=args.frames,
@@ -106,19 +95,9 @@ def main(arguments: list[str] | None = None) -> None:
         own_values=args.own_values,
     )
     objective = make_objective(args, batches)
-    schedule = Schedule(args.steps, warmup=args.warmup, decay=args.decay, rate=args.rate, weight_decay=0.01)
-    free = {"run", "cache", "threads", "device", "max_seconds", "steps", "decay", "workers"}
-    config = {name: value for name, value in vars(args).items() if name not in free}
+    config = {name: value for name, value in vars(args).items() if name not in script.FREE}
     config = {**config, "init": str(args.init), "network": asdict(objective.generator.config)}
-
-    def tell(step: int, losses: dict[str, float]) -> None:
-        if step % 10 == 0:
-            print(step, " ".join(f"{name} {value:.3f}" for name, value in losses.items()), flush=True)
-
-    fit(
-        objective, batches, schedule, folder=args.run, config=config, seed=args.seed, device=args.device,
-        max_seconds=args.max_seconds, on_step=tell, workers=args.workers,
-    )  # fmt: skip
+    script.train(args, objective, batches, config=config, every=10, warmup=args.warmup, weight_decay=0.01)
 
 
 if __name__ == "__main__":

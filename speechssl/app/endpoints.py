@@ -134,14 +134,15 @@ def _convert(state: State) -> None:
     def convert(session: Session, source: Any, **given: Any) -> tuple[str, Facts]:
         target, options, attested = _read(state, session, given)
         with state.jobs.start(session) as job:
-            made = conversions.convert(*state.shared, job, source, target, options, consent=attested)
+            made = conversions.begin(*state.shared, job, source, target, options, consent=attested).convert()
         return str(made.path), made.facts()
 
     def stream(session: Session, source: Any, **given: Any) -> Iterator[tuple[str, Facts]]:
         target, options, attested = _read(state, session, given)
         number, second = 0, 0.0
         with state.jobs.start(session) as job:
-            for made in conversions.stream(*state.shared, job, source, target, options, consent=attested):
+            work = conversions.begin(*state.shared, job, source, target, options, consent=attested)
+            for made in work.stream():
                 if isinstance(made, Made):
                     yield str(made.path), made.facts()
                     return

@@ -87,8 +87,8 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
     limits = state.settings
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(300, int(limits.keep_seconds))) as blocks:
         gr.HTML(
-            '<header class="masthead"><h1>speechssl</h1><p>Convert, verify and discretise speech. Use only voices '
-            "whose owners agree; every recording made with this page carries a signed receipt.</p></header>"
+            '<header class="masthead"><h1>speechssl</h1><p>Convert and verify speech, and turn it into units. Use only '
+            "voices whose owners agree; every recording made with this page carries a signed receipt.</p></header>"
         )
         page = Page(state, _history() if "history" in tabs else ())
         with gr.Tabs():

@@ -38,6 +38,10 @@ WRITABLE = {
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
 SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
+RATES = {  # Hz; other codings hold any
+    "OPUS": (8000, 12_000, 16_000, 24_000, 48_000),
+    "MPEG_LAYER_III": (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
+}
 
 
 def info(path: str | os.PathLike[str]) -> AudioInfo:
@@ -260,10 +264,7 @@ def _format(target: Path, sample_rate: int, subtype: str | None) -> tuple[str, s
                 f"cannot write {target} as {subtype!r}; {' or '.join(map(repr, fitting)) or 'no subtype'} needed"
             )
         coding = subtype
-    rates = {
-        "OPUS": (8000, 12_000, 16_000, 24_000, 48_000),
-        "MPEG_LAYER_III": (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
-    }.get(coding)
+    rates = RATES.get(coding)
     if rates and sample_rate not in rates:
         raise InputError(
             f"cannot write {target}: {suffix} holds no {sample_rate} Hz, only {', '.join(map(str, rates))}; "

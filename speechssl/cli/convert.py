@@ -26,6 +26,7 @@ from speechssl.cli.options import (
     examples,
 )
 from speechssl.cli.outputs import Overwrite
+from speechssl.conversion import converters
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,15 +56,13 @@ K: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
-# the names are those of speechssl.conversion.converters, which would take a second to import
 Converter: TypeAlias = Annotated[
     str,
     typer.Option(
         "--converter",
         metavar="NAME",
-        help="How frames of the voice are combined: auto, uniform, distance, variance, continuous, selection, "
-        "transport or shift. `auto` balances clear words and likeness (`variance` with tiny); `selection` sounds most "
-        "like the voice but is less intelligible; `uniform` is kNN-VC.",
+        help=f"How frames of the voice are combined. `auto`: {converters.AUTO} "
+        + " ".join(f"`{row.name}`: {row.help}" for row in converters.TABLE.values()),
     ),
 ]
 Pitch: TypeAlias = Annotated[

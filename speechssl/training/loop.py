@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,36 @@ class Schedule:
         return min(1.0, (step + 1) / max(1, self.warmup)) * falling
 
 
+@dataclass(frozen=True)
+class Machine:
+    """Where a run is computed and for how long; a run may be resumed with another one.
+
+    Args:
+        device: of torch; ``processes`` bring their own.
+        bfloat16: compute under autocast to bfloat16; None: if the device multiplies bfloat16 fast.
+        workers: processes that make batches, where one thread is too slow for the device; 0 for a thread. The batches,
+            and so the run, are the same.
+        processes: that train together (``distributed.launched``), each on its own device and on batches of its own; the
+            first one writes. N of them with ``accumulate`` A see the batches of one with N * A.
+        checkpoint_seconds: time between checkpoints.
+        max_seconds: time after which the run is saved and ``fit`` returns.
+    """
+
+    device: str = "cpu"
+    bfloat16: bool | None = None
+    workers: int = 0
+    processes: Processes | None = None
+    checkpoint_seconds: float = 240.0
+    max_seconds: float = math.inf
+
+    def settled(self) -> Machine:
+        """The same with the device and the precision that are used; ``processes`` only if there are several."""
+        together = self.processes if self.processes is not None and self.processes.count > 1 else None
+        device = self.device if together is None else together.device
+        bfloat16 = fast_at_bfloat16(device) if self.bfloat16 is None else self.bfloat16
+        return replace(self, processes=together, device=device, bfloat16=bfloat16)
+
+
 def fit(
     objective: nn.Module,
     batches: Batches,
@@ -66,13 +97,8 @@ def fit(
     folder: Path,
     config: dict[str, Any],
     seed: int,
-    device: str = "cpu",
-    bfloat16: bool | None = None,
-    checkpoint_seconds: float = 240.0,
-    max_seconds: float = math.inf,
+    machine: Machine = Machine(),
     on_step: Callable[[int, dict[str, float]], None] | None = None,
-    processes: Processes | None = None,
-    workers: int = 0,
 ) -> nn.Module:
     """Minimise ``objective.losses(batch)["total"]``; returns the averaged copy of the objective.
 
@@ -83,59 +109,41 @@ def fit(
 
     Args:
         objective: module with ``losses(batch) -> {"total": scalar, ...}``.
-        batches: batch number -> tensors on the CPU; called ahead of time, in a thread or in ``workers``.
+        batches: batch number -> tensors on the CPU; called ahead of time, in a thread or in ``machine.workers``.
         folder: of this run: ``last/`` (checkpoint), ``log.jsonl``, ``config.json``.
         config: everything that defines the run; a resumed run with another config is refused.
-        bfloat16: compute under autocast to bfloat16; None: if the device multiplies bfloat16 fast.
-        checkpoint_seconds: time between checkpoints.
-        max_seconds: time after which the call saves and returns.
         on_step: called with the step and its losses.
-        processes: that train together (``distributed.launched``), each on its own device and on batches of its own; the
-            first one writes. N of them with ``accumulate`` A see the batches of one with N * A.
-        workers: processes that make batches, where one thread is too slow for the device; 0 for a thread. The batches,
-            and so the run, are the same.
     Raises:
         InputError: the folder holds a run with another config (differences are in the message).
         CheckpointError: the loss became NaN or infinite; the message names the step, and the last checkpoint is kept.
     """
-    together = processes if processes is not None and processes.count > 1 else None
-    device = device if together is None else together.device
-    bfloat16 = fast_at_bfloat16(device) if bfloat16 is None else bfloat16
-    objective.to(device)
-    average = _copy_of(objective)
-    optimizers = make_optimizers(objective, schedule)
-    run = _Run(folder, objective, average, optimizers, writes=together is None or together.rank == 0)
+    machine = machine.settled()
+    together = machine.processes
+    rank = 0 if together is None else together.rank
+    objective.to(machine.device)
+    run = _Run(folder, objective, make_optimizers(objective, schedule), writes=rank == 0)
     first = run.resume(config)
     if together is not None:
         together.wait()  # nobody writes before all have read
         batches = _share_of(batches, together, schedule.accumulate)
-    rank = 0 if together is None else together.rank
-    began = saved = time.monotonic()
     with _told_to_stop() as told:
-        for step, batch_group in _ahead(batches, first, schedule.steps, schedule.accumulate, workers):
+        for step, group in _ahead(batches, first, schedule.steps, schedule.accumulate, machine.workers):
             torch.manual_seed(hash((seed, step, rank) if rank else (seed, step)) % 2**31)
-            losses = _step(objective, batch_group, optimizers, schedule, step, device, bfloat16, together)
-            _update_average(average, objective, min(schedule.average, (1 + step) / (10 + step)))
-            if not all(math.isfinite(value) for value in losses.values()):
-                raise CheckpointError(
-                    f"{folder}: loss at step {step} is {losses}; the last good checkpoint is kept in {run.last}"
-                )
-            run.log(step, losses, time.monotonic() - began)
+            losses = _step(objective, group, run.optimizers, schedule, step, machine)
+            run.took(step, losses, min(schedule.average, (1 + step) / (10 + step)))
             if on_step is not None:
                 on_step(step, losses)
-            now = time.monotonic()
-            over = bool(told) or now - began > max_seconds
+            over = bool(told) or run.seconds > machine.max_seconds
             over = over if together is None else together.decide(over)
-            if now - saved > checkpoint_seconds or over or step + 1 == schedule.steps:
+            if run.unsaved_seconds > machine.checkpoint_seconds or over or step + 1 == schedule.steps:
                 run.save(step + 1)
-                saved = now
-                if over:
-                    break
+            if over:
+                break
     if told:
         raise SystemExit(128 + told[0])
     if together is not None:
         together.wait()  # the last checkpoint is there when the call returns
-    return average
+    return run.average
 
 
 @contextmanager
@@ -237,15 +245,14 @@ def _step(
     optimizers: list[torch.optim.Optimizer],
     schedule: Schedule,
     step: int,
-    device: str,
-    bfloat16: bool,
-    together: Processes | None,
+    machine: Machine,
 ) -> dict[str, float]:
     objective.train()
+    device, together = machine.device, machine.processes
     totals: dict[str, Tensor] = {}
     for batch in group:
         batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bfloat16):
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bool(machine.bfloat16)):
             losses = objective.losses(batch)  # type: ignore[operator]
         (losses["total"] / len(group)).backward()
         for name, value in losses.items():
@@ -303,14 +310,6 @@ class _Groups(torch.utils.data.Dataset[list[dict[str, Tensor]]]):
         return [self._batches(start + part) for part in range(self._accumulate)]
 
 
-def _copy_of(objective: nn.Module) -> nn.Module:
-    import copy
-
-    average = copy.deepcopy(objective)
-    average.requires_grad_(False)
-    return average.eval()
-
-
 @torch.no_grad()
 def _update_average(average: nn.Module, objective: nn.Module, decay: float) -> None:
     averages, parameters = list(average.parameters()), list(objective.parameters())
@@ -326,13 +325,24 @@ class _Run:
         self,
         folder: Path,
         objective: nn.Module,
-        average: nn.Module,
         optimizers: list[torch.optim.Optimizer],
         *,
         writes: bool = True,
     ) -> None:
         self.folder, self.last, self._writes = folder, folder / "last", writes
-        self._objective, self._average, self._optimizers = objective, average, optimizers
+        self.average = copy.deepcopy(objective).requires_grad_(False).eval()
+        self.optimizers, self._objective = optimizers, objective
+        self._began = self._saved = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since this process took up the run."""
+        return time.monotonic() - self._began
+
+    @property
+    def unsaved_seconds(self) -> float:
+        """Since the last checkpoint."""
+        return time.monotonic() - self._saved
 
     def resume(self, config: dict[str, Any]) -> int:
         """Load the last checkpoint and return its step; 0 in a new folder."""
@@ -353,13 +363,14 @@ class _Run:
         if not self.last.exists():
             return 0
         self._objective.load_state_dict(load_file(self.last / "objective.safetensors"))
-        self._average.load_state_dict(load_file(self.last / "average.safetensors"))
-        for number, optimizer in enumerate(self._optimizers):
+        self.average.load_state_dict(load_file(self.last / "average.safetensors"))
+        for number, optimizer in enumerate(self.optimizers):
             _load_optimizer(optimizer, load_file(self.last / f"optimizer{number}.safetensors"))
         return int(json.loads((self.last / "state.json").read_text())["step"])
 
     def save(self, step: int) -> None:
         """Replace the last checkpoint; only the process that writes does."""
+        self._saved = time.monotonic()
         if not self._writes:
             return
         new, old = self.folder / "new", self.folder / "old"
@@ -367,8 +378,8 @@ class _Run:
         try:
             new.mkdir()
             save_file(_contiguous(self._objective.state_dict()), new / "objective.safetensors")
-            save_file(_contiguous(self._average.state_dict()), new / "average.safetensors")
-            for number, optimizer in enumerate(self._optimizers):
+            save_file(_contiguous(self.average.state_dict()), new / "average.safetensors")
+            for number, optimizer in enumerate(self.optimizers):
                 save_file(_optimizer_tensors(optimizer), new / f"optimizer{number}.safetensors")
             (new / "state.json").write_text(json.dumps({"step": step}))
         except OSError as error:
@@ -382,13 +393,21 @@ class _Run:
         os.replace(new, self.last)
         shutil.rmtree(old, ignore_errors=True)
 
-    def log(self, step: int, losses: dict[str, float], seconds: float) -> None:
-        """A line of ``log.jsonl``."""
-        if not self._writes:
-            return
-        with (self.folder / "log.jsonl").open("a") as file:
+    def took(self, step: int, losses: dict[str, float], decay: float) -> None:
+        """A step was taken: follow it with the average, and write a line of ``log.jsonl``.
+
+        Raises:
+            CheckpointError: a loss is NaN or infinite.
+        """
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise CheckpointError(
+                f"{self.folder}: loss at step {step} is {losses}; the last good checkpoint is kept in {self.last}"
+            )
+        _update_average(self.average, self._objective, decay)
+        if self._writes:
             rounded = {name: round(value, 5) for name, value in losses.items()}
-            file.write(json.dumps({"step": step, "seconds": round(seconds, 1), **rounded}) + "\n")
+            with (self.folder / "log.jsonl").open("a") as file:
+                file.write(json.dumps({"step": step, "seconds": round(self.seconds, 1), **rounded}) + "\n")
 
 
 def _contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:

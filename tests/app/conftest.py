@@ -104,7 +104,7 @@ def convert(state: Any, session: Any) -> Callable[..., Any]:
     ) -> Any:
         window = session if on is state else on.sessions.get(None)
         with on.jobs.start(window, tell) as job:
-            return conversions.convert(*on.shared, job, source, target, options, consent=consent)
+            return conversions.begin(*on.shared, job, source, target, options, consent=consent).convert()
 
     return run
 

@@ -67,5 +67,4 @@ def test_every_command_shows_examples_that_fit_the_terminal_and_can_be_parsed(
 
 def test_the_help_of_convert_names_every_converter() -> None:
     (option,) = (option for option in COMMANDS[("convert",)].params if option.name == "converter")
-    named = option.help.split(": ")[1].split(". ")[0].replace(" or ", ", ").split(", ")
-    assert {name for name in named if name} == {"auto", *converters.NAMES}
+    assert re.findall(r"`(\w+)`:", option.help) == ["auto", *converters.NAMES]

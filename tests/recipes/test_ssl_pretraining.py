@@ -228,7 +228,7 @@ def test_a_run_refuses_another_config(recipe: Any, data: Path, tmp_path: Path) -
 
 
 def test_nan_stops_and_keeps_the_last_checkpoint(recipe: Any, data: Path, tmp_path: Path) -> None:
-    from speechssl.training.loop import Schedule, fit
+    from speechssl.training.loop import Machine, Schedule, fit
 
     objective, batches = _phones(recipe, data)
 
@@ -236,7 +236,7 @@ def test_nan_stops_and_keeps_the_last_checkpoint(recipe: Any, data: Path, tmp_pa
         batch = batches(step)
         return batch | {"input": batch["input"] * torch.nan} if step == 2 else batch
 
-    run = {"folder": tmp_path / "run", "config": {}, "seed": 0, "checkpoint_seconds": 0.0}
+    run = {"folder": tmp_path / "run", "config": {}, "seed": 0, "machine": Machine(checkpoint_seconds=0.0)}
     with pytest.raises(CheckpointError, match="step 2"):
         fit(objective, poisoned, Schedule(steps=4), **run)
     assert json.loads((tmp_path / "run" / "last" / "state.json").read_text()) == {"step": 2}

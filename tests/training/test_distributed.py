@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from speechssl.training.distributed import launched
-from speechssl.training.loop import Schedule, fit
+from speechssl.training.loop import Machine, Schedule, fit
 
 
 class Regression(torch.nn.Module):
@@ -44,9 +44,8 @@ folder, steps, accumulate = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]
 torch.manual_seed(0)
 processes = launched() if sys.argv[4] == "accelerate" else None
 schedule = Schedule(steps=steps, accumulate=accumulate, warmup=2, rate=0.01, decay=0)
-seen = fit(
-    Regression(), batches, schedule, folder=folder, config={"x": 1}, seed=0, bfloat16=False, processes=processes
-).seen
+machine = Machine(bfloat16=False, processes=processes)
+seen = fit(Regression(), batches, schedule, folder=folder, config={"x": 1}, seed=0, machine=machine).seen
 print("rank", 0 if processes is None else processes.rank, seen.tolist(), flush=True)
 """
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from speechssl.training.loop import Float32Muon, Schedule, fit, make_optimizers
+from speechssl.training.loop import Float32Muon, Machine, Schedule, fit, make_optimizers
 
 
 class Line(nn.Module):
@@ -58,7 +58,7 @@ def test_what_is_slower_learns_at_its_share_of_the_rate(tmp_path: Path) -> None:
     whole = Line()
     before = {name: parameter.detach().clone() for name, parameter in whole.named_parameters()}
     fit(whole, batches, Schedule(steps=1, warmup=1, decay=0.0, rate=0.01, weight_decay=0.0),
-        folder=tmp_path, config={}, seed=0, bfloat16=False)  # fmt: skip
+        folder=tmp_path, config={}, seed=0, machine=Machine(bfloat16=False))  # fmt: skip
     moved = {
         name: float((parameter - before[name]).detach().abs().max()) for name, parameter in whole.named_parameters()
     }
@@ -74,7 +74,8 @@ def test_processes_make_the_batches_of_a_thread_in_their_order(tmp_path: Path) -
     for workers in (0, 2):
         torch.manual_seed(0)
         folder = tmp_path / str(workers)
-        fit(Line(), batches, Schedule(steps=9, accumulate=2), folder=folder, config={}, seed=0, workers=workers)
+        machine = Machine(workers=workers)
+        fit(Line(), batches, Schedule(steps=9, accumulate=2), folder=folder, config={}, seed=0, machine=machine)
         logs.append([json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()])
     assert [row["step"] for row in logs[0]] == [row["step"] for row in logs[1]] == list(range(9))
     assert [row["total"] for row in logs[0]] == [row["total"] for row in logs[1]]

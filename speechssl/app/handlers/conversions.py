@@ -79,45 +79,6 @@ class Made:
         }
 
 
-def convert(
-    models: Models,
-    store: Store,
-    settings: Settings,
-    job: Job,
-    source: str | Path | None,
-    target: Target,
-    options: Options | None = None,
-    *,
-    consent: Consent | None = None,
-) -> Made:
-    """Say the words of the source in the voice of the target.
-
-    Args:
-        models: encoders and vocoders.
-        store: stored voices, and the key that signs.
-        settings: limits of this service.
-        job: takes the result; its person may cancel.
-        source: a recording.
-        target: recordings or stored voices.
-        options: None for the defaults.
-        consent: the attestation; recordings, and voices that were stored without one, need it.
-    Raises:
-        Refused: a field cannot be used; the error names the field.
-        Stopped: cancelled, or the time is over.
-    """
-    work = _Work.begin(models, store, settings, job, source, target, options or Options(), consent)
-    job(0.1, "encoding the source")
-    with blaming("source"):
-        heard = encoded_source(models, job, work.source, work.options)
-    job(0.35, "encoding the voice")
-    voices = targets.encoded(models, store, job, target, work.options.model)
-    job(0.6, "converting")
-    system = models.system(work.options.model)
-    with blaming("options"):
-        result = job.run(lambda: system.run(heard, voices, work.options))
-    return work.finish(voices, result, [recordings.marked(settings, result.waveform)])
-
-
 def streamable(models: Models, source: str | Path | None, options: Options) -> bool:
     """Whether the source is long enough to be heard while it is converted, and the options allow that."""
     try:
@@ -132,44 +93,6 @@ def streamable(models: Models, source: str | Path | None, options: Options) -> b
         return bool(models.system(options.model).vocoder.key_origin)
     except SpeechSSLError:
         return False  # the conversion will raise the error and name the field
-
-
-def stream(
-    models: Models,
-    store: Store,
-    settings: Settings,
-    job: Job,
-    source: str | Path | None,
-    target: Target,
-    options: Options | None = None,
-    *,
-    consent: Consent | None = None,
-) -> Iterator[Waveform | Made]:
-    """Convert piece by piece: see ``convert`` for the arguments, ``streaming.stream`` for what differs.
-
-    Returns:
-        The watermarked pieces as they are ready, then the whole; its receipt says that it was streamed.
-    """
-    work = _Work.begin(models, store, settings, job, source, target, options or Options(), consent)
-    job(0.1, "encoding the voice")
-    voices = targets.encoded(models, store, job, target, work.options.model)
-    with blaming("options"):
-        coming = models.system(work.options.model).stream_with(work.source, voices, work.options)
-    total = max(audio.info(work.source).seconds, 0.1)
-    pieces: list[Conversion] = []
-    sounds: list[Waveform] = []
-    while True:
-        done = sum(sound.seconds for sound in sounds)
-        job(0.15 + 0.7 * min(done / total, 1.0), f"converting, {done:.0f} of {total:.0f} s")
-        with blaming("source"):
-            piece = job.run(lambda: next(coming, None))
-        if piece is None:
-            break
-        waveform = piece.waveform
-        pieces.append(piece)
-        sounds.append(job.run(lambda: recordings.marked(settings, waveform)))  # noqa: B023  it runs at once
-        yield sounds[-1]
-    yield work.finish(voices, streaming.join(pieces), sounds, streamed=True)
 
 
 def write_piece(store: Store, session: Session, sound: Waveform, facts: dict[str, Any]) -> Path:
@@ -202,9 +125,52 @@ def _bytes_of(source: Source) -> int:
     return sum(part.numel() * part.element_size() for part in parts)
 
 
+def begin(
+    models: Models,
+    store: Store,
+    settings: Settings,
+    job: Job,
+    source: str | Path | None,
+    target: Target,
+    options: Options | None = None,
+    *,
+    consent: Consent | None = None,
+) -> Work:
+    """Check everything that can be checked before the model is loaded, then load it.
+
+    Args:
+        models: encoders and vocoders.
+        store: stored voices, and the key that signs.
+        settings: limits of this service.
+        job: takes the result; its person may cancel.
+        source: a recording.
+        target: recordings or stored voices.
+        options: None for the defaults.
+        consent: the attestation; recordings, and voices that were stored without one, need it.
+    Raises:
+        Refused: a field cannot be used; the error names the field.
+        Stopped: cancelled, or the time is over.
+    """
+    job(0.02, "checking")
+    options = options or Options()
+    if not source:
+        raise Refused("source", "Give a recording whose words are kept: upload one or use the microphone.")
+    with blaming("source"):
+        recordings.check([Path(source)], most=settings.source_seconds, what="the source")
+    targets.check(settings, target)
+    recordings.check_format(options.form)
+    with blaming("options"):
+        options.check()
+    consents = targets.consents_of(settings, store, job.session.user, target, consent)
+    job(0.05, f"loading the model {options.model}")
+    with blaming("model"):
+        models.system(options.model)
+    return Work(models, store, settings, job, Path(source), target, options, consents)
+
+
 @dataclass(frozen=True, eq=False)
-class _Work:
-    """A conversion that was checked and whose model is loaded."""
+class Work:
+    """A conversion that was checked and whose model is loaded; both ways to do it raise as ``begin`` does."""
 
     models: Models
     store: Store
@@ -215,28 +181,50 @@ class _Work:
     options: Options
     consents: list[dict[str, Any]]
 
-    @staticmethod
-    def begin(
-        models: Models, store: Store, settings: Settings, job: Job, source: str | Path | None, target: Target,
-        options: Options, consent: Consent | None,
-    ) -> _Work:  # fmt: skip
-        """Check everything that can be checked before the model is loaded, then load it."""
-        job(0.02, "checking")
-        if not source:
-            raise Refused("source", "Give a recording whose words are kept: upload one or use the microphone.")
+    def convert(self) -> Made:
+        """Say the words of the source in the voice of the target."""
+        self.job(0.1, "encoding the source")
         with blaming("source"):
-            recordings.check([Path(source)], most=settings.source_seconds, what="the source")
-        targets.check(settings, target)
-        recordings.check_format(options.form)
+            heard = encoded_source(self.models, self.job, self.source, self.options)
+        self.job(0.35, "encoding the voice")
+        voices = self._voices()
+        self.job(0.6, "converting")
+        system = self.models.system(self.options.model)
         with blaming("options"):
-            options.check()
-        consents = targets.consents_of(settings, store, job.session.user, target, consent)
-        job(0.05, f"loading the model {options.model}")
-        with blaming("model"):
-            models.system(options.model)
-        return _Work(models, store, settings, job, Path(source), target, options, consents)
+            result = self.job.run(lambda: system.run(heard, voices, self.options))
+        return self._finish(voices, result, [recordings.marked(self.settings, result.waveform)])
 
-    def finish(
+    def stream(self) -> Iterator[Waveform | Made]:
+        """Convert piece by piece; ``streaming.stream`` says what differs.
+
+        Returns:
+            The watermarked pieces as they are ready, then the whole; its receipt says that it was streamed.
+        """
+        job = self.job
+        job(0.1, "encoding the voice")
+        voices = self._voices()
+        with blaming("options"):
+            coming = self.models.system(self.options.model).stream_with(self.source, voices, self.options)
+        total = max(audio.info(self.source).seconds, 0.1)
+        pieces: list[Conversion] = []
+        sounds: list[Waveform] = []
+        while True:
+            done = sum(sound.seconds for sound in sounds)
+            job(0.15 + 0.7 * min(done / total, 1.0), f"converting, {done:.0f} of {total:.0f} s")
+            with blaming("source"):
+                piece = job.run(lambda: next(coming, None))
+            if piece is None:
+                break
+            waveform = piece.waveform
+            pieces.append(piece)
+            sounds.append(job.run(lambda: recordings.marked(self.settings, waveform)))  # noqa: B023  it runs at once
+            yield sounds[-1]
+        yield self._finish(voices, streaming.join(pieces), sounds, streamed=True)
+
+    def _voices(self) -> list[tuple[MatchingSet, float]]:
+        return targets.encoded(self.models, self.store, self.job, self.target, self.options.model)
+
+    def _finish(
         self, voices: list[tuple[MatchingSet, float]], result: Conversion, sounds: list[Waveform], *,
         streamed: bool = False,
     ) -> Made:  # fmt: skip

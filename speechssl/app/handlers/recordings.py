@@ -11,12 +11,12 @@ import torch
 from speechssl import audio
 from speechssl.app.refusals import Refused
 from speechssl.app.state import Settings
+from speechssl.audio.files import RATES
 from speechssl.errors import InputError
 from speechssl.receipts import watermark
 from speechssl.signals import Waveform
 
 FORMATS = ("wav", "flac", "mp3")
-MP3_RATES = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000)
 
 
 def check(files: Sequence[Path], *, most: float, what: str) -> None:
@@ -58,10 +58,8 @@ def write(settings: Settings, path: Path, pieces: Sequence[Waveform]) -> dict[st
         a watermark.
     """
     whole = Waveform(torch.cat([one.samples for one in pieces]), pieces[0].sample_rate)
-    if path.suffix == ".mp3" and whole.sample_rate not in MP3_RATES:
-        audio.write(path, audio.resample(whole, 44_100))
-    else:
-        audio.write(path, whole)
+    rates = RATES.get(audio.WRITABLE[path.suffix][1], (whole.sample_rate,))
+    audio.write(path, whole if whole.sample_rate in rates else audio.resample(whole, 44_100))
     if not marks(settings):
         return None
     sure = sum(watermark.confidence(one) * one.seconds for one in pieces) / whole.seconds

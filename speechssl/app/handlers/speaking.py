@@ -83,7 +83,7 @@ def say(
         text: English, up to ``MOST_CHARACTERS``.
         target: one voice, by recordings or by name.
         reading: None for the defaults.
-        consent: see ``conversions.convert``.
+        consent: see ``conversions.begin``.
     Returns:
         The watermarked sentences as they are ready, then the whole.
     Raises:

@@ -63,7 +63,7 @@ def converter(
 
     def one(path: Path, tell: Tell) -> Made:
         with state.jobs.start(session, tell) as job:
-            return conversions.convert(*state.shared, job, path, target, options, consent=consent)
+            return conversions.begin(*state.shared, job, path, target, options, consent=consent).convert()
 
     return one
 

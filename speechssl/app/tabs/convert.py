@@ -54,16 +54,17 @@ def tab(page: Page) -> None:
         attested = consent.read(values)
         streamed = values[aloud] and HEARD_AT_ONCE and conversions.streamable(state.models, recording, chosen)
         with page.job(request, progress) as job:
+            work = conversions.begin(*state.shared, job, recording, wanted, chosen, consent=attested)
             if streamed:
                 # a hidden player plays nothing
                 yield {shown.live: gr.update(visible=True, value=None), shown.status: _LISTEN}
-                for one in conversions.stream(*state.shared, job, recording, wanted, chosen, consent=attested):
+                for one in work.stream():
                     if isinstance(one, Made):
                         made = one
                     else:
                         yield {shown.live: parts.heard(one)}
             else:
-                made = conversions.convert(*state.shared, job, recording, wanted, chosen, consent=attested)
+                made = work.convert()
         results = shown.filled(made, wanted, values[shown.last], streamed)
         yield {**parts.clear(lines), **results, **page.remembered(job.session)}
 

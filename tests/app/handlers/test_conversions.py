@@ -156,9 +156,8 @@ def test_a_streamed_conversion_is_heard_in_pieces_and_signed_as_a_whole(
     assert not conversions.streamable(state.models, clips.clip("ada", "sentence").path, Options())
     assert not conversions.streamable(state.models, tmp_path / "missing.wav", Options())
     told: list[str] = []
-    *pieces, made = conversions.stream(
-        *shared, Job(session, lambda share, text: told.append(text), 600.0), tmp_path / "long.wav", ERIC
-    )
+    job = Job(session, lambda share, text: told.append(text), 600.0)
+    *pieces, made = conversions.begin(*shared, job, tmp_path / "long.wav", ERIC).stream()
     assert isinstance(made, conversions.Made)
     assert len(pieces) >= 3
     heard = torch.cat([one.samples for one in pieces])  # type: ignore[union-attr]
@@ -170,7 +169,7 @@ def test_a_streamed_conversion_is_heard_in_pieces_and_signed_as_a_whole(
     assert made.facts()["seconds"] == pytest.approx(40, abs=0.1)
     assert session.results[-1]["path"] == made.path
     assert any("of 40 s" in text for text in told)
-    coming = conversions.stream(*shared, Job(session, silent, 600.0), tmp_path / "long.wav", ERIC)
+    coming = conversions.begin(*shared, Job(session, silent, 600.0), tmp_path / "long.wav", ERIC).stream()
     next(coming)
     session.stop()
     with pytest.raises(Stopped, match="cancelled"):
