@@ -284,7 +284,9 @@ def _data(problems: list[dict[str, str]]) -> dict[str, Any]:
         return {"speakers": "unknown", "key": "unknown"}
     speakers, key = database.default_path(), signing.default_key()
     for old in database.in_old_place():
-        _problem(problems, f"{old} of an earlier version cannot be read", f"mend it, or delete it: {old}")
+        why = f"{old} lies in the cache, which people empty; it is damaged, or only one of $SPEECHSSL_VOICES and "
+        why += "$SPEECHSSL_CACHE is set"
+        _problem(problems, why, "move it, and set SPEECHSSL_SPEAKERS to its new place; or delete it")
     return {"speakers": str(speakers), "key": str(key) if key.exists() else "none yet"}
 
 

@@ -401,14 +401,18 @@ class SpeakerDatabase:
 def default_path() -> Path:
     """Where the command line keeps its database: ``$SPEECHSSL_SPEAKERS``, else in ``checkpoints.data_root()``.
 
-    What earlier versions kept in the cache is moved there; a database there that is damaged stays where it is.
+    What earlier versions kept in the cache is moved there; a database there that is damaged stays where it is. If only
+    one of ``$SPEECHSSL_VOICES`` and ``$SPEECHSSL_CACHE`` is set, for a trial or a container, nothing is moved between a
+    place that lasts and one that may not: the database in the cache goes on.
     """
     if chosen := os.environ.get("SPEECHSSL_SPEAKERS"):
         return Path(chosen).expanduser()
-    root = checkpoints.data_root()
-    for old in in_old_place():
+    root, old = checkpoints.data_root(), in_old_place()
+    if old and bool(os.environ.get("SPEECHSSL_VOICES")) != bool(os.environ.get("SPEECHSSL_CACHE")):
+        return checkpoints.cache_dir() / NAME
+    for path in old:
         with contextlib.suppress(CheckpointError):
-            _move(old, root / old.name)
+            _move(path, root / path.name)
     return root / NAME
 
 

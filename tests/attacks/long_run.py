@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import damage
+import kills
 import torch
 
 from speechssl import audio
@@ -66,7 +67,8 @@ def outcomes(cases: Iterable[Case]) -> collections.Counter[str]:
 def _work(cases: list[Case], pipe: Any) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    for number in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
     for _, case in cases:
         try:
             case()
@@ -127,7 +129,132 @@ def _speech() -> Waveform:
     return Waveform(whole.samples[8000:32_000].clone(), 16_000)
 
 
-SECTIONS = {"formats": own_formats, "recordings": recordings}
+COMMANDS = """
+voice show {name} | voice remove {name} | voice remove ada -r {name} | voice add {name} {path}
+voice add ada {path} --consent {name} | voice export {name} {new} | voice export ada {new} | voice consent ada {name}
+voice import {path} --name {name}
+speakers show {name} | speakers remove {name} | speakers list --database {path} | speakers export --output {new}
+receipt show {path} | receipt check {path} | receipt check {path} --receipt {path}
+receipt trust {name} --name {name} | receipt trust {path} --name {name}
+receipt trust --remove {name} | units check {path} | data clear {name}
+features {path} --output {new} --layer {name} | report {path} | units encode {path} --output {new}
+convert {path} --reference {path} --output {new} --k {name}
+trials {path} --output {new} --per-speaker {name} | verify {path} {path} --prior {name}
+"""
+NAMES = (
+    *(
+        "",
+        " ",
+        ".",
+        "..",
+        "-",
+        "--",
+        "-1",
+        "0",
+        "nan",
+        "inf",
+        "1e999",
+        "9" * 40,
+        "a\nb",
+        "\x1b[2J",
+        "\u202eevil",
+        "a\u200bb",
+    ),
+    *(
+        "\udcff",
+        "x" * 5000,
+        "=1+1",
+        "Ada: ",
+        ": a",
+        "Ada: a test",
+        "[",
+        "*",
+        "~",
+        "a/b",
+        "{}",
+        "[]",
+        "ada",
+        "eve",
+        "é" * 64,
+    ),
+)
+
+
+def values(folder: Path, count: int, seed: int) -> bool:
+    """Odd values of the command line; then of Python's functions."""
+    import speechssl
+    from speechssl import cli
+    from speechssl.checkpoints import names
+    from speechssl.verification.calibration import Calibration
+    from speechssl.voices import VoiceLibrary, check_name, consent
+
+    paths = kills.recordings_in(folder, _speech())
+    os.mkfifo(folder / "pipe")
+    (folder / "empty").write_bytes(b"")
+    places = [*map(str, paths), str(folder), str(folder / "pipe"), str(folder / "empty"), "/dev/null", "/dev/zero", "",
+              str(folder / "first" / "ada.safetensors"), str(folder / "missing.wav"), "\0", "x" * 5000,
+              "http://127.0.0.1:1/a.wav", "\udcff.wav", "*.wav", str(folder / "first" / "speakers.sqlite")]  # fmt: skip
+    commands = [one.split() for one in COMMANDS.replace("\n", " | ").split(" | ") if one.strip()]
+    functions: list[Callable[[Any], object]] = [
+        lambda one: names.checked(one, "a test"), check_name, lambda one: consent.attest(one, one), consent.parse,
+        lambda one: consent.Consent.from_dict({"who": one, "purpose": "a", "when": one}),
+        VoiceLibrary(folder / "b").load,
+        lambda one: VoiceLibrary(folder / "b").add("ada", one, damage.Spectra()), audio.read,
+        lambda one: speechssl.verify(one, one),
+        lambda one: Calibration.from_dict(one, source="a test"), lambda one: Waveform(one, 16_000), signing_show,
+    ]  # fmt: skip
+
+    def case(number: int) -> None:
+        rng = random.Random(f"{seed} {number}")
+        if number % 3 == 0:
+            with contextlib.suppress(TypeError, AttributeError):  # of another kind than the signature says
+                rng.choice(functions)(rng.choice([*damage.NASTY, *NAMES, *places]))
+            return
+        new = folder / "new" / str(number)
+        slots = {"{name}": lambda: rng.choice(NAMES), "{path}": lambda: rng.choice(places), "{new}": lambda: str(new)}
+        code = cli.run([slots[word]() if word in slots else word for word in rng.choice(commands)])
+        assert code in (0, 2, 3), code
+
+    os.chdir(folder)
+    started = time.monotonic()
+    return told("values", outcomes([(f"value {number}", lambda n=number: case(n)) for number in range(count)]), started)
+
+
+def signing_show(path: Any) -> object:
+    from speechssl.receipts import signing
+
+    return signing.show(path)
+
+
+def killed(folder: Path, count: int, seed: int) -> bool:
+    """kill -9 at every write of everything that cannot be made again."""
+    os.environ["SPEECHSSL_KEY"] = str(folder / "key.pem")
+    started, total, faults = time.monotonic(), 0, []
+    for name, one in kills.operations(kills.recordings_in(folder, _speech())).items():
+        done, wrong = kills.killed(name, one, folder)
+        total, faults = total + done, [*faults, *wrong]
+    for fault in faults:
+        print(f"  {fault}")
+    print(
+        f"kills: {total}, {len(faults)} left something broken or lost ({time.monotonic() - started:.0f} s)", flush=True
+    )
+    return not faults
+
+
+def raced(folder: Path, count: int, seed: int) -> bool:
+    """Rounds of eight writers at one place."""
+    started = time.monotonic()
+    found = kills.raced(folder, kills.recordings_in(folder, _speech()))
+    for name, (wrote, lost) in found.items():
+        print(
+            f"races, {name}: {kills.ROUNDS} rounds of {kills.WRITERS} writers, {wrote} exited 0, {lost} lost",
+            flush=True,
+        )
+    print(f"races: {time.monotonic() - started:.0f} s", flush=True)
+    return not any(lost for _, lost in found.values())
+
+
+SECTIONS = {"formats": own_formats, "recordings": recordings, "values": values, "kills": killed, "races": raced}
 
 
 def main() -> int:
