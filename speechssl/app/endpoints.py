@@ -5,22 +5,25 @@ Files come and go as files, everything else as JSON. Input that cannot be used i
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from speechssl.app import fields
+from speechssl.app import fields, schema
 from speechssl.app.handlers import batches, conversions, scores, speakers, speaking, targets, units, voices
 from speechssl.app.handlers.conversions import Made
 from speechssl.app.handlers.targets import BUNDLED, Target
-from speechssl.app.refusals import Refused
+from speechssl.app.jobs import Job
+from speechssl.app.refusals import Refused, blaming
+from speechssl.app.schema import Argument
 from speechssl.app.sessions import Session
 from speechssl.app.state import State
 from speechssl.app.tabs import parts
 from speechssl.app.tabs.batch import converter
-from speechssl.errors import SpeechSSLError
 from speechssl.voices import consent
 from speechssl.voices.consent import Consent
 
@@ -41,66 +44,62 @@ def add(state: State, tabs: Sequence[str]) -> None:
 
 
 def _endpoint(
-    state: State, name: str, work: Callable[..., Any], inputs: dict[str, Any], outputs: list[Any], text: str
+    state: State, name: str, work: Callable[..., Any], inputs: dict[str, Argument], outputs: list[Any], text: str
 ) -> None:
     """Add one endpoint.
 
     Args:
-        state: sessions, and the folders that no error may show.
+        state: sessions, jobs, and the folders that no error may show.
         name: of the endpoint.
-        work: takes the session of the client and the inputs by name.
-        inputs: components by the name of the argument, in order.
+        work: takes the inputs by name, after a ``job`` if it costs anything, else after the client's ``session``.
+        inputs: by the name of the argument, in order.
         outputs: components.
         text: description.
     """
+    checked, costs = schema.model(name, inputs), "job" in inspect.signature(work).parameters
 
-    def sentence(error: SpeechSSLError) -> gr.Error:
-        field = f"{error.field}: " if isinstance(error, Refused) else ""
-        return gr.Error(field + state.sentence(error), print_exception=False)
+    def begin(values: tuple[Any, ...]) -> tuple[Session, Callable[..., Any], Any]:
+        *given, request, progress = values
+        read = schema.read(checked, inputs, dict(zip(inputs, given, strict=False)))
+        return parts.session_of(state, request), functools.partial(work, **read), parts.shown(progress)
 
     def once(*values: Any) -> Any:
-        *given, request = values
-        try:
-            return work(parts.session_of(state, request), **dict(zip(inputs, given, strict=True)))
-        except SpeechSSLError as error:
-            raise sentence(error) from error
+        with parts.told(state, name):
+            session, ready, tell = begin(values)
+            return state.jobs.run(session, ready, tell) if costs else ready(session)
 
     def often(*values: Any) -> Iterator[Any]:
-        *given, request = values
-        try:
-            yield from work(parts.session_of(state, request), **dict(zip(inputs, given, strict=True)))
-        except SpeechSSLError as error:
-            raise sentence(error) from error
+        with parts.told(state, name):
+            session, ready, tell = begin(values)
+            yield from state.jobs.stream(session, ready, tell)
 
     call: Any = often if inspect.isgeneratorfunction(work) else once
-    # Gradio reads the names of the arguments, and where the request goes, from the signature
+    # Gradio reads the names of the arguments, and where the request and the progress go, from the signature
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    call.__signature__ = inspect.Signature([inspect.Parameter(argument, kind) for argument in (*inputs, "request")])
-    call.__annotations__ = {"request": gr.Request}
+    taken = [inspect.Parameter(argument, kind) for argument in (*inputs, "request")]
+    taken.append(inspect.Parameter("progress", kind, default=parts.PROGRESS))
+    call.__signature__ = inspect.Signature(taken)
+    call.__annotations__ = {"request": gr.Request, "progress": gr.Progress}
+    state.endpoints[name] = tuple(inputs)
     gr.Button(visible=False).click(
-        call, list(inputs.values()), outputs, api_name=name, api_description=text, concurrency_id=parts.WORK,
-        concurrency_limit=state.settings.parallel,
+        call, [one.component for one in inputs.values()], outputs, api_name=name, api_description=text,
+        concurrency_limit=None, preprocess=False,
     )  # fmt: skip
-
-
-def _several(label: str) -> Any:
-    return gr.File(label=label, file_count="multiple")
 
 
 # ---- a target, and the options
 
 
-def _wanted() -> dict[str, Any]:
+def _wanted() -> dict[str, Argument]:
     """Arguments that say whose voice is wanted."""
     return {
-        "references": _several("recordings of the wanted voice; or"),
-        "voice": gr.Textbox("", label="stored or bundled voice, several with weights: ada=0.7, eric=0.3"),
-        "consent": gr.Textbox("", label=ATTEST),
+        "references": schema.uploads("recordings of the wanted voice; or"),
+        "voice": schema.text("stored or bundled voice, several with weights: ada=0.7, eric=0.3", longest=1000),
+        "consent": schema.text(ATTEST, longest=500),
     }
 
 
-def _target(state: State, session: Session, references: Any, voice: str) -> Target:
-    files = parts.paths(references)
+def _target(state: State, session: Session, files: tuple[Path, ...], voice: str) -> Target:
     if files and voice.strip():
         raise Refused("target", "give either references or a voice, not both")
     if files:
@@ -112,7 +111,8 @@ def _target(state: State, session: Session, references: Any, voice: str) -> Targ
             weight = float(share) if share else 1.0
         except ValueError:
             raise Refused("target", f"the weight of the voice in {one!r} is no number; write NAME=0.7") from None
-        stored = targets.is_bundled(name) or name in state.store.library(session.user)
+        with blaming("voice"):
+            stored = targets.is_bundled(name) or name in state.store.library(session.user)
         named.append((name if stored else f"{BUNDLED}{name}", weight))
     return Target(voices=tuple(named))
 
@@ -131,27 +131,24 @@ def _read(state: State, session: Session, given: dict[str, Any]) -> tuple[Target
 
 def _convert(state: State) -> None:
 
-    def convert(session: Session, source: Any, **given: Any) -> tuple[str, Facts]:
-        target, options, attested = _read(state, session, given)
-        with state.jobs.start(session) as job:
-            made = conversions.begin(*state.shared, job, source, target, options, consent=attested).convert()
+    def convert(job: Job, source: Path | None, **given: Any) -> tuple[str, Facts]:
+        target, options, attested = _read(state, job.session, given)
+        made = conversions.begin(*state.shared, job, source, target, options, consent=attested).convert()
         return str(made.path), made.facts()
 
-    def stream(session: Session, source: Any, **given: Any) -> Iterator[tuple[str, Facts]]:
-        target, options, attested = _read(state, session, given)
+    def stream(job: Job, source: Path | None, **given: Any) -> Iterator[tuple[str, Facts]]:
+        target, options, attested = _read(state, job.session, given)
         number, second = 0, 0.0
-        with state.jobs.start(session) as job:
-            work = conversions.begin(*state.shared, job, source, target, options, consent=attested)
-            for made in work.stream():
-                if isinstance(made, Made):
-                    yield str(made.path), made.facts()
-                    return
-                facts = {"piece": number, "second": round(second, 3), "seconds": round(made.seconds, 3)}
-                yield str(conversions.write_piece(state.store, session, made, facts)), facts
-                number, second = number + 1, second + made.seconds
+        for made in conversions.begin(*state.shared, job, source, target, options, consent=attested).stream():
+            if isinstance(made, Made):
+                yield str(made.path), made.facts()
+                return
+            facts = {"piece": number, "second": round(second, 3), "seconds": round(made.seconds, 3)}
+            yield str(conversions.write_piece(state.store, job.session, made, facts)), facts
+            number, second = number + 1, second + made.seconds
 
-    def inputs() -> dict[str, Any]:
-        return {"source": gr.File(label="recording whose words are kept"), **_wanted(), **fields.arguments()}
+    def inputs() -> dict[str, Argument]:
+        return {"source": schema.upload("recording whose words are kept"), **_wanted(), **fields.arguments()}
 
     def outputs() -> list[Any]:
         return [gr.File(label="converted recording, its receipt inside"), gr.JSON(label="facts and receipt")]
@@ -163,111 +160,98 @@ def _convert(state: State) -> None:
 
 def _speak(state: State) -> None:
     def say(
-        session: Session, text: str, references: Any, voice: str, consent: str, speed: float, interpolation: float,
-        seed: float, file_format: str,
+        job: Job, text: str, references: tuple[Path, ...], voice: str, consent: str, speed: float,
+        interpolation: float, seed: float, file_format: str,
     ) -> tuple[str, str, Facts]:  # fmt: skip
-        target = _target(state, session, references, voice)
+        target = _target(state, job.session, references, voice)
         reading = speaking.Reading(speed, interpolation, int(seed), file_format)
-        with state.jobs.start(session) as job:
-            *_, made = speaking.say(*state.shared, job, text, target, reading, consent=_consent(consent))
+        *_, made = speaking.say(*state.shared, job, text, target, reading, consent=_consent(consent))
         assert isinstance(made, speaking.Said)
         return str(made.path), str(made.subtitles), made.facts
 
     inputs = {
-        "text": gr.Textbox(label="English text"),
+        "text": schema.text("English text", longest=2 * speaking.MOST_CHARACTERS),
         **_wanted(),
-        "speed": gr.Number(1.0, label="speed; 2 is twice as fast"),
-        "interpolation": gr.Number(1.0, label="1 is the target's voice, 0 the text model's own"),
-        "seed": gr.Number(0, label="random seed for sound durations"),
-        "file_format": gr.Textbox("wav", label="wav, flac or mp3"),
+        "speed": schema.number("speed; 2 is twice as fast", 1.0, 0.25, 4),
+        "interpolation": schema.number("1 is the target's voice, 0 the text model's own", 1.0, 0, 1),
+        "seed": schema.number("random seed for sound durations", 0, 0, 2**31 - 1, whole=True),
+        "file_format": schema.text("wav, flac or mp3", "wav"),
     }
     outputs = [gr.File(label="recording"), gr.File(label="subtitles"), gr.JSON(label="facts and receipt")]
     _endpoint(state, "say", say, inputs, outputs, "Say a text in any voice.")
 
 
 def _batch(state: State) -> None:
-    def batch(session: Session, archive: Any, **given: Any) -> tuple[str, list[Facts]]:
+    # every recording is a job
+    def batch(session: Session, archive: Path | None, **given: Any) -> tuple[str, list[Facts]]:
         made, rows = batches.convert(
-            session, parts.path(archive), converter(state, session, *_read(state, session, given)),
+            state.jobs, session, archive, converter(state, *_read(state, session, given)),
             most_seconds=state.settings.batch_seconds,
         )  # fmt: skip
         return str(made), rows
 
-    inputs = {"archive": gr.File(label="zip of recordings"), **_wanted(), **fields.arguments()}
+    inputs = {"archive": schema.upload("zip of recordings"), **_wanted(), **fields.arguments()}
     outputs = [gr.File(label="zip of converted recordings"), gr.JSON(label="result of each recording")]
     _endpoint(state, "batch", batch, inputs, outputs, "Convert every recording of a zip.")
 
 
 def _verify(state: State) -> None:
 
-    def verify(session: Session, enrolment: Any, test: Any) -> Facts:
-        with state.jobs.start(session) as job:
-            return speakers.verify(*state.shared, job, parts.paths(enrolment), parts.path(test)).as_dict()
+    def verify(job: Job, enrolment: tuple[Path, ...], test: Path | None) -> Facts:
+        return speakers.verify(*state.shared, job, enrolment, test).as_dict()
 
-    def enrol(session: Session, name: str, recordings: Any) -> Facts:
-        with state.jobs.start(session) as job:
-            return speakers.enrol(*state.shared, job, name, parts.paths(recordings))
+    def enrol(job: Job, name: str, recordings: tuple[Path, ...]) -> Facts:
+        return speakers.enrol(*state.shared, job, name, recordings)
 
-    def identify(session: Session, test: Any) -> Facts:
-        with state.jobs.start(session) as job:
-            return speakers.identify(*state.shared, job, parts.path(test))
+    def identify(job: Job, test: Path | None) -> Facts:
+        return speakers.identify(*state.shared, job, test)
 
     def enrolled(session: Session, remove: str) -> list[Facts]:
         if remove.strip():
             speakers.remove(state.store, session.user, remove.strip())
         return speakers.listed(state.store, session.user)
 
-    def calibrate(session: Session, archive: Any) -> Facts:
-        with state.jobs.start(session) as job:
-            return scores.calibrate(state.models, state.store, job, parts.path(archive))
+    def calibrate(job: Job, archive: Path | None) -> Facts:
+        return scores.calibrate(*state.shared, job, archive)
 
-    def recordings() -> Any:
-        return _several("recordings of the speaker")
+    def recordings() -> Argument:
+        return schema.uploads("recordings of the speaker")
 
-    def test() -> Any:
-        return gr.File(label="test recording")
+    def test() -> Argument:
+        return schema.upload("test recording")
 
     _endpoint(state, "verify", verify, {"enrolment": recordings(), "test": test()}, [gr.JSON(label="decision")],
               "Decide whether the test recording is by the speaker of the others.")  # fmt: skip
-    _endpoint(state, "enrol", enrol, {"name": gr.Textbox(label="speaker's name"), "recordings": recordings()},
+    _endpoint(state, "enrol", enrol, {"name": schema.text("speaker's name"), "recordings": recordings()},
               [gr.JSON(label="what was added")], "Add recordings to a speaker.")  # fmt: skip
     _endpoint(state, "identify", identify, {"test": test()},
               [gr.JSON(label="decision (known, unknown or none)")], "Find the enrolled speaker.")  # fmt: skip
-    _endpoint(state, "speakers", enrolled, {"remove": gr.Textbox("", label="name of a speaker to remove first")},
+    _endpoint(state, "speakers", enrolled, {"remove": schema.text("name of a speaker to remove first")},
               [gr.JSON(label="enrolled speakers")], "List the enrolled speakers.")  # fmt: skip
-    _endpoint(state, "calibrate", calibrate, {"archive": gr.File(label="zip of speaker/recording")},
+    _endpoint(state, "calibrate", calibrate, {"archive": schema.upload("zip of speaker/recording")},
               [gr.JSON(label="the calibration")], "Fit probability and threshold to your recordings.")  # fmt: skip
 
 
 def _units(state: State) -> None:
-    def encode(session: Session, recording: Any, codebook: str, collapse: bool) -> Facts:
-        with state.jobs.start(session) as job:
-            found = units.encode(
-                state.models, state.settings, job, parts.path(recording), codebook=codebook, collapse=collapse
-            )
+    def encode(job: Job, recording: Path | None, codebook: str, collapse: bool) -> Facts:
+        found = units.encode(state.models, state.settings, job, recording, codebook=codebook, collapse=collapse)
         # a client would download anything called "path"
         found["recording"] = found.pop("path")
         return {**found, "text": units.as_text(found)}
 
-    def speak(session: Session, written: str, voice: str, codebook: str) -> str:
-        named = _target(state, session, None, voice).voices
-        with state.jobs.start(session) as job:
-            return str(
-                units.speak(
-                    *state.shared, job, written, named[0][0] if named else "",
-                    codebook=codebook,
-                )
-            )  # fmt: skip
+    def speak(job: Job, written: str, voice: str, codebook: str) -> str:
+        named = _target(state, job.session, (), voice).voices
+        return str(units.speak(*state.shared, job, written, named[0][0] if named else "", codebook=codebook))
 
-    def codebook() -> Any:
-        return gr.Textbox("tiny/500", label="tiny/100, tiny/200 or tiny/500")
+    def codebook() -> Argument:
+        return schema.text("tiny/100, tiny/200 or tiny/500", "tiny/500")
 
     _endpoint(state, "units", encode,
-              {"recording": gr.File(label="recording"), "codebook": codebook(),
-               "collapse": gr.Checkbox(True, label="merge repeated units")},
+              {"recording": schema.upload("recording"), "codebook": codebook(),
+               "collapse": schema.flag("merge repeated units", True)},
               [gr.JSON(label="units, durations, times, text")], "Discrete units of a recording.")  # fmt: skip
     _endpoint(state, "speak_units", speak,
-              {"written": gr.Textbox(label="units"), "voice": gr.Textbox(label="voice"), "codebook": codebook()},
+              {"written": schema.text("units", longest=200_000), "voice": schema.text("voice"), "codebook": codebook()},
               [gr.File(label="recording")], "Say units in a stored or bundled voice.")  # fmt: skip
 
 
@@ -279,10 +263,8 @@ def _voices(state: State) -> None:
         bundled = [targets.plain(name) for name in names if targets.is_bundled(name)]
         return {"stored": voices.listed(store, session.user), "bundled": bundled}
 
-    def add_voice(session: Session, name: str, recordings: Any, consent: str) -> Facts:
-        attested = _consent(consent)
-        with state.jobs.start(session) as job:
-            return voices.add(*state.shared, job, name, parts.paths(recordings), attested)
+    def add_voice(job: Job, name: str, recordings: tuple[Path, ...], consent: str) -> Facts:
+        return voices.add(*state.shared, job, name, recordings, _consent(consent))
 
     def remove(session: Session, name: str, recording: str) -> Facts:
         voices.remove(store, session.user, name, recording)
@@ -294,32 +276,32 @@ def _voices(state: State) -> None:
     def export(session: Session, name: str) -> str:
         return str(voices.export(store, state.settings, session, name))
 
-    def take_in(session: Session, file: Any, name: str) -> Facts:
-        return voices.take_in(store, session.user, parts.path(file), name)
+    def take_in(job: Job, file: Path | None, name: str) -> Facts:
+        return voices.take_in(store, job.session.user, file, name)
 
-    def report(session: Session, recordings: Any) -> Facts:
-        return voices.report(state.settings, parts.paths(recordings)).as_dict()
+    def report(job: Job, recordings: tuple[Path, ...]) -> Facts:
+        return voices.report(state.settings, recordings).as_dict()
 
-    def name() -> Any:
-        return gr.Textbox(label="name")
+    def name() -> Argument:
+        return schema.text("name")
 
     def voice() -> list[Any]:
         return [gr.JSON(label="the voice")]
 
     _endpoint(state, "voices", listed, {}, [gr.JSON(label="stored and bundled voices")], "List the voices.")
     _endpoint(state, "add_voice", add_voice,
-              {"name": name(), "recordings": _several("recordings of one person"),
-               "consent": gr.Textbox("", label=ATTEST)},
+              {"name": name(), "recordings": schema.uploads("recordings of one person"),
+               "consent": schema.text(ATTEST, longest=500)},
               voice(), "Store a voice, or add recordings to one.")  # fmt: skip
     _endpoint(state, "remove_voice", remove,
-              {"name": name(), "recording": gr.Textbox("", label="only this recording")},
+              {"name": name(), "recording": schema.text("only this recording")},
               [gr.JSON(label="what was removed")], "Delete a voice, or one of its recordings.")  # fmt: skip
-    _endpoint(state, "rename_voice", rename, {"name": name(), "new": gr.Textbox(label="new name")}, voice(),
+    _endpoint(state, "rename_voice", rename, {"name": name(), "new": schema.text("new name")}, voice(),
               "Give a voice another name.")  # fmt: skip
     _endpoint(state, "export_voice", export, {"name": name()}, [gr.File(label="voice file")],
               "Export a stored voice as a file.")  # fmt: skip
     _endpoint(state, "import_voice", take_in,
-              {"file": gr.File(label="voice file"), "name": gr.Textbox("", label="name; empty for its own")},
+              {"file": schema.upload("voice file"), "name": schema.text("name; empty for its own")},
               voice(), "Import a voice file.")  # fmt: skip
-    _endpoint(state, "report", report, {"recordings": _several("references")}, [gr.JSON(label="report")],
+    _endpoint(state, "report", report, {"recordings": schema.uploads("references")}, [gr.JSON(label="report")],
               "Measure recordings that might become references.")  # fmt: skip

@@ -11,9 +11,11 @@ from typing import Any
 
 import gradio as gr
 
+from speechssl.app import schema
 from speechssl.app.handlers.conversions import Options
 from speechssl.app.handlers.recordings import FORMATS
 from speechssl.app.refusals import Refused
+from speechssl.app.schema import Argument
 from speechssl.conversion import converters
 from speechssl.conversion.bundles import BUNDLES, bundle
 
@@ -34,6 +36,7 @@ class Field:
         show: makes the component of the page from the field and further arguments of the component.
         parse: makes the value for ``Options`` from what the page or a client sends.
         argument: name of the endpoints' argument, if it differs.
+        limits: of a number; whole numbers only, unless it is a share.
     """
 
     name: str
@@ -43,11 +46,15 @@ class Field:
     show: Show
     parse: Callable[[Any], Any]
     argument: str = ""
+    limits: tuple[float, float] = (0, 1)
 
-    def for_client(self) -> Any:
-        """The component of an endpoint: a number or a text."""
-        kind = gr.Textbox if isinstance(self.default, str) else gr.Number
-        return kind(self.default, label=f"{self.label}. {self.info}")
+    def for_client(self) -> Argument:
+        """The argument of an endpoint: a number or a text."""
+        label = f"{self.label}. {self.info}"
+        if isinstance(self.default, str):
+            return schema.text(label, self.default)
+        low, high = self.limits
+        return schema.number(label, self.default, low, high, whole=high > 1)
 
     def for_page(self, key: str, **more: Any) -> Any:
         """The component of the page, with an id for styles and tests."""
@@ -88,7 +95,7 @@ def _pitch(value: Any) -> str | float:
 # in the order of the endpoints' arguments
 OPTIONS = (
     Field("k", "k: neighbours averaged", "More is smoother, fewer is crisper. 0 takes the converter's own number.", 0,
-          _slider(0, 32, 1), lambda value: int(value) or None),
+          _slider(0, 32, 1), lambda value: int(value) or None, limits=(0, 1000)),
     Field("converter", "Converter", f"auto, {', '.join(converters.NAMES)}.", "auto",
           _choice("auto", *converters.NAMES), str),
     Field("interpolation", "Interpolation", "1 is the target's voice, 0 the source's.", 1, _slider(0, 1, 0.05), float),
@@ -102,8 +109,8 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def arguments() -> dict[str, Any]:
-    """Components of the endpoints by the name of the argument, in order."""
+def arguments() -> dict[str, Argument]:
+    """Arguments of the endpoints by name, in order."""
     return {field.argument or field.name: field.for_client() for field in OPTIONS}
 
 

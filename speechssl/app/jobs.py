@@ -1,4 +1,4 @@
-"""Jobs: each can be ended between its steps and within a long computation; the service counts those that run."""
+"""Jobs: the one way to everything that costs. They wait for their turn, and each can be ended at any moment."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import contextlib
 import ctypes
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from speechssl.app.refusals import Overdue, Stopped
+from speechssl.app.refusals import Busy, Overdue, Stopped
 from speechssl.app.sessions import Session
 
 POLL = 0.2  # seconds between checks whether a computation is still wanted
+SHARE = 4  # one client may take a quarter of the places where jobs wait
 Tell = Callable[[float, str], None]
 Result = TypeVar("Result")
 
@@ -32,7 +34,8 @@ class Job:
 
     def __init__(self, session: Session, tell: Tell, seconds: float) -> None:
         self.session, self._tell, self._seconds = session, tell, seconds
-        self._begun = time.monotonic()
+        self.asked = self.begun = time.monotonic()
+        self.running = False
 
     def __call__(self, share: float, text: str) -> None:
         """Report a step.
@@ -46,7 +49,7 @@ class Job:
         self._tell(share, text)
 
     def run(self, work: Callable[[], Result]) -> Result:
-        """Do long work that holds no lock, and interrupt it once ``reason`` gives one.
+        """Do long work, and interrupt it once ``reason`` gives a reason.
 
         Raises:
             Stopped: as ``__call__``.
@@ -54,44 +57,125 @@ class Job:
         with _interruptible(self.reason):
             return work()
 
+    def each(self, steps: Iterator[Result]) -> Iterator[Result]:
+        """Go through steps, each as in ``run``; a page may take each step in a thread of its own."""
+        end = object()
+        while (step := self.run(lambda: next(steps, end))) is not end:
+            yield cast(Result, step)
+
     def reason(self) -> Stopped | None:
         """Return the error that the job must end with; None while it may go on."""
-        if self.session.stopped > self._begun:
+        if self.session.stopped > self.asked or (not self.running and self.session.left > self.asked):
             return Stopped("cancelled; nothing was kept")
-        if time.monotonic() > self._begun + self._seconds:
+        if self.running and time.monotonic() > self.begun + self._seconds:
             return Overdue(f"stopped after {self._seconds:.0f} s, the limit here; give shorter recordings")
         return None
 
 
 class Jobs:
-    """Start and count jobs; start none while the service closes.
+    """Start jobs in turn; start none while the service closes.
+
+    The next job is that of the client who has the fewest running, then of the one who has waited longest since the last
+    turn, so that a hundred jobs of one client delay another client by one job.
 
     Args:
         seconds: how long a job may take.
+        parallel: jobs that run at once.
+        waiting: jobs that may wait.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, parallel: int = 2, waiting: int = 40) -> None:
+        self.seconds, self.parallel, self.waiting = seconds, parallel, waiting
         self.running, self.done, self.draining = 0, 0, False
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._line: list[Job] = []
+        self._at_work: Counter[str] = Counter()
+        self._served: dict[str, float] = {}  # when a client last had a turn
 
     @contextlib.contextmanager
     def start(self, session: Session, tell: Tell = silent) -> Iterator[Job]:
-        """Count a job while the block runs.
+        """Wait for a turn, and hold a place while the block runs.
 
         Raises:
-            Stopped: the service is closing.
+            Busy: too many wait, or too many of this client.
+            Stopped: the service is closing, or the client went away while the job waited.
         """
-        with self._lock:
-            if self.draining:
-                raise Stopped("the service is closing; try again in a minute")
-            self.running += 1
+        job = Job(session, tell, self.seconds)
+        with self._changed:
+            session.busy += 1
+            try:
+                self._wait(job)
+            except BaseException:
+                session.busy -= 1
+                raise
         try:
-            yield Job(session, tell, self.seconds)
+            yield job
         finally:
-            with self._lock:
+            with self._changed:
+                session.busy -= 1
                 self.running -= 1
                 self.done += 1
+                self._at_work[session.turn] -= 1
+                self._at_work += Counter()  # forget those who have none
+                self._changed.notify_all()
+
+    def run(self, session: Session, work: Callable[[Job], Result], tell: Tell = silent) -> Result:
+        """Do work as a job: in turn, and interrupted once its time is over or nobody wants it.
+
+        Raises:
+            Stopped: as ``start``, or cancelled, or overdue.
+        """
+        with self.start(session, tell) as job:
+            return job.run(lambda: work(job))
+
+    def stream(
+        self, session: Session, work: Callable[[Job], Iterator[Result]], tell: Tell = silent
+    ) -> Iterator[Result]:
+        """As ``run``, for work that gives its results one by one."""
+        with self.start(session, tell) as job:
+            yield from job.each(work(job))
+
+    def _wait(self, job: Job) -> None:
+        self._check_open()
+        mine = [one for one in self._line if one.session.turn == job.session.turn]
+        if len(self._line) >= self.waiting or len(mine) >= max(1, self.waiting // SHARE):
+            whose = "of yours" if len(self._line) < self.waiting else "of all"
+            raise Busy(f"the queue is full: {len(mine if whose == 'of yours' else self._line)} jobs {whose} wait; "
+                       "try again when one of them is done")  # fmt: skip
+        self._line.append(job)
+        try:
+            told = -1
+            while self.running >= self.parallel or self._next() is not job:
+                self._check_open()
+                if reason := job.reason():
+                    raise reason
+                before = self._line.index(job)
+                if before != told:
+                    told = before
+                    job(0.0, f"waiting; {before} before you" if before else "waiting; you are next")
+                self._changed.wait(POLL)
+        finally:
+            self._line.remove(job)
+            self._changed.notify_all()
+        job.begun, job.running = time.monotonic(), True
+        self.running += 1
+        self._at_work[job.session.turn] += 1
+        self._served = {turn: when for turn, when in self._served.items() if self._is_known(turn)}
+        self._served[job.session.turn] = job.begun
+
+    def _next(self) -> Job:
+        def turn(job: Job) -> tuple[int, float, float]:
+            whose = job.session.turn
+            return self._at_work[whose], self._served.get(whose, 0.0), job.asked
+
+        return min(self._line, key=turn)
+
+    def _is_known(self, turn: str) -> bool:
+        return self._at_work[turn] > 0 or any(one.session.turn == turn for one in self._line)
+
+    def _check_open(self) -> None:
+        if self.draining:
+            raise Stopped("the service is closing; try again in a minute")
 
     def drain(self, seconds: float) -> bool:
         """Start no more jobs and wait for those that run; return False if some did not end in time."""
@@ -100,6 +184,25 @@ class Jobs:
         while self.running and time.monotonic() < end:
             time.sleep(0.05)
         return self.running == 0
+
+
+_shielded: set[int] = set()  # threads whose work must not be cut in two
+_sending = threading.Lock()
+
+
+@contextlib.contextmanager
+def shielded() -> Iterator[None]:
+    """Put interruptions off until the block ends: for imports and for what several jobs share."""
+    thread = threading.get_ident()
+    outermost = thread not in _shielded
+    with _sending:
+        _shielded.add(thread)
+    try:
+        yield
+    finally:
+        if outermost:
+            with _sending:
+                _shielded.discard(thread)
 
 
 class _Cut(BaseException):
@@ -120,7 +223,9 @@ def _interruptible(reason: Callable[[], Stopped | None]) -> Iterator[None]:
     def watch() -> None:
         while not done.wait(POLL):
             if error := reason():
-                with lock:
+                with lock, _sending:
+                    if thread in _shielded:
+                        continue
                     if not done.is_set():
                         found.append(error)
                         _send(thread, _Cut)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
+from anyio import CapacityLimiter
 
 from speechssl import __version__
-from speechssl.app import endpoints
+from speechssl.app import endpoints, schema, sessions
 from speechssl.app.handlers import speaking
 from speechssl.app.markup import html
 from speechssl.app.state import State
@@ -17,6 +18,7 @@ from speechssl.app.tabs.parts import Page
 from speechssl.errors import InputError
 
 TITLE = "speechssl"
+CHEAP = 40  # calls at once that only list or rename something
 TABS = ("convert", "speak", "verify", "units", "batch", "voices", "history")
 CSS = """
 .gradio-container {width: 100% !important; max-width: 1180px !important; margin: 0 auto !important}
@@ -85,7 +87,9 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
         raise InputError(f"tabs {', '.join(sorted(unknown))}; only {', '.join(TABS)} exist")
     state = state or State()
     limits = state.settings
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(300, int(limits.keep_seconds))) as blocks:
+    # for a host that launches the page itself; the service deletes files with their sessions
+    kept = (300, int(limits.keep_seconds))
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=kept) as blocks:
         gr.HTML(
             '<header class="masthead"><h1>speechssl</h1><p>Convert and verify speech, and turn it into units. Use only '
             "voices whose owners agree; every recording made with this page carries a signed receipt.</p></header>"
@@ -106,8 +110,25 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
         filled = [*page.opened, *page.voices, *page.seconds]
         blocks.load(opened, None, filled, api_visibility="private", show_progress="hidden")
         endpoints.add(state, tabs)
-    blocks.queue(max_size=limits.waiting, default_concurrency_limit=limits.parallel)
+    # the queue is that of ``Jobs``: every call gets a thread at once, and waits for its turn only if it costs something
+    blocks.max_threads = limits.parallel + limits.waiting + CHEAP
+    blocks.limiter = CapacityLimiter(blocks.max_threads)
+    blocks.state_session_capacity = sessions.MOST + sessions.MOST_ONCE
+    blocks.queue(max_size=1000, default_concurrency_limit=None)
+    blocks.validate_inputs, blocks._format_processing_error = _check_number, _unusable
     return blocks
+
+
+def _check_number(function: Any, values: Sequence[Any]) -> None:
+    """Refuse a call with too few values, in other words than Gradio's own."""
+    if len(values) < len(function.inputs):
+        raise gr.Error(f"data: {len(values)} values; {len(function.inputs)} needed", print_exception=False)
+
+
+def _unusable(function: Any, index: int, component: Any, value: Any, **_: Any) -> str:
+    """Say that a component of the page cannot hold a value, in other words than Gradio's own."""
+    name = getattr(component, "label", None) or f"value {index + 1}"
+    return f"{name}: got {schema.described(value)}; the page sends other values"
 
 
 def _history() -> tuple[Any, Any]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 from collections.abc import Iterator
 
 from speechssl.errors import InputError, SpeechSSLError
+
+_log = logging.getLogger("speechssl.app")
 
 
 class Refused(InputError):
@@ -20,8 +24,22 @@ class Stopped(InputError):
     """A person cancelled the job, or the service is closing."""
 
 
+class Busy(Stopped):
+    """Too many jobs wait already."""
+
+
 class Overdue(Stopped):
     """The job took longer than a job may."""
+
+
+def in_words(error: Exception, what: str) -> SpeechSSLError:
+    """The error as a person can read it; what was not foreseen goes to the log whole."""
+    if isinstance(error, SpeechSSLError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputError("the disk of this service is full; nothing was kept: try later, or ask who runs it")
+    _log.error("%s failed", what, exc_info=error)
+    return InputError(f"{what} failed on what was given; who runs this service finds the reason in its log")
 
 
 @contextlib.contextmanager

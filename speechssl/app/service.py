@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import logging
 import os
@@ -17,9 +18,11 @@ import gradio as gr
 import uvicorn
 
 from speechssl import __version__
-from speechssl.app import gate, page
+from speechssl.app import gate, guard, leftovers, page
 from speechssl.app.jobs import Jobs
 from speechssl.app.state import Settings, State
+from speechssl.app.uploads import Uploads
+from speechssl.app.visitors import Visitors
 from speechssl.errors import InputError
 
 GRACE = 30.0  # seconds that running jobs have to finish when the service is told to end
@@ -43,8 +46,9 @@ def make(
         served: names under which requests are answered, see ``gate.served_names``; a public service answers all.
     """
     # Gradio keeps uploads and downloads here; it reads the variable when a page is built
-    os.environ["GRADIO_TEMP_DIR"] = str(state.folder / "gradio")
+    os.environ["GRADIO_TEMP_DIR"] = str(state.sessions.folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "100"  # it makes a table of all of them after each call
     from speechssl.checkpoints import PACKAGED
 
     application = fastapi.FastAPI(title="speechssl", version=__version__, docs_url=None, redoc_url=None)
@@ -59,13 +63,17 @@ def make(
             "seconds_up": round(time.time() - state.started),
         }
 
+    visitors = Visitors(state.sessions, guarded=bool(auth))
     application.add_api_route("/health", health)
+    application.add_route(f"{guard.API}/upload", Uploads(state.sessions, state.settings).take, methods=["POST"])
+    application.add_middleware(guard.Guard, visitors=visitors, endpoints=state.endpoints)
     application.add_middleware(gate.Gate, served=None if state.settings.public else served)
     blocks = page.build(state, tabs=tabs)
     application.state.blocks = blocks
     # a page that is mounted, not launched, would take any path of this machine for an upload
     blocks.has_launched = blocks.is_running = True
-    return gr.mount_gradio_app(
+    blocks.delete_cache = (None, None)
+    gr.mount_gradio_app(
         application,
         blocks,
         path="/",
@@ -80,6 +88,10 @@ def make(
         css=page.CSS,
         ssr_mode=False,
     )
+    visitors.gradio = application.state.gradio = application.routes[-1].app
+    leftovers.make_light(visitors.gradio)
+    state.sessions.ended = functools.partial(leftovers.forget, visitors.gradio)
+    return application
 
 
 class Server(uvicorn.Server):  # type: ignore[misc]
@@ -150,7 +162,7 @@ def serve(
         )
         server = Server(config)
         server.jobs = state.jobs
-        threading.Thread(target=_sweep, args=(state,), daemon=True).start()
+        threading.Thread(target=_sweep, args=(state, config.app.state.gradio), daemon=True).start()
         threading.Thread(target=_warm, args=(state,), daemon=True).start()
         print(greeting(host, place, auth), flush=True)
         if browser:
@@ -233,10 +245,11 @@ def is_local(host: str) -> bool:
         return False
 
 
-def _sweep(state: State) -> None:
+def _sweep(state: State, gradio: Any) -> None:
     while Path(state.folder).exists():
         time.sleep(SWEEP)
         state.sessions.expire()
+        leftovers.tidy(gradio)
 
 
 def _warm(state: State) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import math
 import re
 import secrets
@@ -9,12 +10,17 @@ import shutil
 import threading
 import time
 import unicodedata
-from collections import Counter
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 MOST_RESULTS = 50  # remembered in one session
+MOST = 1000  # sessions; a megabyte each in Gradio
+ONCE = "once-"  # begins the keys of clients that send none, such as curl: each call is a session of its own
+MOST_ONCE, ONCE_SECONDS = 100, 600.0  # of these; long enough to fetch the result
+CLOSED_SECONDS = 120.0  # from the closing of a window to the end of its session; a network may fail for a moment
 
 
 @dataclass(eq=False)
@@ -24,16 +30,26 @@ class Session:
     Args:
         folder: files of this session.
         user: owner of the voices and speakers that this session sees; empty for those of the command line.
+        turn: clients that share their turns in the queue: a user, else a window, else an address.
         results: what was made, newest last.
+        uploads: folders of the uploads that this session used.
         stopped: when the person last cancelled, by ``time.monotonic``. Jobs that began earlier end.
-        used: when the last request came, by ``time.monotonic``.
+        left: when the connection that waits for results was last lost. Jobs that were waiting then are dropped.
+        closed: when the window was closed; infinity while it is open.
+        used: when the last request came.
+        busy: jobs that run or wait.
     """
 
     folder: Path
     user: str = ""
+    turn: str = ""
     results: list[dict[str, Any]] = field(default_factory=list)
+    uploads: set[Path] = field(default_factory=set)
     stopped: float = -math.inf
+    left: float = -math.inf
+    closed: float = math.inf
     used: float = field(default_factory=time.monotonic)
+    busy: int = 0
     _names: Counter[str] = field(default_factory=Counter)
 
     def place(self, name: str, suffix: str) -> Path:
@@ -49,6 +65,14 @@ class Session:
         """End the jobs that run now."""
         self.stopped = time.monotonic()
 
+    def leave(self) -> None:
+        """Drop the jobs that wait: nobody would get their results."""
+        self.left = time.monotonic()
+
+    def close(self) -> None:
+        """End the session soon, unless its window comes back."""
+        self.closed = time.monotonic()
+
     def remember(self, result: dict[str, Any]) -> None:
         """Add to the history."""
         self.results = [*self.results, result][-MOST_RESULTS:]
@@ -58,40 +82,93 @@ class Sessions:
     """All sessions, by the key that the browser sends.
 
     Args:
-        folder: private to this service.
+        folder: private to this service. Everything of one owner is in one folder of it: ``session-*`` and ``upload-*``.
         keep_seconds: from the last request of a session to the deletion of its files.
         apart: whether each window without a signed-in user counts as a user of its own.
     """
 
     def __init__(self, folder: Path, keep_seconds: float, *, apart: bool = False) -> None:
         self.folder, self.keep_seconds, self.apart = folder, keep_seconds, apart
-        self._found: dict[tuple[str, str], Session] = {}
+        self.ended: Callable[[str], None] = lambda key: None  # called with the key of each session that ends
+        self._secret = secrets.token_bytes(16)
+        self._found: OrderedDict[tuple[str, str], Session] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: str | None, user: str = "") -> Session:
+    def home(self, owner: str) -> str:
+        """The name of the folder of a user or an address, which nobody else can guess."""
+        return hmac.digest(self._secret, owner.encode("utf-8", "replace"), "sha256").hex()[:24]
+
+    def get(self, key: str | None, user: str = "", address: str = "") -> Session:
         """Return the session of this key and user, a new one at the first request or without a key."""
+        name = (user, key or f"{ONCE}{secrets.token_hex(16)}")
         with self._lock:
-            name = (user, key or secrets.token_hex(16))
             if name not in self._found:
                 owner = user or (f"window {name[1]}" if self.apart else "")
-                self._found[name] = Session(self.folder / secrets.token_hex(16), owner)
+                folder = self.folder / self.home(user) / f"session-{secrets.token_hex(16)}"
+                turn = user or (address if _is_once(name[1]) else name[1])
+                self._found[name] = Session(folder, owner, turn)
             session = self._found[name]
-            session.used = time.monotonic()
-            return session
+            session.used, session.closed = time.monotonic(), math.inf
+            self._found.move_to_end(name)
+            old = self._too_many()
+        self._delete(old)
+        return session
+
+    def find(self, key: str, user: str = "") -> Session | None:
+        """The session of this key and user, if there is one."""
+        return self._found.get((user, key))
 
     def __len__(self) -> int:
         return len(self._found)
 
     def expire(self) -> int:
-        """Delete sessions without a request in the last ``keep_seconds``; return how many."""
-        limit = time.monotonic() - self.keep_seconds
+        """Delete idle and closed sessions with all their files, and uploads that nobody used; return how many ended."""
+        now = time.monotonic()
         with self._lock:
-            old = [key for key, session in self._found.items() if session.used < limit]
-            gone = [self._found.pop(key) for key in old]
-        for session in gone:
-            shutil.rmtree(session.folder, ignore_errors=True)
-        _delete_older(self.folder, time.time() - self.keep_seconds)
+            old = [name for name, session in self._found.items() if not session.busy and self._is_over(name, now)]
+            gone = [(key, self._found.pop((user, key))) for user, key in old]
+        self._delete(gone)
+        with self._lock:
+            used = {folder for one in self._found.values() for folder in (one.folder, *one.uploads)}
+        for folder in (*self.folder.glob("*/upload-*"), *self.folder.glob("*/session-*")):
+            if folder not in used and _age(folder) > self.keep_seconds:
+                shutil.rmtree(folder, ignore_errors=True)
+        for file in self.folder.glob("tmp*"):  # Gradio leaves an empty one for each file that a page sends
+            if file.is_file() and _age(file) > min(self.keep_seconds, CLOSED_SECONDS):
+                file.unlink(missing_ok=True)
         return len(gone)
+
+    def _is_over(self, name: tuple[str, str], now: float) -> bool:
+        session = self._found[name]
+        keep = min(self.keep_seconds, ONCE_SECONDS) if _is_once(name[1]) else self.keep_seconds
+        return session.used + keep < now or session.closed + min(keep, CLOSED_SECONDS) < now
+
+    def _too_many(self) -> list[tuple[str, Session]]:
+        """Take the sessions out that were used longest ago, once there are too many."""
+        idle = [name for name, session in self._found.items() if not session.busy]
+        once = [name for name in idle if _is_once(name[1])]
+        over = {*once[: max(0, len(once) - MOST_ONCE)], *idle[: max(0, len(self._found) - MOST)]}
+        return [(name[1], self._found.pop(name)) for name in over]
+
+    def _delete(self, gone: list[tuple[str, Session]]) -> None:
+        with self._lock:
+            used = {upload for session in self._found.values() for upload in session.uploads}
+        for key, session in gone:
+            for folder in (session.folder, *(session.uploads - used)):
+                shutil.rmtree(folder, ignore_errors=True)
+            self.ended(key)
+
+
+def _is_once(key: str) -> bool:
+    """Whether a client without a session made this key; with a login its user's folder comes before."""
+    return key.startswith(ONCE) or key[25:].startswith(ONCE)
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0  # it is just being deleted
 
 
 def harmless(name: str, longest: int = 40) -> str:
@@ -107,15 +184,3 @@ def _plain(text: str, longest: int) -> str:
     kept = (c if c in "-_" or unicodedata.category(c)[0] in "LMN" else " " for c in unicodedata.normalize("NFC", text))
     plain = re.sub(r" +", "_", "".join(kept)).encode("utf-8", "ignore")[:longest].decode("utf-8", "ignore")
     return plain.strip("_") or "speech"
-
-
-def _delete_older(folder: Path, limit: float) -> None:
-    """Delete files and empty folders under the folder that were last changed before the limit."""
-    for path in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else []:
-        try:
-            if path.is_file() and path.stat().st_mtime < limit:
-                path.unlink()
-            elif path.is_dir() and path.stat().st_mtime < limit and not any(path.iterdir()):
-                path.rmdir()
-        except OSError:
-            continue  # another thread deleted it first

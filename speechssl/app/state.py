@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechssl.app.jobs import Jobs
+from filelock import FileLock, Timeout
+
+from speechssl.app.jobs import Jobs, shielded
 from speechssl.app.sessions import Sessions
 from speechssl.errors import InputError, SpeechSSLError
 
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from speechssl.verification.database import SpeakerDatabase
     from speechssl.voices import VoiceLibrary
 
+OWN, ALIVE = (
+    "speechssl-app-",
+    ".alive",
+)  # name of the folder of a service, and of the lock in it while the service lives
 CACHE_BYTES = 256 << 20  # encoded sources and references, kept so that a changed option encodes nothing again
 
 
@@ -54,6 +60,8 @@ class Settings:
         job_seconds: longest job; every recording of a zip is a job.
         waiting: most jobs in the queue; further ones are turned away.
         jobs: jobs that run in parallel; 0 means one per core, at most two.
+        kept_megabytes: files that one user or address may keep here.
+        kept_megabytes_in_all: files that all of them may keep here.
         keep_seconds: from the last request of a session to the deletion of its files.
         public: whether the visitors have no accounts and share nothing. Each browser window then has voices and
             speakers of its own, in the private folder, deleted like all files of a session.
@@ -73,6 +81,8 @@ class Settings:
     job_seconds: float = 600.0
     waiting: int = 40
     jobs: int = 0
+    kept_megabytes: int = 2000
+    kept_megabytes_in_all: int = 10_000
     keep_seconds: float = 3600.0
     public: bool = False
 
@@ -139,7 +149,8 @@ class Models:
             lock = self._loading.setdefault(key, threading.Lock())
         with lock:
             if key not in self._loaded:
-                self._loaded[key] = make()
+                with shielded():
+                    self._loaded[key] = make()
             return self._loaded[key]
 
 
@@ -225,8 +236,13 @@ class State:
 
     def __init__(self, settings: Settings | None = None, *, folder: Path | None = None) -> None:
         settings = settings or Settings()
-        self._own_folder = folder is None
-        self.folder = Path(tempfile.mkdtemp(prefix="speechssl-app-")) if folder is None else folder
+        self._alive: FileLock | None = None
+        if folder is None:
+            _remove_dead()
+            folder = Path(tempfile.mkdtemp(prefix=OWN))
+            self._alive = FileLock(folder / ALIVE, thread_local=False)
+            self._alive.acquire()
+        self.folder = folder
         if settings.public:
             settings = dataclasses.replace(
                 settings, voices=self.folder / "voices", speakers=self.folder / "speakers.sqlite"
@@ -234,8 +250,10 @@ class State:
         self.settings = settings
         self.models = Models(settings.models, settings.device)
         self.store = Store(settings.voices, settings.speakers)
-        self.jobs = Jobs(settings.job_seconds)
-        self.sessions = Sessions(self.folder, settings.keep_seconds, apart=settings.public)
+        self.jobs = Jobs(settings.job_seconds, settings.parallel, settings.waiting)
+        # where Gradio may serve files from: it copies no result
+        self.sessions = Sessions(self.folder / "gradio", settings.keep_seconds, apart=settings.public)
+        self.endpoints: dict[str, tuple[str, ...]] = {}  # of the API, with the names of their arguments
         self.started = time.time()
 
     @property
@@ -245,7 +263,8 @@ class State:
 
     def close(self) -> None:
         """Delete the files of all sessions."""
-        if self._own_folder:
+        if self._alive is not None:
+            self._alive.release()
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def sentence(self, error: SpeechSSLError) -> str:
@@ -253,9 +272,21 @@ class State:
         text = str(error)
         for place in (self.folder, self.store.library().folder):
             # the names of folders below these two mean nothing to a person
-            text = re.sub(rf"(?i){re.escape(str(place))}(/[0-9a-f]{{16,}}|/gradio|/users)*(/|\b)", "", text)
+            text = re.sub(
+                rf"(?i){re.escape(str(place))}(/(upload-|session-)?[0-9a-f]{{16,}}|/gradio|/users)*(/|\b)", "", text
+            )
         # any other absolute path keeps its last part; addresses of the web stay whole
         return re.sub(r"(?<![\w/:.])/(?:[^/\s:]+/)+", "", text) or "something went wrong"
+
+
+def _remove_dead() -> None:
+    """Delete the folders of services that were killed: the system let go of their locks."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{OWN}*/{ALIVE}"):
+        try:
+            with FileLock(lock, timeout=0):
+                shutil.rmtree(lock.parent, ignore_errors=True)
+        except (OSError, Timeout):
+            continue  # it lives, or is somebody else's
 
 
 def _folder_of(user: str) -> str:

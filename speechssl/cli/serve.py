@@ -82,6 +82,10 @@ Stored: TypeAlias = Annotated[
 Megabytes: TypeAlias = Annotated[
     int, typer.Option("--max-megabytes", min=1, help="Largest upload that is accepted, in megabytes.")
 ]
+Kept: TypeAlias = Annotated[
+    int,
+    typer.Option("--max-kept", min=1, help="Uploads and results that one user or address may keep here, in megabytes."),
+]
 Seconds: TypeAlias = Annotated[
     float, typer.Option("--max-seconds", min=1, help="Longest source recording that is accepted, in seconds.")
 ]
@@ -112,6 +116,7 @@ def app(
     watermark: Watermark = True,
     voices: Stored = None,
     megabytes: Megabytes = DEFAULTS.megabytes,
+    kept: Kept = DEFAULTS.kept_megabytes,
     seconds: Seconds = DEFAULTS.source_seconds,
     job_seconds: JobSeconds = DEFAULTS.job_seconds,
     jobs: Jobs = DEFAULTS.jobs,
@@ -141,6 +146,8 @@ def app(
         models=offered,
         device=device,
         megabytes=megabytes,
+        kept_megabytes=kept,
+        kept_megabytes_in_all=5 * kept,
         source_seconds=seconds,
         job_seconds=job_seconds,
         jobs=jobs,

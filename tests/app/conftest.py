@@ -103,8 +103,11 @@ def convert(state: Any, session: Any) -> Callable[..., Any]:
         source: Any, target: Any, options: Any = None, *, consent: Any = None, tell: Any = silent, on: Any = state
     ) -> Any:
         window = session if on is state else on.sessions.get(None)
-        with on.jobs.start(window, tell) as job:
+
+        def work(job: Any) -> Any:
             return conversions.begin(*on.shared, job, source, target, options, consent=consent).convert()
+
+        return on.jobs.run(window, work, tell)
 
     return run
 

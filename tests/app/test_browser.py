@@ -217,11 +217,11 @@ def test_cancel(page: Any, state: State, monkeypatch: pytest.MonkeyPatch) -> Non
     begun = threading.Event()
     real = conversions.encoded_source
 
-    def slow(models: Any, job: Any, *rest: Any) -> Any:
+    def slow(models: Any, *rest: Any) -> Any:
         begun.set()
         # much longer than a person waits
-        job.run(lambda: all(time.sleep(0.01) is None for _ in range(60_000)))
-        return real(models, job, *rest)
+        assert all(time.sleep(0.01) is None for _ in range(60_000))
+        return real(models, *rest)
 
     monkeypatch.setattr(conversions, "encoded_source", slow)
     page.get_by_role("button", name="Dan as Cleo").click()
@@ -326,9 +326,9 @@ def test_calibrate_from_a_zip(page: Any, tmp_path: Path, monkeypatch: pytest.Mon
     given: list[Any] = []
     real = scores.calibrate
 
-    def fit(models: Any, store: Any, job: Any, archive: Any) -> Any:
+    def fit(models: Any, store: Any, settings: Any, job: Any, archive: Any) -> Any:
         if archive is None:
-            return real(models, store, job, archive)
+            return real(models, store, settings, job, archive)
         given.append(archive.name)
         return facts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from speechssl.app import jobs
 from speechssl.app.jobs import Jobs
-from speechssl.app.refusals import Overdue, Stopped
+from speechssl.app.refusals import Busy, Overdue, Stopped
 from speechssl.app.sessions import Session
 
 
@@ -53,3 +54,63 @@ def test_a_job_ends_when_its_time_is_over(tmp_path: Path) -> None:
         time.sleep(0.01)
         with pytest.raises(Overdue, match="the limit here"):
             job(0.5, "late")
+
+
+def test_a_hundred_jobs_of_one_client_delay_another_by_one(tmp_path: Path) -> None:
+    turns, order, go = Jobs(600.0, 1, 40), [], threading.Event()
+    threads: list[threading.Thread] = []
+
+    def start(session: Session) -> None:
+        def work(job: jobs.Job) -> None:
+            order.append(session.turn)
+            go.wait(60)
+
+        threads.append(threading.Thread(target=turns.run, args=(session, work)))
+        threads[-1].start()
+        while turns.running + len(turns._line) < len(threads):
+            time.sleep(0.005)
+
+    greedy, other = Session(tmp_path, turn="greedy"), Session(tmp_path, turn="other")
+    for _ in range(5):
+        start(greedy)
+    for _ in range(2):
+        start(other)
+    go.set()
+    for thread in threads:
+        thread.join(60)
+    assert order == ["greedy", "other", "greedy", "other", "greedy", "greedy", "greedy"]
+
+
+def test_the_queue_has_an_end_for_each_and_for_all(tmp_path: Path) -> None:
+    turns, go = Jobs(600.0, 1, 4), threading.Event()
+    clients = [Session(tmp_path, turn=str(number)) for number in range(6)]
+    threads = [threading.Thread(target=turns.run, args=(one, lambda job: go.wait(60))) for one in clients[:5]]
+    for number, thread in enumerate(threads):
+        thread.start()
+        while turns.running + len(turns._line) <= number:
+            time.sleep(0.005)
+    with pytest.raises(Busy, match="4 jobs of all wait"):
+        turns.run(clients[5], lambda job: None)
+    clients[4].leave()
+    threads[4].join(60)  # its client went away
+    with pytest.raises(Busy, match="1 jobs of yours wait"):
+        turns.run(clients[3], lambda job: None)
+    go.set()
+    for thread in threads:
+        thread.join(60)
+    assert (turns.running, turns.done, [one.busy for one in clients]) == (0, 4, [0] * 6)
+
+
+def test_what_several_jobs_share_is_not_cut_in_two() -> None:
+    late, whole = Overdue("enough"), []
+
+    def work() -> None:
+        with jobs.shielded():
+            time.sleep(3 * jobs.POLL)
+            whole.append(True)
+        while True:
+            time.sleep(0.01)
+
+    with pytest.raises(Overdue, match="enough"), jobs._interruptible(lambda: late):
+        work()
+    assert whole

@@ -1,55 +1,77 @@
-"""Half a second of speech is enough for an attack; see ``helpers``. The service is that of the tests of the page."""
+"""The services that are attacked, in this process, one of each kind; half a second of speech is enough."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attack_service import PATIENCE, Service, serving
 from helpers import speech
 
 __all__ = ["speech"]
+GRADIO_WARNS = (
+    "ignore::DeprecationWarning",  # Gradio and what it uses warn of their own future
+    "ignore::UserWarning",
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
 
 
-@contextlib.contextmanager
-def serving(folder: Path, **options: Any) -> Iterator[str]:
-    """The service, in this process, on a free port; without watermark and consent."""
-    import uvicorn
-
-    from speechssl.app import service
-    from speechssl.app.state import Settings, State
-
-    settings = Settings(voices=folder / "voices", speakers=folder / "s.sqlite", watermark=False, consent=False)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    application = service.make(State(settings, folder=folder / "work"), **options)
-    config = uvicorn.Config(application, host="127.0.0.1", port=port, log_level="critical", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            for warning in GRADIO_WARNS:
+                item.add_marker(pytest.mark.filterwarnings(warning))
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where both services keep their files: Gradio reads the place from the environment, of which a process has one."""
+    return tmp_path_factory.mktemp("files")
+
+
+@pytest.fixture(autouse=True)
+def _own_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(root / "gradio"))
+
+
+@pytest.fixture(scope="session")
+def open_service(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Service]:
     """A service without a login."""
-    with serving(tmp_path_factory.mktemp("service")) as place:
-        yield place
+    pytest.importorskip("gradio", reason="the page needs Gradio")
+    with serving(tmp_path_factory.mktemp("open"), root) as service:
+        yield service
 
 
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service with a login and a name of its own."""
-    folder = tmp_path_factory.mktemp("guarded")
-    with serving(folder, auth=[("ada", "secret"), ("eve", "other")], served=("127.0.0.1", "speech.example")) as place:
-        yield place
+@pytest.fixture(scope="session")
+def address(open_service: Service) -> str:
+    """Of the service without a login."""
+    return open_service.address
+
+
+@pytest.fixture(scope="session")
+def guarded_service(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[tuple[Service, Any, Any]]:
+    """A service with a login and a name of its own, and the clients of two users who signed in."""
+    pytest.importorskip("gradio", reason="the page needs Gradio")
+    import httpx
+
+    users = [("ada", "secret"), ("eve", "other")]
+    with serving(
+        tmp_path_factory.mktemp("guarded"), root, auth=users, served=("127.0.0.1", "speech.example")
+    ) as service:
+        clients = []
+        for user, password in users:
+            clients.append(httpx.Client(timeout=PATIENCE))
+            given = {"username": user, "password": password}
+            assert clients[-1].post(f"{service.address}/login", data=given).status_code == 200
+        yield service, *clients
+        for client in clients:
+            client.close()
+
+
+@pytest.fixture(scope="session")
+def guarded(guarded_service: tuple[Service, Any, Any]) -> str:
+    """The address of the service with a login."""
+    return guarded_service[0].address

@@ -14,12 +14,6 @@ httpx = pytest.importorskip("httpx", reason="comes with Gradio")
 
 from speechssl.app import gate  # noqa: E402
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Gradio and what it uses warn of their own future
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
-
 
 def get(address: str, path: str = "/", **headers: str) -> Any:
     return httpx.get(address + path, headers=headers, timeout=60)

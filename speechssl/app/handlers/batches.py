@@ -2,54 +2,113 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
 import io
+import lzma
+import struct
 import time
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from speechssl import audio
+from speechssl.app.handlers import recordings
 from speechssl.app.handlers.conversions import Made
-from speechssl.app.jobs import Tell, silent
+from speechssl.app.jobs import Job, Jobs, Tell, silent
 from speechssl.app.refusals import Overdue, Refused, Stopped, blaming
 from speechssl.app.sessions import Session, harmless
 from speechssl.checkpoints import names
 from speechssl.errors import InputError, SpeechSSLError
 
-Convert = Callable[[Path, Tell], Made]
+Convert = Callable[[Path, Job], Made]
+Result = TypeVar("Result")
 UTF8_FLAG = 0x800  # of a file in a zip: its name is UTF-8
 MOST_FILES = 500
 MOST_BYTES = 2 << 30  # unpacked; a small zip can hold gigabytes of zeros
 NOT_TAKEN = "not taken: its name ends like that of no recording"
+# what zipfile and its decoders raise over damaged files, each in words of its own
+BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, NotImplementedError, RuntimeError, OSError,
+          EOFError, ValueError, IndexError, OverflowError)  # fmt: skip
 COLUMNS = ("recording", "output", "seconds", "converter", "coverage", "accepted", "probability", "error")
 
 
-def unpack(archive: Path, folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
-    """Unpack the recordings of a zip under harmless names.
+@dataclass(frozen=True)
+class Packed:
+    """A file in a zip: its name there, and what zipfile knows of it."""
 
-    Returns:
-        Pairs of the name in the zip and the file; and the names of files that are no recordings.
+    name: str
+    entry: zipfile.ZipInfo
+
+
+@dataclass(frozen=True, eq=False)
+class Archive:
+    """An open zip.
+
+    Args:
+        recordings: its recordings.
+        others: names of its other files.
+    """
+
+    recordings: list[Packed]
+    others: list[str]
+    _file: zipfile.ZipFile
+
+    def unpack(self, one: Packed, folder: Path, number: int) -> Path:
+        """Unpack a recording into a folder; see ``placed``.
+
+        Raises:
+            InputError: it is damaged, or the disk is full.
+        """
+        place, left = placed(one, folder, number), one.entry.file_size
+        with _readable(), self._file.open(one.entry) as source, place.open("wb") as target:
+            # the size that the zip states may be wrong
+            while left > 0 and (block := source.read(min(left, 1 << 20))):
+                target.write(block)
+                left -= len(block)
+        return place
+
+
+def placed(one: Packed, folder: Path, number: int) -> Path:
+    """Where a recording of a zip is unpacked to, under a harmless name."""
+    name = PurePosixPath(one.name)
+    return folder / f"{number:04d}-{harmless(name.stem)}{name.suffix.lower()}"
+
+
+@contextlib.contextmanager
+def opened(archive: Path) -> Iterator[Archive]:
+    """Open a zip of recordings.
 
     Raises:
         InputError: no zip, a damaged one, too many or too large files, or no recording in it.
     """
-    try:
-        with zipfile.ZipFile(archive) as zipped:
+    with contextlib.ExitStack() as stack:
+        with _readable():
+            zipped = stack.enter_context(zipfile.ZipFile(archive))
             files = [one for one in zipped.infolist() if not one.is_dir() and not _is_hidden(one)]
-            inside = [one for one in files if _is_recording(one)]
-            if not inside:
-                raise InputError("the zip holds no recording")
-            total = sum(one.file_size for one in inside)
-            if len(inside) > MOST_FILES or total > MOST_BYTES:
-                raise InputError(
-                    f"{len(inside)} recordings of {total >> 20} MB; at most {MOST_FILES} of {MOST_BYTES >> 20} MB"
-                )
-            found = [(_name(one), _unpacked(zipped, one, folder, number)) for number, one in enumerate(inside)]
-            return found, [_name(one) for one in files if not _is_recording(one)]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
-        raise InputError(f"the zip cannot be read: {error}; pack it again, without a password") from error
+            inside = [Packed(_name(one), one) for one in files if _is_recording(one)]
+        if not inside:
+            raise InputError("the zip holds no recording")
+        total = sum(one.entry.file_size for one in inside)
+        if len(inside) > MOST_FILES or total > MOST_BYTES:
+            raise InputError(
+                f"{len(inside)} recordings of {total >> 20} MB; at most {MOST_FILES} of {MOST_BYTES >> 20} MB"
+            )
+        yield Archive(inside, [_name(one) for one in files if not _is_recording(one)], zipped)
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except BROKEN as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError("the disk of this service is full; give fewer recordings, or try later") from error
+        raise InputError("no zip, or a damaged one, or one with a password; pack it again, without one") from error
 
 
 def _is_recording(one: zipfile.ZipInfo) -> bool:
@@ -70,27 +129,31 @@ def _name(one: zipfile.ZipInfo) -> str:
         return one.filename
 
 
-def _unpacked(zipped: zipfile.ZipFile, one: zipfile.ZipInfo, folder: Path, number: int) -> Path:
-    name = PurePosixPath(_name(one))
-    place = folder / f"{number:04d}-{harmless(name.stem)}{name.suffix.lower()}"
-    left = one.file_size
-    with zipped.open(one) as source, place.open("wb") as target:
-        # the size that the zip states may be wrong
-        while left > 0 and (block := source.read(min(left, 1 << 20))):
-            target.write(block)
-            left -= len(block)
-    return place
+def length(path: Path, most: float) -> float:
+    """Seconds of a recording; 0 for an unreadable one, which gets its error where it is used."""
+    try:
+        return recordings.seconds(path, most)
+    except SpeechSSLError:
+        return 0.0
+
+
+def too_long(total: float, most: float) -> str:
+    """Say that the recordings of a zip are too long."""
+    return f"{total / 60:.0f} minutes of recordings or more; at most {most / 60:.0f} in one zip here"
 
 
 def convert(
-    session: Session, archive: Path | None, one: Convert, *, most_seconds: float, tell: Tell = silent
+    jobs: Jobs, session: Session, archive: Path | None, one: Convert, *, most_seconds: float, tell: Tell = silent
 ) -> tuple[Path, list[dict[str, Any]]]:
     """Convert every recording of a zip; a recording that fails has its reason in the table and stops no other.
 
+    A recording is unpacked when its turn comes and deleted after its conversion.
+
     Args:
+        jobs: every recording is a job of its own.
         session: takes the result; its person may cancel.
         archive: the zip.
-        one: converts a recording and reports its progress.
+        one: converts a recording, within a job.
         most_seconds: limit of all recordings together.
         tell: progress of the whole.
     Returns:
@@ -101,35 +164,49 @@ def convert(
     """
     if archive is None:
         raise Refused("archive", "Give a zip of recordings.")
-    begun = time.monotonic()
-    place = session.place("converted", ".zip")
-    folder = place.parent / "in"
-    folder.mkdir()
-    with blaming("archive"):
-        found, others = unpack(archive, folder)
-        total = sum(_seconds(path) for _, path in found)
-        if total > most_seconds:
-            raise InputError(f"{total / 60:.0f} minutes of recordings; at most {most_seconds / 60:.0f} in one zip here")
+    begun, place = time.monotonic(), session.place("converted", ".zip")
     rows: list[dict[str, Any]] = []
-    with zipfile.ZipFile(place, "w") as zipped:
-        for number, (name, path) in enumerate(found):
+    with blaming("archive"), opened(archive) as given, zipfile.ZipFile(place, "w") as zipped:
+        jobs.run(session, lambda job: _check_length(given, place.parent, job, most_seconds), tell)
+        for number, packed in enumerate(given.recordings):
 
-            def step(share: float, text: str, number: int = number, name: str = name) -> None:
-                tell((number + share) / len(found), f"{name}: {text}")
+            def step(share: float, text: str, number: int = number, name: str = packed.name) -> None:
+                tell((number + share) / len(given.recordings), f"{name}: {text}")
 
             if session.stopped > begun:
                 raise Stopped("cancelled; nothing was kept")
-            row: dict[str, Any] = {**dict.fromkeys(COLUMNS, ""), "recording": name}
+
+            def work(job: Job, number: int = number, packed: Packed = packed) -> Made:
+                return _unpacked(given, packed, place.parent, number, lambda path: one(path, job))
+
             try:
-                row |= _packed(one(path, step), zipped)
+                row = _packed(jobs.run(session, work, step), zipped)
             except SpeechSSLError as error:
                 if _concerns_all(error):
                     raise
-                row["error"] = str(error).replace(str(path), name)
-            rows.append(row)
-        rows += [{**dict.fromkeys(COLUMNS, ""), "recording": name, "error": NOT_TAKEN} for name in others]
+                row = {"error": str(error).replace(str(placed(packed, place.parent, number)), packed.name)}
+            rows.append({**dict.fromkeys(COLUMNS, ""), "recording": packed.name, **row})
+        rows += [{**dict.fromkeys(COLUMNS, ""), "recording": name, "error": NOT_TAKEN} for name in given.others]
         zipped.writestr("results.csv", _table(rows))
     return place, rows
+
+
+def _check_length(given: Archive, folder: Path, job: Job, most: float) -> None:
+    total = 0.0
+    for number, packed in enumerate(given.recordings):
+        job(0.0, f"{packed.name}: measuring")
+        total += _unpacked(given, packed, folder, number, lambda path: length(path, most))
+        if total > most:
+            raise InputError(too_long(total, most))
+
+
+def _unpacked(given: Archive, packed: Packed, folder: Path, number: int, work: Callable[[Path], Result]) -> Result:
+    """Do something with a recording of a zip, which is on the disk only meanwhile."""
+    path = given.unpack(packed, folder, number)
+    try:
+        return work(path)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _concerns_all(error: SpeechSSLError) -> bool:
@@ -137,14 +214,6 @@ def _concerns_all(error: SpeechSSLError) -> bool:
     if isinstance(error, Refused):
         return error.field != "source"
     return isinstance(error, Stopped) and not isinstance(error, Overdue)
-
-
-def _seconds(path: Path) -> float:
-    """Length of a recording; 0 for an unreadable one, which gets its error in the table."""
-    try:
-        return audio.info(path).seconds
-    except SpeechSSLError:
-        return 0.0
 
 
 def _packed(made: Made, zipped: zipfile.ZipFile) -> dict[str, Any]:

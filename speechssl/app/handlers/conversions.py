@@ -103,7 +103,7 @@ def write_piece(store: Store, session: Session, sound: Waveform, facts: dict[str
     return path
 
 
-def encoded_source(models: Models, job: Job, source: Path, options: Options) -> Source:
+def encoded_source(models: Models, source: Path, options: Options) -> Source:
     """Encode a source once; with its own values, which take longest, only if the options need them."""
     system = models.system(options.model)
     row = converters.TABLE.get(options.converter)
@@ -112,7 +112,7 @@ def encoded_source(models: Models, job: Job, source: Path, options: Options) -> 
     with_values = asked or (options.converter == "auto" and not system.vocoder.key_origin)
     found: Source = models.cache.get(
         ("source", options.model, with_values, checkpoints.sha256_of(source)),
-        lambda: job.run(lambda: system.source(source, with_values=with_values)),
+        lambda: system.source(source, with_values=with_values),
         _bytes_of,
     )
     return found
@@ -185,13 +185,13 @@ class Work:
         """Say the words of the source in the voice of the target."""
         self.job(0.1, "encoding the source")
         with blaming("source"):
-            heard = encoded_source(self.models, self.job, self.source, self.options)
+            heard = encoded_source(self.models, self.source, self.options)
         self.job(0.35, "encoding the voice")
         voices = self._voices()
         self.job(0.6, "converting")
         system = self.models.system(self.options.model)
         with blaming("options"):
-            result = self.job.run(lambda: system.run(heard, voices, self.options))
+            result = system.run(heard, voices, self.options)
         return self._finish(voices, result, [recordings.marked(self.settings, result.waveform)])
 
     def stream(self) -> Iterator[Waveform | Made]:
@@ -212,12 +212,11 @@ class Work:
             done = sum(sound.seconds for sound in sounds)
             job(0.15 + 0.7 * min(done / total, 1.0), f"converting, {done:.0f} of {total:.0f} s")
             with blaming("source"):
-                piece = job.run(lambda: next(coming, None))
+                piece = next(coming, None)
             if piece is None:
                 break
-            waveform = piece.waveform
             pieces.append(piece)
-            sounds.append(job.run(lambda: recordings.marked(self.settings, waveform)))  # noqa: B023  it runs at once
+            sounds.append(recordings.marked(self.settings, piece.waveform))
             yield sounds[-1]
         yield self._finish(voices, streaming.join(pieces), sounds, streamed=True)
 
@@ -232,9 +231,9 @@ class Work:
         options, target, session = self.options, self.target, self.job.session
         self.job(0.85, "writing")
         path = session.place(f"{self.source.stem[:40]}-as-{target.name}", f".{options.form}")
-        mark = self.job.run(lambda: recordings.write(self.settings, path, sounds))
+        mark = recordings.write(self.settings, path, sounds)
         self.job(0.9, "verifying")
-        decision = self.job.run(lambda: targets.verify(self.models, self.store, session.user, target, path))
+        decision = targets.verify(self.models, self.store, session.user, target, path)
         k = converters.TABLE[result.converter].neighbours(options.k)
         settings: dict[str, Any] = {
             "k": k, "interpolation": options.interpolation, "pitch": options.pitch, "tempo": options.tempo,

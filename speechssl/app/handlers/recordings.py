@@ -11,6 +11,7 @@ import torch
 from speechssl import audio
 from speechssl.app.refusals import Refused
 from speechssl.app.state import Settings
+from speechssl.audio.decoding import opened
 from speechssl.audio.files import RATES
 from speechssl.errors import InputError
 from speechssl.receipts import watermark
@@ -25,9 +26,29 @@ def check(files: Sequence[Path], *, most: float, what: str) -> None:
     Raises:
         InputError: one of both; ``what`` names the recordings.
     """
-    total = sum(audio.info(path).seconds for path in files)
-    if total > most:
-        raise InputError(f"{what}: {total:.0f} s; at most {most:.0f} s here")
+    total = 0.0
+    for path in files:
+        total += seconds(path, most)
+        if total > most:
+            raise InputError(f"{what}: {total:.0f} s or more; at most {most:.0f} s here")
+
+
+def seconds(path: Path, most: float) -> float:
+    """Measure a recording: what decoding gives, not what the file says of itself; stop soon after ``most`` seconds.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with opened(path) as source:
+        # libsndfile, whose codings are in capitals, decodes no more than the file announces; FFmpeg does
+        if source.info.subtype.isupper():
+            return source.info.seconds
+        done = 0
+        for block in source.blocks:
+            done += len(block)
+            if done > most * source.info.sample_rate:
+                break
+        return done / source.info.sample_rate
 
 
 def check_format(form: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from speechssl.app.handlers import batches
 from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused, blaming
 from speechssl.app.sessions import harmless
-from speechssl.app.state import Models, Store
+from speechssl.app.state import Models, Settings, Store
 from speechssl.errors import InputError
 
 KNOWN = Path(__file__).parent / "scores.json"
@@ -28,7 +30,7 @@ def known(origin: str) -> tuple[list[float], list[float]]:
     return (found["same"], found["other"]) if found["origin"] == origin else ([], [])
 
 
-def calibrate(models: Models, store: Store, job: Job, archive: Path | None) -> dict[str, Any]:
+def calibrate(models: Models, store: Store, settings: Settings, job: Job, archive: Path | None) -> dict[str, Any]:
     """Fit the calibration on a zip of speaker/recording and keep it for this user.
 
     Raises:
@@ -39,32 +41,24 @@ def calibrate(models: Models, store: Store, job: Job, archive: Path | None) -> d
 
     if archive is None:
         raise Refused("archive", "Give a zip with a folder for each speaker.")
-    with blaming("archive"):
-        folder = job.session.place("speakers", "").parent
-        scratch = folder / "flat"
-        scratch.mkdir()
-        unpacked, _ = batches.unpack(archive, scratch)
-        for name, path in unpacked:
-            speaker = Path(name).parent.name
-            if not speaker:
-                raise InputError(f"{name} lies in no folder; one folder per speaker needed")
-            (folder / "all" / harmless(speaker)).mkdir(parents=True, exist_ok=True)
-            path.rename(folder / "all" / harmless(speaker) / path.name)
+    scratch = job.session.place("speakers", "").parent
+    with blaming("archive"), removed(scratch):
+        folder = scratch / "all"
+        _sort(archive, folder, settings.batch_seconds)
         job(0.2, "pairing")
-        trials = make_trials(find_recordings(folder / "all"), seed=0)
+        trials = make_trials(find_recordings(folder), seed=0)
         job(0.3, "listening")
         embedder = models.embedder()
-        _, found, seconds = evaluation.evaluate(trials, folder / "all", embedder, draws=2)
+        _, found, seconds = evaluation.evaluate(trials, folder, embedder, draws=2)
         labels = [trial.is_target for trial in trials]
         sides = [[speaker_of(getattr(trial, side)) for trial in trials] for side in ("enrolment", "test")]
         job(0.9, "fitting")
-        heard = band.known_bands(list(evaluation.bands_of(list(recordings_of(trials)), folder / "all").values()))
+        heard = band.known_bands(list(evaluation.bands_of(list(recordings_of(trials)), folder).values()))
         fitted = calibration.calibrate(
             found, labels, *sides, origin=embedder.origin, source=harmless(archive.name), seconds=seconds, bands=heard
         )
         with store.speakers(job.session.user) as speakers:
             speakers.set_calibration(fitted)
-        shutil.rmtree(folder, ignore_errors=True)
     return {
         "trials": len(trials),
         "targets": sum(labels),
@@ -74,3 +68,27 @@ def calibrate(models: Models, store: Store, job: Job, archive: Path | None) -> d
         "threshold_high": fitted.threshold_high,
         "cllr": metrics.cllr(fitted.llrs(found, seconds), labels),
     }
+
+
+def _sort(archive: Path, folder: Path, most: float) -> None:
+    """Unpack a zip of speaker/recording into a folder for each speaker; ``most`` seconds of recordings, together."""
+    total = 0.0
+    with batches.opened(archive) as zipped:
+        for number, one in enumerate(zipped.recordings):
+            speaker = Path(one.name).parent.name
+            if not speaker:
+                raise InputError(f"{one.name} lies in no folder; one folder per speaker needed")
+            place = folder / harmless(speaker)
+            place.mkdir(parents=True, exist_ok=True)
+            total += batches.length(zipped.unpack(one, place, number), most)
+            if total > most:
+                raise InputError(batches.too_long(total, most))
+
+
+@contextlib.contextmanager
+def removed(folder: Path) -> Iterator[None]:
+    """Remove a folder at the end, whatever happens."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -65,9 +65,9 @@ def enrol(
     """
     with blaming("name"):
         name = names.checked(name, "a speaker")
-    embedder = models.embedder()
     if not files:
         raise Refused("files", "Give one or more recordings of the speaker.")
+    embedder = models.embedder()
     with blaming("files"):
         recordings.check(files, most=settings.reference_seconds, what="the recordings")
         found = [decisions.embed(path, embedder) for path in files]

@@ -147,7 +147,7 @@ def encoded(models: Models, store: Store, job: Job, target: Target, model: str) 
         if not target.files:
             return [(stored(models, store, job.session.user, name, model), share) for name, share in target.voices]
         key = ("voice", model, tuple(checkpoints.sha256_of(path) for path in target.files))
-        voice = models.cache.get(key, lambda: job.run(lambda: system.matching_set(target.files)), _bytes_of)
+        voice = models.cache.get(key, lambda: system.matching_set(target.files), _bytes_of)
         return [(voice, 1.0)]
 
 

@@ -47,7 +47,7 @@ def encode(
         job(0.1, "loading the model")
         encoder = UnitEncoder(models.system("tiny").encoder, models.codebook(codebook), collapsed=collapse)
         job(0.3, "encoding")
-        return job.run(lambda: encoder.record(Entry(path.stem, path.name, str(path))))
+        return encoder.record(Entry(path.stem, path.name, str(path)))
 
 
 def _check_offered(codebook: str) -> None:

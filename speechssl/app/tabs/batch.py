@@ -11,8 +11,7 @@ from speechssl.app import pictures
 from speechssl.app.handlers import batches, conversions
 from speechssl.app.handlers.conversions import Made, Options
 from speechssl.app.handlers.targets import Target
-from speechssl.app.jobs import Tell
-from speechssl.app.sessions import Session
+from speechssl.app.jobs import Job
 from speechssl.app.state import State
 from speechssl.app.tabs import parts
 from speechssl.app.tabs.parts import PROGRESS, Page
@@ -40,9 +39,9 @@ def tab(page: Page) -> None:
     @parts.answering(page.state, lines, status)
     def run(values: dict[Any, Any], request: gr.Request, progress: gr.Progress = PROGRESS) -> dict[Any, Any]:
         session = page.session(request)
-        each = converter(page.state, session, target.read(values), options.read(values), consent.read(values))
+        each = converter(page.state, target.read(values), options.read(values), consent.read(values))
         made, rows = batches.convert(
-            session, parts.path(values[archive]), each, most_seconds=page.state.settings.batch_seconds,
+            page.state.jobs, session, parts.path(values[archive]), each, most_seconds=page.state.settings.batch_seconds,
             tell=lambda share, text: progress(min(share, 1.0), desc=text),
         )  # fmt: skip
         saved = gr.update(value=str(made), visible=True)
@@ -56,14 +55,11 @@ def tab(page: Page) -> None:
     stop.click(parts.stopper(page), None, status, cancels=[event], queue=False, api_visibility="private")
 
 
-def converter(
-    state: State, session: Session, target: Target, options: Options, consent: Consent | None
-) -> batches.Convert:
-    """Return a function that converts one recording of a batch, as a job of its own."""
+def converter(state: State, target: Target, options: Options, consent: Consent | None) -> batches.Convert:
+    """Return a function that converts one recording of a batch."""
 
-    def one(path: Path, tell: Tell) -> Made:
-        with state.jobs.start(session, tell) as job:
-            return conversions.begin(*state.shared, job, path, target, options, consent=consent).convert()
+    def one(path: Path, job: Job) -> Made:
+        return conversions.begin(*state.shared, job, path, target, options, consent=consent).convert()
 
     return one
 

@@ -13,6 +13,7 @@ from speechssl.app import pictures
 from speechssl.app.handlers import conversions, voices
 from speechssl.app.handlers.conversions import Made
 from speechssl.app.handlers.targets import BUNDLED, Target
+from speechssl.app.jobs import Job
 from speechssl.app.markup import html
 from speechssl.app.tabs import parts
 from speechssl.app.tabs.parts import HEARD_AT_ONCE, PROGRESS, Page
@@ -53,20 +54,20 @@ def tab(page: Page) -> None:
         recording, wanted, chosen = values[source], target.read(values), options.read(values)
         attested = consent.read(values)
         streamed = values[aloud] and HEARD_AT_ONCE and conversions.streamable(state.models, recording, chosen)
-        with page.job(request, progress) as job:
-            work = conversions.begin(*state.shared, job, recording, wanted, chosen, consent=attested)
+
+        def work(job: Job) -> Iterator[dict[Any, Any]]:
+            begun = conversions.begin(*state.shared, job, recording, wanted, chosen, consent=attested)
             if streamed:
                 # a hidden player plays nothing
                 yield {shown.live: gr.update(visible=True, value=None), shown.status: _LISTEN}
-                for one in work.stream():
-                    if isinstance(one, Made):
-                        made = one
-                    else:
-                        yield {shown.live: parts.heard(one)}
-            else:
-                made = work.convert()
-        results = shown.filled(made, wanted, values[shown.last], streamed)
-        yield {**parts.clear(lines), **results, **page.remembered(job.session)}
+            for one in begun.stream() if streamed else [begun.convert()]:
+                if isinstance(one, Made):
+                    results = shown.filled(one, wanted, values[shown.last], streamed)
+                    yield {**parts.clear(lines), **results, **page.remembered(job.session)}
+                else:
+                    yield {shown.live: parts.heard(one)}
+
+        yield from page.stream(request, work, progress)
 
     inputs = {source, *target.inputs, *consent.inputs, *options.inputs, aloud, shown.last}
     outputs = [*dict.fromkeys(lines.values()), *shown.outputs, *page.history]
@@ -80,8 +81,9 @@ def tab(page: Page) -> None:
     stop.click(parts.stopper(page), None, shown.status, cancels=events, queue=False, api_visibility="private")
 
     @parts.answering(state, {"target": target.problem}, report)
-    def on_report(files: Any) -> dict[Any, str]:
-        found = pictures.report(voices.report(state.settings, parts.paths(files))) if files else ""
+    def on_report(files: Any, request: gr.Request) -> dict[Any, str]:
+        given = parts.paths(files)
+        found = pictures.report(page.run(request, lambda job: voices.report(state.settings, given))) if given else ""
         return {report: found, target.problem: ""}
 
     for field in (target.files, target.microphone):

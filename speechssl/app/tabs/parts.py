@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 import numpy as np
@@ -18,8 +18,8 @@ from speechssl.app import fields, pictures
 from speechssl.app.handlers import targets, voices
 from speechssl.app.handlers.conversions import Options
 from speechssl.app.handlers.targets import BUNDLED, Target
-from speechssl.app.jobs import Job, silent
-from speechssl.app.refusals import Refused
+from speechssl.app.jobs import Job, Tell, silent
+from speechssl.app.refusals import Refused, in_words
 from speechssl.app.sessions import Session
 from speechssl.app.state import State
 from speechssl.conversion import converters
@@ -28,7 +28,9 @@ from speechssl.signals import Waveform
 from speechssl.voices.consent import LONGEST, STATEMENT, Consent, attest
 
 HEARD_AT_ONCE = shutil.which("ffmpeg") is not None  # Gradio encodes its streams with ffmpeg
-WORK = "work"  # name of the queue that all heavy events share
+Result = TypeVar("Result")
+# what endpoints call the fields of the page
+ARGUMENTS = {"files": ("recordings",), "source": ("recording",), "target": ("recordings",), "units": ("written",)}
 LISTED, FILES, MICROPHONE = "A voice from the list", "Recordings", "Microphone"
 PROGRESS = gr.Progress()  # the default that an event's function needs to report its progress
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -55,20 +57,19 @@ class Page:
     @property
     def heavy(self) -> dict[str, Any]:
         """Arguments of an event that computes."""
-        return {
-            "concurrency_id": WORK, "concurrency_limit": self.state.settings.parallel, "api_visibility": "private"
-        }  # fmt: skip
+        return {"concurrency_limit": None, "api_visibility": "private"}
 
     def session(self, request: gr.Request) -> Session:
         """Return the session of the window that asks."""
         return session_of(self.state, request)
 
-    @contextlib.contextmanager
-    def job(self, request: gr.Request, progress: Any = None) -> Iterator[Job]:
-        """Start a job for the window that asks; its steps show on the page."""
-        tell = silent if progress is None else lambda share, text: progress(min(share, 1.0), desc=text)
-        with self.state.jobs.start(self.session(request), tell) as job:
-            yield job
+    def run(self, request: gr.Request, work: Callable[[Job], Result], progress: Any = None) -> Result:
+        """Do a job for the window that asks; its steps show on the page."""
+        return self.state.jobs.run(self.session(request), work, shown(progress))
+
+    def stream(self, request: gr.Request, work: Callable[[Job], Iterator[Result]], progress: Any) -> Iterator[Result]:
+        """As ``run``, for work that gives its results one by one."""
+        return self.state.jobs.stream(self.session(request), work, shown(progress))
 
     def remembered(self, session: Session) -> dict[Any, Any]:
         """Return updates of the tab History."""
@@ -83,9 +84,16 @@ class Page:
         }
 
 
+def shown(progress: Any) -> Tell:
+    """Report the steps of a job to Gradio; to nobody if there is no progress."""
+    return silent if progress is None else lambda share, text: progress(min(share, 1.0), desc=text)
+
+
 def session_of(state: State, request: gr.Request) -> Session:
     """Return the session of the window or client that asks."""
-    return state.sessions.get(request.session_hash, getattr(request, "username", None) or "")
+    return state.sessions.get(
+        request.session_hash, getattr(request, "username", None) or "", request.client.host if request.client else ""
+    )
 
 
 def paths(files: Sequence[str] | str | None) -> tuple[Path, ...]:
@@ -321,19 +329,32 @@ def answering(state: State, lines: Mapping[str, Any], otherwise: Any) -> Callabl
         def once(*values: Any) -> Any:
             try:
                 return work(*values)
-            except SpeechSSLError as error:
-                return answer(error)
+            except Exception as error:
+                return answer(in_words(error, work.__name__))
 
         @functools.wraps(work)
         def often(*values: Any) -> Iterator[Any]:
             try:
                 yield from work(*values)
-            except SpeechSSLError as error:
-                yield answer(error)
+            except Exception as error:
+                yield answer(in_words(error, work.__name__))
 
         return often if inspect.isgeneratorfunction(work) else once
 
     return decorate
+
+
+@contextlib.contextmanager
+def told(state: State, name: str) -> Iterator[None]:
+    """Turn every error of an endpoint into a sentence for its client, which begins with the name of the argument."""
+    try:
+        yield
+    except Exception as error:
+        said, known = in_words(error, name), state.endpoints[name]
+        field = getattr(said, "field", "")
+        if field not in known:
+            field = next((one for one in ARGUMENTS.get(field, ()) if one in known), field)
+        raise gr.Error(f"{field}: {state.sentence(said)}".removeprefix(": "), print_exception=False) from error
 
 
 def stopper(page: Page) -> Any:

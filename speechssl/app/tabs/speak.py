@@ -11,6 +11,7 @@ from speechssl.app import pictures
 from speechssl.app.handlers import speaking
 from speechssl.app.handlers.recordings import FORMATS
 from speechssl.app.handlers.speaking import Reading, Said
+from speechssl.app.jobs import Job
 from speechssl.app.tabs import parts
 from speechssl.app.tabs.parts import HEARD_AT_ONCE, PROGRESS, Page
 
@@ -55,15 +56,17 @@ def tab(page: Page) -> None:
     def on_say(values: dict[Any, Any], request: gr.Request, progress: gr.Progress = PROGRESS) -> Iterator[Any]:
         wanted = target.read(values)
         reading = Reading(float(values[speed]), float(values[interpolation]), int(values[seed] or 0), values[form])
-        with page.job(request, progress) as job:
-            for one in speaking.say(
-                *state.shared, job, values[text], wanted, reading,
-                consent=consent.read(values),
-            ):  # fmt: skip
-                if isinstance(one, Said):
-                    yield {**parts.clear(lines), **done(one, parts.heads_of(wanted)), **page.remembered(job.session)}
-                elif HEARD_AT_ONCE:
-                    yield {live: parts.heard(one)}
+        attested = consent.read(values)
+
+        def work(job: Job) -> Iterator[Any]:
+            return speaking.say(*state.shared, job, values[text], wanted, reading, consent=attested)
+
+        for one in page.stream(request, work, progress):
+            if isinstance(one, Said):
+                made = page.remembered(page.session(request))
+                yield {**parts.clear(lines), **done(one, parts.heads_of(wanted)), **made}
+            elif HEARD_AT_ONCE:
+                yield {live: parts.heard(one)}
 
     def done(one: Said, heads: tuple[str, str]) -> dict[Any, Any]:
         return {

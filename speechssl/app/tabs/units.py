@@ -10,6 +10,7 @@ from speechssl import audio
 from speechssl.app import pictures
 from speechssl.app.handlers import targets, units
 from speechssl.app.handlers.targets import BUNDLED
+from speechssl.app.jobs import Job
 from speechssl.app.tabs import parts
 from speechssl.app.tabs.parts import PROGRESS, Page
 from speechssl.voices.clips import clip
@@ -51,18 +52,22 @@ def tab(page: Page) -> None:
     def show(
         file: Any, book: str, merged: bool, request: gr.Request, progress: gr.Progress = PROGRESS
     ) -> dict[Any, Any]:
-        with page.job(request, progress) as job:
-            found = units.encode(state.models, state.settings, job, parts.path(file), codebook=book, collapse=merged)
-        marks = [
-            (start, end, f"{unit} from {start:.2f} to {end:.2f} s")
-            for unit, start, end in zip(found["units"], found["start"], found["end"], strict=True)
-        ]
-        title = f"{len(found['units'])} units in {found['seconds']:.1f} s"
+        def work(job: Job) -> tuple[dict[str, Any], str]:
+            given = parts.path(file)
+            found = units.encode(state.models, state.settings, job, given, codebook=book, collapse=merged)
+            marks = [
+                (start, end, f"{unit} from {start:.2f} to {end:.2f} s")
+                for unit, start, end in zip(found["units"], found["start"], found["end"], strict=True)
+            ]
+            title = f"{len(found['units'])} units in {found['seconds']:.1f} s"
+            return found, pictures.spectrogram(audio.read(file), title, marks=marks)
+
+        found, drawn = page.run(request, work, progress)
         return {
             source_problem: "",
-            picture: pictures.spectrogram(audio.read(file), title, marks=marks),
+            picture: drawn,
             text: units.as_text(found),
-            save: gr.update(value=str(units.write(job.session, found)), visible=True),
+            save: gr.update(value=str(units.write(page.session(request), found)), visible=True),
             record: {name: found[name] for name in ("units", "durations")},
         }
 
@@ -74,11 +79,13 @@ def tab(page: Page) -> None:
     ) -> dict[Any, Any]:
         # unedited units keep the durations of the recording
         durations = known["durations"] if known is not None and written == units.as_text(known) else None
-        with page.job(request, progress) as job:
-            made = units.speak(*state.shared, job, written, wanted, codebook=book, durations=durations)
+        made = page.run(
+            request,
+            lambda job: units.speak(*state.shared, job, written, wanted, codebook=book, durations=durations), progress,
+        )  # fmt: skip
         return {
             **parts.clear(spoken_lines), spoken: gr.update(value=str(made), visible=True),
-            **page.remembered(job.session),
+            **page.remembered(page.session(request)),
         }  # fmt: skip
 
     parts.forget(go, lines)

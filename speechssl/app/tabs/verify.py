@@ -46,8 +46,8 @@ def _compare(page: Page) -> None:
 
     @parts.answering(state, lines, answer)
     def on_verify(files: Any, asked: Any, request: gr.Request, progress: gr.Progress = PROGRESS) -> dict[Any, str]:
-        with page.job(request, progress) as job:
-            found = speakers.verify(*state.shared, job, parts.paths(files), parts.path(asked))
+        given = parts.paths(files), parts.path(asked)
+        found = page.run(request, lambda job: speakers.verify(*state.shared, job, *given), progress)
         same_scores, other_scores = scores.known(found.origin)
         drawn = pictures.histogram(same_scores, other_scores, found, scores.SOURCE) if same_scores else ""
         return {**parts.clear(lines), answer: pictures.verdict(found, _HEADS), chart: drawn}
@@ -95,12 +95,11 @@ def _identify(page: Page) -> None:
 
     @parts.answering(state, lines, answer)
     def on_enrol(who: str, given: Any, request: gr.Request) -> dict[Any, Any]:
-        with page.job(request) as job:
-            found = speakers.enrol(*state.shared, job, who, parts.paths(given))
+        found = page.run(request, lambda job: speakers.enrol(*state.shared, job, who, parts.paths(given)))
         text = f"{found['speaker']}: {_counted(found['new'])} enrolled"
         text += f", {_counted(found['known'])} known already." if found["known"] else "."
         shown = html('<p role="status">{}</p>', text)
-        return {**parts.clear(lines), table: rows(job.session.user), answer: shown}
+        return {**parts.clear(lines), table: rows(page.session(request).user), answer: shown}
 
     @parts.answering(state, lines, answer)
     def on_remove(who: str, request: gr.Request) -> dict[Any, Any]:
@@ -111,8 +110,7 @@ def _identify(page: Page) -> None:
 
     @parts.answering(state, lines, answer)
     def on_identify(asked: Any, request: gr.Request) -> dict[Any, Any]:
-        with page.job(request) as job:
-            found = speakers.identify(*state.shared, job, parts.path(asked))
+        found = page.run(request, lambda job: speakers.identify(*state.shared, job, parts.path(asked)))
         return {**parts.clear(lines), answer: pictures.ranked(found)}
 
     outputs = [*lines.values(), table, answer]
@@ -136,8 +134,7 @@ def _calibrate(page: Page) -> None:
 
     @parts.answering(page.state, {}, wrong)
     def on_calibrate(file: Any, request: gr.Request, progress: gr.Progress = PROGRESS) -> dict[Any, str]:
-        with page.job(request, progress) as job:
-            found = scores.calibrate(page.state.models, page.state.store, job, parts.path(file))
+        found = page.run(request, lambda job: scores.calibrate(*page.state.shared, job, parts.path(file)), progress)
         return {wrong: "", answer: pictures.calibration(found)}
 
     parts.forget(go, {"archive": wrong, "answer": answer})

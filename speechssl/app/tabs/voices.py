@@ -63,17 +63,17 @@ def _make(page: Page, changed: Changed, lists: list[Any]) -> None:
     state = page.state
 
     @parts.answering(state, {"target": files_problem}, report)
-    def measure(given: Any) -> dict[Any, str]:
-        found = pictures.report(voices.report(state.settings, parts.paths(given))) if given else ""
+    def measure(given: Any, request: gr.Request) -> dict[Any, str]:
+        files = parts.paths(given)
+        found = pictures.report(page.run(request, lambda job: voices.report(state.settings, files))) if files else ""
         return {report: found, files_problem: ""}
 
     @parts.answering(state, lines, name_problem)
     def store(values: dict[Any, Any], request: gr.Request, progress: gr.Progress = PROGRESS) -> dict[Any, Any]:
-        attested = consent.read(values)
-        with page.job(request, progress) as job:
-            made = voices.add(*state.shared, job, values[name], parts.paths(values[files]), attested)
+        given = values[name], parts.paths(values[files]), consent.read(values)
+        made = page.run(request, lambda job: voices.add(*state.shared, job, *given), progress)
         text = html('<p role="status">{} is stored: {:.1f} s in all.</p>', made["name"], made["seconds"])
-        return {**parts.clear(lines), **changed(job.session.user, made["name"]), report: text}
+        return {**parts.clear(lines), **changed(page.session(request).user, made["name"]), report: text}
 
     files.change(measure, files, [report, files_problem], show_progress="hidden", **page.heavy)
     parts.forget(add, lines)
@@ -91,7 +91,8 @@ def _take_in(page: Page, changed: Changed, lists: list[Any]) -> None:
     @parts.answering(page.state, {}, problem)
     def take_in(given: Any, request: gr.Request) -> dict[Any, Any]:
         user = page.session(request).user
-        name = voices.take_in(page.state.store, user, parts.path(given))["name"]
+        made = page.run(request, lambda job: voices.take_in(page.state.store, user, parts.path(given)))
+        name = made["name"]
         return {problem: "", **changed(user, name)}
 
     go.click(take_in, file, [problem, *lists], api_visibility="private")

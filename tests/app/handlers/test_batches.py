@@ -11,7 +11,7 @@ import pytest
 from speechssl.app.handlers import batches
 from speechssl.app.handlers.conversions import Made, Options
 from speechssl.app.handlers.targets import Target
-from speechssl.app.jobs import Tell, silent
+from speechssl.app.jobs import Job, Jobs, Tell, silent
 from speechssl.app.refusals import Overdue, Refused, Stopped
 from speechssl.app.sessions import Session
 from speechssl.app.state import State
@@ -31,8 +31,8 @@ def batch(state: State, session: Session) -> Batch:
     def run(
         archive: Path | None, options: Options | None = None, *, tell: Tell = silent, most_seconds: float = 60.0
     ) -> tuple[Path, list[dict[str, object]]]:
-        each = converter(state, session, ERIC, options or Options(), None)
-        return batches.convert(session, archive, each, most_seconds=most_seconds, tell=tell)
+        each = converter(state, ERIC, options or Options(), None)
+        return batches.convert(state.jobs, session, archive, each, most_seconds=most_seconds, tell=tell)
 
     return run
 
@@ -50,6 +50,7 @@ def test_a_batch_goes_on_after_a_bad_recording(batch: Batch, session: Session, s
     assert (rows[2]["recording"], rows[2]["error"]) == ("notes.txt", batches.NOT_TAKEN)
     with zipfile.ZipFile(made) as zipped:
         names = zipped.namelist()
+        assert [path.name for path in made.parent.iterdir()] == [made.name]  # nothing that was unpacked stays
         assert names == [rows[0]["output"], "results.csv"]
         (tmp_path / names[0]).write_bytes(zipped.read(names[0]))
     assert signing.check(tmp_path / names[0]).genuine
@@ -85,12 +86,12 @@ def test_a_recording_of_a_batch_that_takes_too_long_does_not_end_it(
         zipped.write(speech["source"], "slow.wav")
         zipped.write(speech["source"], "fast.wav")
 
-    def slow(path: Path, tell: Tell) -> Made:
+    def slow(path: Path, job: Job) -> Made:
         if "slow" in path.name:
             raise Overdue("stopped after 600 s, the limit here")
         return convert(path, ERIC)
 
-    _, rows = batches.convert(session, archive, slow, most_seconds=60.0)
+    _, rows = batches.convert(Jobs(600.0), session, archive, slow, most_seconds=60.0)
     assert [row["error"] for row in rows] == ["stopped after 600 s, the limit here", ""]
 
 
@@ -99,11 +100,11 @@ def test_a_batch_ends_when_the_service_closes(session: Session, speech: Speech, 
     with zipfile.ZipFile(archive, "w") as zipped:
         zipped.write(speech["source"], "one.wav")
 
-    def closing(path: Path, tell: Tell) -> Made:
+    def closing(path: Path, job: Job) -> Made:
         raise Stopped("the service is closing")
 
     with pytest.raises(Stopped, match="closing"):
-        batches.convert(session, archive, closing, most_seconds=60.0)
+        batches.convert(Jobs(600.0), session, archive, closing, most_seconds=60.0)
 
 
 def test_too_long_recordings_of_a_batch_are_refused_together(batch: Batch, speech: Speech, tmp_path: Path) -> None:
@@ -137,13 +138,14 @@ def test_names_in_other_scripts_are_kept(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "none.zip") as zipped:
         assert zipped.namelist() != ["日本/夜.wav"]
     for archive in ("flag.zip", "none.zip"):
-        found, _ = batches.unpack(tmp_path / archive, tmp_path)
-        assert found == [("日本/夜.wav", tmp_path / "0000-夜.wav")]
+        with batches.opened(tmp_path / archive) as given:
+            (found,) = given.recordings
+            assert (found.name, given.unpack(found, tmp_path, 0)) == ("日本/夜.wav", tmp_path / "0000-夜.wav")
 
 
 def test_a_zip_that_lies_about_its_size_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(tmp_path / "big.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
         zipped.writestr("zeros.wav", bytes(10_000_000))
     monkeypatch.setattr(batches, "MOST_BYTES", 1_000_000)
-    with pytest.raises(InputError, match="at most"):
-        batches.unpack(tmp_path / "big.zip", tmp_path)
+    with pytest.raises(InputError, match="at most"), batches.opened(tmp_path / "big.zip"):
+        pass

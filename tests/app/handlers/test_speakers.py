@@ -72,11 +72,11 @@ def test_calibration_on_a_zip_of_speakers(state: State, job: Job, tmp_path: Path
                 place = tmp_path / f"{voice}{number}.wav"
                 audio.write(place, Waveform(whole[number * 80_000 : (number + 1) * 80_000].clone(), 16_000))
                 zipped.write(place, f"all/{voice}/{number}.wav")
-    found = scores.calibrate(state.models, state.store, job, tmp_path / "speakers.zip")
+    found = scores.calibrate(*state.shared, job, tmp_path / "speakers.zip")
     assert found["targets"] == 18
     assert found["eer"] < 0.3
     fitted = state.store.calibration(state.models.embedder())
     assert fitted is not None
     assert fitted.source == "speakers"
     with pytest.raises(Refused):
-        scores.calibrate(state.models, state.store, job, None)
+        scores.calibrate(*state.shared, job, None)

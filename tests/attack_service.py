@@ -1,0 +1,137 @@
+"""A service to attack, values of wrong kinds for every argument of every endpoint, and what it must never answer.
+
+``python tests/attack_service.py --number 1000`` starts a service, sends that many, and prints the counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import re
+import socket
+import string
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 240  # seconds: a busy machine takes minutes for what takes seconds
+# words of Python and of its libraries: an error that was not foreseen
+RAW = re.compile(
+    r"NoneType|object has no|Traceback|Error -?\d|<class|<[a-z_.]+ object|unexpected keyword|positional argument|"
+    r"not iterable|invalid literal|codec can't|unsupported operand|KeyError|list index|not subscriptable|"
+    r"could not convert|must be str|expected str|pydantic|zipfile|failed on what was given|Internal Server"
+)
+ODD: tuple[Any, ...] = (
+    None, True, 0, -1, 1e308, 10**30, [], [None], [[]], {}, {"path": ""}, {"path": 5}, {"meta": {}}, "", " ",
+    "x", "\x00", "a\u202eb", "../..", "/etc/passwd", "-" * 5000, "=1+1", "nan", "<b>", "1 2 3", "eric", "eric=", ":",
+    "eric=nan", "eric=1e400", "a=b=c", ",,,", "who: what", "\u200b:\u200b",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service: its address, its objects, and a client that may have signed in."""
+
+    address: str
+    state: Any
+    client: Any
+
+    def call(self, name: str, *values: Any, client: Any = None, **more: Any) -> Any:
+        """Call an endpoint directly, without the queue of Gradio."""
+        given = {"data": list(values), **more}
+        return (client or self.client).post(f"{self.address}/gradio_api/run/{name}", json=given)
+
+    def said(self, name: str, *values: Any) -> str:
+        """What an endpoint answers to values that it refuses."""
+        answer = self.call(name, *values)
+        assert answer.status_code >= 400, answer.text
+        found = answer.json()
+        return str(found.get("error") or found.get("detail"))
+
+    def upload(self, name: str, content: bytes, client: Any = None) -> dict[str, Any]:
+        """Upload a file and return it as an argument of a call."""
+        answer = (client or self.client).post(f"{self.address}/gradio_api/upload", files={"files": (name, content)})
+        answer.raise_for_status()
+        return {"path": answer.json()[0], "meta": {"_type": "gradio.FileData"}}
+
+
+@contextlib.contextmanager
+def serving(folder: Path, root: Path, **options: Any) -> Iterator[Service]:
+    """The service on a free port; without watermark and consent."""
+    import httpx
+    import uvicorn
+
+    from speechssl.app import service
+    from speechssl.app.state import Settings, State
+
+    settings = Settings(voices=folder / "voices", speakers=folder / "s.sqlite", watermark=False, consent=False,
+                        megabytes=8, kept_megabytes=12, source_seconds=60.0, reference_seconds=60.0)  # fmt: skip
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    state = State(settings, folder=root)
+    application = service.make(state, **options)
+    config = uvicorn.Config(application, host="127.0.0.1", port=port, log_level="critical", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    with httpx.Client(timeout=PATIENCE) as client:
+        yield Service(f"http://127.0.0.1:{port}", state, client)
+    server.should_exit = True
+    thread.join(10)
+
+
+def wrong(endpoints: dict[str, Any], number: int, seed: int) -> Iterator[tuple[str, list[Any]]]:
+    """Calls with some arguments drawn from odd values and random texts."""
+    draw = random.Random(seed)
+    names = sorted(endpoints)
+    for count in range(number):
+        name = names[count % len(names)]
+        values = [draw.choice(ODD) if draw.random() < 0.7 else _random(draw) for _ in endpoints[name]]
+        yield name, values[: draw.randint(0, len(values) + 1)] if draw.random() < 0.1 else values
+
+
+def _random(draw: random.Random) -> Any:
+    text = "".join(draw.choice(string.printable + "äß語\u0301\u200d😀") for _ in range(draw.randint(0, 30)))
+    return draw.choice([text, draw.uniform(-1e6, 1e6), draw.randint(-(2**40), 2**40), [text], {"path": text}])
+
+
+def count(call: Any, endpoints: dict[str, Any], number: int, seed: int = 0) -> tuple[Counter[str], list[str]]:
+    """Send the calls; return how many were answered well, refused in words, and raw, and the raw ones."""
+    counts: Counter[str] = Counter()
+    raw = []
+    for name, values in wrong(endpoints, number, seed):
+        answer = call(name, *values)
+        text = answer.text
+        kind = "answered" if answer.status_code == 200 else "refused in words"
+        # of what an endpoint refuses, its words; of what it answers, nothing is an error
+        if answer.status_code != 200 and (RAW.search(text) or not re.search(r'"(error|detail)":"\w', text)):
+            kind = "raw"
+            raw.append(f"{name} {str(values)[:200]}: {text[:300]}")
+        counts[kind] += 1
+    return counts, raw
+
+
+def main() -> None:
+    """Start a service and print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--number", type=int, default=1000, help="Calls.")
+    parser.add_argument("--seed", type=int, default=0, help="Of the values.")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), Path(folder) / "work") as service:
+        counts, raw = count(service.call, service.state.endpoints, asked.number, asked.seed)
+    print("\n".join(raw))
+    print(", ".join(f"{kind}: {found}" for kind, found in sorted(counts.items())), f"; raw: {len(raw)}")
+    raise SystemExit(bool(raw))
+
+
+if __name__ == "__main__":
+    main()
