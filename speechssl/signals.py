@@ -166,7 +166,6 @@ class Encoder(Protocol):
 
     def num_frames(self, num_samples: int) -> int:
         """Exact number of frames for so many samples at ``sample_rate``."""
-        ...
 
     def encode(self, waveform: Waveform, *, f0: Tensor | None = None) -> Features:
         """Features (N, dim), a pure function of the waveform: N == num_frames(samples at ``sample_rate``).
@@ -176,7 +175,6 @@ class Encoder(Protocol):
             f0: (F,) Hz every 5 ms of the waveform, if it is known; saves time in encoders that need F0, others ignore
                 it.
         """
-        ...
 
 
 @runtime_checkable
@@ -219,7 +217,6 @@ class Vocoder(Protocol):
             voice: (M, dim) frames of whoever speaks, from which a vocoder with a ``key_origin`` learns how they sound
                 on the whole; None for those of the features.
         """
-        ...
 
 
 @runtime_checkable
@@ -247,7 +244,6 @@ class Embedder(Protocol):
 
     def embed(self, waveform: Waveform) -> Embedding:
         """Unit-norm embedding (dim,) of one utterance."""
-        ...
 
 
 class Objective(Protocol):

@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from evaluate import LONGEST, network_embedding
-from train import make_network, start_from
+from evaluate import network_embedding, utterances, vectors_of
+from networks import trained
 
 from speechssl import errors
-from speechssl.verification.embedders import log_mel
 
 
 def training_rows(cache: Path) -> list[dict[str, Any]]:
@@ -33,23 +32,13 @@ def training_rows(cache: Path) -> list[dict[str, Any]]:
     ]
 
 
-def network_of(source: Path) -> torch.nn.Module:
-    """The averaged network of a run, or that of an embedder file."""
-    if source.is_file():
-        return log_mel.read(source).network
-    network = make_network(json.loads((source / "config.json").read_text())["size"])
-    start_from(network, source)
-    return network
-
-
 def embeddings(cache: Path, rows: list[dict[str, Any]], network: torch.nn.Module) -> np.ndarray:
-    """Unit embeddings (N, E)."""
-    mel = np.load(cache / "mel.npy", mmap_mode="r")
-    embed = network_embedding(network)
-    found = np.stack(
-        [embed(np.asarray(mel[row["start"] : row["start"] + min(row["frames"], LONGEST)], np.float32)) for row in rows]
-    )
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    """Unit embeddings (N, E), of a hundred rows at a time."""
+    found = []
+    for start in range(0, len(rows), 100):
+        found.append(vectors_of(network_embedding(network), *utterances(cache, rows[start : start + 100])))
+    joined = np.concatenate(found)
+    return joined / np.linalg.norm(joined, axis=1, keepdims=True)
 
 
 def clustered(vectors: np.ndarray, clusters: int, seed: int) -> np.ndarray:
@@ -85,7 +74,7 @@ def main() -> None:
     errors.require_for_recipe("sklearn")
     torch.set_num_threads(1)
     rows = training_rows(args.cache)
-    vectors = embeddings(args.cache, rows, network_of(args.source))
+    vectors = embeddings(args.cache, rows, trained(args.source))
     labels = without_small(clustered(vectors, args.clusters, args.seed), args.smallest)
     if labels.max() < 1:
         raise SystemExit(f"{args.cache}: fewer than two clusters of {args.smallest} utterances; lower --smallest")

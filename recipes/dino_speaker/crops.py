@@ -59,13 +59,15 @@ class SpeakerCrops:
     """Draws ``global`` (G, B, T, 160) and ``local`` (L, B, S, 160) crops, T and S at 50 Hz; ``row`` (B,) of the index.
 
     Args:
-        cache: folder written by ``recipes/ssl_pretraining/prepare.py``.
+        cache: folder written by ``prepare.py``.
         split: rows to draw speech from; noise (corpora named ``noise...``) always comes from ``train``.
     """
 
+    ARRAY = "mel.npy"
+
     def __init__(self, cache: Path, settings: Settings, *, seed: int, split: str = "train") -> None:
         index = json.loads((cache / "index.json").read_text())
-        self._mel = np.load(cache / "mel.npy", mmap_mode="r")
+        self._frames = frames_of(cache, self.ARRAY)
         for number, row in enumerate(index):
             row["row"] = number
         speech = [row for row in index if row["split"] == split and row["frames"] >= SHORTEST]
@@ -106,7 +108,7 @@ class SpeakerCrops:
     def _crops(
         self, row: dict[str, Any], long: int, short: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        mel = np.asarray(self._mel[row["start"] : row["start"] + row["frames"]], np.float32)
+        mel = np.asarray(self._frames[row["start"] : row["start"] + row["frames"]], np.float32)
         if self._settings.warp > 0:
             mel = mel @ self._warps[int(rng.integers(NUM_WARPS))]
         globals_ = [self._crop(mel, long, place, rng) for place in _places(self._settings.global_crops, rng)]
@@ -132,8 +134,21 @@ class SpeakerCrops:
     def _add_noise(self, mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         row = self._noise[int(rng.integers(len(self._noise)))]
         take = (int(rng.integers(row["frames"])) + np.arange(len(mel))) % row["frames"]
-        noise = np.asarray(self._mel[row["start"] : row["start"] + row["frames"]], np.float32)[take]
+        noise = np.asarray(self._frames[row["start"] : row["start"] + row["frames"]], np.float32)[take]
         return with_noise(mel, noise, rng.uniform(3, 25))
+
+
+def frames_of(cache: Path, name: str) -> np.ndarray:
+    """An array of a cache, a row a frame of 10 ms: log-mel bands (F, 80), or samples (F, 160).
+
+    Raises:
+        SystemExit: it is not in the cache.
+    """
+    if not (cache / name).is_file():
+        more = " --samples" if name.startswith("samples") else ""
+        raise SystemExit(f"{cache} holds no {name}; make the cache with prepare.py{more}")
+    found: np.ndarray = np.load(cache / name, mmap_mode="r")
+    return found.reshape(-1, 160) if name.startswith("samples") else found
 
 
 def levelled(mel: np.ndarray) -> np.ndarray:

@@ -13,15 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechssl.verification.embedders.ecapa import Ecapa, plain_statistics
+from speechssl.verification.embedders.ecapa import Ecapa
 
 
-def collect(batches: Callable[[int], dict[str, Tensor]], *, count: int) -> np.ndarray:
-    """Plain statistics (U, G, S) of ``global`` (G, B, T, C) crops of U utterances."""
+def collect(
+    batches: Callable[[int], dict[str, Tensor]], statistics_of: Callable[[Tensor], Tensor], *, count: int
+) -> np.ndarray:
+    """Statistics (U, G, S), by a function of crops (B, ...), of the ``global`` (G, B, ...) crops of U utterances."""
     found = []
     for number in range(count):
         crops = batches(number)["global"]
-        statistics = plain_statistics(crops.flatten(0, 1))
+        statistics = statistics_of(crops.flatten(0, 1))
         found.append(statistics.unflatten(0, crops.shape[:2]).transpose(0, 1).numpy())
     return np.concatenate(found)
 

@@ -7,7 +7,7 @@ the line, and one side over the line against the other at the microphone. A row 
 pairs of strangers the shipped threshold would accept if every pair were decided (``forced``); how many are accepted as
 it is; how many pairs of strangers, and of one speaker, get no decision; the JSON also has the highest probability given
 to strangers.
-``--bands`` prints the quantiles of the measured upper edges instead, for the choice of ``band.FULL``.
+``--bands`` prints the quantiles of the measured upper edges instead, and how many recordings ``band.FULL`` holds.
 """
 
 from __future__ import annotations
@@ -139,20 +139,24 @@ def row_of(
     }
 
 
-def over_lines(recordings: list[tuple[str, Samples]], embedder: Embedder, seed: int) -> dict[str, list]:
+def over_lines(
+    recordings: list[tuple[str, Samples]], embedder: Embedder, seed: int, chosen_lines: dict[str, Line]
+) -> dict[str, list]:
     """Utterances of all recordings by line."""
     return {
         name: [
             heard(*line(samples, np.random.default_rng([seed, number])), embedder)
             for number, (_, samples) in enumerate(recordings)
         ]
-        for name, line in LINES.items()
+        for name, line in chosen_lines.items()
     }
 
 
-def measured(recordings: list[tuple[str, Samples]], embedder: Embedder, seed: int) -> dict[str, dict[str, dict]]:
+def measured(
+    recordings: list[tuple[str, Samples]], embedder: Embedder, seed: int, chosen_lines: dict[str, Line]
+) -> dict[str, dict[str, dict]]:
     """Rows by line: ``line`` against itself, and against ``clean``."""
-    lines = over_lines(recordings, embedder, seed)
+    lines = over_lines(recordings, embedder, seed, chosen_lines)
     names = [name for name, _ in recordings]
     found: dict[str, dict[str, dict]] = {}
     for line, heard_ones in lines.items():
@@ -184,16 +188,16 @@ def print_bands(recordings: list[tuple[str, Samples]], seed: int) -> None:
         found = []
         for number, (_, samples) in enumerate(recordings):
             sound, rate = line(samples, np.random.default_rng([seed, number]))
-            one = band.measure(Waveform(torch.from_numpy(np.ascontiguousarray(sound, np.float32)), rate))
-            found.append(0.0 if one is None else one.high)
-        edges = np.array(found)
-        known = 100 * (edges >= band.FULL.least).mean()
+            found.append(band.measure(Waveform(torch.from_numpy(np.ascontiguousarray(sound, np.float32)), rate)))
+        edges = np.array([0.0 if one is None else one.high for one in found])
+        known = 100 * np.mean([one is not None and band.FULL.holds(one) for one in found])
         print(name, "Hz at 0, 5, 50, 95, 100 %:", np.quantile(edges, [0, 0.05, 0.5, 0.95, 1]).round().tolist(),
               f"full band: {known:.1f} %")  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(description: str | None) -> argparse.ArgumentParser:
+    """Which recordings of which people, and where the result goes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--corpus", default="librispeech")
     parser.add_argument("--split", default="dev")
@@ -202,17 +206,27 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each recording, from its beginning")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bands", action="store_true", help="print the bands of the lines instead of error rates")
     parser.add_argument("--output", type=Path, help="JSON file to write")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+    return parser
+
+
+def read(args: argparse.Namespace) -> list[tuple[str, Samples]]:
+    """Speaker and samples of each recording."""
     files = chosen(args.manifest, args.corpus, args.split, args.speakers, args.each)
     most = round(args.seconds * RATE)
-    recordings = [(name, audio.read_mono(file, RATE).samples.numpy()[:most]) for name, file in files]
+    return [(name, audio.read_mono(file, RATE).samples.numpy()[:most]) for name, file in files]
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--bands", action="store_true", help="print the bands of the lines instead of error rates")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    recordings = read(args)
     if args.bands:
         print_bands(recordings, args.seed)
         return
-    found = measured(recordings, embedders.load(args.model, device="cpu"), args.seed)
+    found = measured(recordings, embedders.load(args.model, device="cpu"), args.seed, LINES)
     print_rows(found)
     if args.output:
         args.output.write_text(json.dumps(found, indent=2), encoding="utf-8")

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import distort
 import numpy as np
 import torch
 from align import STATES_PER_PHONE
@@ -27,6 +26,7 @@ from evaluate import nearest_phones
 from waves import FRAME
 
 from speechssl import errors
+from speechssl.training import distort
 
 PARTS = "librispeech:dev,common_voice:hard,cmu_arctic:test"
 CONDITIONS = {

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import distort
 import numpy as np
 import torch
 from batches import read_index
 from torch import Tensor
 from waves import FRAME
 
+from speechssl.training import distort
 from speechssl.training.objectives.phones import IGNORE
 
 # seconds, and how often a batch has crops between them

@@ -17,13 +17,14 @@ import argparse
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import judge
 import pictures
 import torch
-from pairs import Pair, from_folder, from_manifest, make_pairs
+from pairs import Pair, from_folder, from_manifest, make_pairs, with_enough
 from rich.progress import track
 
 from speechssl import audio, errors
@@ -67,10 +68,10 @@ def convert_all(system: str, pairs: list[Pair], folder: Path, models: dict[str, 
     for pair in track(pairs, description=system):
         outputs[pair.name] = folder / f"{pair.name}.wav"
         if model == "source":
-            audio.write(outputs[pair.name], audio.read(pair.source.path))
+            audio.write(outputs[pair.name], within_range(audio.read(pair.source.path)))
             continue
         if model == "target":
-            audio.write(outputs[pair.name], audio.read(pair.references[0]))
+            audio.write(outputs[pair.name], within_range(audio.read(pair.references[0])))
             continue
         if model.startswith("copy"):
             audio.write(outputs[pair.name], copied(models[model], pair.source.path))
@@ -83,6 +84,11 @@ def convert_all(system: str, pairs: list[Pair], folder: Path, models: dict[str, 
         spent, heard = spent + time.perf_counter() - start, heard + pair.source.seconds
         audio.write(outputs[pair.name], result.waveform)
     return {"outputs": outputs, "speed": round(heard / spent, 1) if spent else None}
+
+
+def within_range(waveform: Waveform) -> Waveform:
+    """The recording, softer where lossy decoding went beyond full scale."""
+    return replace(waveform, samples=waveform.samples / waveform.samples.abs().max().clamp(min=1.0))
 
 
 def copied(converter: VoiceConverter, path: Path) -> Waveform:
@@ -99,7 +105,7 @@ def main() -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--folder", type=Path)
     where.add_argument("--manifest", type=Path)
-    parser.add_argument("--corpus", default="librispeech")
+    parser.add_argument("--corpus", default="librispeech", help="one, or several with commas")
     parser.add_argument("--split", default="dev")
     parser.add_argument("--systems", default="source,copy,tiny:uniform,tiny")
     parser.add_argument("--reference-seconds", type=float, default=60.0)
@@ -117,7 +123,10 @@ def main() -> None:
         recordings = from_folder(args.folder)
     else:
         recordings = from_manifest(args.manifest, corpus=args.corpus, split=args.split)
-    pairs = make_pairs(recordings, reference_seconds=args.reference_seconds, per_pair=args.per_pair, seed=args.seed)
+    kept = with_enough(recordings)
+    if left_out := sorted({r.speaker for r in recordings} - {r.speaker for r in kept}):
+        print(f"left out, with too few recordings: {', '.join(left_out)}", flush=True)
+    pairs = make_pairs(kept, reference_seconds=args.reference_seconds, per_pair=args.per_pair, seed=args.seed)
     if args.limit:
         pairs = pairs[:: max(1, len(pairs) // args.limit)][: args.limit]
     systems = args.systems.split(",")

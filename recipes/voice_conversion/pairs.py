@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,10 +53,17 @@ def from_folder(folder: Path) -> list[Recording]:
 
 
 def from_manifest(manifest: Path, *, corpus: str, split: str) -> list[Recording]:
-    """Rows of a CSV (path, corpus, speaker, seconds, text, split) of one corpus and split."""
+    """Rows of a CSV (path, corpus, speaker, seconds, text, split) of one split; several corpora with commas."""
     rows = csv.DictReader(manifest.read_text().splitlines())
-    kept = [row for row in rows if row["corpus"] == corpus and row["split"] == split]
+    kept = [row for row in rows if row["corpus"] in corpus.split(",") and row["split"] == split]
     return [Recording(manifest.parent / r["path"], r["speaker"], float(r["seconds"]), r["text"]) for r in kept]
+
+
+def with_enough(recordings: list[Recording]) -> list[Recording]:
+    """The recordings of speakers who have enough of them to convert, to retrieve from and to score against."""
+    counts = Counter(recording.speaker for recording in recordings)
+    sources = {r.speaker for r in recordings if SOURCE_SECONDS[0] <= r.seconds <= SOURCE_SECONDS[1]}
+    return [r for r in recordings if counts[r.speaker] >= SCORED + 2 and r.speaker in sources]
 
 
 def make_pairs(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from speechssl.app import mel_image
-from speechssl.app.markup import html
+from speechssl.app.markup import element, html, listed, table
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -40,45 +40,20 @@ def spectrogram(
     wide = bool(marks) and left + seconds * MARKED_SECOND > width
     width = left + seconds * MARKED_SECOND if wide else width
     image = mel_image.png(waveform, columns=6000 if wide else 1200)
-    parts = [
-        html(
-            '<image href="data:image/png;base64,{}" x="{}" y="{}" width="{}" height="{}" '
-            'preserveAspectRatio="none" style="image-rendering:auto"/>',
-            image,
-            left,
-            top,
-            width - left,
-            height,
-        )
-    ]
+    box = {"y": top, "height": height}
+    source = f"data:image/png;base64,{image}"
+    parts = [element("image", href=source, x=left, width=width - left, **box, preserveAspectRatio="none")]
     scale = (width - left) / seconds
     for number, (start, end, name) in enumerate(marks):
         if start >= seconds:
             break
         x, w = left + start * scale, (min(end, seconds) - start) * scale
-        parts.append(
-            html(
-                '<rect x="{:.1f}" y="{}" width="{:.2f}" height="{}" fill="#fff" fill-opacity="{}" stroke="#fff" '
-                'stroke-opacity=".3" stroke-width=".5"><title>{}</title></rect>',
-                x,
-                top,
-                w,
-                height,
-                0.1 if number % 2 else 0,
-                name,
-            )
-        )
+        look = {"fill": "#fff", "fill_opacity": 0.1 if number % 2 else 0, "stroke": "#fff", "stroke_opacity": 0.3}
+        parts.append(element("rect", element("title", name), x=x, width=w, **box, **look, stroke_width=0.5))
         # upright, a name fits into the shortest stretch, 20 ms
-        middle = x + w / 2 - 3
-        parts.append(
-            html(
-                '<text transform="translate({:.1f} {}) rotate(90)" font-size="9" fill="#fff" stroke="#000" '
-                'stroke-opacity=".55" stroke-width="2" paint-order="stroke">{}</text>',
-                middle,
-                top + 4,
-                name.split()[0],
-            )
-        )
+        place = f"translate({x + w / 2 - 3:.1f} {top + 4}) rotate(90)"
+        edge = {"fill": "#fff", "stroke": "#000", "stroke_opacity": 0.55, "stroke_width": 2, "paint_order": "stroke"}
+        parts.append(element("text", name.split()[0], transform=place, font_size=9, **edge))
     parts += [_label(left - 5, top + height, "0"), _label(left - 5, top + 10, "8 kHz")]
     parts += _seconds(seconds, left, width, top + height)
     return _figure(parts, width, top + height + 20, title, f"mel spectrogram, {seconds:.1f} seconds", scrolled=wide)
@@ -92,42 +67,20 @@ def timeline(made: Conversion) -> str:
     last = max((place + end - start for start, end, _, place in runs), default=1.0)
     width, height, left, top = 640.0, 150.0, 44.0, 6.0
     across, up = (width - left) / seconds, height / last
-    parts = [
-        html(
-            '<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="currentColor" stroke-opacity=".4"/>',
-            left,
-            top,
-            left,
-            top + height,
-        )
-    ]
+    parts = [element("line", x1=left, y1=top, x2=left, y2=top + height, stroke="currentColor", stroke_opacity=0.4)]
     for start, end, name, place in runs:
         x1, x2 = left + start * across, left + end * across
         y1, y2 = top + height - place * up, top + height - (place + end - start) * up
         text = f"{start:.2f}–{end:.2f} s: {name}, {place:.2f}–{place + end - start:.2f} s"
-        parts.append(
-            html(
-                '<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" stroke="{}" stroke-width="3.2" '
-                'stroke-linecap="round"><title>{}</title></line>',
-                x1,
-                y1,
-                max(x2, x1 + 1.5),
-                y2,
-                COLOURS[names.index(name) % len(COLOURS)],
-                text,
-            )
-        )
+        look = {"stroke": COLOURS[names.index(name) % len(COLOURS)], "stroke_width": 3.2, "stroke_linecap": "round"}
+        parts.append(element("line", element("title", text), x1=x1, y1=y1, x2=max(x2, x1 + 1.5), y2=y2, **look))
     parts += [_label(left - 5, top + height, "0 s"), _label(left - 5, top + 10, f"{last:.0f} s")]
     parts += _seconds(seconds, left, width, top + height)
-    legend = html("").join(
-        html('<span><i style="background:{}"></i>{}</span>', COLOURS[i % len(COLOURS)], name)
-        for i, name in enumerate(names[: len(COLOURS)])
-    )
     picture = _figure(
         parts, width, top + height + 20, "Where each part came from",
         f"{len(runs)} runs from {len(names)} recordings; across: seconds of the result, up: seconds of the recording",
     )  # fmt: skip
-    return html('{}<div class="legend">{}</div>', picture, legend)
+    return picture + _legend(zip(COLOURS, names, strict=False))
 
 
 def verdict(decision: Decision | str, heads: tuple[str, str]) -> str:
@@ -147,34 +100,22 @@ def verdict(decision: Decision | str, heads: tuple[str, str]) -> str:
     }[decision.accepted]
     limit = "" if decision.threshold is None else f", accepted from {decision.threshold:.2f}"
     tail = f"Score {decision.score:.3f}{limit}" + (f"; probability {number} at even odds." if number else ".")
-    remarks = html("").join(html("<li>{}</li>", _sentence(remark)) for remark in decision.remarks)
+    remarks = listed(map(_sentence, decision.remarks))
     origin = html('<div class="fine">Threshold: {}.</div>', decision.threshold_source)
-    return _card(
-        kind, head, html("{}{}{}{}", tail, html("<ul>{}</ul>", remarks) if remarks else "", _scale(decision), origin)
-    )
+    return _card(kind, head, html("{}{}{}{}", tail, remarks, _scale(decision), origin))
 
 
 def report(found: ReferenceReport) -> str:
     """The report on references: a verdict, and a table of the recordings."""
     kind = "good" if not found.remarks else "warn"
-    rows = html("").join(
-        html(
-            "<tr><td>{}</td><td>{:.1f} s</td><td>{}</td><td>{:.2f} %</td><td>{}</td></tr>",
-            one.name[:40],
-            one.speech_seconds,
-            _number(one.snr_db, " dB"),
-            100 * one.clipping,
-            _number(one.loudness, " LUFS"),
-        )
+    rows = [
+        (one.name[:40], f"{one.speech_seconds:.1f} s", _number(one.snr_db, " dB"), f"{100 * one.clipping:.2f} %",
+         _number(one.loudness, " LUFS"))
         for one in found.recordings
-    )
-    table = html(
-        "<table><thead><tr><th>recording</th><th>speech</th><th>SNR</th><th>clipped</th><th>loudness</th>"
-        "</tr></thead><tbody>{}</tbody></table>",
-        rows,
-    )
+    ]  # fmt: skip
+    shown = table(("recording", "speech", "SNR", "clipped", "loudness"), rows)
     head = "Good references" if not found.remarks else "These references could be better"
-    return _card(kind, head, html("{}{}", _sentence(found.verdict), table))
+    return _card(kind, head, html("{}{}", _sentence(found.verdict), shown))
 
 
 def done(converter: str, reason: str) -> str:
@@ -186,56 +127,36 @@ def done(converter: str, reason: str) -> str:
 def batch(rows: Sequence[dict[str, Any]]) -> str:
     """The result of each recording of a zip."""
     failed = sum(bool(row["error"]) for row in rows)
-    body = html("").join(_batch_row(row) for row in rows)
-    table = html(
-        "<table><thead><tr><th>recording</th><th>seconds</th><th>passes</th><th>in the zip as</th></tr>"
-        "</thead><tbody>{}</tbody></table>",
-        body,
-    )
+    shown = table(("recording", "seconds", "passes", "in the zip as"), map(_batch_row, rows))
     kind = "good" if not failed else "warn" if failed < len(rows) else "bad"
-    return _card(kind, f"{len(rows) - failed} of {len(rows)} converted.", table)
+    return _card(kind, f"{len(rows) - failed} of {len(rows)} converted.", shown)
 
 
-def _batch_row(row: dict[str, Any]) -> Markup:
-    name = html('<td class="breaks">{}</td>', row["recording"])
+def _batch_row(row: dict[str, Any]) -> list[object]:
+    name = element("td", row["recording"], class_="breaks")
     if row["error"]:
-        return html('<tr>{}<td colspan="3" class="problem breaks">{}</td></tr>', name, _sentence(row["error"]))
+        return [name, element("td", _sentence(row["error"]), colspan=3, class_="problem breaks")]
     passes = "–" if row["accepted"] == "" else "no decision"
     if row["accepted"] in (True, False):
         passes = f"{'yes' if row['accepted'] else 'no'}, {_percent(row['probability'])}"
-    return html(
-        '<tr>{}<td>{:.1f}</td><td>{}</td><td class="breaks">{}</td></tr>', name, row["seconds"], passes, row["output"]
-    )
+    return [name, f"{row['seconds']:.1f}", passes, element("td", row["output"], class_="breaks")]
 
 
 def voice(facts: dict[str, Any]) -> str:
     """The recordings of a stored voice, and its consent."""
-    body = html("").join(
-        html(
-            '<tr><td class="breaks">{}</td><td>{:.1f} s</td><td>{}</td><td title="SHA-256 {}"><code>{}</code>'
-            "</td></tr>",
-            one["name"],
-            one["seconds"],
-            _number(one["f0"] or math.nan, " Hz"),
-            one["sha256"],
-            one["sha256"][:8],
-        )
+    rows = [
+        (element("td", one["name"], class_="breaks"), f"{one['seconds']:.1f} s", _number(one["f0"] or math.nan, " Hz"),
+         element("td", element("code", one["sha256"][:8]), title=f"SHA-256 {one['sha256']}"))
         for one in facts["recordings"]
-    )
-    table = html(
-        "<table><thead><tr><th>recording</th><th>length</th><th>pitch</th><th>checksum</th></tr></thead>"
-        "<tbody>{}</tbody></table>",
-        body,
-    )
-    consents = html("").join(
-        html("<li>{}, {}: {}</li>", one["who"], one["when"][:10], one["purpose"]) for one in facts["consents"]
-    )
+    ]  # fmt: skip
+    shown = table(("recording", "length", "pitch", "checksum"), rows)
+    consents = listed(f"{one['who']}, {one['when'][:10]}: {one['purpose']}" for one in facts["consents"])
     head = f"{facts['seconds']:.1f} s, {facts['frames']} frames of {facts['model']}, {facts['megabytes']:.2f} MB"
-    told = html("Consent<ul>{}</ul>", consents) if consents else html("Stored without an attestation.")
+    told = html("Consent{}", consents) if consents else html("Stored without an attestation.")
     if consents and facts["uncovered"]:
         told += html("<div>Without an attestation: {}.</div>", ", ".join(facts["uncovered"]))
     made = html("<div>{}; stored {}.</div>", head, facts["created"][:10])
-    return _card("warn" if facts["uncovered"] else "good", facts["name"], html("{}{}{}", made, table, told))
+    return _card("warn" if facts["uncovered"] else "good", facts["name"], html("{}{}{}", made, shown, told))
 
 
 def problem(text: str) -> str:
@@ -246,25 +167,14 @@ def problem(text: str) -> str:
 def ranked(found: dict[str, Any]) -> str:
     """Enrolled speakers by score: what ``handlers.speakers.identify`` gives."""
     words = {True: "yes", False: "no", None: "no decision"}
-    body = html("").join(
-        html(
-            "<tr><td>{}</td><td>{:.3f}</td><td>{}</td></tr>",
-            str(row["speaker"]),
-            row["score"],
-            words[row["accepted"]],
-        )
-        for row in found["ranked"][:10]
-    )
-    table = html(
-        "<table><thead><tr><th>speaker</th><th>score</th><th>accepted</th></tr></thead><tbody>{}</tbody></table>", body
-    )
+    rows = [(row["speaker"], f"{row['score']:.3f}", words[row["accepted"]]) for row in found["ranked"][:10]]
+    shown = table(("speaker", "score", "accepted"), rows)
     kind, head = {
         "known": ("good", f"This is {found['speaker']}"),
         "unknown": ("warn", "Nobody who is enrolled"),
         "none": ("muted", "No decision"),
     }[found["decision"]]
-    remarks = html("").join(html("<li>{}</li>", _sentence(remark)) for remark in found["remarks"])
-    return _card(kind, head, html("{}{}", html("<ul>{}</ul>", remarks) if remarks else "", table))
+    return _card(kind, head, html("{}{}", listed(map(_sentence, found["remarks"])), shown))
 
 
 def histogram(same: Sequence[float], other: Sequence[float], decision: Decision, source: str) -> str:
@@ -278,16 +188,8 @@ def histogram(same: Sequence[float], other: Sequence[float], decision: Decision,
     for count, colour in zip(counts, (COLOURS[2], COLOURS[4]), strict=True):
         for number, share in enumerate(count):
             bar = height * float(share) / top_share
-            parts.append(
-                html(
-                    '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}" fill-opacity=".55"/>',
-                    left + number * step,
-                    top + height - bar,
-                    step - 1,
-                    bar,
-                    colour,
-                )
-            )
+            place = {"x": left + number * step, "y": top + height - bar, "width": step - 1, "height": bar}
+            parts.append(element("rect", **place, fill=colour, fill_opacity=0.55))
 
     def at(value: float) -> float:
         first, last = float(edges[0]), float(edges[-1])
@@ -296,46 +198,21 @@ def histogram(same: Sequence[float], other: Sequence[float], decision: Decision,
     if decision.threshold is not None:
         parts.append(_upright(at(decision.threshold), top, height, "4 3"))
     parts.append(_upright(at(decision.score), top, height, ""))
-    parts.append(
-        html(
-            '<text x="{:.1f}" y="{}" font-size="11" text-anchor="middle" fill="currentColor">{:.2f}</text>',
-            at(decision.score),
-            top - 3,
-            decision.score,
-        )
-    )
-    for value in (-0.4, 0.0, 0.5, 1.0):
-        parts.append(
-            html(
-                '<text x="{:.1f}" y="{}" font-size="11" text-anchor="middle" fill="currentColor" '
-                'opacity=".7">{:g}</text>',
-                at(value),
-                top + height + 14,
-                value,
-            )
-        )
-    legend = html(
-        '<div class="legend"><span><i style="background:{}"></i>one speaker ({})</span><span>'
-        '<i style="background:{}"></i>two speakers ({})</span><span>{}</span></div>',
-        COLOURS[2],
-        len(same),
-        COLOURS[4],
-        len(other),
-        source,
-    )
+    parts.append(_label(at(decision.score), top - 3, f"{decision.score:.2f}", "middle"))
+    parts += [_label(at(value), top + height + 14, f"{value:g}", "middle") for value in (-0.4, 0.0, 0.5, 1.0)]
+    kinds = ((COLOURS[2], f"one speaker ({len(same)})"), (COLOURS[4], f"two speakers ({len(other)})"))
     text = f"scores of one and of two speakers; this one is {decision.score:.2f}"
-    return _figure(parts, width, top + height + 20, "Among other scores", text) + legend
+    return _figure(parts, width, top + height + 20, "Among other scores", text) + _legend(kinds, source)
 
 
 def _upright(x: float, top: float, height: float, dashes: str) -> Markup:
-    return html(
-        '<line x1="{:.1f}" y1="{}" x2="{:.1f}" y2="{}" stroke="currentColor" stroke-width="2" stroke-dasharray="{}"/>',
-        x,
-        top,
-        x,
-        top + height,
-        dashes,
-    )
+    look = {"stroke": "currentColor", "stroke_width": 2, "stroke_dasharray": dashes}
+    return element("line", x1=x, y1=top, x2=x, y2=top + height, **look)
+
+
+def _legend(kinds: Iterable[tuple[str, str]], more: str = "") -> Markup:
+    spans = [html('<span><i style="background:{}"></i>{}</span>', colour, name) for colour, name in kinds]
+    return html('<div class="legend">{}</div>', html("").join([*spans, *([element("span", more)] if more else [])]))
 
 
 def _scale(decision: Decision) -> Markup:
@@ -381,24 +258,17 @@ def _figure(
     return html('<figure class="picture"><figcaption>{}</figcaption>{}</figure>', title, drawn)
 
 
-def _label(x: float, y: float, text: str) -> Markup:
-    return html(
-        '<text x="{}" y="{}" font-size="11" text-anchor="end" fill="currentColor" opacity=".7">{}</text>', x, y, text
-    )
+def _label(x: float, y: float, text: str, anchor: str = "end") -> Markup:
+    look = {"font_size": 11, "text_anchor": anchor, "fill": "currentColor", "opacity": 0.7}
+    return element("text", text, x=x, y=y, **look)
 
 
 def _seconds(seconds: float, left: float, width: float, y: float) -> list[Markup]:
     step = next(step for step in (0.2, 0.5, 1, 2, 5, 10, 20, 1e9) if seconds / step <= (width - left) / 55)
-    return [
-        html(
-            '<text x="{:.1f}" y="{}" font-size="11" text-anchor="{}" fill="currentColor" opacity=".7">{:g} s</text>',
-            left + tick * step / seconds * (width - left),
-            y + 14,
-            "start" if tick == 0 else "middle",
-            tick * step,
-        )
-        for tick in range(int(seconds / step - 0.3) + 1)
-    ]
+    ticks = [tick * step for tick in range(int(seconds / step - 0.3) + 1)]
+    places = [left + tick / seconds * (width - left) for tick in ticks]
+    anchors = ["start" if tick == 0 else "middle" for tick in ticks]
+    return [_label(x, y + 14, f"{tick:g} s", how) for x, tick, how in zip(places, ticks, anchors, strict=True)]
 
 
 def _runs(one: Attribution, rate: float) -> list[tuple[float, float, str, float]]:

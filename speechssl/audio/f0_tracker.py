@@ -10,6 +10,7 @@ taken out first: recipes/voice_conversion/f0.py compares with CREPE.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -207,12 +208,14 @@ def _best_path(hertz: Array, strength: Array, unvoiced: Array) -> Array:
 
 def _refined(samples: Array, coarse: Array, times: Array) -> Array:
     """By the instantaneous frequency of the harmonics, where WORLD's StoneMask trusts it."""
-    import warnings
-
-    with warnings.catch_warnings():
-        # its import asks pkg_resources for its version, which warns
-        warnings.simplefilter("ignore")
-        import pyworld
-    fine = pyworld.stonemask(np.ascontiguousarray(samples, dtype=np.float64), coarse, times, RATE)
+    fine = pyworld().stonemask(np.ascontiguousarray(samples, dtype=np.float64), coarse, times, RATE)
     refined: Array = np.where(fine > 0, fine, coarse)
     return refined
+
+
+def pyworld() -> Any:
+    """The library, without the warning its import gives: it asks pkg_resources for its own version."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pyworld as library
+    return library

@@ -17,6 +17,7 @@ from speechssl.checkpoints.files import (
     replacing,
     save,
     sha256_of,
+    without_weight_norm,
 )
 from speechssl.checkpoints.locks import alone
 from speechssl.checkpoints.places import OWN_FILE, PACKAGED, cache_dir, data_folder, data_root, private_folder
@@ -44,4 +45,5 @@ __all__ = [
     "save",
     "sha256_of",
     "transformers",
+    "without_weight_norm",
 ]

@@ -27,6 +27,7 @@ FORMAT = 1
 METADATA_KEY = "speechssl"
 VERIFY_LIMIT = 256 << 20  # bytes; up to here every load recomputes the checksum, which costs about 0.15 s at this size
 BLOCK = 1 << 20  # bytes hashed or downloaded at a time
+_PARAMETRIZED = "parametrizations.weight.original"
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,13 +153,14 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def load_state(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str | Path) -> None:
+def load_state(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str | Path, assign: bool = False) -> None:
     """Copy tensors into a network, key by key; float16 on disk becomes the network's own type.
 
     Args:
         network: changed in place; nothing is changed if anything does not fit.
         tensors: exactly the network's parameters and buffers.
         source: file named in the message.
+        assign: take the tensors themselves, for a network on the device ``meta``.
     Raises:
         CheckpointError: missing, unexpected or wrongly shaped entries.
     """
@@ -175,7 +177,28 @@ def load_state(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str
             f"{source} does not fit {type(network).__name__}: {fits} of {len(wanted)} entries fit; {'; '.join(found)}. "
             "Give the checkpoint this network was made for, or the config that belongs to the file"
         )
-    network.load_state_dict(dict(tensors))
+    network.load_state_dict(dict(tensors), assign=assign)
+
+
+def without_weight_norm(state: Mapping[str, Tensor], *, keep: int) -> dict[str, Tensor]:
+    """Replace each ``weight_g``, ``weight_v`` (or torch's newer ``parametrizations``) by their weight.
+
+    A pair of which one half is missing is kept as it is, for ``load_state`` to name.
+
+    Args:
+        state: of a network.
+        keep: the axis of the weight that the norm is not taken over.
+    """
+    import torch
+
+    result = dict(state)
+    for length, direction in (("weight_g", "weight_v"), (f"{_PARAMETRIZED}0", f"{_PARAMETRIZED}1")):
+        for name in [name for name in state if name.endswith(f".{direction}")]:
+            stem = name.removesuffix(direction)
+            if stem + length in state:
+                weight, size = result.pop(name).float(), result.pop(stem + length).float()
+                result[f"{stem}weight"] = torch._weight_norm(weight, size, keep)
+    return result
 
 
 @contextlib.contextmanager

@@ -17,35 +17,16 @@ from speechssl.cli import terminal
 from speechssl.cli.options import Json, examples
 
 # distribution -> module it is imported as; what pyproject.toml depends on
+_RENAMED = {"pyworld-prebuilt": "pyworld", "python-crfsuite": "pycrfsuite", "pillow": "PIL"}
 NEEDED = {
-    "torch": "torch",
-    "torchaudio": "torchaudio",
-    "transformers": "transformers",
-    "huggingface-hub": "huggingface_hub",
-    "numpy": "numpy",
-    "scipy": "scipy",
-    "safetensors": "safetensors",
-    "filelock": "filelock",
-    "soundfile": "soundfile",
-    "av": "av",
-    "soxr": "soxr",
-    "pyworld-prebuilt": "pyworld",
-    "pyloudnorm": "pyloudnorm",
-    "typer": "typer",
-    "gruut-lang-en": "gruut_lang_en",
-    "python-crfsuite": "pycrfsuite",
-    "num2words": "num2words",
-    "anyascii": "anyascii",
-    "rich": "rich",
-    "gradio": "gradio",
-    "starlette": "starlette",
-    "fastapi": "fastapi",
-    "uvicorn": "uvicorn",
-    "markupsafe": "markupsafe",
-    "pillow": "PIL",
-    "cryptography": "cryptography",
-    "mutagen": "mutagen",
-}
+    name: _RENAMED.get(name, name.replace("-", "_"))
+    for name in (
+        "torch", "torchaudio", "transformers", "huggingface-hub", "numpy", "scipy", "safetensors", "filelock",
+        "soundfile", "av", "soxr", "pyworld-prebuilt", "pyloudnorm", "typer", "gruut-lang-en", "python-crfsuite",
+        "num2words", "anyascii", "rich", "gradio", "starlette", "fastapi", "uvicorn", "markupsafe", "pillow",
+        "cryptography", "mutagen",
+    )
+}  # fmt: skip
 LOW_SPACE = 2000  # MB free in the cache; a large model needs more
 EXAMPLES = examples("doctor", "doctor --json")
 

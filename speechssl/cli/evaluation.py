@@ -107,7 +107,7 @@ def calibrate(
     """
     from speechssl.verification import band, evaluation, metrics
     from speechssl.verification import calibration as fitting
-    from speechssl.verification.trials import recordings_of
+    from speechssl.verification.trials import cannot_promise, others_for, recordings_of
 
     if reset == (target is not None):
         raise InputError("give recordings to calibrate on, or --reset to remove your calibration; one of the two")
@@ -115,7 +115,7 @@ def calibrate(
         _reset(model, device, database, json)
         return
     embedder, before = load(model, device, database)
-    trials, folder = _trials(target, root, seed)
+    trials, folder = _trials(target, root, seed, others=others_for(false_alarm))
     with _embedding(set(recordings_of(trials)), workers) as how:
         _, scores, seconds = evaluation.evaluate(trials, folder, embedder, draws=2, **how)
     _remark_on_brief_ones(trials, seconds)
@@ -135,6 +135,8 @@ def calibrate(
     )
     with open_database(database) as store:
         store.set_calibration(found)
+    if doubt := cannot_promise(false_alarm, trials):
+        terminal.remark(f"remark: {doubt}")
     llrs = found.llrs(scores, seconds)
     costs = {
         "cllr_before": metrics.cllr(before.llrs(scores, seconds), labels) if before else None,
@@ -142,7 +144,8 @@ def calibrate(
         "min_cllr": metrics.roc(llrs, labels).min_cllr(),
         "eer": metrics.roc(scores, labels).eer(),
     }
-    terminal.emit(found.as_dict() | costs) if json else _print_calibration(found, costs)
+    counts = {"trials": len(labels), "targets": sum(labels), "not_promised": doubt}
+    terminal.emit(found.as_dict() | costs | counts) if json else _print_calibration(found, costs)
 
 
 def _print_calibration(found: Calibration, costs: dict[str, float | None]) -> None:
@@ -316,12 +319,12 @@ def _fitted_plda(target: str, root: str | None, embedder: Embedder, tested: set[
     return found
 
 
-def _trials(target: str, root: str | None, seed: int) -> tuple[list[Trial], Path]:
+def _trials(target: str, root: str | None, seed: int, *, others: int = 0) -> tuple[list[Trial], Path]:
     from speechssl.verification.trials import find_recordings, make_trials, read_trials
 
     path = Path(target)
     if path.is_dir():
-        return make_trials(find_recordings(path), seed=seed), path
+        return make_trials(find_recordings(path), others=others, seed=seed), path
     return read_trials(path), Path(root) if root else path.parent
 
 

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from speechssl.checkpoints import names
 from speechssl.signals import Features, Waveform
@@ -15,6 +15,7 @@ from speechssl.signals import Features, Waveform
 if TYPE_CHECKING:
     from torch import Tensor
 
+PER_FRAME = ("files", "seconds", "distances", "weights")  # fields of an attribution
 COLUMNS = ("frame", "second", "rank", "weight", "voice", "reference", "reference_second", "distance")
 
 
@@ -41,13 +42,7 @@ class Attribution:
 
     def part(self, frames: slice) -> Attribution:
         """The attribution of some of the frames."""
-        return dataclasses.replace(
-            self,
-            files=self.files[frames],
-            seconds=self.seconds[frames],
-            distances=self.distances[frames],
-            weights=self.weights[frames],
-        )
+        return dataclasses.replace(self, **{name: getattr(self, name)[frames] for name in PER_FRAME})
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,13 +101,11 @@ class Conversion:
 
     def part(self, frames: slice, waveform: Waveform) -> Conversion:
         """A part of the conversion: some of the frames, and their sound."""
-        features = dataclasses.replace(self.features, frames=self.features.frames[frames])
-        attributions = tuple(one.part(frames) for one in self.attributions)
         return dataclasses.replace(
             self,
             waveform=waveform,
-            features=features,
-            attributions=attributions,
+            features=dataclasses.replace(self.features, frames=self.features.frames[frames]),
+            attributions=tuple(one.part(frames) for one in self.attributions),
             similarities=self.similarities[frames],
         )
 
@@ -136,10 +129,5 @@ def join(pieces: Sequence[Conversion]) -> Conversion:
 def _joined(parts: Sequence[Attribution]) -> Attribution:
     import torch
 
-    return dataclasses.replace(
-        parts[0],
-        files=torch.cat([one.files for one in parts]),
-        seconds=torch.cat([one.seconds for one in parts]),
-        distances=torch.cat([one.distances for one in parts]),
-        weights=torch.cat([one.weights for one in parts]),
-    )
+    whole: dict[str, Any] = {name: torch.cat([getattr(one, name) for one in parts]) for name in PER_FRAME}
+    return dataclasses.replace(parts[0], **whole)

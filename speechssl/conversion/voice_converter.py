@@ -81,12 +81,7 @@ class VoiceConverter:
         Args:
             source: a file, a waveform, or the result of ``source``.
             voice: one voice, or several with weights, whose values (and pitch) are blended.
-            k: neighbours per frame; see ``ConversionOptions``, which describes all options.
-            converter: see ``ConversionOptions``.
-            interpolation: see ``ConversionOptions``.
-            pitch: see ``ConversionOptions``.
-            tempo: see ``ConversionOptions``.
-            loudness: see ``ConversionOptions``.
+            k: see ``ConversionOptions``; so are ``converter``, ``interpolation``, ``pitch``, ``tempo``, ``loudness``.
         Raises:
             InputError: a voice of another encoder, k above the number of its frames, an option out of range, or an
                 unreadable source.

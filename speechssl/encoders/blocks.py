@@ -9,6 +9,7 @@ differently, and unit ids must not depend on what else was in the batch.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -23,9 +24,17 @@ QUERY_CHUNK = 256
 
 
 class Trunk(Protocol):
-    """Projected frames (N, D) of one window to the hidden state (N, D) after the last block built, float32."""
+    """Projected frames (N, D) of one window to hidden states (N, D), float32."""
 
-    def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor: ...
+    @property
+    def blocks(self) -> list[Any]:
+        """The modules of the blocks built."""
+
+    def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
+        """The state after the last block built."""
+
+    def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
+        """The input of the first block, and the state after each block; the last is that of a call."""
 
 
 class TransformerTrunk:
@@ -43,17 +52,27 @@ class TransformerTrunk:
         self._layers = layers
         self._gated = bool(layers) and hasattr(layers[0].attention, "gru_rel_pos_linear")
 
+    @property
+    def blocks(self) -> list[Any]:
+        """The modules of the blocks."""
+        return self._layers
+
     def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
         """Hidden state (N, D). All frames are valid with a convolutional front end."""
+        return last(self.states(frames, num_valid=num_valid))
+
+    def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
+        """Hidden states (N, D) from the input of the first block on."""
         embed: Any = self._encoder.pos_conv_embed
         dtype = next(embed.parameters()).dtype
         x: Tensor = frames + embed(frames.to(dtype)[None])[0].float()
         if not self._stable:
             x = layer_norm(self._encoder.layer_norm, x)
         bias = relative_position_table(self._layers[0].attention, len(x)) if self._gated else None
-        for layer in self._layers:
-            x = self._pre_norm(layer, x, bias) if self._stable else self._post_norm(layer, x, bias)
-        return x
+        yield x
+        for block in self._layers:
+            x = self._pre_norm(block, x, bias) if self._stable else self._post_norm(block, x, bias)
+            yield x
 
     def _pre_norm(self, layer: Any, x: Tensor, bias: Tensor | None) -> Tensor:
         x = x + self._attend(layer.attention, layer_norm(layer.layer_norm, x), bias)
@@ -85,17 +104,27 @@ class ConformerTrunk:
     def __init__(self, encoder: nn.Module) -> None:
         self._layers: list[Any] = list(encoder.layers)  # type: ignore[arg-type]
 
+    @property
+    def blocks(self) -> list[Any]:
+        """The modules of the blocks."""
+        return self._layers
+
     def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
         """Hidden state (N, D); frames from ``num_valid`` on start as zeros and are not attended to."""
+        return last(self.states(frames, num_valid=num_valid))
+
+    def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
+        """Hidden states (N, D) from the input of the first block on."""
         x = frames.clone()
         x[num_valid:] = 0.0
+        yield x
         for layer in self._layers:
             x = x + 0.5 * _feed_forward(layer.ffn1, layer_norm(layer.ffn1_layer_norm, x))
             x = x + self._attend(layer.self_attn, layer_norm(layer.self_attn_layer_norm, x), num_valid)
             x = x + _convolve(layer.conv_module, x, num_valid)
             x = x + 0.5 * _feed_forward(layer.ffn2, layer_norm(layer.ffn2_layer_norm, x))
             x = layer_norm(layer.final_layer_norm, x)
-        return x
+            yield x
 
     def _attend(self, attention: Any, x: Tensor, num_valid: int) -> Tensor:
         q, k, v = (
@@ -121,9 +150,24 @@ class ProjectedTrunk:
     def __init__(self, trunk: Trunk, projection: nn.Linear) -> None:
         self._trunk, self._projection = trunk, projection
 
+    @property
+    def blocks(self) -> list[Any]:
+        """The modules of the blocks."""
+        return self._trunk.blocks
+
     def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
         """Keys (N, K), float32."""
-        return linear(self._projection, self._trunk(frames, num_valid=num_valid)).float()
+        return last(self.states(frames, num_valid=num_valid))
+
+    def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
+        """Hidden states (N, D) up to the last block, whose state is the keys (N, K)."""
+        for number, state in enumerate(self._trunk.states(frames, num_valid=num_valid)):
+            yield linear(self._projection, state).float() if number == len(self.blocks) else state
+
+
+def last(states: Iterator[Tensor]) -> Tensor:
+    """The last state; those before it are let go of."""
+    return deque(states, maxlen=1)[0]
 
 
 def attend(attention: Any, x: Tensor, num_heads: int) -> Tensor:

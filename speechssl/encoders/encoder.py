@@ -9,7 +9,7 @@ transformers computes for the whole file up to rounding. Longer audio never cost
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from speechssl.encoders.blocks import Trunk
-from speechssl.encoders.frontends import Blocks, FrontEnd
+from speechssl.encoders.frontends import Blocks, Counted, FrontEnd
 from speechssl.encoders.windows import Grid, cut_frames
 from speechssl.errors import InputError
 from speechssl.signals import Features, Waveform
@@ -47,6 +47,7 @@ class SSLEncoder:
         front_end: samples to frames.
         trunk: frames of one window to features.
         grid: how long audio is cut.
+        origins: of the input of the first block and of every block up to ``layer``; the last is ``origin``.
     """
 
     origin: str
@@ -56,6 +57,7 @@ class SSLEncoder:
     front_end: FrontEnd
     trunk: Trunk
     grid: Grid = GRID
+    origins: tuple[str, ...] = ()
 
     @property
     def sample_rate(self) -> int:
@@ -101,7 +103,24 @@ class SSLEncoder:
         """
         return Features(torch.cat(list(self.stream(blocks, name=name))), self.frame_rate, self.origin)
 
-    @torch.no_grad()
+    def layers(self, waveform: Waveform) -> tuple[Features, ...]:
+        """Features of layers 0 to ``layer`` in one pass: as many encoders would give, each of one layer, bit for bit.
+
+        Raises:
+            InputError: shorter than one frame, 25 ms.
+        Example:
+            >>> import speechssl, torch
+            >>> encoder = speechssl.load_encoder("tiny", layer=2)
+            >>> [found.origin for found in encoder.layers(speechssl.Waveform(torch.zeros(16000), 16000))]
+            ['tiny/0', 'tiny/1', 'tiny/2']
+        """
+        samples = self._at_own_rate(waveform).samples
+        pieces = self._pieces(lambda: [samples], "the audio", lambda x, n: tuple(self.trunk.states(x, num_valid=n)))
+        return tuple(
+            Features(torch.cat(parts), self.frame_rate, origin)
+            for parts, origin in zip(zip(*pieces, strict=True), self.origins, strict=True)
+        )
+
     def stream(self, blocks: Blocks, *, name: str = "the audio") -> Iterator[Tensor]:
         """(n, dim) consecutive pieces of the features, at most one window each: hours of audio in flat memory.
 
@@ -111,14 +130,22 @@ class SSLEncoder:
         Raises:
             InputError: as for ``encode_stream``.
         """
-        counted = _Counted(blocks)
+        for (piece,) in self._pieces(blocks, name, lambda x, n: (self.trunk(x, num_valid=n),)):
+            yield piece
+
+    @torch.no_grad()
+    def _pieces(
+        self, blocks: Blocks, name: str, run: Callable[[Tensor, int], tuple[Tensor, ...]]
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """What ``run`` gives for the frames of each window and the count of valid ones, cut to what is kept."""
+        counted = Counted(blocks)
         for window in cut_frames(self.front_end.frames(counted), self.grid):
             # the count is complete once the last window is there
             padded = self._num_padded(counted.num_samples) if window.is_last else 0
             with _exact_convolutions():
-                output = self.trunk(window.frames, num_valid=len(window.frames) - padded)
+                outputs = run(window.frames, len(window.frames) - padded)
             # a copy, so that a kept piece does not keep its whole window
-            yield output[window.keep].cpu().clone()
+            yield tuple(output[window.keep].cpu().clone() for output in outputs)
         if self.num_frames(counted.num_samples) < 1:
             raise InputError(_too_short(name, counted.num_samples))
 
@@ -131,20 +158,6 @@ class SSLEncoder:
         from speechssl import audio
 
         return audio.resample(waveform, SAMPLE_RATE)
-
-
-class _Counted:
-    """Blocks that count the samples of the pass under way."""
-
-    def __init__(self, blocks: Blocks) -> None:
-        self._blocks = blocks
-        self.num_samples = 0
-
-    def __call__(self) -> Iterator[Tensor]:
-        self.num_samples = 0
-        for block in self._blocks():
-            self.num_samples += block.shape[0]
-            yield block
 
 
 def _exact_convolutions() -> AbstractContextManager[None]:

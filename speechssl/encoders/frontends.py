@@ -28,25 +28,35 @@ Blocks = Callable[[], Iterable[Tensor]]
 BLOCK_FRAMES = 200
 
 
+class Counted:
+    """Blocks that count the samples of the pass under way."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self.num_samples = 0
+
+    def __call__(self) -> Iterator[Tensor]:
+        self.num_samples = 0
+        for block in self._blocks():
+            self.num_samples += block.shape[0]
+            yield block
+
+
 class FrontEnd(Protocol):
     """Samples to frames (N, D) for the transformer, N == num_frames(samples)."""
 
     @property
     def hop_length(self) -> int:
         """Samples between two frames."""
-        ...
 
     def num_frames(self, num_samples: int) -> int:
         """Exact count."""
-        ...
 
     def num_valid(self, num_samples: int) -> int:
         """Frames made of samples alone; one behind them may hold padding, which the network does not attend to."""
-        ...
 
     def frames(self, blocks: Blocks) -> Iterator[Tensor]:
         """(n, D) float32 consecutive frames, on the network's device."""
-        ...
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -100,15 +100,18 @@ def build(
     epsilon, suffix = _normalisation(weights, normalise, logmel=config.model_type in LOG_MEL)
     projection = _projection(weights, config, device, dtype) if layer == config.num_hidden_layers else None
     front_end, trunk = _parts(network, config, epsilon, finish=projection is not None)
-    as_stated = layer == weights.layer and weights.origin is not None and not suffix
+    # a file states the origin of its own layer
+    stated = {weights.layer: weights.origin} if weights.origin is not None and not suffix else {}
+    origins = tuple(stated.get(number, f"{weights.name}/{number}{suffix}") for number in range(layer + 1))
     return SSLEncoder(
-        origin=str(weights.origin) if as_stated else f"{weights.name}/{layer}{suffix}",
+        origin=origins[-1],
         dim=config.hidden_size if projection is None else projection.out_features,
         layer=layer,
         num_layers=config.num_hidden_layers,
         front_end=front_end,
         trunk=trunk if projection is None else ProjectedTrunk(trunk, projection),
         grid=_fitting_grid(weights, config),
+        origins=origins,
     )
 
 
@@ -236,7 +239,8 @@ def _checked(weights: Weights, config: Any) -> dict[str, Tensor]:
     # Whisper's encoder lies two levels deep in the whole model
     outer = "model." if config.model_type == "whisper" else ""
     bare = {name.removeprefix(outer).removeprefix(prefix): tensor for name, tensor in weights.tensors.items()}
-    tensors = _fuse_weight_norm({name: tensor for name, tensor in bare.items() if not name.startswith(HEADS)})
+    headless = {name: tensor for name, tensor in bare.items() if not name.startswith(HEADS)}
+    tensors = checkpoints.without_weight_norm(headless, keep=2)
     expected = {*_network(config).state_dict(), "masked_spec_embed"}
     if unexpected := sorted(set(tensors) - expected):
         raise CheckpointError(
@@ -247,37 +251,10 @@ def _checked(weights: Weights, config: Any) -> dict[str, Tensor]:
 
 
 def _load(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    wanted = network.state_dict()
-    if missing := [name for name in wanted if name not in tensors]:
-        raise CheckpointError(
-            f"{source} lacks {len(missing)} of the {len(wanted)} tensors needed: {_some(missing)}; "
-            "it is incomplete or of another architecture: get it again from its publisher"
-        )
-    for name, tensor in wanted.items():
-        if tensors[name].shape != tensor.shape:
-            got, needed = tuple(tensors[name].shape), tuple(tensor.shape)
-            raise CheckpointError(
-                f"{source}: {name} has shape {got}, {needed} needed; its configuration is of another model"
-            )
     # copies: the file may be mapped, in half precision, or go away
-    state = {name: tensors[name].to(torch.float32, copy=True) for name in wanted}
-    network.load_state_dict(state, assign=True)
+    needed = {name: tensors[name].to(torch.float32, copy=True) for name in network.state_dict() if name in tensors}
+    checkpoints.load_state(network, needed, source=source, assign=True)
     network.requires_grad_(False)
-
-
-def _fuse_weight_norm(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weight-normed kernels as plain ones: g * v / |v|, the norm taken over all but the kernel's last axis."""
-    fused = dict(tensors)
-    for magnitude, direction in ((".weight_g", ".weight_v"), (f"{_PARAMETRIZED}0", f"{_PARAMETRIZED}1")):
-        for name in [name for name in tensors if name.endswith(magnitude)]:
-            stem = name.removesuffix(magnitude)
-            if stem + direction in fused:
-                v, g = fused.pop(stem + direction).float(), fused.pop(name).float()
-                fused[f"{stem}.weight"] = torch._weight_norm(v, g, 2)
-    return fused
-
-
-_PARAMETRIZED = ".parametrizations.weight.original"
 
 
 def _some(names: list[str]) -> str:

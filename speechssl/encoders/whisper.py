@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from speechssl.encoders.blocks import attend
+from speechssl.encoders.blocks import attend, last
 from speechssl.encoders.frontends import BLOCK_FRAMES, Blocks
 from speechssl.encoders.precision import layer_norm, linear
 from speechssl.encoders.windows import Grid, cut_samples
@@ -103,15 +103,25 @@ class WhisperTrunk:
         self._layers: list[Any] = list(encoder.layers)
         self._norm = encoder.layer_norm if finish else None
 
+    @property
+    def blocks(self) -> list[Any]:
+        """The modules of the blocks."""
+        return self._layers
+
     def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
         """Hidden state (N, D); every frame is valid."""
+        return last(self.states(frames, num_valid=num_valid))
+
+    def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
+        """Hidden states (N, D) from the input of the first block on; the last may be normed."""
         x = frames + self._positions[: len(frames)].float()
         for layer in self._layers:
+            yield x
             attention = layer.self_attn
             x = x + attend(attention, layer_norm(layer.self_attn_layer_norm, x), attention.num_heads)
             hidden = linear(layer.fc1, layer_norm(layer.final_layer_norm, x))
             x = x + linear(layer.fc2, layer.activation_fn(hidden)).float()
-        return x if self._norm is None else layer_norm(self._norm, x)
+        yield x if self._norm is None else layer_norm(self._norm, x)
 
 
 def check_bands(settings: dict[str, Any], config: dict[str, Any], source: str) -> None:

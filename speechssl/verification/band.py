@@ -23,6 +23,9 @@ SMOOTHED = 4  # bands whose mean is taken above 1 kHz: 250 Hz, so that chance pe
 QUANTILE = 0.98  # of the speech frames: a fiftieth holds the sounds that are strongest in a band, such as /s/
 ABOVE_FLOOR = 4.0  # 6 dB: power over that of the pauses from which a frame counts
 CARRIES = -35.0  # dB of the frame's whole power: weak fricatives lie higher, the noise of G.711 lower
+REACHED = 5600.0  # Hz that speech reaches on a full-band line: no telephone does, nearly all microphones do
+FILLED_TO = 7600.0  # Hz up to which something, noise at least, is heard on a full-band line
+EMPTY_ABOVE, EMPTY_BELOW = -85.0, -55.0  # dB of the speech; filters leave -99 and -64, microphones -74 and -46
 QUIET = 0.01  # -20 dB of the mean speech frame: quieter frames are compared with this
 
 
@@ -31,7 +34,8 @@ class Band:
     """Frequencies between which speech was found.
 
     Args:
-        low, high: Hz, 0 <= low < high <= 8000.
+        low, high: Hz, 0 <= low < high <= 8000. ``high`` is 8000 where sound fills the rest, though few sounds of the
+            speech reach so far.
     """
 
     low: float
@@ -47,14 +51,17 @@ class Band:
 
 @dataclass(frozen=True)
 class KnownBands:
-    """Upper edges of the recordings that a calibration was fitted on.
+    """Bands of the recordings that a calibration was fitted on.
 
     Args:
         least, most: Hz; recordings whose speech ends lower or higher are of another line.
+        low: Hz; recordings whose speech begins higher are of another line. Calibrations from before it was kept allow
+            any.
     """
 
     least: float
     most: float
+    low: float = activity.RATE / 2
 
     def __post_init__(self) -> None:
         if not 0 < self.least < self.most:
@@ -62,11 +69,11 @@ class KnownBands:
 
     def holds(self, band: Band) -> bool:
         """Whether the calibration knows recordings with this band."""
-        return self.least <= band.high <= self.most
+        return self.least <= band.high <= self.most and band.low <= self.low
 
 
-# 5.6 kHz: all but a few full-band recordings reach it, no telephone line does (``lines.py --bands``)
-FULL = KnownBands(5600.0, activity.RATE / 2)
+# a low-pass at 7 kHz, MP3 at 32 kbit/s and a high-pass at 300 Hz make strangers alike too (``lines.py``)
+FULL = KnownBands(FILLED_TO, activity.RATE / 2, 62.5)
 SPREAD = 1.15  # how far beyond those of its trials a calibration trusts upper edges, as a factor
 DIFFERENT_LINES = 1.4  # ratio of the upper edges of two recordings from which they are of different lines
 
@@ -81,25 +88,32 @@ def known_bands(bands: Sequence[Band | None]) -> KnownBands:
     if not highs:
         return FULL
     least, most = (float(edge) for edge in np.quantile(highs, [0.05, 0.95]))
-    if least >= FULL.least:
+    low = float(np.quantile([band.low for band in bands if band is not None], 0.95))
+    if least >= FULL.least and low <= FULL.low:
         return FULL
-    return KnownBands(least / SPREAD, min(most * SPREAD, FULL.most))
+    return KnownBands(least / SPREAD, min(most * SPREAD, FULL.most), max(low * SPREAD, FULL.low))
 
 
 def why_undecided(enrolment: Sequence[Band | None], test: Band | None, known: KnownBands) -> str | None:
     """Why recordings of these bands cannot be compared under a calibration, and what to do; None if they can."""
+    heard = [band for band in (*enrolment, test) if band is not None]
+    if heard and max(band.low for band in heard) >= min(band.high for band in heard):
+        return (
+            f"the recordings share no frequencies: {' and '.join(sorted({str(band) for band in heard}))}; "
+            "give recordings that carry the same band"
+        )
     for name, band in (*(("an enrolled recording", band) for band in enrolment), ("the test recording", test)):
         if band is None:
             return f"the band of {name} is not known; enrol the speaker again"
         if not known.holds(band):
-            limits = (
-                f"from {known.least:.0f} Hz up" if known == FULL else f"from {known.least:.0f} to {known.most:.0f} Hz"
-            )
+            ends = f"from {known.least:.0f} to {known.most:.0f} Hz"
+            limits = f"from {known.least:.0f} Hz up" if known.most == FULL.most else ends
+            limits += f" and begins below {known.low:.0f} Hz" if band.low > known.low else ""
             return (
                 f"{name} carries speech from {band}, and the calibration knows recordings whose speech ends {limits}; "
                 "give recordings of that kind, or run speechssl calibrate on recordings of this line"
             )
-    highs = [band.high for band in (*enrolment, test) if band is not None]
+    highs = [band.high for band in heard]
     if max(highs) > DIFFERENT_LINES * min(highs):
         return (
             f"the recordings are of different lines: speech ends at {min(highs):.0f} Hz in one and at {max(highs):.0f} "
@@ -116,20 +130,28 @@ def measure(waveform: Waveform) -> Band | None:
     cancels; steady noise, coding noise and what a filter leaks do not count. Noise that covers a band narrows the
     result.
     """
-    shares = shares_by_band(waveform)
-    if shares is None:
+    found = shares_by_band(waveform)
+    if found is None:
         return None
+    shares, levels = found
     carried = np.flatnonzero(shares > CARRIES)
     if not len(carried):
         return None
     width = STEP * activity.RATE / WINDOW
-    return Band(float(carried[0] * width), float((carried[-1] + 1) * width))
+    high = float((carried[-1] + 1) * width)
+    filled = float((np.flatnonzero(levels >= min(EMPTY_ABOVE, levels.max()))[-1] + 1) * width)
+    if high >= REACHED:
+        high = activity.RATE / 2 if filled >= FILLED_TO else min(high, filled)
+    # below 200 Hz speech may be soft, but what a microphone gives is not empty
+    low = min(float(np.flatnonzero(levels >= min(EMPTY_BELOW, levels.max()))[0] * width), high - width)
+    return Band(low, high)
 
 
-def shares_by_band(waveform: Waveform) -> NDArray[np.float64] | None:
-    """Share of the frame's power in each band of 62.5 Hz, in dB (128,), as the top fiftieth of speech frames have it.
+def shares_by_band(waveform: Waveform) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Power in each band of 62.5 Hz (128,), in dB: as the top fiftieth of speech frames have it, and in the median.
 
-    None if no frame is speech.
+    The first is without the noise of the pauses, by the power of each frame; the second by that of the mean speech
+    frame. None if no frame is speech.
     """
     samples = activity.at_16_khz(waveform)
     speech = activity.active_frames(activity.band_powers(samples))[::2]
@@ -145,7 +167,9 @@ def shares_by_band(waveform: Waveform) -> NDArray[np.float64] | None:
     spoken = np.where(powers > ABOVE_FLOOR * floor, powers - floor, 0.0)[speech]
     whole = np.maximum(total[speech], QUIET * total[speech].mean())
     found: NDArray[np.float64] = 10 * np.log10(np.quantile(spoken / whole[:, None], QUANTILE, axis=0) + 1e-12)
-    return found
+    median = np.median(powers[speech], axis=0) / total[speech].mean()
+    levels: NDArray[np.float64] = 10 * np.log10(median + 1e-15)
+    return found, levels
 
 
 def _powers(samples: NDArray[np.float32]) -> NDArray[np.float64]:

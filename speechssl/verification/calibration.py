@@ -156,7 +156,9 @@ class Calibration:
             slopes = values.get("by_seconds")
             known = None if slopes is None else BySeconds(**{name: _pair(value) for name, value in slopes.items()})
             # calibrations written before bands were measured are of full-band recordings
-            bands = KnownBands(**{name: float(value) for name, value in (values.get("bands") or vars(FULL)).items()})
+            bands = KnownBands(
+                **{name: float(value) for name, value in (values.get("bands") or dataclasses.asdict(FULL)).items()}
+            )
             found = Calibration(**{**values, "by_seconds": known, "bands": bands})
             found._check_types()
             least = found.scale + (known.least_scale() if known else 0.0)

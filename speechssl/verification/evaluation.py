@@ -31,19 +31,6 @@ CACHE = "speaker-embeddings"  # in the cache folder: embeddings by content and m
 PRIORS = (0.01, 0.05)  # of a target, for the detection costs; those of VoxCeleb and of NIST
 
 
-def embed_files(
-    names: Sequence[str],
-    root: str | Path,
-    embedder: Embedder,
-    *,
-    cache: str | Path | None = None,
-    workers: int = 1,
-    advance: Callable[[str], None] = lambda _: None,
-) -> dict[str, Floats]:
-    """Unit embeddings (E,) of recordings by name, as ``hear_files``."""
-    return hear_files(names, root, embedder, cache=cache, workers=workers, advance=advance)[0]
-
-
 def hear_files(
     names: Sequence[str],
     root: str | Path,
@@ -264,7 +251,7 @@ def evaluate(
             against the mean of their embeddings, as ``verification.score`` does.
 
     Raises:
-        InputError: missing recordings (all listed at once), a PLDA of another model, or as ``embed_files``.
+        InputError: missing recordings (all listed at once), a PLDA of another model, or as ``hear_files``.
     """
     check_audio(trials, root, enrolments)
     if plda is not None:
@@ -289,13 +276,13 @@ def fit_plda(
 
     Args:
         speakers: who speaks, by path relative to ``root``; others than those to be tested.
-        cache, workers, advance: as ``embed_files``.
+        cache, workers, advance: as ``hear_files``.
     Raises:
-        InputError: as ``embed_files`` and ``plda.fit``.
+        InputError: as ``hear_files`` and ``plda.fit``.
     """
     from speechssl.verification import plda
 
-    vectors = embed_files(list(speakers), root, embedder, cache=cache, workers=workers, advance=advance)
+    vectors, _ = hear_files(list(speakers), root, embedder, cache=cache, workers=workers, advance=advance)
     return plda.fit(np.stack([vectors[path] for path in speakers]), list(speakers.values()), origin=embedder.origin)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,15 @@ from speechssl import checkpoints
 from speechssl.audio import SUFFIXES
 from speechssl.checkpoints import foreign
 from speechssl.errors import InputError
+from speechssl.verification.calibration import PRIOR
 
 LABELS = {"1": True, "0": False, "target": True, "nontarget": False, "true": True, "false": False}
 # names of the three columns of a CSV, and of the two that may be there
 COLUMNS = (("enrolment", "enrollment", "enrol", "enroll"), ("test",), ("label", "target", "is_target"))
 SPEAKER_COLUMNS = ("enrolment_speaker", "test_speaker")
 LISTED = 20  # faults named in one message
+FALSE_ALARMS = 30  # that a rate should rest on: it is then within 30 % of the true one with 90 % confidence
+MOST_TRIALS = 200_000  # of different speakers that are drawn for a calibration, for time and memory
 
 
 @dataclass(frozen=True)
@@ -150,13 +154,19 @@ def find_recordings(folder: str | Path) -> dict[str, list[str]]:
 
 
 def make_trials(
-    recordings: dict[str, list[str]], *, per_speaker: int = 50, seed: int = 0, other_sessions: bool = False
+    recordings: dict[str, list[str]],
+    *,
+    per_speaker: int = 50,
+    others: int = 0,
+    seed: int = 0,
+    other_sessions: bool = False,
 ) -> list[Trial]:
     """A balanced list: of every speaker up to so many target trials, and as many non-target ones.
 
     Args:
         recordings: paths by speaker.
         per_speaker: target trials of each speaker at most; all pairs if there are fewer.
+        others: non-target trials at least, as far as there are so many, where a low rate of false alarms is asked for.
         seed: of the draw; the same seed gives the same list.
         other_sessions: no target trial within one session (``session_of``), which a recording setup can give away.
     Raises:
@@ -174,7 +184,29 @@ def make_trials(
         trials += [Trial(pairs[number][0], pairs[number][1], True) for number in order]
     if not trials:
         raise InputError("no speaker has two recordings that may be paired; give more recordings or allow one session")
-    return trials + _others(recordings, len(trials), rng)
+    return trials + _others(recordings, max(len(trials), others), rng)
+
+
+def others_for(false_alarm: float | None) -> int:
+    """Trials of different speakers that a threshold for this rate should rest on; None: for the prior of the fit.
+
+    Source: the rule of 30 (Doddington et al. 2000, "The NIST speaker recognition evaluation", section 3).
+    """
+    return min(MOST_TRIALS, math.ceil(FALSE_ALARMS / (PRIOR if false_alarm is None else false_alarm)))
+
+
+def cannot_promise(false_alarm: float | None, trials: Sequence[Trial]) -> str | None:
+    """What trials do not show about a rate of false alarms, and what to do; None if they do."""
+    others = sum(not trial.is_target for trial in trials)
+    if false_alarm is None or others >= others_for(false_alarm):
+        return None
+    speakers = len({name for trial in trials for name in trial.sides})
+    shown = FALSE_ALARMS / others
+    return (
+        f"a false-alarm rate of {100 * false_alarm:g} % is not promised: it rests on {false_alarm * others:.1f} of the "
+        f"{others} trials of different speakers that {speakers} speakers make; rates from {100 * shown:.2g} % up rest "
+        f"on {FALSE_ALARMS}. Give recordings of more speakers, or ask for a higher rate"
+    )
 
 
 def all_pairs(recordings: dict[str, list[str]]) -> list[Trial]:
@@ -284,10 +316,11 @@ def _others(recordings: dict[str, list[str]], count: int, rng: object) -> list[T
     speakers = sorted(recordings)
     sizes = [len(recordings[speaker]) for speaker in speakers]
     possible = (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
+    if 2 * count > possible:  # nearly all, which a draw would be long about
+        every = [trial for trial in all_pairs(recordings) if not trial.is_target]
+        return [Trial(every[i].enrolment, every[i].test, False) for i in rng.permutation(possible)[:count]]
     found: dict[tuple[str, str], Trial] = {}
-    for _ in range(200 * count):
-        if len(found) >= min(count, possible):
-            break
+    while len(found) < count:
         sides = rng.choice(len(speakers), size=2, replace=False)
         files = [recordings[speakers[side]] for side in sides]
         one, two = (side[int(rng.integers(len(side)))] for side in files)

@@ -179,39 +179,18 @@ class HifiganVocoder:
         device: ``"auto"`` (CUDA, then Apple's, then the CPU) or a torch device.
     """
 
+    needs_f0 = False  # pitch is in the features
+    key_origin = ""  # it takes no keys
+
     def __init__(self, network: Generator, config: HifiganConfig, *, origin: str, device: str = "auto") -> None:
         self.device = checkpoints.choose_device(device)
         self.network = network.eval().requires_grad_(False).to(self.device)
-        self.config, self._origin = config, origin
-
-    @property
-    def origin(self) -> str:
-        """Origin of the features it takes."""
-        return self._origin
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz."""
-        return self.config.sample_rate
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames per second it takes."""
-        return self.config.sample_rate / self.config.hop_length
-
-    @property
-    def needs_f0(self) -> bool:
-        """False: pitch is in the features."""
-        return False
+        self.config, self.origin, self.sample_rate = config, origin, config.sample_rate
+        self.frame_rate = config.sample_rate / config.hop_length
 
     def num_samples(self, num_frames: int) -> int:
         """Samples for so many frames."""
         return self.config.hop_length * num_frames
-
-    @property
-    def key_origin(self) -> str:
-        """Empty: the vocoder takes no keys."""
-        return ""
 
     def vocode(
         self,
@@ -302,7 +281,8 @@ def load_published(path: str | Path, *, origin: str, device: str = "auto") -> Hi
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         found = sorted(map(str, content))[:5] if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(f"{path} holds {found}; a HiFi-GAN checkpoint with the entry 'generator' is needed")
-    tensors = without_weight_norm(state)
+    # the norm over all but the first axis
+    tensors = checkpoints.without_weight_norm(state, keep=0)
     config = HifiganConfig()
     if (front := tensors.get("lin_pre.weight")) is not None and front.ndim == 2:
         config = HifiganConfig(input_dim=front.shape[1], hidden_dim=front.shape[0])
@@ -331,23 +311,6 @@ def fetch_published(name: str, *, sha256: str | None = None, device: str = "auto
         size=facts.size,
     )
     return load_published(path, origin=KNN_VC_ORIGIN, device=device)
-
-
-def without_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replace each ``weight_g``, ``weight_v`` (or torch's newer ``parametrizations``) by their weight.
-
-    A pair of which one half is missing is kept as it is, for ``load_state`` to name.
-    """
-    pairs = ((".weight_g", ".weight_v"), (".parametrizations.weight.original0", ".parametrizations.weight.original1"))
-    result = dict(state)
-    for length, direction in pairs:
-        for name in [name for name in state if name.endswith(direction)]:
-            base = name.removesuffix(direction)
-            if base + length in state:
-                weight, size = result.pop(name).float(), result.pop(base + length).float()
-                norm = torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.ndim)), keepdim=True)
-                result[f"{base}.weight"] = weight * (size / norm)
-    return result
 
 
 def _built(

@@ -7,7 +7,6 @@ made of 5 ms pieces of noise; work goes on in blocks that hand on their state (p
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from speechssl.audio.f0_tracker import pyworld
 
 Array = NDArray[Any]
 
@@ -111,14 +112,6 @@ def band_matrix(bands: int, sample_rate: int) -> Array:
     rows[0] = rows[0] * FLOOR_DB
     matrix: Array = np.stack(rows).astype(np.float32)
     return matrix
-
-
-def pyworld() -> Any:
-    """The library, without the warning its import gives: it asks pkg_resources for its own version."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pyworld as library
-    return library
 
 
 def pulse_blocks(

@@ -59,10 +59,6 @@ class SourceFilterConfig:
     key_width: int = 96
     window: int = 640
 
-    def as_dict(self) -> dict[str, Any]:
-        """For a checkpoint's header."""
-        return asdict(self)
-
     @property
     def context(self) -> int:
         """Value frames on either side that can be heard in one."""
@@ -253,35 +249,14 @@ class SourceFilterVocoder:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
 
+    sample_rate = world.SAMPLE_RATE
+    frame_rate = world.SAMPLE_RATE / world.HOP_LENGTH
+    needs_f0 = True
+
     def __init__(self, network: SourceFilter, *, key_origin: str, device: str = "auto") -> None:
         self.device = checkpoints.choose_device(device)
         self.network = network.eval().requires_grad_(False).to(self.device)
-        self._key_origin = key_origin
-
-    @property
-    def origin(self) -> str:
-        """Origin of the values it takes: those of WORLD."""
-        return world.origin(self.network.config.order)
-
-    @property
-    def key_origin(self) -> str:
-        """Origin of the keys it takes."""
-        return self._key_origin
-
-    @property
-    def sample_rate(self) -> int:
-        """16,000 Hz."""
-        return world.SAMPLE_RATE
-
-    @property
-    def frame_rate(self) -> float:
-        """50 Hz."""
-        return world.SAMPLE_RATE / world.HOP_LENGTH
-
-    @property
-    def needs_f0(self) -> bool:
-        """True."""
-        return True
+        self.origin, self.key_origin = world.origin(network.config.order), key_origin
 
     def num_samples(self, num_frames: int) -> int:
         """Samples that so many frames cover."""
@@ -367,7 +342,7 @@ def save(path: str | Path, vocoder: SourceFilterVocoder, *, licence: str, proven
         "family": FAMILY,
         "origin": vocoder.origin,
         "key_origin": vocoder.key_origin,
-        "config": vocoder.network.config.as_dict(),
+        "config": asdict(vocoder.network.config),
         "licence": licence,
         "provenance": dict(provenance),
     }

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechssl import audio
+from speechssl.audio.f0_tracker import pyworld
 from speechssl.errors import InputError
 from speechssl.signals import Features, Waveform, check_same_origin
 from speechssl.vocoders import pulses
@@ -43,8 +44,8 @@ def origin(order: int = ORDER) -> str:
 
 
 @dataclass(frozen=True)
-class WorldAnalysis:
-    """Waveform to WORLD values: an ``Encoder`` whose frames can be vocoded without training.
+class World:
+    """What analysis and synthesis have in common.
 
     Args:
         order: numbers of the envelope's mel-cepstrum, 2 ... 100.
@@ -52,23 +53,21 @@ class WorldAnalysis:
 
     order: int = ORDER
 
+    sample_rate = SAMPLE_RATE
+    frame_rate = SAMPLE_RATE / HOP_LENGTH
+
     def __post_init__(self) -> None:
-        _check_order(self.order)
+        if not 2 <= self.order <= 100:
+            raise InputError(f"WORLD order is {self.order}; 2 to 100 needed")
 
     @property
     def origin(self) -> str:
-        """See ``origin``."""
+        """Of the values; see ``origin``."""
         return origin(self.order)
 
-    @property
-    def sample_rate(self) -> int:
-        """16,000 Hz."""
-        return SAMPLE_RATE
 
-    @property
-    def frame_rate(self) -> float:
-        """50 Hz."""
-        return SAMPLE_RATE / HOP_LENGTH
+class WorldAnalysis(World):
+    """Waveform to WORLD values: an ``Encoder`` whose frames can be vocoded without training."""
 
     @property
     def dim(self) -> int:
@@ -110,47 +109,15 @@ class WorldAnalysis:
         return values
 
 
-@dataclass(frozen=True)
-class WorldVocoder:
-    """WORLD values and an F0 contour to sound.
+class WorldVocoder(World):
+    """WORLD values and an F0 contour to sound."""
 
-    Args:
-        order: numbers of the envelope's mel-cepstrum, 2 ... 100.
-    """
-
-    order: int = ORDER
-
-    def __post_init__(self) -> None:
-        _check_order(self.order)
-
-    @property
-    def origin(self) -> str:
-        """Origin of the values it takes."""
-        return origin(self.order)
-
-    @property
-    def sample_rate(self) -> int:
-        """16,000 Hz."""
-        return SAMPLE_RATE
-
-    @property
-    def frame_rate(self) -> float:
-        """50 Hz."""
-        return SAMPLE_RATE / HOP_LENGTH
-
-    @property
-    def needs_f0(self) -> bool:
-        """True."""
-        return True
+    needs_f0 = True
+    key_origin = ""  # it takes no keys
 
     def num_samples(self, num_frames: int) -> int:
         """Samples that so many frames cover."""
         return HOP_LENGTH * (num_frames - 1) + WINDOW_LENGTH
-
-    @property
-    def key_origin(self) -> str:
-        """Empty: WORLD takes no keys."""
-        return ""
 
     def vocode(
         self,
@@ -184,7 +151,7 @@ class WorldVocoder:
 
 def _coded(samples: Array, f0: Array, times: Array, order: int) -> Array:
     """(M, order + 1) of the frames at ``times`` seconds of a piece of sound."""
-    world = pulses.pyworld()
+    world = pyworld()
     envelope = world.cheaptrick(samples, f0, times, SAMPLE_RATE, fft_size=pulses.FFT_SIZE)
     cepstra = world.code_spectral_envelope(np.maximum(envelope, ENVELOPE_FLOOR), SAMPLE_RATE, order)
     return np.concatenate([cepstra, _aperiodicity(samples, f0, times)], axis=1)
@@ -192,7 +159,7 @@ def _coded(samples: Array, f0: Array, times: Array, order: int) -> Array:
 
 def _aperiodicity(samples: Array, f0: Array, times: Array) -> Array:
     """(M, 1) dB; inside voiced stretches measured at every other frame and interpolated: it is half the work of all."""
-    world = pulses.pyworld()
+    world = pyworld()
     voiced = np.pad(f0 > 0, 1)
     inside = voiced[:-2] & voiced[1:-1] & voiced[2:]
     measured = np.flatnonzero(~(inside & (np.arange(len(f0)) % 2 == 1)))
@@ -215,8 +182,3 @@ def fitted(f0: Array, num_frames: int) -> Array:
             f"({num_frames * HOP_LENGTH / SAMPLE_RATE:.2f} s); F0 of the same audio, every 5 ms, needed"
         )
     return f0[np.minimum(np.arange(1, wanted + 1), len(f0) - 1)]
-
-
-def _check_order(order: int) -> None:
-    if not 2 <= order <= 100:
-        raise InputError(f"WORLD order is {order}; 2 to 100 needed")

@@ -559,7 +559,26 @@ def test_report_on_what_is_no_recording(run: Callable[..., Answer], tmp_path: Pa
     _check_refusal(run("report", tmp_path / "missing.wav"), "missing.wav")
 
 
-def test_doctor_knows_what_is_there(run: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+_FAILURES: dict[tuple[str, ...], dict[str, str]] = {}
+
+
+@pytest.fixture
+def imported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that imports every package takes ten seconds: its answer serves all tests of this module."""
+    from speechssl.cli import doctor
+
+    real = doctor._import_failures
+
+    def answer(modules: list[str]) -> dict[str, str]:
+        if tuple(modules) not in _FAILURES:
+            _FAILURES[tuple(modules)] = real(modules)
+        return _FAILURES[tuple(modules)]
+
+    monkeypatch.setattr(doctor, "_import_failures", answer)
+
+
+@pytest.mark.usefixtures("imported_once")
+def test_doctor_knows_what_is_there(run: Callable[..., Answer]) -> None:
     answer = run("doctor", "--json")
     found = answer.json
     assert found["packages"]["torch"]
@@ -573,6 +592,7 @@ def test_doctor_knows_what_is_there(run: Callable[..., Answer], monkeypatch: pyt
     assert "wavlm-large" in run("doctor").out
 
 
+@pytest.mark.usefixtures("imported_once")
 def test_doctor_finds_what_is_broken(
     run: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -587,6 +607,7 @@ def test_doctor_finds_what_is_broken(
     assert all(problem["cure"] for problem in answer.json["problems"])
 
 
+@pytest.mark.usefixtures("imported_once")
 def test_doctor_looks_into_every_model_of_the_package(
     run: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -102,15 +102,19 @@ def test_trials_evaluate_calibrate_and_verify_after(run: Any, tmp_path: Path) ->
     fitted = run("calibrate", listed, "--false-alarm", "0.2", "--json")
     assert fitted["cllr_after"] <= 1.0
     assert fitted["cllr_before"] is None
+    assert (fitted["trials"], fitted["targets"]) == (24, 12)
+    assert "rests on 2.4 of the 12 trials" in fitted["not_promised"]
     assert fitted["threshold_low"] <= fitted["threshold"] <= fitted["threshold_high"]
     after = run("verify", ADA, ADA_TOO, "--prior", "0.01", "--json")
     assert after["accepted"] in (True, False)
     assert 0 < after["probability"] < 1
     assert after["threshold_source"] == "Bayes threshold at prior 0.01, by the calibration on list.txt"
     assert run("evaluate", listed, "--json")["cllr"] == pytest.approx(fitted["cllr_after"])
+    every = run("calibrate", str(folder), "--false-alarm", "0.2", "--json")
+    assert every["trials"] - every["targets"] == 54  # all that four speakers with three recordings make
     said = run("calibrate", str(folder))
     assert "Cllr before" in said
-    assert "decides on recordings whose speech ends between 5600 and 8000 Hz" in said
+    assert "decides on recordings whose speech ends between 7600 and 8000 Hz" in said
     assert run("calibrate", str(folder), "--scores-alone", "--json")["by_seconds"] is None
 
 

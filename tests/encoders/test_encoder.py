@@ -179,3 +179,18 @@ def test_memory_is_flat() -> None:
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     short, long = map(int, done.stdout.split())
     assert long - short < 12_000
+
+
+@pytest.mark.parametrize("size", [400, 30_001, 100_100])
+@pytest.mark.parametrize("name", NAMES)
+def test_all_layers_in_one_pass_equal_encoders_of_one_layer_bit_for_bit(
+    name: str, size: int, make_model: MakeModel, make_encoder: MakeEncoder, make_waveform: MakeWaveform
+) -> None:
+    """Whole, and in several windows."""
+    model, waveform = make_model(name), make_waveform(size)
+    found = dataclasses.replace(make_encoder(model, 3), grid=SHORT).layers(waveform)
+    assert len(found) == 4
+    for layer, features in enumerate(found):
+        one = dataclasses.replace(make_encoder(model, layer), grid=SHORT)
+        assert torch.equal(features.frames, one.encode(waveform).frames)
+        assert features.origin == one.origin

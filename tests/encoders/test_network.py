@@ -142,7 +142,7 @@ def test_only_the_blocks_needed_are_wanted_and_built(
     assert torch.equal(part.encode(waveform).frames, whole.encode(waveform).frames)
     trunk: Any = part.trunk
     assert len(trunk._layers) == 1
-    with pytest.raises(CheckpointError, match="lacks"):
+    with pytest.raises(CheckpointError, match=r"\d+ missing"):
         load(weights_of(model, tensors=kept), 2)
 
 
@@ -161,7 +161,7 @@ def test_every_tensor_that_is_needed_is_missed(name: str, make_model: MakeModel)
     needed = [key for key in state if not key.startswith(unneeded) and "num_batches" not in key]
     assert len(needed) > 20
     for key in needed:
-        with pytest.raises(CheckpointError, match=r"weights\.bin (lacks 1 of|holds 1 tensors)"):
+        with pytest.raises(CheckpointError, match=r"weights\.bin (does not fit .*1 missing|holds 1 tensors)"):
             load(weights_of(model, tensors={other: tensor for other, tensor in state.items() if other != key}))
 
 
@@ -180,7 +180,7 @@ def test_unexpected_tensors_are_refused(make_model: MakeModel) -> None:
 def test_other_shapes_are_refused(make_model: MakeModel) -> None:
     model = make_model("hubert-base")
     name = "feature_projection.projection.weight"
-    with pytest.raises(CheckpointError, match=rf"{name} has shape \(32, 25\), \(32, 24\) needed"):
+    with pytest.raises(CheckpointError, match=rf"1 of another shape: {name} \(32, 25\) instead of \(32, 24\)"):
         load(weights_of(model, tensors={**model.state_dict(), name: torch.zeros(32, 25)}))
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+
+from speechssl.errors import InputError
 
 RECIPE = "dino_speaker"
 
@@ -84,6 +89,128 @@ def test_train_resume_export_evaluate(run: Callable[..., str], cache: Path, tmp_
     assert embedder.cohort.shape[1] == embedder.dim
 
 
+@pytest.fixture(scope="module")
+def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of samples: speakers are bands of noise, two recordings each; a room."""
+    folder = tmp_path_factory.mktemp("waves")
+    rng = np.random.default_rng(0)
+    rows, found, start = [], [], 0
+    for corpus, split, speakers in (("librispeech", "train", 6), ("librispeech", "dev", 3), ("noise_x", "train", 1)):
+        for speaker in range(speakers):
+            colour = np.hanning(9) * rng.normal(size=9)
+            for take in range(2):
+                frames = int(rng.integers(120, 200))
+                sound = np.convolve(rng.normal(size=frames * 160), colour, mode="same")
+                found.append(np.rint(8000 * sound / np.abs(sound).max()).astype(np.int16))
+                row = {"corpus": corpus, "speaker": f"{split}{speaker}", "split": split, "language": "en"}
+                rows.append({**row, "path": f"{corpus}/{speaker}/{take}.wav", "start": start, "frames": frames})
+                start += frames
+    np.save(folder / "samples.npy", np.concatenate(found))
+    np.savez(folder / "rooms.npz", hall=np.r_[1.0, np.zeros(400), 0.3].astype(np.float32))
+    (folder / "index.json").write_text(json.dumps(rows))
+    return folder
+
+
+def test_crops_over_lines_are_drawn_again_alike_and_lose_their_band(recipe: Any, waves: Path) -> None:
+    crops, lines = recipe("crops"), recipe("waves")
+    settings = crops.Settings(utterances=4, local_crops=1, global_frames=100, local_frames=50, mask=0.0, noise=0.0)
+    certain = {"line": 1.0, "low_pass": 0.0, "high_pass": 0.0, "opus": 0.0, "mp3": 0.0, "clip": 0.0}
+    phone = lines.WaveCrops(waves, settings, lines.Lines(**certain), seed=1)
+    batch, again = phone(3), lines.WaveCrops(waves, settings, lines.Lines(**certain), seed=1)(3)
+    assert all(np.array_equal(batch[name], again[name]) for name in batch)
+    assert batch["global"].shape == (2, 4, 50, 160)
+    assert batch["local"].shape == (1, 4, 25, 160)
+    plain = lines.WaveCrops(waves, settings, lines.Lines(line=0.0, clip=0.0), seed=1)(3)
+    high = [crop["global"].reshape(2, 4, 50, 2, 80)[..., 70:].mean() for crop in (batch, plain)]
+    assert high[0] < high[1] - 1  # nothing is left above 4 kHz
+    samples = lines.WaveCrops(waves, settings, lines.Lines(), seed=1, samples=True)(0)["global"]
+    assert samples.shape == (2, 4, 100 * 160 + 240)
+    assert 0.05 < float(samples.abs().amax()) <= 1
+
+
+@pytest.mark.parametrize("objective", ["moco", "vicreg", "barlow", "byol"])
+def test_every_objective_trains_over_lines(
+    run: Callable[..., str], waves: Path, tmp_path: Path, objective: str
+) -> None:
+    common = ("--objective", objective, "--also", "nt-xent:0.1", "--lines", 0.5, "--toy", "--steps", 2)
+    run("train", waves, "--run", tmp_path / "run", *common)
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in log] == [0, 1]
+    assert all(np.isfinite(row["total"]) and row["nt-xent"] > 0 for row in log)
+
+
+def test_a_head_on_an_encoder_is_trained_exported_and_embeds(
+    run: Callable[..., str], waves: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    from speechssl.signals import Waveform
+    from speechssl.verification import embedders
+
+    common = ("--front-end", "tiny", "--blocks", "1-2", "--objective", "nt-xent", "--toy", "--steps", 3)
+    run("train", waves, "--run", tmp_path / "frozen", *common, "--head", "ecapa")
+    run("train", waves, "--run", tmp_path / "tuned", *common, "--unfreeze", 1, "--labels-of", 0.5)
+    names = load_file(tmp_path / "frozen" / "last" / "average.safetensors")
+    assert not [name for name in names if ".tuned." in name]
+    tuned = load_file(tmp_path / "tuned" / "last" / "average.safetensors")
+    assert {name.split(".")[2] for name in tuned if ".tuned." in name} == {"2"}
+    output, closed = tmp_path / "speaker.safetensors", tmp_path / "closed.safetensors"
+    run("export", waves, tmp_path / "tuned", "--output", output)
+    run("export", waves, "--front-end", "tiny", "--blocks", "1,2", "--batches", 2, "--dim", 4, "--output", closed)
+    told = run("evaluate", waves, "--run", tmp_path / "frozen", tmp_path / "tuned", "--model", output, closed)
+    systems = [json.loads(line) for line in told.splitlines()]
+    assert len(systems) == 4
+    assert systems[1]["librispeech dev"] == systems[2]["librispeech dev"]  # the file is the run
+    sound = Waveform(torch.randn(16000) / 10, 16000)
+    for path, dim in ((output, 24), (closed, 4)):
+        embedder = embedders.load(path, device="cpu")
+        assert embedder.embed(sound).vector.shape == (dim,)
+        assert embedder.cohort.shape == (12, dim)
+
+
+def test_what_cannot_be_trained_is_said_in_one_line(
+    run: Callable[..., str], cache: Path, waves: Path, tmp_path: Path
+) -> None:
+    new = ("--run", tmp_path / "run", "--toy")
+    for words, message in (
+        ((cache, *new, "--lines", 0.5), r"holds no samples\.npy; make the cache with prepare\.py --samples"),
+        ((waves, *new), r"holds no mel\.npy"),
+        ((cache, *new, "--start", tmp_path / "none"), "is no run with a checkpoint"),
+        ((cache, *new, "--labels", tmp_path / "none.npy"), "does not exist; cluster.py makes labels"),
+        ((cache, *new, "--also", "nt-xent"), "NAME:WEIGHT needed"),
+        ((waves, *new, "--front-end", "tiny", "--blocks", "1-9"), "no layer 9"),
+        ((waves, *new, "--front-end", "tiny", "--blocks", "low"), "numbers and ranges"),
+        ((cache, *new, "--labels-of", 0.01), "two needed"),
+    ):
+        with pytest.raises((SystemExit, InputError), match=message):
+            run("train", *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_objectives_are_compared_on_one_budget(
+    run: Callable[..., str], recipe: Any, waves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def inside(command: list[str], **_: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.argv", command[1:])
+            recipe("train").main()
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", inside)
+    names = "nt-xent,vicreg+nt-xent:0.1"
+    words = ("--work", tmp_path, "--objectives", names, "--toy", "--steps", 2, "--lines", 0.5)
+    table = run("compare", waves, *words).splitlines()
+    rows = [line for line in table if line.startswith("|")]
+    assert rows[0].startswith("|  | steps | librispeech dev, EER, % | rank |")
+    assert [row.split(" | ")[0] for row in rows[2:]] == [
+        "| mean MFCC",
+        "| untrained",
+        "| nt-xent",
+        "| vicreg+nt-xent-0.1",
+    ]
+    assert all(0 <= float(row.split(" | ")[2]) <= 50 for row in rows[2:])
+
+
 # -- the cache from any layout
 
 
@@ -131,9 +258,9 @@ def test_cache_holds_every_readable_recording_and_goes_on_after_an_interruption(
     # interrupted in the middle of the second recording: frames are there, their line is cut short
     first = prepare.Cache(output)
     first.add(rows[0], prepare.bands_of(people / rows[0]["path"]))
-    first._mel.write(b"half of the next")
+    first._array.write(b"half of the next")
     first._lines.write('{"path": "ada/2.w')
-    first._mel.close()
+    first._array.close()
     first._lines.close()
     monkeypatch.setattr("sys.argv", ["prepare.py", str(people), "--output", str(output), "--workers", "1"])
     prepare.main()
@@ -150,6 +277,36 @@ def test_cache_holds_every_readable_recording_and_goes_on_after_an_interruption(
     before = (output / "mel.npy").read_bytes()
     prepare.main()  # again: nothing is computed, nothing changes
     assert (output / "mel.npy").read_bytes() == before
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--samples"])
+    with pytest.raises(SystemExit, match="was begun without --samples"):
+        prepare.main()
+
+
+def test_samples_are_kept_for_lines_and_front_ends(
+    recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import soundfile
+
+    from speechssl import audio
+
+    people, output = tmp_path / "people", tmp_path / "waves"
+    write_recordings(people)
+    (tmp_path / "rir").mkdir()
+    response = np.r_[np.zeros(100), 0.5, np.zeros(50), 0.2]
+    soundfile.write(tmp_path / "rir" / "hall.wav", response, 16000)
+    words = ["prepare.py", people, "--output", output, "--workers", 1, "--samples", "--rooms", tmp_path / "rir"]
+    monkeypatch.setattr("sys.argv", list(map(str, words)))
+    recipe("prepare").main()
+    index = json.loads((output / "index.json").read_text())
+    frames = recipe("crops").frames_of(output, "samples.npy")
+    for row in index:
+        expected = audio.read_mono(people / row["path"], 16000).samples.numpy()
+        found = frames[row["start"] : row["start"] + row["frames"]].reshape(-1) / 32767
+        assert 0 <= len(found) - len(expected) < 160
+        assert np.abs(found[: len(expected)] - expected.clip(-1, 1)).max() < 2e-5
+    (room,) = np.load(output / "rooms.npz").values()
+    assert np.argmax(room) == 8
+    assert np.square(room).sum() == pytest.approx(1, rel=1e-4)
 
 
 def test_folders_without_recordings_are_refused(recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

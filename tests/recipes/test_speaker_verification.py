@@ -199,6 +199,39 @@ def test_lines_are_scored_and_what_is_undecided_is_counted(
     assert "full band: 0.0 %" in capsys.readouterr().out.splitlines()[1]
 
 
+def test_a_whisper_has_no_pitch_and_a_shout_a_higher_one(recipe: Any) -> None:
+    import pyworld
+
+    manner = recipe("manner")
+    speech = audio.read_mono(clips.clip("dan", "sentence").path, 16000).samples.numpy()[:48000]
+
+    def pitch(samples: np.ndarray) -> tuple[float, float]:
+        f0, _ = pyworld.dio(samples.astype(np.float64), 16000)
+        voiced = f0[f0 > 0]
+        return float((f0 > 0).mean()), float(np.median(voiced)) if len(voiced) else 0.0
+
+    (share, height), (whisper, _), (_, shout) = map(pitch, (speech, manner.whispered(speech), manner.shouted(speech)))
+    assert whisper < 0.5 * share
+    assert 1.4 * height < shout < 1.9 * height
+    assert manner.brief(speech, 1.0).shape == (16000,)
+    quiet = np.r_[np.zeros(20000), np.ones(8000), np.zeros(20000)].astype(np.float32)
+    assert manner.brief(quiet, 0.5).mean() == 1
+
+
+def test_manners_are_scored_as_lines_are(
+    recipe: Any, data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manner = recipe("manner")
+    words = ["manner.py", data / "manifest.csv", "--corpus", "clips", "--split", "test", "--model", model]
+    sizes = ["--speakers", 3, "--each", 2, "--seconds", 3, "--output", tmp_path / "manner.json"]
+    monkeypatch.setattr("sys.argv", list(map(str, words + sizes)))
+    manner.main()
+    found = json.loads((tmp_path / "manner.json").read_text())
+    assert list(found) == ["clean", "whispered", "shouted", "1 s", "2 s", "music, 10 dB", "another voice, 10 dB"]
+    assert all((row["line"]["same"], row["line"]["strangers"]) == (2, 4) for row in found.values())
+    assert all("clean" in row for name, row in found.items() if name != "clean")
+
+
 # -- what is no speech
 
 

@@ -50,6 +50,11 @@ def test_too_few_recordings_are_said(recipe: Any, speakers: Path) -> None:
     few = [recording for recording in pairs.from_folder(speakers) if not recording.path.stem.endswith(("3", "4"))]
     with pytest.raises(SystemExit, match="at least 2 with 4 recordings"):
         pairs.make_pairs(few, reference_seconds=7.0)
+    mixed = [
+        recording for recording in pairs.from_folder(speakers) if recording not in few or recording.speaker == "ada"
+    ]
+    assert {recording.speaker for recording in mixed} == {"ada", "dan"}
+    assert {recording.speaker for recording in pairs.with_enough(mixed)} == {"ada"}
 
 
 def test_every_system_is_written(

@@ -35,10 +35,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_embeddings_do_not_depend_on_workers_or_the_cache(folder: Path, model: Path, tmp_path: Path) -> None:
     embedder = embedders.load(model, device="cpu")
     names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("a*/*.wav"))
-    plain = evaluation.embed_files(names, folder, embedder)
-    cached = evaluation.embed_files(names, folder, embedder, cache=tmp_path, workers=3)
+    plain = evaluation.hear_files(names, folder, embedder)[0]
+    cached = evaluation.hear_files(names, folder, embedder, cache=tmp_path, workers=3)[0]
     calls: list[str] = []
-    again = evaluation.embed_files(names * 2, folder, embedder, cache=tmp_path, advance=calls.append)
+    again = evaluation.hear_files(names * 2, folder, embedder, cache=tmp_path, advance=calls.append)[0]
     assert sorted(calls) == names
     for name in names:
         assert np.array_equal(plain[name], cached[name])
@@ -47,7 +47,7 @@ def test_embeddings_do_not_depend_on_workers_or_the_cache(folder: Path, model: P
     assert len(files) == len(names)
     # a file cut short by an interruption is computed anew
     files[0].write_bytes(files[0].read_bytes()[:40])
-    repaired = evaluation.embed_files(names, folder, embedder, cache=tmp_path)
+    repaired = evaluation.hear_files(names, folder, embedder, cache=tmp_path)[0]
     assert all(np.array_equal(plain[name], repaired[name]) for name in names)
 
 
@@ -123,4 +123,4 @@ def test_report_counts_errors_by_speaker() -> None:
 def test_all_recordings_that_fail_are_named(folder: Path, model: Path) -> None:
     names, embedder = ["ada/reference0.wav", "none1.wav", "none2.wav"], embedders.load(model, device="cpu")
     with pytest.raises(InputError, match=r"2 of 3 recordings .*none1\.wav.*none2\.wav"):
-        evaluation.embed_files(names, folder, embedder)
+        evaluation.hear_files(names, folder, embedder)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from speechssl.errors import InputError
+from speechssl.verification import trials as lists
 from speechssl.verification.trials import (
     Trial,
     check_audio,
@@ -144,6 +145,28 @@ def test_no_more_non_target_trials_than_there_are() -> None:
     recordings = {"ada": [f"ada/{i}.wav" for i in range(10)], "bob": ["bob/0.wav"]}
     trials = make_trials(recordings)
     assert Counter(trial.is_target for trial in trials) == {True: 45, False: 10}
+
+
+def test_as_many_non_target_trials_as_asked_for() -> None:
+    recordings = {f"s{i}": [f"s{i}/{j}.wav" for j in range(6)] for i in range(10)}
+    for asked, made in ((0, 150), (700, 700), (1000, 1000), (10**6, 1620)):
+        trials = make_trials(recordings, others=asked, seed=3)
+        others = {frozenset((t.enrolment, t.test)) for t in trials if not t.is_target}
+        assert Counter(trial.is_target for trial in trials) == {True: 150, False: made}
+        assert len(others) == made
+        assert all(speaker_of(one) != speaker_of(two) for one, two in map(tuple, others))
+        assert make_trials(recordings, others=asked, seed=3) == trials
+
+
+def test_it_is_said_which_rates_trials_do_not_show() -> None:
+    made = lists.all_pairs({f"s{i}": [f"s{i}/{j}.wav" for j in range(6)] for i in range(10)})
+    assert lists.others_for(0.01) == 3000
+    assert lists.others_for(1e-6) == lists.MOST_TRIALS
+    for rate in (None, 0.02):
+        assert lists.cannot_promise(rate, made) is None
+    said = str(lists.cannot_promise(0.001, made))
+    assert said.startswith("a false-alarm rate of 0.1 % is not promised: it rests on 1.6 of the 1620 trials")
+    assert "that 10 speakers make; rates from 1.9 % up rest on 30" in said
 
 
 def test_folders_without_two_speakers_are_refused(tmp_path: Path) -> None:

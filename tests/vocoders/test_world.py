@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from speechssl import audio, checkpoints, vocoders
+from speechssl.audio import f0_tracker
 from speechssl.errors import InputError
 from speechssl.signals import Encoder, Features, Vocoder, Waveform
 from speechssl.vocoders import pulses
@@ -20,7 +21,7 @@ from speechssl.vocoders.world import WorldAnalysis, WorldVocoder
 
 CLIP = checkpoints.PACKAGED / "clips" / "dan_sentence.opus"
 RATE = 16_000
-pyworld = pulses.pyworld()
+pyworld = f0_tracker.pyworld()
 
 
 @cache

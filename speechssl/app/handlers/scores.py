@@ -37,7 +37,7 @@ def calibrate(models: Models, store: Store, settings: Settings, job: Job, archiv
         Refused: no zip, or recordings that cannot carry a calibration.
     """
     from speechssl.verification import band, calibration, evaluation, metrics
-    from speechssl.verification.trials import find_recordings, make_trials, recordings_of, speaker_of
+    from speechssl.verification.trials import find_recordings, make_trials, others_for, recordings_of, speaker_of
 
     if archive is None:
         raise Refused("archive", "Give a zip with a folder for each speaker.")
@@ -46,7 +46,7 @@ def calibrate(models: Models, store: Store, settings: Settings, job: Job, archiv
         folder = scratch / "all"
         _sort(archive, folder, settings.batch_seconds)
         job(0.2, "pairing")
-        trials = make_trials(find_recordings(folder), seed=0)
+        trials = make_trials(find_recordings(folder), others=others_for(None), seed=0)
         job(0.3, "listening")
         embedder = models.embedder()
         _, found, seconds = evaluation.evaluate(trials, folder, embedder, draws=2)

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from speechssl.errors import CheckpointError
+from speechssl.training.objectives.added import Added, with_added
+from speechssl.training.objectives.momentum import follow, rising
 from speechssl.training.rank import centred_rank
 
 
@@ -36,6 +39,7 @@ class Dino(nn.Module):
         centring: False only to show that the run collapses without.
         diversity: weight of the KoLeo term, which keeps the embeddings of a batch apart; 0.1 in DINOv2.
         freeze: steps at the start in which the prototypes do not move.
+        added: further losses of the embeddings of the global crops.
     """
 
     def __init__(
@@ -55,9 +59,10 @@ class Dino(nn.Module):
         centring: bool = True,
         diversity: float = 0.1,
         freeze: int = 50,
+        added: Sequence[Added] = (),
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.added = network, tuple(added)
         self.head = DinoHead(dim, hidden=hidden, bottleneck=bottleneck, prototypes=prototypes)
         self.teacher = copy.deepcopy(network).requires_grad_(False)
         self.teacher_head = copy.deepcopy(self.head).requires_grad_(False)
@@ -86,7 +91,9 @@ class Dino(nn.Module):
         spread = koleo(first)
         if self.training:
             self._recentre(outputs)
-        return {"total": dino + self.diversity * spread, "dino": dino.detach(), **self.watch(targets, first.detach())}
+        losses = {"total": dino + self.diversity * spread, "dino": dino.detach()}
+        found = embeddings.unflatten(0, batch["global"].shape[:2])
+        return with_added(losses | self.watch(targets, first.detach()), found, self.added)
 
     @torch.no_grad()
     def _teach(self, views: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,11 +117,9 @@ class Dino(nn.Module):
         Raises:
             CheckpointError: collapsed for ``CollapseWatch.patience`` steps; the message says how.
         """
-        progress = min(1.0, step / max(1, self.steps))
-        momentum = 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
-        for teacher, student in ((self.teacher, self.network), (self.teacher_head, self.head)):
-            for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
-                slow.lerp_(fast, 1 - momentum)
+        momentum = rising(self.momentum, step, self.steps)
+        follow(self.teacher, self.network, momentum)
+        follow(self.teacher_head, self.head, momentum)
         self.step.fill_(step + 1)
         self.watch.check(step)
 

@@ -2,14 +2,16 @@
 
 The loss of a wrong pseudo-label stays high for long, so examples with a loss above the gate are left out. Two normal
 distributions are fitted to the recent log losses, one for right and one for wrong labels; the gate is where they cross.
+An example that is left out may learn from the network instead, where that is sure of another label (label correction).
 
 Sources: Deng et al. 2019, arXiv:1801.07698 (margin); Tao et al. 2022, arXiv:2110.03869 (loss-gated learning); Han et
-al. 2022, arXiv:2208.01928 (the gate from two distributions).
+al. 2022, arXiv:2208.01928 (the gate from two distributions, label correction).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechssl.errors import InputError
+from speechssl.training.objectives.added import Added, with_added
 
 KEPT = 4096  # losses the gate is fitted to
 
@@ -33,6 +36,9 @@ class GatedMargin(nn.Module):
         margin: added to the angle of the right class, radians; 0.2 in speaker recipes.
         gate_from: steps before the gate closes for the first time; until then all labels count.
         gate_every: steps between two fits of the gate; 0 leaves it open.
+        correct: probability that the network must give to a class, on another crop of the utterance, before a row above
+            the gate learns from these probabilities; None: such rows do not count.
+        added: further losses of the embeddings, rows without a label included.
     """
 
     def __init__(
@@ -45,12 +51,14 @@ class GatedMargin(nn.Module):
         margin: float = 0.2,
         gate_from: int = 200,
         gate_every: int = 50,
+        correct: float | None = None,
+        added: Sequence[Added] = (),
     ) -> None:
         super().__init__()
         classes = int(labels.max()) + 1
         if classes < 2:
             raise InputError(f"{classes} pseudo-speaker(s) in the labels; two needed: cluster into more")
-        self.network = network
+        self.network, self.added, self.correct = network, tuple(added), correct
         self.weight = nn.Parameter(functional.normalize(torch.randn(classes, dim), dim=1))
         self.scale, self.margin = scale, margin
         self.gate_from, self.gate_every = gate_from, gate_every
@@ -80,11 +88,23 @@ class GatedMargin(nn.Module):
         if self.training:
             self._remember(each.detach()[known])
         right = (cosines.argmax(1) == labels)[known].float()
-        return {
-            "total": (each * taken).sum() / taken.sum().clamp(min=1),
+        again, corrected = self._corrected(cosines, len(views), known & ~taken)
+        losses = {
+            "total": (each * taken + again * corrected).sum() / (taken | corrected).sum().clamp(min=1),
             "accuracy": right.mean() if len(right) else torch.zeros(()),
             "taken": taken.sum() / known.sum().clamp(min=1),
+            "corrected": corrected.sum() / known.sum().clamp(min=1),
         }
+        return with_added(losses, embeddings.unflatten(0, views.shape[:2]), self.added)
+
+    def _corrected(self, cosines: Tensor, views: int, left_out: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy (G * B,) with the probabilities another crop gives, and which rows are to learn from it."""
+        if self.correct is None or views < 2:
+            return torch.zeros_like(cosines[:, 0]), torch.zeros_like(left_out)
+        logits = self.scale * cosines  # (G * B, K)
+        other = logits.detach().roll(len(logits) // views, 0).softmax(1)
+        sure = other.amax(1) > self.correct
+        return -(other * logits.log_softmax(1)).sum(1), left_out & sure
 
     @torch.no_grad()
     def _remember(self, losses: Tensor) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -278,50 +277,23 @@ def read_meta(folder: str | Path) -> dict[str, Any]:
 @contextlib.contextmanager
 def _locked(folder: Path, number: int, count: int) -> Iterator[None]:
     """Hold a shard of the folder; the system lets go of it even if the process is killed."""
+    from filelock import FileLock, Timeout
+
     hidden = folder / HIDDEN
     hidden.mkdir(parents=True, exist_ok=True)
     # shards of different counts overlap, so all runs of a folder must cut it alike until they are through
     others = {int(m[1]) for p in hidden.glob("lock-*") if (m := re.fullmatch(r"lock-\d+-of-(\d+)", p.name))}
+    paths = [path for other in sorted(others - {count}) for path in sorted(hidden.glob(f"lock-*-of-{other}"))]
     with contextlib.ExitStack() as stack:
-        for other in sorted(others - {count}):
-            for path in sorted(hidden.glob(f"lock-*-of-{other}")):
-                stack.enter_context(_lock(path, folder))
-        stack.enter_context(_lock(hidden / f"lock-{number}-of-{count}", folder))
-        yield
-
-
-@contextlib.contextmanager
-def _lock(path: Path, folder: Path) -> Iterator[None]:
-    with path.open("a+", encoding="utf-8") as file:
-        if not _try_lock(file):
-            file.seek(0)
-            raise InputError(
-                f"another process ({file.read().strip() or 'unknown'}) is writing to {folder}; "
-                "wait for it, or choose another folder or shard"
-            )
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()}")
-        file.flush()
-        yield
-
-
-def _try_lock(file: Any) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        import msvcrt
-
         try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-        except OSError:
-            return False
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+            for path in [*paths, hidden / f"lock-{number}-of-{count}"]:
+                stack.enter_context(FileLock(path, timeout=0))
+        except Timeout as error:
+            raise InputError(
+                f"another process is writing to {folder} ({Path(error.lock_file).name}); "
+                "wait for it, or choose another folder or shard"
+            ) from error
+        yield
 
 
 def _write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from speechssl.units.addresses import local_copy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from speechssl.signals import Encoder
     from speechssl.units.codebooks.codebook import Codebook
@@ -80,16 +78,16 @@ class UnitEncoder:
     def _codes(self, path: str) -> tuple[NDArray[np.int64], int]:
         """Codes (N, Q) of a file and its number of samples at the encoder's rate."""
         from speechssl import audio
+        from speechssl.encoders.frontends import Counted
 
-        rate, counter = self.encoder.sample_rate, _Counter()
+        rate = self.encoder.sample_rate
         stream: Any = getattr(self.encoder, "stream", None)
         if stream is None:
             waveform = audio.read_mono(path, rate)
             return self.codebook.codes(self.encoder.encode(waveform)), len(waveform.samples)
-        pieces = stream(counter.over(lambda: audio.stream(path, rate, READ_SECONDS)))
-        quantiser = self.codebook.quantiser()
-        codes = [quantiser.push(piece.numpy()) for piece in pieces]
-        return np.concatenate([*codes, quantiser.finish()]), counter.num_samples
+        blocks, quantiser = Counted(lambda: audio.stream(path, rate, READ_SECONDS)), self.codebook.quantiser()
+        codes = [quantiser.push(piece.numpy()) for piece in stream(blocks)]
+        return np.concatenate([*codes, quantiser.finish()]), blocks.num_samples
 
     def _spans(self, path: str, num_frames: int) -> NDArray[np.bool_]:
         """(N,) whether each frame is wanted."""
@@ -119,18 +117,3 @@ class UnitEncoder:
         stretch = np.cumsum(np.r_[0, np.diff(places) > 1])
         rows, durations = runs.collapse(np.c_[codes[places], stretch])
         return rows[:, :-1], durations, places[np.r_[0, np.cumsum(durations)[:-1]]]
-
-
-class _Counter:
-    """Counts the samples of the last pass over a stream."""
-
-    num_samples = 0
-
-    def over(self, blocks: Callable[[], Iterator[Tensor]]) -> Callable[[], Iterator[Tensor]]:
-        def counted() -> Iterator[Tensor]:
-            self.num_samples = 0
-            for block in blocks():
-                self.num_samples += len(block)
-                yield block
-
-        return counted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechssl import checkpoints
 from speechssl.checkpoints import PACKAGED, choose_device
 from speechssl.errors import InputError
 
@@ -36,9 +37,12 @@ def load(name_or_path: str | Path = "tiny", *, device: str = "auto") -> Embedder
         raise InputError("no embedder named; give 'tiny', a hub id, a folder or a .safetensors file")
     place = str(choose_device(device))
     if name_or_path == "tiny" or str(name_or_path).endswith(".safetensors"):
-        from speechssl.verification.embedders import log_mel
+        from speechssl.verification.embedders import log_mel, ssl
 
-        return log_mel.read(TINY if name_or_path == "tiny" else Path(name_or_path), device=place)
+        path = TINY if name_or_path == "tiny" else Path(name_or_path)
+        if path.is_file() and checkpoints.peek(path).get("family") == "ssl":
+            return ssl.read(path, device=place)
+        return log_mel.read(path, device=place)
     target = NAMES.get(str(name_or_path), str(name_or_path))
     if Path(target).is_file():
         raise InputError(f"{target} is a file, but not .safetensors; give the folder it lies in, or a hub id")

@@ -49,11 +49,7 @@ class LogMelEmbedder:
         self.network = network.eval().to(device)
         self._device, self.scale = device, scale
         self.origin, self.cohort, self.calibration = origin, cohort, calibration
-
-    @property
-    def dim(self) -> int:
-        """Numbers per embedding."""
-        return int(self.network.fc.out_channels)
+        self.dim = network.fc.out_channels
 
     @torch.inference_mode()
     def embed(self, waveform: Waveform) -> Embedding:

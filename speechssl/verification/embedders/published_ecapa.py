@@ -32,12 +32,7 @@ class PublishedEcapa:
 
     def __init__(self, network: Ecapa, *, origin: str, device: str = "cpu") -> None:
         self._network = network.eval().to(device)
-        self._device, self.origin = device, origin
-
-    @property
-    def dim(self) -> int:
-        """Numbers per embedding."""
-        return int(self._network.fc.out_channels)
+        self._device, self.origin, self.dim = device, origin, network.fc.out_channels
 
     @torch.inference_mode()
     def embed(self, waveform: Waveform) -> Embedding:

@@ -26,19 +26,9 @@ class PublishedXVector:
 
     def __init__(self, network: Any, settings: Mapping[str, Any], *, origin: str, device: str = "cpu") -> None:
         self._network, self._device = network.eval().to(device), device
-        self._sample_rate = int(settings.get("sampling_rate", 16000))
         self._normalise = bool(settings.get("do_normalize", True))
-        self.origin = origin
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz of the waveform it takes."""
-        return self._sample_rate
-
-    @property
-    def dim(self) -> int:
-        """Numbers per embedding."""
-        return int(self._network.config.xvector_output_dim)
+        self.origin, self.sample_rate = origin, int(settings.get("sampling_rate", 16000))
+        self.dim = int(network.config.xvector_output_dim)
 
     @torch.inference_mode()
     def embed(self, waveform: Waveform) -> Embedding:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from numpy.fft import irfft, rfft
+from numpy.fft import irfft, rfft, rfftfreq
+from numpy.typing import NDArray
 from scipy.fft import next_fast_len
+
+Samples = NDArray[np.float32]
 
 SAMPLE_RATE = 16000
 T60 = (0.1, 2.5)  # seconds, from a wardrobe to a church
@@ -18,15 +21,15 @@ DIRECT_TO_REVERBERANT = (-6.0, 18.0)  # dB
 CODECS = {"opus": ("OGG", "OPUS"), "mp3": ("MP3", "MPEG_LAYER_III"), "vorbis": ("OGG", "VORBIS")}
 
 
-def resampled(samples: np.ndarray, length: int) -> np.ndarray:
+def resampled(samples: Samples, length: int) -> Samples:
     """Samples read faster or slower so that ``length`` are left: pitch, formants and tempo change together."""
     from scipy.signal import resample
 
-    found: np.ndarray = resample(samples, length).astype(np.float32)
+    found: Samples = resample(samples, length).astype(np.float32)
     return found
 
 
-def simulated_room(rng: np.random.Generator, t60: float, ratio: float) -> np.ndarray:
+def simulated_room(rng: np.random.Generator, t60: float, ratio: float) -> Samples:
     """Impulse response (L,) of unit energy: a direct sound, and noise that decays by 60 dB in ``t60`` seconds.
 
     Treble decays faster than bass, as air and walls have it.
@@ -44,22 +47,24 @@ def simulated_room(rng: np.random.Generator, t60: float, ratio: float) -> np.nda
     tail[: int(rng.uniform(0.001, 0.008) * SAMPLE_RATE)] = 0.0  # nothing returns before the nearest wall
     tail *= 10 ** (-ratio / 20) / (np.sqrt(np.square(tail).sum()) + 1e-9)
     tail[0] = 1.0
-    return (tail / np.sqrt(np.square(tail).sum())).astype(np.float32)
+    found: Samples = (tail / np.sqrt(np.square(tail).sum())).astype(np.float32)
+    return found
 
 
-def in_room(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
+def in_room(samples: Samples, response: Samples) -> Samples:
     """Samples heard through an impulse response that begins with the direct sound."""
     size = next_fast_len(len(samples) + len(response) - 1, real=True)
     return irfft(rfft(samples, size) * rfft(response, size), size)[: len(samples)].astype(np.float32)
 
 
-def with_noise(samples: np.ndarray, noise: np.ndarray, ratio: float) -> np.ndarray:
+def with_noise(samples: Samples, noise: Samples, ratio: float) -> Samples:
     """Samples with noise (T,) at a signal-to-noise ratio in dB over the whole."""
     speech, theirs = (np.square(part, dtype=np.float64).mean() for part in (samples, noise))
-    return (samples + noise * np.sqrt(speech / (theirs + 1e-12)) * 10 ** (-ratio / 20)).astype(np.float32)
+    found: Samples = (samples + noise * np.sqrt(speech / (theirs + 1e-12)) * 10 ** (-ratio / 20)).astype(np.float32)
+    return found
 
 
-def coloured_noise(rng: np.random.Generator, length: int) -> np.ndarray:
+def coloured_noise(rng: np.random.Generator, length: int) -> Samples:
     """Noise (length,) whose power falls with frequency by a random exponent in [0, 2]: hiss to rumble."""
     size = next_fast_len(length, real=True)
     spectrum = rng.standard_normal(size // 2 + 1) + 1j * rng.standard_normal(size // 2 + 1)
@@ -67,35 +72,36 @@ def coloured_noise(rng: np.random.Generator, length: int) -> np.ndarray:
     return irfft(spectrum, size)[:length].astype(np.float32)
 
 
-def through_line(samples: np.ndarray, low: float, high: float, *, order: float = 6.0) -> np.ndarray:
+def through_line(samples: Samples, low: float, high: float, *, order: float = 6.0) -> Samples:
     """Samples through a band from ``low`` to ``high`` Hz, without delay."""
     size = next_fast_len(len(samples) + 1024, real=True)
-    hertz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
+    hertz = rfftfreq(size, 1 / SAMPLE_RATE)
     gain = 1 / np.sqrt(1 + (hertz / high) ** (2 * order))
     if low > 0:
         gain = gain / np.sqrt(1 + (low / np.maximum(hertz, 1e-3)) ** (2 * order))
     return irfft(rfft(samples, size) * gain, size)[: len(samples)].astype(np.float32)
 
 
-def through_channel(samples: np.ndarray, rng: np.random.Generator, *, size: float = 6.0) -> np.ndarray:
+def through_channel(samples: Samples, rng: np.random.Generator, *, size: float = 6.0) -> Samples:
     """Samples through a smooth random frequency response of at most ``size`` dB: another microphone."""
     length = next_fast_len(len(samples) + 1024, real=True)
     knots = rng.uniform(-size, size, 9)
     decibels = np.interp(
-        np.log2(np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 60)), np.linspace(np.log2(60), 13, 9), knots
+        np.log2(np.maximum(rfftfreq(length, 1 / SAMPLE_RATE), 60)), np.linspace(np.log2(60), 13, 9), knots
     )
     return irfft(rfft(samples, length) * 10 ** (decibels / 20), length)[: len(samples)].astype(np.float32)
 
 
-def mu_law(samples: np.ndarray) -> np.ndarray:
+def mu_law(samples: Samples) -> Samples:
     """Samples as eight bits of a telephone exchange keep them (ITU-T G.711)."""
     peak = np.abs(samples).max() + 1e-9
     curve = np.sign(samples) * np.log1p(255 * np.abs(samples) / peak) / np.log(256)
     step = np.rint(curve * 127) / 127
-    return (np.sign(step) * (256 ** np.abs(step) - 1) / 255 * peak).astype(np.float32)
+    found: Samples = (np.sign(step) * (256 ** np.abs(step) - 1) / 255 * peak).astype(np.float32)
+    return found
 
 
-def coded(samples: np.ndarray, codec: str, quality: float) -> np.ndarray:
+def coded(samples: Samples, codec: str, quality: float) -> Samples:
     """Samples coded and decoded by libsndfile; ``quality`` from 0 (fewest bits) to 1."""
     import soundfile
 
@@ -108,9 +114,10 @@ def coded(samples: np.ndarray, codec: str, quality: float) -> np.ndarray:
             SAMPLE_RATE,
             format=container,
             subtype=subtype,
-            compression_level=1.0 - quality,
+            compression_level=min(1.0 - quality, 0.99),  # libsndfile refuses MP3 a hair below 1
         )
         file.seek(0)
         decoded, _ = soundfile.read(file, dtype="float32")
     decoded = np.pad(decoded, (0, max(0, len(samples) - len(decoded))))[: len(samples)]
-    return (decoded * (peak / 0.7)).astype(np.float32)
+    found: Samples = (decoded * (peak / 0.7)).astype(np.float32)
+    return found
