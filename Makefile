@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOCK := pyproject.toml .ci/install.py $(wildcard requirements/*.txt)
 
-.PHONY: help demo app test attack check format bench lock latest compatibility audit clean
+.PHONY: help demo app test attack check format bench docs docs-serve lock latest compatibility audit clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +45,13 @@ format: $(VENV)/.installed-dev  ## write the format and the safe lint fixes
 bench: $(VENV)/.installed-dev  ## print the speed and memory ratios
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
+docs: $(VENV)/.installed $(VENV)/docs/.installed  ## build the site into build/site, offline, without a warning
+	$(BIN)/python docs/scripts/generate.py
+	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build
+
+docs-serve: docs  ## show the site in the browser while its pages are written
+	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs serve
+
 lock: $(VENV)/tools/bin/uv  ## resolve every dependency anew and write requirements/*.txt
 	$(VENV)/tools/bin/python .ci/lock.py
 
@@ -63,5 +70,10 @@ $(VENV)/tools/bin/uv $(VENV)/tools/bin/pip-audit: | $(BIN)/python
 	test -x $(VENV)/tools/bin/python || $(BIN)/python -m venv $(VENV)/tools
 	$(VENV)/tools/bin/python -m pip install --quiet --disable-pip-version-check $(notdir $@)
 
+$(VENV)/docs/.installed: requirements/docs.txt | $(BIN)/python
+	test -x $(VENV)/docs/bin/python || $(BIN)/python -m venv $(VENV)/docs
+	$(VENV)/docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
+	@touch $@
+
 clean:  ## remove the environment and what the tools left
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist

@@ -29,7 +29,7 @@ def audited(name: str) -> list[dict[str, Any]]:
 
 def main() -> int:
     found = []
-    for name in ("build", "torch", "dev"):
+    for name in ("build", "torch", "dev", "docs"):
         known = audited(name)
         if not known:
             print(f"NOT AUDITED: the database of vulnerabilities cannot be reached, asked for requirements/{name}.txt.")

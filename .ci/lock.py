@@ -3,6 +3,7 @@
 Each file names exact versions with the hashes of all their builds, for Linux, macOS and Windows and for Python 3.10 on:
 
     dev.txt        the package with all its extras and the tools of the tests, but torch
+    docs.txt       what builds the site, in an environment of its own
     package.txt    what the package alone needs, in the same versions, but torch
     torch.txt      torch, and the CUDA libraries that its Linux build asks for
     torch-cpu.txt  its CPU-only build for Linux, which asks for none
@@ -50,6 +51,12 @@ def compile_(source: str | Path, constraints: str, *options: str) -> list[str]:
     return re.split(r"\n(?=\w)", answer.stdout.strip())
 
 
+def _extra(name: str) -> list[str]:
+    """The requirements that pyproject.toml has under the name of an extra."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    return re.findall(r'^ +"([^"]+)"', text.split(f"\n{name} = [", 1)[1].split("\n]", 1)[0], flags=re.MULTILINE)
+
+
 def write(name: str, entries: list[str]) -> None:
     text = "\n".join(["# Written by `make lock`; .ci/install.py installs it.", *entries, ""])
     (FOLDER / name).write_text(text, encoding="utf-8", newline="\n")
@@ -61,6 +68,11 @@ def main() -> None:
     everything = compile_("pyproject.toml", TORCH + WITH_WHEELS, "--extra", "dev")
     pins = "\n".join(entry.split(" \\\n")[0] for entry in everything)
     package = compile_("pyproject.toml", pins)
+    (FOLDER / ".docs.in").write_text("\n".join(_extra("docs")), encoding="utf-8")
+    try:
+        docs = compile_(FOLDER / ".docs.in", pins)
+    finally:
+        (FOLDER / ".docs.in").unlink()
     (FOLDER / ".build.in").write_text("hatchling\neditables\nsetuptools\n", encoding="utf-8")
     try:
         build = compile_(FOLDER / ".build.in", pins)
@@ -68,6 +80,7 @@ def main() -> None:
         (FOLDER / ".build.in").unlink()
     write("dev.txt", [entry for entry in everything if not OF_TORCH.match(entry)])
     write("package.txt", [entry for entry in package if not OF_TORCH.match(entry)])
+    write("docs.txt", docs)
     write("torch.txt", [entry for entry in everything if OF_TORCH.match(entry)])
     write("torch-cpu.txt", [" \\\n    --hash=sha256:".join([f"{TORCH}+cpu", *CPU_BUILDS])])
     write("build.txt", build)

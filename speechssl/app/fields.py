@@ -21,6 +21,12 @@ from speechssl.conversion.bundles import BUNDLES, bundle
 
 Show = Callable[["Field", dict[str, Any]], Any]
 WAYS = (("As the target", "target"), ("As the source", "source"))
+LOUDNESS = (
+    ("As the source", "contour"),
+    ("Half way", "contour=0.5"),
+    ("As the source on the whole", "level"),
+    ("As the vocoder gives it", "off"),
+)
 TEMPOS = (("As the converter sets it", "auto"), *WAYS)
 
 
@@ -106,6 +112,8 @@ OPTIONS = (
     Field("model", "Model", "All but tiny are downloaded at their first use.", "tiny", _models, str),
     Field("tempo", "Speaking rate", "auto (half way to the target's with selection, else the source's), source, "
           "target, or a factor: 1.25 is 25 % faster.", "auto", _choice(*TEMPOS, "0.8", "1.25", free=True), str),
+    Field("loudness", "Loudness", "contour (of the source at every moment), contour=0.5 (half way), level (of the "
+          "source on the whole), off, or LUFS such as -23.", "contour", _choice(*LOUDNESS, "-23", free=True), str),
 )  # fmt: skip
 
 

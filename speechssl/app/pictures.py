@@ -118,10 +118,11 @@ def report(found: ReferenceReport) -> str:
     return _card(kind, head, html("{}{}", _sentence(found.verdict), shown))
 
 
-def done(converter: str, reason: str) -> str:
-    """The converter that was used, and the reason."""
+def done(converter: str, reason: str, remark: str = "") -> str:
+    """The converter that was used, the reason, and a remark on the source."""
     why = "as asked" if reason == "as asked" else f"chosen for {reason}"
-    return html('<p class="small" role="status">Done. Converter <em>{}</em>, {}.</p>', converter, why)
+    more = f" Remark on the source: {remark}." if remark else ""
+    return html('<p class="small" role="status">Done. Converter <em>{}</em>, {}.{}</p>', converter, why, more)
 
 
 def batch(rows: Sequence[dict[str, Any]]) -> str:

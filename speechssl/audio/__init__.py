@@ -5,30 +5,38 @@ The names that most callers need are reachable from here: ``speechssl.audio.read
 
 from speechssl.audio.activity import clipping_fraction, snr_db, speech_activity, speech_seconds
 from speechssl.audio.channels import taken as channel_taken
+from speechssl.audio.contour import Follower
 from speechssl.audio.decoding import AudioInfo
 from speechssl.audio.f0_tracker import f0
 from speechssl.audio.files import (
     SUFFIXES,
     WRITABLE,
+    check_rate,
+    held_rate,
     info,
     read,
     read_channel,
     read_mono,
     resample,
     stream,
+    usual_rate,
     write,
     writing,
 )
-from speechssl.audio.levels import limit_bursts, loudness, set_loudness, with_length
+from speechssl.audio.levels import audible, limit_bursts, loudness, set_loudness, with_length
 from speechssl.audio.names import refuse_overwriting, told_apart
 
 __all__ = [
     "SUFFIXES",
     "WRITABLE",
     "AudioInfo",
+    "Follower",
+    "audible",
     "channel_taken",
+    "check_rate",
     "clipping_fraction",
     "f0",
+    "held_rate",
     "info",
     "limit_bursts",
     "loudness",
@@ -43,6 +51,7 @@ __all__ = [
     "speech_seconds",
     "stream",
     "told_apart",
+    "usual_rate",
     "with_length",
     "write",
     "writing",

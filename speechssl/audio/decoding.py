@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     Samples: TypeAlias = NDArray[np.float32]
     Mix: TypeAlias = Callable[[Samples], Samples]
 
+_STDERR = threading.Lock()
 BLOCK = 1 << 16  # samples read, filtered or written at a time: 4 s at 16 kHz
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz; a header that says otherwise is damaged
 STREAMED = 0x7FFFF000  # bytes; programs that write WAV to a pipe put a length from here up, not knowing it
@@ -58,7 +61,7 @@ class Source:
 
 
 def check_file(path: Path) -> None:
-    """Whether there is a file with something in it that may be read.
+    """Make sure that there is a file with something in it that may be read.
 
     Raises:
         InputError: there is not.
@@ -71,6 +74,8 @@ def check_file(path: Path) -> None:
             if file.read(1):
                 return
     except FileNotFoundError:
+        if re.match(r"[a-z0-9+]{2,}:/", str(path)):
+            raise InputError(f"{path} is an address; an audio file needed: download it, and name the file") from None
         raise InputError(f"{path} does not exist; an audio file needed: check the path") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; an audio file needed: name the files in it") from None
@@ -89,6 +94,33 @@ def mean(block: Samples) -> Samples:
 
 
 @contextlib.contextmanager
+def _quiet(path: Path) -> Iterator[None]:
+    """Keep libmpg123 from writing on stderr what the error says already; for files that are MP3 or may be.
+
+    The stream belongs to the process, so one thread at a time.
+    """
+    with path.open("rb") as file:
+        head = file.read(3)
+    if not (head == b"ID3" or path.suffix.lower() == ".mp3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")):
+        yield
+        return
+    with _STDERR:
+        try:
+            kept = os.dup(2)
+        except OSError:  # closed
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
+
+
+@contextlib.contextmanager
 def opened(path: Path, mix: Mix = mean) -> Iterator[Source]:
     """The file as a source of checked blocks, closed at the end.
 
@@ -103,7 +135,8 @@ def opened(path: Path, mix: Mix = mean) -> Iterator[Source]:
     check_file(path)
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(_forward_only(path))
+            with _quiet(path):
+                file = stack.enter_context(_forward_only(path))
         # TypeError: soundfile takes .raw for samples without a header and asks for their rate
         except (soundfile.LibsndfileError, TypeError):
             source = _by_ffmpeg(path, stack, mix)
@@ -171,7 +204,8 @@ def _by_libsndfile(path: Path, file: Any, mix: Mix) -> Source:
         got = 0
         while True:
             try:
-                block = file.read(BLOCK, dtype="float32", always_2d=True)
+                with _quiet(path):
+                    block = file.read(BLOCK, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
                 raise InputError(_damaged(path, got / rate, error)) from error
             if len(block) == 0:

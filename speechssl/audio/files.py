@@ -42,6 +42,9 @@ RATES = {  # Hz; other codings hold any
     "OPUS": (8000, 12_000, 16_000, 24_000, 48_000),
     "MPEG_LAYER_III": (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
 }
+# Hz that players and editors expect
+USUAL = {".opus": 48_000, ".ogg": 48_000}
+USUAL_ELSEWHERE = 44_100
 
 
 def info(path: str | os.PathLike[str]) -> AudioInfo:
@@ -77,28 +80,41 @@ def read_channel(path: str | os.PathLike[str], channel: int) -> Waveform:
         return _gathered(list(source.blocks), source.info.sample_rate)
 
 
-def read_mono(path: str | os.PathLike[str], sample_rate: int) -> Waveform:
+def read_mono(
+    path: str | os.PathLike[str], sample_rate: int, *, on_read: Callable[[int], object] = lambda _: None
+) -> Waveform:
     """Read a file at ``sample_rate`` Hz: sample for sample ``resample(read(path), sample_rate)``, in less memory.
 
+    Args:
+        path: the file.
+        sample_rate: Hz.
+        on_read: called with the number of samples of each block, at the rate of the file.
     Raises:
         InputError: as ``read``; or too short to give one sample at the new rate.
     """
     file = Path(path)
     _check_rate(sample_rate)
     with opened(file, channels.mixed(file)) as source:
-        blocks = list(_resampled(source, sample_rate))
+        blocks = list(_resampled(source, sample_rate, on_read))
     if not blocks:
         raise InputError(_too_short(str(file), sample_rate))
     return _gathered(blocks, sample_rate)
 
 
-def stream(path: str | os.PathLike[str], sample_rate: int, block_seconds: float = 10.0) -> Iterator[Tensor]:
+def stream(
+    path: str | os.PathLike[str],
+    sample_rate: int,
+    block_seconds: float = 10.0,
+    *,
+    on_read: Callable[[int], object] = lambda _: None,
+) -> Iterator[Tensor]:
     """Read a file piece by piece in flat memory.
 
     Args:
         path: the file.
         sample_rate: Hz of the pieces.
         block_seconds: seconds of each piece but the last, which may be shorter.
+        on_read: see ``read_mono``.
     Returns:
         Pieces (n,) float32; put together they equal ``read_mono(path, sample_rate)`` sample for sample.
     Raises:
@@ -110,7 +126,27 @@ def stream(path: str | os.PathLike[str], sample_rate: int, block_seconds: float 
     if size < 1:
         raise InputError(f"blocks of {block_seconds} s at {sample_rate} Hz hold no sample; ask for longer ones")
     check_file(file)
-    return _streamed(file, sample_rate, size)
+    return _streamed(file, sample_rate, size, on_read)
+
+
+def usual_rate(path: str | os.PathLike[str]) -> int:
+    """The sample rate, Hz, that players and editors expect in a file of this extension: 48000 for Opus, else 44100."""
+    return USUAL.get(Path(path).suffix.lower(), USUAL_ELSEWHERE)
+
+
+def held_rate(path: str | os.PathLike[str], sample_rate: int) -> int:
+    """The sample rate, Hz, nearest above this one that a file of this extension can hold; the highest if none is."""
+    _, coding = WRITABLE.get(Path(path).suffix.lower(), ("", ""))
+    return min((rate for rate in RATES.get(coding, ()) if rate >= sample_rate), default=sample_rate)
+
+
+def check_rate(path: str | os.PathLike[str], sample_rate: int) -> None:
+    """Refuse a file that could not be written, before there is anything to write.
+
+    Raises:
+        InputError: another extension than ``write`` takes, or a sample rate that the format cannot hold.
+    """
+    _format(Path(path), sample_rate, None)
 
 
 def write(path: str | os.PathLike[str], waveform: Waveform, *, subtype: str | None = None) -> None:
@@ -199,14 +235,14 @@ def _gathered(blocks: list[Samples], sample_rate: int) -> Waveform:
     return Waveform(torch.from_numpy(np.concatenate(blocks)), sample_rate)
 
 
-def _streamed(file: Path, sample_rate: int, size: int) -> Iterator[Tensor]:
+def _streamed(file: Path, sample_rate: int, size: int, on_read: Callable[[int], object]) -> Iterator[Tensor]:
     import numpy as np
     import torch
 
     waiting: list[Samples] = []
     held, given = 0, 0
     with opened(file, channels.mixed(file)) as source:
-        for block in _resampled(source, sample_rate):
+        for block in _resampled(source, sample_rate, on_read):
             waiting.append(block)
             held += len(block)
             if held < size:
@@ -222,16 +258,19 @@ def _streamed(file: Path, sample_rate: int, size: int) -> Iterator[Tensor]:
         raise InputError(_too_short(str(file), sample_rate))
 
 
-def _resampled(source: Source, sample_rate: int) -> Iterator[Samples]:
+def _resampled(source: Source, sample_rate: int, on_read: Callable[[int], object]) -> Iterator[Samples]:
     """Blocks at another rate; soxr's stream gives bit for bit what soxr gives for the whole."""
     import numpy as np
     import soxr
 
     if source.info.sample_rate == sample_rate:
-        yield from source.blocks
+        for block in source.blocks:
+            on_read(len(block))
+            yield block
         return
     resampler = soxr.ResampleStream(source.info.sample_rate, sample_rate, 1, dtype="float32")
     for block in source.blocks:
+        on_read(len(block))
         if len(done := resampler.resample_chunk(block)):
             yield done
     if len(done := resampler.resample_chunk(np.zeros(0, np.float32), last=True)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from speechssl.audio.activity import speech_activity
 from speechssl.audio.decoding import BLOCK
 from speechssl.audio.files import resample
 from speechssl.errors import InputError
@@ -22,6 +23,8 @@ PEAK = 0.97  # leaves 0.26 dB for what lossy codecs and resampling add
 FADE = 0.01  # seconds over which a sound begins or ends that is cut
 
 SILENCE = -70.0  # LUFS, the absolute gate of BS.1770
+SOFT = -50.0  # LUFS below which speech is raised before it is heard: encoders know none so soft
+HEARD = -26.0  # LUFS to which it is raised
 WEIGHTING = -0.691  # dB, the constant of BS.1770 that makes up for the K-weighting of a 1 kHz tone
 
 
@@ -57,6 +60,27 @@ def set_loudness(waveform: Waveform, lufs: float, *, peak: float = PEAK) -> Wave
         decibels += lufs - now if now > -math.inf else 1.0
     gain = min(10 ** (decibels / 20), peak / top)
     return Waveform((waveform.samples * gain).clamp_(-peak, peak), waveform.sample_rate)
+
+
+def audible(waveform: Waveform) -> tuple[Waveform, float]:
+    """Very soft speech raised to a usual level, and by how many dB; other sound as it is, and 0.
+
+    Args:
+        waveform: any; speech counts as very soft below -50 LUFS, and far below the gate of ``loudness`` too.
+    """
+    import torch
+
+    samples = waveform.samples
+    power = float(torch.dot(samples, samples)) / len(samples)
+    # the loudness of sound that is loud on the whole need not be measured
+    if power == 0 or 10 * math.log10(power) > SOFT or loudness(waveform) > SOFT:
+        return waveform, 0.0
+    first = PEAK / float(samples.abs().max())
+    near = Waveform(samples * first, waveform.sample_rate)
+    raised = set_loudness(near, HEARD)
+    if not bool(speech_activity(raised).any()):
+        return waveform, 0.0
+    return raised, 20 * math.log10(float(raised.samples.abs().max()) / float(samples.abs().max()))
 
 
 def with_length(waveform: Waveform, length: int, *, begins: bool = True) -> Waveform:

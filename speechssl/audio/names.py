@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -58,7 +59,8 @@ def refuse_overwriting(output: str | Path, given: Iterable[str | Path]) -> None:
     for one in given:
         file = Path(one)
         both = place.exists() and file.exists()
-        if place.resolve() == file.resolve() or (both and place.samefile(file)):
+        # unlike Path.resolve, this knows links that lead to themselves
+        if os.path.realpath(place) == os.path.realpath(file) or (both and place.samefile(file)):
             raise InputError(
                 f"{output} is the file {file}, which was given and would be overwritten; another one needed"
             )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from speechssl.errors import InputError
 
@@ -25,17 +26,8 @@ def read_text(path: str | Path, *, most: int = MOST_BYTES) -> str:
     Raises:
         InputError: no such file, a folder, a pipe or a device, too large, or not UTF-8.
     """
-    path = Path(path)
-    try:
-        # asked before opening, which waits on a pipe
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path} is a folder, a pipe or a device; a file needed")
-        with path.open("rb") as file:
-            data = file.read(most + 1)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; check the path") from error
+    with _opened(path) as file:
+        data = file.read(most + 1)
     if len(data) > most:
         raise InputError(f"{path} is larger than {_size(most)}, the most that is read; check that it is the right file")
     return _decoded(data, path)
@@ -54,9 +46,9 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
     """The JSON values of a file of lines, with their numbers from 1, in flat memory; empty lines are passed over.
 
     Raises:
-        InputError: a line is too long, not UTF-8, or as ``parse``; the message has its number.
+        InputError: as ``read_text``; a line is too long, not UTF-8, or as ``parse``: the message has its number.
     """
-    with Path(path).open("rb") as file:
+    with _opened(path) as file:
         for number in itertools.count(1):
             line = file.readline(LONGEST_LINE + 1)
             if not line:
@@ -99,6 +91,21 @@ def parse_object(text: str | bytes, what: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{what} is damaged: a JSON {type(value).__name__} where an object is needed")
     return value
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to read, with errors in words; no pipe, which would let the reader wait."""
+    try:
+        place = Path(path)
+        if place.exists() and not place.is_file():
+            raise InputError(f"{path} is a folder, a pipe or a device; a file needed")
+        with place.open("rb") as file:
+            yield file
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; check the path") from error
 
 
 def _decoded(data: bytes, what: object) -> str:

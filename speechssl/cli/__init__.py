@@ -13,6 +13,7 @@ from speechssl.cli import (
     convert,
     data,
     demo,
+    docs,
     doctor,
     evaluation,
     features,
@@ -47,6 +48,7 @@ app.add_typer(verification.app)
 app.add_typer(evaluation.app)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+app.command("docs", epilog=docs.EXAMPLES)(docs.docs)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("app", epilog=serve.EXAMPLES)(serve.app)
 

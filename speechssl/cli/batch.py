@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
 import hashlib
 import itertools
 import json as json_module
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,16 +55,23 @@ class Outcome:
     left_out: list[dict[str, Any]] = field(default_factory=list)
 
 
-def audio_files(given: Iterable[str | Path]) -> list[Path]:
-    """Files, folders (searched below) and glob patterns as one list of files, in a fixed order, each once.
+def recordings(
+    given: Sequence[str | Path] | None, listed: Sequence[str | Path] | None = None, *, needed: bool = True
+) -> list[Path]:
+    """Files, folders, glob patterns and lists of one command as one list of recordings; see ``audio.search``.
 
     Raises:
-        InputError: a folder or a pattern holds no audio file.
+        InputError: a folder, pattern or list without recordings, or nothing at all although recordings are needed.
     """
-    return list(dict.fromkeys(path for each in given for path, _ in _expanded(str(each))))
+    from speechssl.audio import search
+
+    found = search.recordings(given or [], listed or [])
+    if needed and not found:
+        raise InputError("no recording: name a recording, a folder, a pattern or a --list")
+    return found
 
 
-def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> Plan:
+def plan(sources: Sequence[str | Path], output: str | Path, suffix: str, *, listed: Sequence[str | Path] = ()) -> Plan:
     """The jobs, and the output folder if there is one.
 
     Args:
@@ -73,15 +79,17 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> Plan
             two outputs would have one name, the names differ (see ``_placed``).
         output: a folder if it exists as one, ends in a slash, or the sources are more than one file; else a file.
         suffix: of the files in an output folder.
+        listed: lists of sources.
     Raises:
         InputError: no source, several for one file, or one that would be overwritten.
     """
     from speechssl import audio
+    from speechssl.audio import search
 
     check_named(output)
-    found = [pair for each in sources for pair in _expanded(str(each))]
+    found = search.located(sources, listed)
     if not found:
-        raise InputError("no source: name a recording, a folder or a pattern before the options")
+        raise InputError("no source: name a recording, a folder, a pattern or a --list")
     single = len(sources) == 1 and len(found) == 1 and found[0][0] == Path(str(sources[0]))
     if single and not (Path(output).is_dir() or str(output).endswith(("/", os.sep))):
         jobs, folder = [Job(found[0][0], Path(output))], None
@@ -95,7 +103,8 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str) -> Plan
         if folder.exists() and not folder.is_dir():
             raise InputError(f"--output {output} is no folder; name a folder")
     _check(jobs)
-    others = (other for each in sources for other in _others(Path(str(each))) if folder not in other.parents)
+    below = (one for each in sources if Path(each).is_dir() for one in search.below(each))
+    others = (one for one in below if not search.is_recording(one) and folder not in one.parents)
     return Plan(jobs, folder, tuple(dict.fromkeys(others)))
 
 
@@ -142,21 +151,25 @@ class Ledger:
 
     Args:
         folder: folder of the outputs; None for a single output, which is always made again.
-        settings: JSON-able; whatever decides the result besides the source.
+        settings: of a job; JSON-able; whatever decides the result besides the source.
     """
 
-    def __init__(self, folder: Path | None, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path | None, settings: Callable[[Job], dict[str, Any]]) -> None:
         self._path = None if folder is None else folder / LEDGER
-        self._settings = hashlib.sha256(json_module.dumps(settings, sort_keys=True).encode()).hexdigest()
+        self._settings = settings
         self._torn = False
         self._known = self._read()
 
     def is_done(self, job: Job) -> bool:
         """Whether the output exists and making it again would change nothing."""
         entry = self._known.get(self._name(job))
-        if entry is None or entry.get("settings") != self._settings or not job.output.is_file():
+        if entry is None or not job.output.is_file() or not job.source.is_file():
             return False
-        return job.source.is_file() and self._entry(job) == entry
+        return self._entry(job) == entry
+
+    def names(self) -> list[str]:
+        """Outputs that were finished, relative to the folder."""
+        return list(self._known)
 
     def record(self, job: Job) -> None:
         """Remember a finished job, on disk at once."""
@@ -171,13 +184,14 @@ class Ledger:
     def _entry(self, job: Job) -> dict[str, Any]:
         return {
             "output": self._name(job),
-            "settings": self._settings,
+            "settings": hashlib.sha256(json_module.dumps(self._settings(job), sort_keys=True).encode()).hexdigest(),
             "source_sha256": sha256_of(job.source),
             "output_sha256": sha256_of(job.output),
         }
 
     def _name(self, job: Job) -> str:
-        return job.output.name if self._path is None else job.output.relative_to(self._path.parent).as_posix()
+        # an output of a list of jobs may lie elsewhere
+        return job.output.name if self._path is None else os.path.relpath(job.output, self._path.parent)
 
     def _read(self) -> dict[str, dict[str, Any]]:
         if self._path is None or not self._path.exists():
@@ -194,22 +208,28 @@ class Ledger:
         return known
 
 
-def run(plan: Plan, work: Callable[[Job], dict[str, Any]], *, settings: dict[str, Any], title: str = "work") -> Outcome:
+def made_before(folder: Path | None) -> set[Path]:
+    """Resolved paths of the outputs of earlier runs in a folder."""
+    names = [] if folder is None else Ledger(folder, lambda _: {}).names()
+    return {Path(os.path.realpath((folder or Path()) / name)) for name in names}
+
+
+def run(
+    plan: Plan, work: Callable[[Job], dict[str, Any]], *, settings: Callable[[Job], dict[str, Any]], title: str = "work"
+) -> Outcome:
     """Do the jobs one after the other, with a progress bar; outputs that are already done are skipped.
 
     Args:
         plan: from ``plan``. In a folder a failure is noted and the other jobs go on; a single failure is raised.
         work: does one job and returns facts about its result.
-        settings: JSON-able; whatever decides the results besides the sources.
+        settings: of a job; JSON-able; whatever decides the result besides the source.
         title: of the progress bar.
     """
     outcome, ledger = Outcome(), Ledger(plan.folder, settings)
     with terminal.progress(title, len(plan.jobs)) as advance:
         for job in plan.jobs:
             facts = {"source": str(job.source), "output": str(job.output)}
-            if ledger.is_done(job):
-                outcome.skipped.append(facts)
-            elif plan.folder is None:
+            if plan.folder is None:
                 outcome.results.append({**facts, **work(job)})
             else:
                 _attempt(job, facts, work, ledger, outcome)
@@ -222,6 +242,9 @@ def _attempt(
     job: Job, facts: dict[str, Any], work: Callable[[Job], dict[str, Any]], ledger: Ledger, outcome: Outcome
 ) -> None:
     try:
+        if ledger.is_done(job):
+            outcome.skipped.append(facts)
+            return
         make_folder(job.output.parent)
         outcome.results.append({**facts, **work(job)})
         ledger.record(job)
@@ -229,6 +252,17 @@ def _attempt(
     except Exception as error:
         expected = isinstance(error, SpeechSSLError | OSError)
         outcome.failed.append({**facts, "error": str(error) if expected else f"{type(error).__name__}: {error}"})
+
+
+def remarked(job: Job, remark: str, *, strict: bool) -> dict[str, str]:
+    """A remark on a source as facts about its result.
+
+    Raises:
+        InputError: there is one, and none is accepted.
+    """
+    if remark and strict:
+        raise InputError(f"{job.source}: {remark}; leave it out, or run without --strict")
+    return {"remark": remark} if remark else {}
 
 
 def finish(outcome: Outcome, *, json: bool, describe: Callable[[dict[str, Any]], str]) -> None:
@@ -244,6 +278,9 @@ def finish(outcome: Outcome, *, json: bool, describe: Callable[[dict[str, Any]],
     else:
         for result in outcome.results:
             terminal.say(f"{result['output']}  {describe(result)}")
+    for result in outcome.results:
+        if "remark" in result:
+            terminal.remark(f"remark: {result['source']}: {result['remark']}")
     for failure in outcome.failed:
         terminal.remark(f"failed: {failure['source']}: {' '.join(failure['error'].split())}")
     if outcome.left_out:
@@ -258,44 +295,10 @@ def finish(outcome: Outcome, *, json: bool, describe: Callable[[dict[str, Any]],
         raise typer.Exit(2)
 
 
-def _expanded(given: str) -> list[tuple[Path, Path]]:
-    """Pairs of a file and the folder that its relative path starts from."""
-    from speechssl import audio
-
-    path = Path(given)
-    if path.is_dir():
-        found = [p for p in _below(path) if p.suffix.lower() in audio.SUFFIXES]
-        if not found:
-            raise InputError(f"{path} holds no audio file; name a folder of recordings, or the files themselves")
-        return [(p, path) for p in found]
-    if path.exists() or not glob.has_magic(given):
-        return [(path, path.parent)]
-    matches = [Path(match) for match in sorted(glob.glob(given, recursive=True)) if Path(match).is_file()]
-    if not matches:
-        raise InputError(f"the pattern {given!r} matches no file; check it, or name the files")
-    return [(match, match.parent) for match in matches]
-
-
-def _below(folder: Path) -> list[Path]:
-    """Files below a folder but hidden ones, in order."""
-    return sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p, folder))
-
-
-def _others(given: Path) -> list[Path]:
-    """Files below a folder whose names are those of no recordings."""
-    from speechssl import audio
-
-    return [p for p in _below(given) if p.suffix.lower() not in audio.SUFFIXES] if given.is_dir() else []
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
-
-
 def _check(jobs: Sequence[Job]) -> None:
-    sources = {job.source.resolve() for job in jobs}
+    sources = {os.path.realpath(job.source) for job in jobs}
     for job in jobs:
-        if job.output.resolve() in sources:
+        if os.path.realpath(job.output) in sources:
             raise InputError(f"{job.output} is a source and would be overwritten; choose another output")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -10,17 +11,21 @@ import typer
 
 from speechssl import __version__
 from speechssl.cli import batch, outputs, receipt, terminal
+from speechssl.cli import jobs as conversions
+from speechssl.cli.jobs import Targets, Wanted
 from speechssl.cli.options import (
     Device,
     Interpolation,
     Json,
     Layer,
+    Lists,
+    MaybeOutput,
     Model,
-    Output,
     Precision,
     Receipt,
     References,
     Sources,
+    Strict,
     Voices,
     check_target,
     examples,
@@ -31,20 +36,15 @@ from speechssl.errors import InputError
 
 if TYPE_CHECKING:
     from speechssl.cli.batch import Job, Plan
-    from speechssl.conversion.options import ConversionOptions
     from speechssl.conversion.result import Conversion
     from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.receipts.signing import Signer
-    from speechssl.voices.matching_set import MatchingSet
-
-    Target: TypeAlias = list[tuple[MatchingSet, float]]
-
 LOOKED_AT = 600.0  # seconds of reference that are measured for remarks; more would cost time and say nothing new
 EXAMPLES = examples(
     "convert talk.wav --reference ada1.wav ada2.wav --output out.wav",
     "convert recordings/ --voice ada --output converted/ --json",
     "convert talk.wav --voice ada --converter selection -o out.wav",
-    "convert talk.wav --voice ada --attribution out.csv -o out.wav",
+    "convert --jobs jobs.csv --output converted/",
 )
 
 K: TypeAlias = Annotated[
@@ -63,6 +63,16 @@ Converter: TypeAlias = Annotated[
         metavar="NAME",
         help=f"How frames of the voice are combined. `auto`: {converters.AUTO} "
         + " ".join(f"`{row.name}`: {row.help}" for row in converters.TABLE.values()),
+    ),
+]
+Jobs: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--jobs",
+        metavar="FILE",
+        help="Table of conversions instead of sources: CSV, TSV or JSON lines with the columns `source`, `voice` or "
+        "`reference`, `output`, and any option, such as `pitch`. Options that are given hold for empty cells.",
+        show_default=False,
     ),
 ]
 Pitch: TypeAlias = Annotated[
@@ -84,11 +94,22 @@ Tempo: TypeAlias = Annotated[
     ),
 ]
 Loudness: TypeAlias = Annotated[
-    float | None,
+    str,
     typer.Option(
         "--loudness",
-        metavar="LUFS",
-        help="Loudness of the output in LUFS, such as -23. Default: the loudness of the source.",
+        metavar="MODE|LUFS",
+        help="Loudness. `contour` follows the source at every moment of speech, `contour=0.5` goes half way, `level` "
+        "follows it on the whole, `off` leaves what the vocoder gives. A number is the loudness of the whole in LUFS "
+        "with the contour of the source, such as -23.",
+    ),
+]
+SampleRate: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--sample-rate",
+        metavar="HZ|MODE",
+        help="Sample rate of the output, 8000 to 48000 Hz; `source` is that of the source, `usual` that which players "
+        "expect (48000 for Opus, else 44100). Resampling adds no higher frequencies. Default: the vocoder's.",
         show_default=False,
     ),
 ]
@@ -114,8 +135,10 @@ Vocoder: TypeAlias = Annotated[
 
 
 def convert(
-    sources: Sources,
-    output: Output,
+    sources: Sources = None,
+    output: MaybeOutput = None,
+    listed: Lists = None,
+    jobs: Jobs = None,
     reference: References = None,
     voice: Voices = None,
     model: Model = "tiny",
@@ -125,11 +148,13 @@ def convert(
     interpolation: Interpolation = 1.0,
     pitch: Pitch = "target",
     tempo: Tempo = "auto",
-    loudness: Loudness = None,
+    loudness: Loudness = "contour",
+    sample_rate: SampleRate = None,
     attribution: Attribution = None,
     vocoder: Vocoder = None,
     sign: Receipt = None,
     overwrite: Overwrite = False,
+    strict: Strict = False,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
@@ -138,27 +163,45 @@ def convert(
     from speechssl.conversion.bundles import load_bundle
     from speechssl.conversion.options import ConversionOptions
 
-    level = "source" if loudness is None else loudness
-    options = ConversionOptions(k, converter, interpolation, pitch, tempo, level)
-    plan = batch.plan(sources, output, ".wav")
+    options = ConversionOptions(k, converter, interpolation, pitch, tempo, loudness, sample_rate)
+    if jobs is None:
+        check_target(reference, voice)
+    files = batch.recordings(reference, needed=False)
+    wanted = Wanted(options, tuple(files), tuple(map(conversions.weighted, voice or [])))
+    plan, asked = _planned(sources, listed, jobs, output, wanted)
     tables = _attribution_files(plan, attribution)
-    check_target(reference, voice)
-    files = batch.audio_files(reference or [])
-    voices = [_weighted(one) for one in voice or []]
-    given: list[str | Path] = [*(job.source for job in plan.jobs), *files, *(name for name, _ in voices)]
-    _check_files(plan)
-    places = [*(job.output for job in plan.jobs), *tables.values()]
-    outputs.check(places, given, overwrite=overwrite or plan.folder is not None)
-    options.check()
+    _check(plan, asked, tables, overwrite=overwrite or (jobs is None and plan.folder is not None))
     system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
-    target = _target(system, files, voices)
-    signer = receipt.signer(sign, [one for one, _ in target])
-    work = Work(system, target, options, model, tables, signer)
-    settings = {"version": __version__, "precision": precision, "vocoder": vocoder, **work.settings()}
-    outcome = batch.run(plan, work, settings=settings, title="convert")
+    targets = Targets(system)
+    if jobs is None:
+        targets.of(wanted)  # a voice that cannot be used is said before the work
+    work = Work(system, targets, asked, model, tables, sign, strict)
+    made_with = {"version": __version__, "precision": precision, "vocoder": vocoder}
+    outcome = batch.run(plan, work, settings=lambda job: {**made_with, **work.settings(job)}, title="convert")
     if files and outcome.results:
         _remark_on(files)
     batch.finish(outcome, json=json, describe=_describe)
+
+
+def _planned(
+    sources: list[str] | None, listed: list[str] | None, jobs: str | None, output: str | None, wanted: Wanted
+) -> tuple[Plan, dict[Job, Wanted]]:
+    """The plan, and what is wanted for each of its jobs."""
+    if jobs is not None:
+        if sources or listed:
+            raise InputError("--jobs names the sources; leave the others out, or convert without --jobs")
+        folder = Path(jobs).parent if output is None else Path(output)
+        batch.check_named(folder if output is None else output)
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"--output {folder} is no folder; name a folder for the outputs of --jobs")
+        asked = conversions.read(jobs, folder, wanted)
+        return batch.Plan(list(asked), folder), asked
+    if output is None:
+        raise InputError("no --output; name the file to write, or a folder for several sources")
+    plan = batch.plan(sources or [], output, ".wav", listed=listed or [])
+    _check_files(plan)
+    options = conversions.at_rate_of(wanted.options, plan.jobs[0].output)
+    return plan, dict.fromkeys(plan.jobs, dataclasses.replace(wanted, options=options))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,35 +209,55 @@ class Work:
     """Converts one recording, and writes the result, its attribution and its receipt."""
 
     system: VoiceConverter
-    target: Target
-    options: ConversionOptions
+    targets: Targets
+    asked: dict[Job, Wanted]
     model: str
     tables: dict[Job, Path]
-    signer: Signer | None
+    receipts: bool | None
+    strict: bool
 
     def __call__(self, job: Job) -> dict[str, Any]:
-        result = self.system.run(job.source, self.target, self.options)
-        facts = _write(result, job, self.tables.get(job))
-        return facts if self.signer is None else {**facts, "receipt": self._sign(self.signer, job, result)}
+        from speechssl.conversion.convert import rate_for
+        from speechssl.verification import speech_classifier
 
-    def settings(self) -> dict[str, Any]:
+        wanted = self.asked[job]
+        remark = batch.remarked(job, speech_classifier.remark_on(job.source), strict=self.strict)
+        target, rate = self.targets.of(wanted), rate_for(wanted.options.sample_rate, job.output, job.source)
+        options = dataclasses.replace(wanted.options, sample_rate=rate)
+        result = self.system.run(job.source, target, options)
+        facts = _write(result, job, self.tables.get(job)) | remark
+        signer = receipt.signer(self.receipts, [one for one, _ in target])
+        return facts if signer is None else {**facts, "receipt": self._sign(signer, job, result)}
+
+    def settings(self, job: Job) -> dict[str, Any]:
         """Whatever decides the result besides the source."""
+        target = self.targets.of(self.asked[job])
         voices = [
             [voice.key_origin, voice.value_origin, [one.sha256 for one in voice.references], len(voice), weight]
-            for voice, weight in self.target
+            for voice, weight in target
         ]
-        return {**dataclasses.asdict(self.options), "voices": voices, **({"receipt": True} if self.signer else {})}
+        signed = {"receipt": True} if receipt.signer(self.receipts, [one for one, _ in target]) else {}
+        return {**dataclasses.asdict(self.asked[job].options), "voices": voices, **signed}
 
     def _sign(self, signer: Signer, job: Job, result: Conversion) -> str:
         from speechssl.receipts import contents, signing
 
-        consent = contents.consents([voice for voice, _ in self.target], otherwise=receipt.NOBODY)
-        settings = {name: value for name, value in dataclasses.asdict(self.options).items() if name != "converter"}
-        facts = contents.of_conversion(
-            job.source, self.target, result, model=self.model, consent=consent, settings=settings
-        )
+        target, options = self.targets.of(self.asked[job]), dataclasses.asdict(self.asked[job].options)
+        consent = contents.consents([voice for voice, _ in target], otherwise=receipt.NOBODY)
+        settings = {name: value for name, value in options.items() if name != "converter"}
+        facts = contents.of_conversion(job.source, target, result, model=self.model, consent=consent, settings=settings)
         signing.issue(job.output, facts, signer)
         return str(signing.beside(job.output))
+
+
+def _check(plan: Plan, asked: dict[Job, Wanted], tables: dict[Job, Path], *, overwrite: bool) -> None:
+    """Refuse what would be overwritten or could not be written, before the work."""
+    given: list[str | Path] = [job.source for job in plan.jobs]
+    for one in dict.fromkeys(asked.values()):
+        given += [*one.references, *(name for name, _ in one.voices)]
+    made = batch.made_before(plan.folder)
+    places = [*(job.output for job in plan.jobs), *tables.values()]
+    outputs.check(places, given, overwrite=overwrite, made=made)
 
 
 def _check_files(plan: Plan) -> None:
@@ -209,27 +272,6 @@ def _check_files(plan: Plan) -> None:
         outputs.check_folder(first)
     if plan.folder is None:
         audio.info(plan.jobs[0].source)
-
-
-def _target(system: VoiceConverter, references: list[Path], stored: list[tuple[str, float]]) -> Target:
-    """The voices and their weights."""
-    if references:
-        return [(system.matching_set(references), 1.0)]
-    from speechssl.voices import VoiceLibrary
-
-    library = VoiceLibrary()
-    return [(library.open(name), weight) for name, weight in stored]
-
-
-def _weighted(text: str) -> tuple[str, float]:
-    """``ada=0.7`` as ``("ada", 0.7)``; without a weight 1."""
-    name, equals, weight = text.rpartition("=")
-    if not equals or Path(text).exists():
-        return text, 1.0
-    try:
-        return name, float(weight)
-    except ValueError:
-        raise InputError(f"the weight of the voice in {text!r} is no number; write NAME=0.7") from None
 
 
 def _remark_on(references: list[Path]) -> None:
@@ -255,7 +297,9 @@ def _attribution_files(plan: Plan, wanted: Path | None) -> dict[Job, Path]:
         return {plan.jobs[0]: wanted}
     if wanted.suffix:
         raise InputError(f"--attribution {wanted} is one file, but the output is a folder; name a folder")
-    return {job: wanted / job.output.relative_to(folder).with_suffix(".csv") for job in plan.jobs}
+    places = {job: Path(os.path.relpath(job.output, folder)).with_suffix(".csv") for job in plan.jobs}
+    # an output of --jobs may lie elsewhere
+    return {job: wanted / (place.name if ".." in place.parts else place) for job, place in places.items()}
 
 
 def _write(result: Conversion, job: Job, table: Path | None) -> dict[str, Any]:
@@ -273,6 +317,7 @@ def _write(result: Conversion, job: Job, table: Path | None) -> dict[str, Any]:
     return {
         "seconds": round(result.waveform.seconds, 3),
         "sample_rate": result.waveform.sample_rate,
+        "made_at": result.made_at,
         "converter": result.converter,
         "reason": result.reason,
         "coverage": round(result.coverage, 4),
@@ -283,4 +328,6 @@ def _write(result: Conversion, job: Job, table: Path | None) -> dict[str, Any]:
 
 def _describe(result: dict[str, Any]) -> str:
     longer = "" if result["stretch"] == 1 else f", {result['stretch']:.2f} times as long"
-    return f"{result['seconds']:.1f} s, {result['converter']} ({result['reason']}){longer}"
+    rate, made_at = result["sample_rate"], result["made_at"]
+    resampled = "" if rate == made_at else f", {rate} Hz resampled from {made_at} Hz"
+    return f"{result['seconds']:.1f} s, {result['converter']} ({result['reason']}){longer}{resampled}"

@@ -23,8 +23,8 @@ NEEDED = {
     for name in (
         "torch", "torchaudio", "transformers", "huggingface-hub", "numpy", "scipy", "safetensors", "filelock",
         "soundfile", "av", "soxr", "pyworld-prebuilt", "pyloudnorm", "typer", "gruut-lang-en", "python-crfsuite",
-        "num2words", "anyascii", "rich", "gradio", "starlette", "fastapi", "uvicorn", "markupsafe", "pillow",
-        "cryptography", "mutagen",
+        "num2words", "anyascii", "rich", "gradio", "starlette", "fastapi", "uvicorn", "pydantic", "anyio",
+        "markupsafe", "pillow", "cryptography", "mutagen",
     )
 }  # fmt: skip
 LOW_SPACE = 2000  # MB free in the cache; a large model needs more

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from speechssl.cli import terminal
+from speechssl.cli import outputs, terminal
 from speechssl.cli.options import (
     CalibrationTrials,
     Database,
@@ -22,6 +22,7 @@ from speechssl.cli.options import (
     Workers,
     examples,
 )
+from speechssl.cli.outputs import Overwrite
 from speechssl.cli.verification import load, number, open_database
 from speechssl.errors import InputError
 
@@ -72,6 +73,15 @@ PldaFrom: TypeAlias = Annotated[
         "--plda",
         metavar="FILE|DIR|TRIALS",
         help="Score by PLDA: a file that --save-plda wrote, or a folder of speakers or a trial list to fit it on.",
+        show_default=False,
+    ),
+]
+Scores: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--scores",
+        metavar="FILE",
+        help="Also write the score of each trial: a table if the name ends in .csv, else lines 'ENROLMENT TEST SCORE'.",
         show_default=False,
     ),
 ]
@@ -207,7 +217,7 @@ def trials(
     from speechssl.verification.trials import find_recordings, make_trials, write_trials
 
     found = make_trials(find_recordings(folder), per_speaker=per_speaker, seed=seed, other_sessions=other_sessions)
-    write_trials(output, found)
+    write_trials(output, found, root=folder)
     targets = sum(trial.is_target for trial in found)
     if json:
         terminal.emit({"output": output, "trials": len(found), "targets": targets, "seed": seed})
@@ -215,7 +225,7 @@ def trials(
         terminal.say(f"{output}  {targets} target and {len(found) - targets} non-target trials")
 
 
-@app.command(epilog=examples("evaluate speakers/", "evaluate trials.txt --root recordings/ --as-norm --json"))
+@app.command(epilog=examples("evaluate speakers/", "evaluate trials.txt --root recordings/ --scores scores.csv"))
 def evaluate(
     target: Trials,
     root: Root = None,
@@ -224,6 +234,8 @@ def evaluate(
     as_norm: AsNorm = False,
     plda: PldaFrom = None,
     save_plda: SavePlda = None,
+    scores: Scores = None,
+    overwrite: Overwrite = False,
     database: Database = None,
     seed: Seed = 0,
     workers: Workers = 1,
@@ -232,12 +244,13 @@ def evaluate(
 ) -> None:
     """Measure error rates on a trial list, or on a balanced list of a folder of speakers, with 95 % intervals."""
     from speechssl.verification import evaluation
-    from speechssl.verification.trials import files_of, read_enrolments
+    from speechssl.verification.trials import files_of, read_enrolments, write_scores
 
     if plda and as_norm:
         raise InputError("--as-norm and --plda are two ways of scoring; give one")
     if save_plda and (not plda or plda.endswith(".safetensors")):
         raise InputError("--save-plda keeps what --plda fits; give --plda a folder of speakers or a trial list")
+    outputs.check([one for one in (scores, save_plda) if one], [target], overwrite=overwrite)
     embedder, calibration = load(model, device, database)
     cohort = _cohort(embedder) if as_norm else None
     listed, folder = _trials(target, root, seed)
@@ -247,11 +260,13 @@ def evaluate(
     usable = calibration if calibration and calibration.scoring == scoring else None
     several = read_enrolments(enrolments) if enrolments else None
     with _embedding(set(files_of(listed, several)), workers) as how:
-        found, _, seconds = evaluation.evaluate(
+        found, values, seconds = evaluation.evaluate(
             listed, folder, embedder, calibration=usable, cohort=cohort, plda=known, enrolments=several, **how
         )
     _remark_on_brief_ones(listed, seconds)
     found["scoring"] = scoring
+    if scores:
+        write_scores(scores, listed, values)
     terminal.emit(found) if json else _print_report(found)
 
 
@@ -304,14 +319,14 @@ def _plda(given: str, save: str | None, root: str | None, embedder: Embedder, te
 def _fitted_plda(target: str, root: str | None, embedder: Embedder, tested: set[str], workers: int) -> Plda:
     """PLDA of all recordings of a folder of speakers or a list; remarks if speakers of the test are among them."""
     from speechssl.verification import evaluation
-    from speechssl.verification.trials import find_recordings, read_trials, recordings_of
+    from speechssl.verification.trials import find_recordings, read_trials, recordings_of, root_of
 
     path = Path(target)
     if path.is_dir():
         folder = path
         known = {file: name for name, files in find_recordings(path).items() for file in files}
     else:
-        folder, known = Path(root) if root else path.parent, recordings_of(read_trials(path))
+        folder, known = Path(root) if root else root_of(path), recordings_of(read_trials(path))
     with _embedding(set(known), workers) as how:
         found = evaluation.fit_plda(known, folder, embedder, **how)
     if both := len(tested & set(known.values())):
@@ -320,12 +335,12 @@ def _fitted_plda(target: str, root: str | None, embedder: Embedder, tested: set[
 
 
 def _trials(target: str, root: str | None, seed: int, *, others: int = 0) -> tuple[list[Trial], Path]:
-    from speechssl.verification.trials import find_recordings, make_trials, read_trials
+    from speechssl.verification.trials import find_recordings, make_trials, read_trials, root_of
 
     path = Path(target)
     if path.is_dir():
         return make_trials(find_recordings(path), others=others, seed=seed), path
-    return read_trials(path), Path(root) if root else path.parent
+    return read_trials(path), Path(root) if root else root_of(path)
 
 
 def _print_report(found: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from speechssl import __version__
 from speechssl.cli import batch, outputs
-from speechssl.cli.options import Device, Json, Layer, Model, Output, Precision, Sources, examples
+from speechssl.cli.options import Device, Json, Layer, Lists, Model, Output, Precision, Sources, Strict, examples
 from speechssl.cli.outputs import Overwrite
 
 if TYPE_CHECKING:
@@ -21,22 +21,25 @@ EXAMPLES = examples(
 
 
 def features(
-    sources: Sources,
     output: Output,
+    sources: Sources = None,
+    listed: Lists = None,
     model: Model = "tiny",
     layer: Layer = None,
     half: Annotated[
         bool, typer.Option("--half", help="Store the numbers as float16, which halves the size of the files.")
     ] = False,
     overwrite: Overwrite = False,
+    strict: Strict = False,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Write the features of recordings, one safetensors file each: frames (N, D) and the origin."""
     from speechssl.conversion import bundles
+    from speechssl.verification import speech_classifier
 
-    plan = batch.plan(sources, output, ".safetensors")
+    plan = batch.plan(sources or [], output, ".safetensors", listed=listed or [])
     places = [job.output for job in plan.jobs]
     outputs.check(places, [job.source for job in plan.jobs], overwrite=overwrite or plan.folder is not None)
     if plan.folder is None:
@@ -44,10 +47,11 @@ def features(
     encoder = bundles.load_bundle_encoder(model, layer=layer, device=device, precision=precision)
 
     def work(job: Job) -> dict[str, Any]:
+        remark = batch.remarked(job, speech_classifier.remark_on(job.source), strict=strict)
         found = encoder.encode_file(job.source)
         bundles.save_features(job.output, found, source=job.source.name, half=half)
-        return {"frames": len(found), "dim": found.dim, "frame_rate": found.frame_rate, "origin": found.origin}
+        return {"frames": len(found), "dim": found.dim, "frame_rate": found.frame_rate, "origin": found.origin} | remark
 
     settings = {"version": __version__, "origin": encoder.origin, "precision": precision, "half": half}
-    outcome = batch.run(plan, work, settings=settings, title="features")
+    outcome = batch.run(plan, work, settings=lambda _: settings, title="features")
     batch.finish(outcome, json=json, describe=lambda r: f"{r['frames']} frames of {r['dim']} ({r['origin']})")

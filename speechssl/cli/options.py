@@ -28,21 +28,30 @@ def check_target(references: list[str] | None, voice: object) -> None:
 # ---- what goes in and out
 
 Sources: TypeAlias = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="SOURCE...", help="Recordings, folders (searched below) or glob patterns.", show_default=False
     ),
 ]
-Output: TypeAlias = Annotated[
-    str,
+Lists: TypeAlias = Annotated[
+    list[str] | None,
     typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE|DIR",
-        help="File to write; a folder if there are several sources.",
+        "--list",
+        metavar="FILE",
+        help="List of recordings: a text with one path a line; CSV, TSV or JSON lines with a column `path`; or "
+        "fairseq's TSV. Paths are relative to the folder of the list.",
         show_default=False,
     ),
 ]
+_OUTPUT = typer.Option(
+    "--output",
+    "-o",
+    metavar="FILE|DIR",
+    help="File to write; a folder if there are several sources.",
+    show_default=False,
+)
+Output: TypeAlias = Annotated[str, _OUTPUT]
+MaybeOutput: TypeAlias = Annotated[str | None, _OUTPUT]
 References: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
@@ -81,13 +90,17 @@ Interpolation: TypeAlias = Annotated[
         "of the text model).",
     ),
 ]
+Strict: TypeAlias = Annotated[
+    bool,
+    typer.Option("--strict", help="Take a source without speech for an error; without this option it gets a remark."),
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Receipt: TypeAlias = Annotated[
     bool | None,
     typer.Option(
         "--receipt/--no-receipt",
-        help="Sign a receipt, stored in the output and beside it. Default: on if the voice has a stored consent or "
-        "this machine has a signing key.",
+        help="Sign a receipt, stored in the output and beside it. Default: on if the voice has a stored consent, or if "
+        "the environment sets SPEECHSSL_RECEIPTS to 1.",
         show_default=False,
     ),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -17,13 +17,16 @@ Overwrite: TypeAlias = Annotated[
 ]
 
 
-def check(outputs: Sequence[str | Path], given: Iterable[str | Path], *, overwrite: bool) -> None:
+def check(
+    outputs: Sequence[str | Path], given: Iterable[str | Path], *, overwrite: bool, made: Collection[Path] = ()
+) -> None:
     """Refuse outputs that would replace something, or that cannot be written.
 
     Args:
         outputs: files of one command.
         given: files that the command reads.
         overwrite: whether files that exist may be replaced; those given may not.
+        made: resolved paths of outputs of an earlier run, which may be replaced.
     Raises:
         InputError: an output is one of the files given or another output, exists, or its place cannot be written to.
     """
@@ -35,11 +38,11 @@ def check(outputs: Sequence[str | Path], given: Iterable[str | Path], *, overwri
     for output in outputs:
         _check_name(output)
         audio.refuse_overwriting(output, files)
-        place = Path(output).resolve()
+        place = Path(os.path.realpath(output))
         if place in seen:
             raise InputError(f"{seen[place]} and {output} are one file, for two results; give two names")
         seen[place] = output
-        if place.exists() and not overwrite:
+        if place.exists() and not overwrite and place not in made:
             raise InputError(f"{output} exists; give another name, or --overwrite to replace it")
         batch.check_place(Path(output))
 
@@ -60,5 +63,7 @@ def _check_name(output: str | Path) -> None:
     device = place.exists() and not place.is_file() and not place.is_dir()
     if device or os.fspath(place.absolute()).startswith("/dev/"):
         raise InputError(f"{output} is a device or a pipe; the name of a file needed")
+    if os.path.islink(os.path.realpath(place)):
+        raise InputError(f"{output} is a link that leads to itself; the name of a file needed")
     if place.is_dir():
         raise InputError(f"{output} is a folder; the name of a file needed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from speechssl.receipts.signing import Signer
     from speechssl.voices.matching_set import MatchingSet
 
+SETTING = "SPEECHSSL_RECEIPTS"  # environment variable; 1 to sign everything that is made
 NOBODY = "none was recorded: made on the command line from recordings that were named there"
 
 app = typer.Typer(
@@ -130,11 +132,11 @@ def signer(wanted: bool | None, voices: Sequence[MatchingSet]) -> Signer | None:
 
     Args:
         wanted: the option of the command. None signs if a voice has a stored consent, because its owner was told that
-            receipts carry the consent, or if this machine has a signing key.
+            receipts carry the consent, or if the environment sets ``SPEECHSSL_RECEIPTS`` to 1.
         voices: the voices that the result is made of.
     """
     from speechssl.receipts import signing
 
     if wanted is None:
-        wanted = any(voice.consents for voice in voices) or signing.default_key().exists()
+        wanted = any(voice.consents for voice in voices) or os.environ.get(SETTING, "") not in ("", "0")
     return signing.Signer() if wanted else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from speechssl.cli import batch, terminal
-from speechssl.cli.options import Device, Json, Layer, Model, Precision, examples
+from speechssl.cli.options import Device, Json, Layer, Lists, Model, Precision, examples
 
 if TYPE_CHECKING:
     from speechssl.voices.reference_report import Coverage, RecordingReport, ReferenceReport
@@ -18,9 +18,10 @@ EXAMPLES = examples("report ada1.wav ada2.wav", "report ada/ --source talk.wav")
 
 def report(
     references: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="REF...", help="Recordings, folders or glob patterns of one voice.", show_default=False),
-    ],
+    ] = None,
+    listed: Lists = None,
     source: Annotated[
         Path | None,
         typer.Option(
@@ -42,7 +43,7 @@ def report(
     from speechssl import audio
     from speechssl.voices import reference_report
 
-    files = batch.audio_files(references)
+    files = batch.recordings(references, listed)
     waveforms = [audio.read_mono(file, 16_000) for file in files]
     coverage = None if source is None else _coverage(files, source, model, layer, device, precision)
     found = reference_report.report(waveforms, names=audio.told_apart(files), coverage=coverage)

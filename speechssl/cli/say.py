@@ -113,7 +113,7 @@ def say(
     check_options(interpolation=interpolation, speed=speed)
     check_target(reference, voice)
     _check_output(output, subtitles)
-    files = batch.audio_files(reference or [])
+    files = batch.recordings(reference, needed=False)
     given: list[str | Path] = [*files, *([voice] if voice else []), *([text] if len(text) < LONGEST_NAME else [])]
     outputs.check([output, *([subtitles] if subtitles else [])], given, overwrite=overwrite)
     words = read_text(text)
@@ -133,7 +133,7 @@ def say(
     if json:
         terminal.emit({**facts, "words": [_word(word) for word in tally.words]})
     else:
-        terminal.say(f"{output}  {facts['seconds']:.1f} s, {facts['sentences']} sentences")
+        terminal.say(f"{output}  {facts['seconds']:.1f} s, {terminal.count(facts['sentences'], 'sentence')}")
 
 
 def _check_output(output: Path, subtitles: Path | None) -> None:

@@ -24,7 +24,14 @@ Host: TypeAlias = Annotated[
     str, typer.Option("--host", help="Address to listen on. The default can only be reached from this machine.")
 ]
 Port: TypeAlias = Annotated[
-    int, typer.Option("--port", "-p", help="Port to listen on; the next free one if it is taken, any free one for 0.")
+    int,
+    typer.Option(
+        "--port",
+        "-p",
+        min=0,
+        max=65_535,
+        help="Port to listen on; the next free one if it is taken, any free one for 0.",
+    ),
 ]
 PublicName: TypeAlias = Annotated[
     list[str] | None,
@@ -138,6 +145,7 @@ def app(
         offered = tuple(BUNDLES) if service.is_local(host) else ("tiny",)
     else:
         offered = tuple(name.strip() for name in models.split(",") if name.strip()) or ("tiny",)
+        _check_models(offered)
     users = [_pair(text) for text in auth or os.environ.get(PASSWORDS, "").split()]
     settings = Settings(
         voices=voices,
@@ -155,6 +163,20 @@ def app(
         keep_seconds=60 * keep_minutes,
     )
     service.serve(settings, host=host, port=port, auth=users, browser=browser, public_names=public_name or ())
+
+
+def _check_models(names: tuple[str, ...]) -> None:
+    """Refuse names of no models, which a visitor would meet otherwise."""
+    from speechssl.conversion.bundles import BUNDLES
+    from speechssl.encoders import HUB_NAMES
+
+    for name in names:
+        is_elsewhere = "/" in name or ":" in name or Path(name).exists()
+        if not (name in BUNDLES or name in HUB_NAMES or is_elsewhere):
+            known = ", ".join({**BUNDLES, **HUB_NAMES})
+            raise InputError(
+                f"--models: no model {name!r}; one of {known}, a Hugging Face id, a folder or a file needed"
+            )
 
 
 def _pair(text: str) -> tuple[str, str]:

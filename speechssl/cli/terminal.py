@@ -21,6 +21,11 @@ def say(text: object = "") -> None:
     print(harmless(str(text)))
 
 
+def count(number: int, thing: str) -> str:
+    """``1 sentence``, ``2 sentences``."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def harmless(text: str) -> str:
     """The text without what a terminal obeys: escape sequences, right-to-left overrides, and so on."""
     return "\n".join(names.visible(line) for line in text.split("\n"))

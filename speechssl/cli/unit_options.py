@@ -9,7 +9,7 @@ import typer
 # ---- options of several commands
 
 Given: TypeAlias = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="AUDIO...",
         help="Recordings, folders, glob patterns, addresses, or manifests (.jsonl, .csv, .tsv with a column 'path'; "

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from speechssl.cli import batch, outputs, terminal
-from speechssl.cli.options import Device, Json, Layer, Model, Precision, StoredVoice, examples
+from speechssl.cli.options import Device, Json, Layer, Lists, Model, Precision, StoredVoice, Strict, examples
 from speechssl.cli.outputs import Overwrite
+from speechssl.cli.unit_input import lengths_of, to_decode
 from speechssl.cli.unit_options import (
     Book,
     Collapse,
@@ -55,8 +55,9 @@ app = typer.Typer(
     ),
 )
 def fit(
-    audio: Given,
     output: File,
+    audio: Given = None,
+    listed: Lists = None,
     model: Model = "tiny",
     layer: Layer = None,
     k: FitSize = 500,
@@ -67,13 +68,12 @@ def fit(
     passes: Passes = 30,
     reservoir: Reservoir = 200_000,
     scratch: Scratch = None,
+    overwrite: Overwrite = False,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Fit a codebook to the features of recordings, in bounded memory."""
-    from pathlib import Path
-
     from speechssl import encoders
     from speechssl.units.codebooks import fitting
     from speechssl.units.codebooks.kmeans import Settings
@@ -81,8 +81,8 @@ def fit(
 
     fitting.check(k, kind, levels)
     settings = Settings(seed=seed, passes=passes, reservoir=reservoir)
-    batch.check_place(Path(output))
-    files = [entry.file for entry in manifest.entries(audio)]
+    files = [entry.file for entry in manifest.entries(audio or [], listed or [])]
+    outputs.check([output], files, overwrite=overwrite)
     encoder = encoders.load(model, layer=layer, device=device, precision=precision)
     book = fitting.fit_encoder(
         encoder, files, k, spool=scratch, family=kind, levels=levels, settings=settings, rate=rate
@@ -102,8 +102,9 @@ def fit(
     ),
 )
 def encode(
-    audio: Given,
     output: Folder,
+    audio: Given = None,
+    listed: Lists = None,
     codebook: Book = "tiny/500",
     form: Form = "jsonl",
     collapse: Collapse = True,
@@ -113,6 +114,7 @@ def encode(
     engine: Engine = "local",
     retry: Retry = False,
     part: Part = 256,
+    strict: Strict = False,
     model: Encoder = "",
     layer: Layer = None,
     precision: Precision = "float32",
@@ -129,7 +131,7 @@ def encode(
     share = _shard(shard)
     if retry:
         engines.retry_failed(output)
-    entries = manifest.entries(audio)
+    entries = manifest.entries(audio or [], listed or [])
     with terminal.progress("units", len(entries)) as advance:
         summary = encode_module.encode(
             entries, recipe, output, form=form, num_workers=workers, shard=share, block=part,
@@ -139,8 +141,11 @@ def encode(
         terminal.emit({"output": output, **vars(summary)})
     else:
         terminal.say(f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed")
+    if summary.without_speech:
+        terminal.remark(f"remark: {summary.without_speech} without speech; {output}/{engines.REMARKS} names them")
     if summary.failed:
         terminal.remark(f"error: {summary.failed} of {len(entries)} failed; the reasons are in {output}/failed.jsonl")
+    if summary.failed or (strict and summary.without_speech):
         raise typer.Exit(2)
 
 
@@ -169,8 +174,9 @@ def check(
     epilog=examples("units report recordings/ --output card", "units report dev/ --alignments phones.jsonl -o card"),
 )
 def report(
-    audio: Given,
     output: Folder,
+    audio: Given = None,
+    listed: Lists = None,
     codebook: Book = "tiny/500",
     alignments: Annotated[
         str,
@@ -194,7 +200,7 @@ def report(
     from speechssl.units.encoding import manifest
     from speechssl.units.encoding.workers import Recipe
 
-    entries = manifest.entries(audio)
+    entries = manifest.entries(audio or [], listed or [])
     known = cards.read_alignments(alignments) if alignments else {}
     parts = Recipe(codebook, model, device=device).make()
     with terminal.progress("report", len(entries)) as advance:
@@ -233,15 +239,15 @@ def bpe(
     units: UnitFolder,
     output: File,
     size: Annotated[int, typer.Option("--size", help="Size of the vocabulary, the units included.")] = 2000,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Learn byte-pair encoding over units, and print how much shorter the sequences get."""
-    from pathlib import Path
-
     from speechssl.units.encoding import engine as engines
     from speechssl.units.encoding import formats
     from speechssl.units.language import bpe as pairs
 
+    outputs.check([output], [units], overwrite=overwrite)
     # a part lies in the folder that knows its codebook
     meta = engines.read_meta(Path(units).parent if Path(units).is_file() else units)
     sequences = [record["units"] for record in formats.read_all(units)]
@@ -265,11 +271,13 @@ def pack(
     mode: Annotated[
         str, typer.Option("--mode", help="Content of a block: speech, interleaved (text and speech) or instruction.")
     ] = "speech",
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Write token blocks for training as parquet."""
     from speechssl.units.language import pack as packing
 
+    outputs.check([output], [units], overwrite=overwrite)
     found = packing.pack(units, tokenizer, output, length=length, mode=mode)
     if json:
         terminal.emit({"output": output, **vars(found)})
@@ -319,8 +327,6 @@ def decode(
     json: Json = False,
 ) -> None:
     """Speak units in a stored voice."""
-    from pathlib import Path
-
     from speechssl import audio
     from speechssl.conversion.bundles import load_bundle
     from speechssl.units import decode as decoding
@@ -329,7 +335,7 @@ def decode(
 
     batch.check_named(output)
     book = codebooks.load(codebook)
-    items = _to_decode(units, book)
+    items = to_decode(units, book)
     single = Path(output).suffix.lower() in audio.WRITABLE
     if len(items) > 1 and single:
         raise InputError(f"{units} holds {len(items)} utterances; give a folder as --output instead of {output}")
@@ -340,7 +346,7 @@ def decode(
         outputs.check_folder(output)
     outputs.check(places, [voice, units], overwrite=overwrite or not single)
     spoken, system = VoiceLibrary().open(voice), load_bundle(model, device=device)
-    lengths = _lengths(durations, book) if durations else None
+    lengths = lengths_of(durations, book) if durations else None
     written: list[dict[str, Any]] = []
     for (_, ids, runs), path in zip(items, places, strict=True):
         wanted = decoding.units_of(ids, book, durations=None if lengths is not None else runs, lengths=lengths)
@@ -385,11 +391,13 @@ def import_(
     licence: Annotated[
         str, typer.Option("--licence", help="Licence of the centroids, to store with them.", show_default=False)
     ] = "",
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Make a codebook from published centroids. Pickles are refused, with a command that turns them into arrays."""
     from speechssl.units.codebooks.importing import import_codebook
 
+    outputs.check([output], [path], overwrite=overwrite)
     book = import_codebook(path, features=features, frame_rate=frame_rate, family=kind, key=key, licence=licence)
     book.save(output)
     _tell_codebook(output, book, json, f"from {path}")
@@ -408,38 +416,3 @@ def _shard(text: str) -> tuple[int, int]:
     if not (number.isdecimal() and count.isdecimal()):
         raise InputError(f"shard {text!r}; I/N needed, such as 2/8")
     return int(number), int(count)
-
-
-def _to_decode(units: str, book: Codebook) -> list[tuple[str, list[int], list[int] | None]]:
-    """Name, units and durations of every utterance; ids on the command line or stdin (``-``) are one utterance."""
-    # a row of units may be longer than the name of a file: Path.exists would complain
-    if os.path.exists(units):
-        records = _records(units, book)
-        return [(record["id"], record["units"], record.get("durations")) for record in records]
-    words = (sys.stdin.read() if units == "-" else units).replace(",", " ").split()
-    if not words or not all(word.isdecimal() for word in words):
-        raise InputError(f"{units!r} is neither a file nor a row of units such as '12 7 7 41'")
-    return [("units", [int(word) for word in words], None)]
-
-
-def _lengths(folder: str, book: Codebook) -> Any:
-    from speechssl.units.decode import typical_durations
-
-    records = _records(folder, book)
-    if not all("durations" in record for record in records):
-        raise InputError(f"{folder} holds no durations, as text does not; encode with --format jsonl or parquet")
-    return typical_durations([(r["units"], r["durations"]) for r in records], book.num_units)
-
-
-def _records(folder: str, book: Codebook) -> list[dict[str, Any]]:
-    """The records of a folder or file; refused if they are of another codebook."""
-    from speechssl.units.encoding import formats
-
-    records = list(formats.read_all(folder))
-    for record in records:
-        if record.get("codebook", book.fingerprint) != book.fingerprint:
-            raise InputError(
-                f"{folder} holds units of the codebook {record['codebook']}, but {book.origin} is {book.fingerprint}; "
-                "give --codebook the one they were made with"
-            )
-    return records

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import json as json_module
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from speechssl.cli import terminal
-from speechssl.cli.options import Database, Device, ExitCode, Json, Prior, SpeakerModel, Threshold, examples
-from speechssl.errors import InputError
+from speechssl import checkpoints
+from speechssl.cli import batch, outputs, terminal
+from speechssl.cli.options import Database, Device, ExitCode, Json, Lists, Prior, SpeakerModel, Threshold, examples
+from speechssl.cli.outputs import Overwrite
+from speechssl.errors import InputError, SpeechSSLError
 
 if TYPE_CHECKING:
     from speechssl.signals import Embedder
     from speechssl.verification.calibration import Calibration
     from speechssl.verification.database import SpeakerDatabase
-    from speechssl.verification.decisions import Decision
+    from speechssl.verification.decisions import Decision, Utterance
 
 # without a name, its commands become commands of the program itself
 app = typer.Typer(no_args_is_help=True)
@@ -27,18 +31,34 @@ speakers_app = typer.Typer(
 )
 app.add_typer(speakers_app, name="speakers")
 
-Recordings = Annotated[list[str], typer.Argument(metavar="WAV...", help="One or more recordings.", show_default=False)]
+Recordings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="WAV...", help="Recordings, folders or glob patterns.", show_default=False),
+]
+Pairs = Annotated[
+    str | None,
+    typer.Option(
+        "--pairs",
+        metavar="FILE",
+        help="List of pairs to decide on instead: lines 'ENROL TEST', or CSV, TSV or JSON lines with the columns "
+        "`enrolment` and `test`. Paths are relative to the folder of the list.",
+        show_default=False,
+    ),
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the speaker.", show_default=False)]
 
 
-@app.command(epilog=examples("verify ada1.wav ada2.wav unknown.wav", "verify ada.wav unknown.wav --prior 0.01"))
+@app.command(epilog=examples("verify ada1.wav ada2.wav unknown.wav", "verify --pairs pairs.csv --json"))
 def verify(
     recordings: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="ENROL... TEST", help="One or more recordings of the speaker, then the recording to test."
+            metavar="ENROL... TEST",
+            help="One or more recordings of the speaker, then the recording to test.",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    pairs: Pairs = None,
     model: SpeakerModel = "tiny",
     prior: Prior = None,
     threshold: Threshold = None,
@@ -50,12 +70,27 @@ def verify(
     """Decide whether the last recording is by the speaker of the others, or say that no decision can be made."""
     from speechssl.verification import decisions
 
-    if len(recordings) < 2:
-        raise InputError("one recording only; give at least one recording of the speaker, and the recording to test")
+    if bool(recordings) == bool(pairs):
+        raise InputError("give recordings, or a list of --pairs; one of the two")
+    todo = _pairs(pairs) if pairs else [_sides(recordings or [])]
     embedder, calibration = load(model, device, database)
-    *enrolment, test = (decisions.embed(path, embedder, calibration=calibration) for path in recordings)
-    cohort = embedder.cohort
-    found = decisions.verify(enrolment, test, calibration=calibration, cohort=cohort, prior=prior, threshold=threshold)
+    embedded: dict[str, Utterance] = {}
+
+    def embed(path: str) -> Utterance:
+        if path not in embedded:
+            embedded[path] = decisions.embed(path, embedder, calibration=calibration)
+        return embedded[path]
+
+    def decide(enrolment: list[str], test: str) -> Decision:
+        known = [embed(path) for path in enrolment]
+        return decisions.verify(
+            known, embed(test), calibration=calibration, cohort=embedder.cohort, prior=prior, threshold=threshold
+        )
+
+    if pairs:
+        _verify_pairs(todo, decide, json=json, exit_code=exit_code)
+        return
+    found = decide(*todo[0])
     for remark in found.remarks:
         terminal.remark(f"remark: {remark}")
     if json:
@@ -64,6 +99,56 @@ def verify(
         _print_decision(found)
     if exit_code:
         _leave([found.decision])
+
+
+def _sides(recordings: list[str]) -> tuple[list[str], str]:
+    """Recordings of the speaker, and the one to test."""
+    if len(recordings) < 2:
+        raise InputError("one recording only; give at least one recording of the speaker, and the recording to test")
+    *enrolment, last = recordings
+    tested = batch.recordings([last])
+    if len(tested) > 1:
+        raise InputError(f"{last} names {len(tested)} recordings to test; one needed: use identify, or --pairs")
+    return [str(path) for path in batch.recordings(enrolment)], str(tested[0])
+
+
+def _pairs(listed: str) -> list[tuple[list[str], str]]:
+    from speechssl.verification.trials import read_pairs
+
+    return [([one], two) for one, two in read_pairs(listed)]
+
+
+def _verify_pairs(
+    pairs: list[tuple[list[str], str]], decide: Callable[[list[str], str], Decision], *, json: bool, exit_code: bool
+) -> None:
+    """Decide on pairs one by one; a pair that cannot be decided on does not stop the others."""
+    rows: list[dict[str, Any]] = []
+    with terminal.progress("verify", len(pairs)) as advance:
+        for enrolment, test in pairs:
+            row: dict[str, Any] = {"enrolment": enrolment[0], "test": test}
+            try:
+                rows.append(row | decide(enrolment, test).as_dict())
+            except SpeechSSLError as error:
+                rows.append(row | {"error": str(error)})
+            advance(test)
+    if json:
+        terminal.emit(rows)
+    for row in rows:
+        if "error" in row:
+            terminal.remark(f"failed: {row['enrolment']} {row['test']}: {' '.join(row['error'].split())}")
+        elif not json:
+            chance = "" if row["probability"] is None else f", probability {row['probability']:.4f}"
+            terminal.say(f"{row['enrolment']}  {row['test']}  {row['decision']}, score {row['score']:.4f}{chance}")
+    _refuse_failures(sum("error" in row for row in rows), len(rows))
+    if exit_code:
+        _leave(row["decision"] for row in rows)
+
+
+def _refuse_failures(failed: int, total: int) -> None:
+    """Leave with exit code 2 if anything failed."""
+    if failed:
+        terminal.remark(f"error: {failed} of {total} failed; the others are done")
+        raise typer.Exit(2)
 
 
 def _print_decision(found: Decision) -> None:
@@ -85,10 +170,51 @@ def _leave(decisions: Iterable[str]) -> None:
         raise typer.Exit(code)
 
 
-@app.command(epilog=examples("enrol ada ada1.wav ada2.wav"))
+@app.command(epilog=examples("embed recordings/ --output embeddings.jsonl", "embed call.wav > call.jsonl"))
+def embed(
+    recordings: Recordings = None,
+    listed: Lists = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="JSON lines file to write; - for standard output.")
+    ] = "-",
+    model: SpeakerModel = "tiny",
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+) -> None:
+    """Write the speaker embedding of each recording as a line of JSON."""
+    from speechssl.verification import decisions, embedders
+
+    files = batch.recordings(recordings, listed)
+    if output != "-":
+        outputs.check([output], files, overwrite=overwrite)
+    embedder = embedders.load(model, device=device)
+    lines, failed = [], 0
+    with terminal.progress("embed", len(files)) as advance:
+        for path in files:
+            try:
+                found = decisions.embed(path, embedder)
+            except SpeechSSLError as error:
+                failed += 1
+                terminal.remark(f"failed: {path}: {' '.join(str(error).split())}")
+            else:
+                vector = [round(value, 7) for value in found.embedding.vector.tolist()]
+                facts = {"recording": str(path), "origin": found.embedding.origin, "seconds": found.seconds}
+                lines.append(json_module.dumps({**facts, "embedding": vector}, ensure_ascii=False))
+            advance(str(path))
+    if output == "-":
+        print("\n".join(lines))
+    else:
+        with checkpoints.atomic_path(Path(output)) as temporary:
+            temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        terminal.say(f"{output}  {terminal.count(len(lines), 'embedding')}")
+    _refuse_failures(failed, len(files))
+
+
+@app.command(epilog=examples("enrol ada ada1.wav ada2.wav", "enrol ada recordings/"))
 def enrol(
     name: Name,
-    recordings: Recordings,
+    recordings: Recordings = None,
+    listed: Lists = None,
     model: SpeakerModel = "tiny",
     database: Database = None,
     device: Device = "auto",
@@ -99,10 +225,11 @@ def enrol(
     from speechssl.verification import decisions
     from speechssl.verification.database import Enrolment
 
+    files = batch.recordings(recordings, listed)
     embedder, calibration = load(model, device, database)
-    utterances = [decisions.embed(path, embedder, calibration=calibration) for path in recordings]
+    utterances = [decisions.embed(path, embedder, calibration=calibration) for path in files]
     with open_database(database) as store:
-        names = audio.told_apart(recordings)
+        names = audio.told_apart(files)
         rows = [Enrolment(u.embedding, n, u.sha256, u.seconds, u.band) for n, u in zip(names, utterances, strict=True)]
         new = store.enrol(name, rows)
     for utterance in utterances:
@@ -111,13 +238,14 @@ def enrol(
     if json:
         terminal.emit({"speaker": name, "new": new, "known": len(rows) - new, "model": embedder.origin})
     else:
-        known = f", {len(rows) - new} were enrolled already" if new < len(rows) else ""
-        terminal.say(f"{name}: {new} recordings enrolled{known}")
+        known = f", {len(rows) - new} enrolled already" if new < len(rows) else ""
+        terminal.say(f"{name}: {terminal.count(new, 'recording')} enrolled{known}")
 
 
-@app.command(epilog=examples("identify call.wav", "identify calls/*.wav --json"))
+@app.command(epilog=examples("identify call.wav", "identify calls/ --json"))
 def identify(
-    recordings: Recordings,
+    recordings: Recordings = None,
+    listed: Lists = None,
     model: SpeakerModel = "tiny",
     prior: Prior = None,
     threshold: Threshold = None,
@@ -129,11 +257,19 @@ def identify(
     """Name the enrolled speaker of each recording, or say that the speaker is unknown or that nothing is decided."""
     from speechssl.verification import decisions
 
+    files = batch.recordings(recordings, listed)
     embedder, calibration = load(model, device, database)
     results: list[dict[str, Any]] = []
+    failed: list[str] = []
     with open_database(database) as store:
-        for path in recordings:
-            test = decisions.embed(path, embedder, calibration=calibration)
+        for path in files:
+            try:
+                test = decisions.embed(path, embedder, calibration=calibration)
+            except InputError as error:
+                if len(files) == 1:
+                    raise
+                failed.append(f"failed: {path}: {error}")
+                continue
             ranked = decisions.identify(
                 test,
                 store,
@@ -146,7 +282,7 @@ def identify(
                 terminal.remark(f"remark: {path}: {remark}")
             decision, speaker = decisions.outcome(ranked)
             rows = [dataclasses.asdict(row) for row in ranked]
-            results.append({"recording": path, "decision": decision, "speaker": speaker, "ranked": rows})
+            results.append({"recording": str(path), "decision": decision, "speaker": speaker, "ranked": rows})
     if json:
         terminal.emit(results)
     else:
@@ -154,6 +290,9 @@ def identify(
             best = ", ".join(f"{row['speaker']} {row['score']:.3f}" for row in result["ranked"][:3])
             name = {"known": result["speaker"], "unknown": "unknown", "none": "no decision"}[result["decision"]]
             terminal.say(f"{result['recording']}  {name}  ({best})")
+    for reason in failed:
+        terminal.remark(" ".join(reason.split()))
+    _refuse_failures(len(failed), len(files))
     if exit_code:
         _leave(result["decision"] for result in results)
 
@@ -191,7 +330,9 @@ def remove(name: Name, database: Database = None, json: Json = False) -> None:
         gone = {row["sha256"] for row in store.show(name)}
         count = store.remove(name)
     evaluation.forget_cached(gone)
-    terminal.emit({"speaker": name, "removed": count}) if json else print(f"{name}: {count} recordings removed")
+    terminal.emit({"speaker": name, "removed": count}) if json else terminal.say(
+        f"{name}: {terminal.count(count, 'recording')} removed"
+    )
 
 
 @speakers_app.command(epilog=examples("speakers export --output speakers.json"))

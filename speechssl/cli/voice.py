@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechssl.cli import batch, terminal
-from speechssl.cli.options import Device, Json, Layer, Model, Precision, examples
+from speechssl.cli.options import Device, Json, Layer, Lists, Model, Precision, examples
 
 if TYPE_CHECKING:
     from speechssl.voices import VoiceInfo
@@ -31,11 +31,12 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.", 
 def add(
     name: Name,
     references: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="REF...", help="Recordings, folders or glob patterns of one speaker.", show_default=False
         ),
-    ],
+    ] = None,
+    listed: Lists = None,
     consent: Annotated[
         str | None,
         typer.Option(
@@ -59,7 +60,7 @@ def add(
 
     check_name(name)
     attested = None if consent is None else consents.parse(consent)
-    files = batch.audio_files(references)
+    files = batch.recordings(references, listed)
     system = load_bundle(model, layer=layer, device=device, precision=precision)
     _tell(VoiceLibrary().add(name, files, system.encoder, system.value_encoder, consent=attested), json)
 

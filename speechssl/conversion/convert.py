@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechssl.conversion.bundles import load_bundle
-from speechssl.conversion.options import ConversionOptions
+from speechssl.conversion.options import HIGHEST_RATE, LOWEST_RATE, ConversionOptions
 from speechssl.errors import InputError
+from speechssl.signals import Waveform
+from speechssl.verification import speech_classifier
 
 if TYPE_CHECKING:
     from speechssl.conversion.result import Conversion
@@ -29,7 +32,8 @@ def convert(
     interpolation: float = 1.0,
     pitch: str | float = "target",
     tempo: str | float = "auto",
-    loudness: str | float = "source",
+    loudness: str | float = "contour",
+    sample_rate: int | str | None = None,
     device: str = "auto",
     precision: str = "float32",
     vocoder: str | Path | None = None,
@@ -46,6 +50,7 @@ def convert(
         output: file for the result; None for none.
         model: see ``load_bundle``; so are ``layer``, ``device``, ``precision`` and ``vocoder``.
         k: see ``ConversionOptions``; so are ``converter``, ``interpolation``, ``pitch``, ``tempo`` and ``loudness``.
+        sample_rate: of the result; see ``rate_for``.
     Raises:
         InputError: both or neither of references and voice, an option out of range, an output that is one of the files
             given, or a recording that cannot be used.
@@ -53,7 +58,8 @@ def convert(
     """
     from speechssl import audio
 
-    options = ConversionOptions(k, converter, interpolation, pitch, tempo, loudness)
+    rate = rate_for(sample_rate, output, source)
+    options = ConversionOptions(k, converter, interpolation, pitch, tempo, loudness, rate)
     options.check()
     _check_one_target(references, voice)
     if output is not None:
@@ -62,7 +68,34 @@ def convert(
     result = system.run(source, open_voice(system, references, voice), options)
     if output is not None:
         audio.write(output, result.waveform)
-    return result
+    return dataclasses.replace(result, remark=speech_classifier.remark_on(source))
+
+
+def rate_for(wanted: int | str | None, output: str | Path | None, source: Recording | None = None) -> int | str | None:
+    """The sample rate of a result that is written to a file.
+
+    Args:
+        wanted: Hz, also as text; None for the vocoder's; ``"source"`` for the recording's own, or the next that the
+            file can hold; ``"usual"`` for that which players expect in such a file (``audio.usual_rate``).
+        output: the file; None for none.
+        source: the recording; None if it is not known yet, which leaves ``"source"`` as it is.
+    Raises:
+        InputError: a rate that the file cannot hold, or ``"usual"`` without a file.
+    """
+    from speechssl import audio
+
+    if wanted == "usual":
+        if output is None:
+            raise InputError("the usual sample rate depends on the file; name an output, or give a rate in Hz")
+        return audio.usual_rate(output)
+    if wanted == "source" and source is not None and output is not None:
+        own = source if isinstance(source, Waveform) else audio.info(source)
+        return audio.held_rate(output, min(max(own.sample_rate, LOWEST_RATE), HIGHEST_RATE))
+    if isinstance(wanted, str) and wanted.isdecimal():
+        wanted = int(wanted)
+    if isinstance(wanted, int) and output is not None:
+        audio.check_rate(output, wanted)
+    return wanted
 
 
 def open_voice(

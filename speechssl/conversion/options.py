@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from speechssl.conversion import converters
+from speechssl.conversion import converters, loudness
 from speechssl.errors import InputError
 from speechssl.voices.pitch import parse_mode
 from speechssl.voices.tempo import parse_mode as parse_tempo
+
+LOWEST_RATE, HIGHEST_RATE = 8000, 48_000  # Hz of results: a telephone's, a studio's
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,12 @@ class ConversionOptions:
         tempo: ``"source"`` keeps the timing of the source, ``"target"`` goes half way to the speaking rate of the voice
             (``voices.tempo.stretch``), a number is a factor (0.5 to 2; 1.25 is 25 % faster). ``"auto"`` is
             ``"target"`` with ``selection`` and ``"source"`` with all other converters.
-        loudness: ``"source"``, or LUFS, which a source without a waveform needs. The result never clips.
+        loudness: ``"contour"`` follows the loudness of the source over 0.3 s, where somebody speaks; ``"contour=0.5"``
+            goes half way. ``"level"`` follows that of the whole alone. A number is the loudness of the whole in LUFS,
+            with the source's contour; a source without a waveform needs one. ``"off"`` leaves what the vocoder gives.
+            The result never clips. (``"source"`` is an older name of ``"contour"``.)
+        sample_rate: of the result, 8000 to 48000 Hz; None for the vocoder's, ``"source"`` for the recording's own.
+            Resampling invents no higher frequencies.
     """
 
     k: int | None = None
@@ -36,7 +42,8 @@ class ConversionOptions:
     interpolation: float = 1.0
     pitch: str | float = "target"
     tempo: str | float = "auto"
-    loudness: str | float = "source"
+    loudness: str | float = "contour"
+    sample_rate: int | str | None = None
 
     def check(self) -> None:
         """Refuse options that no voice could be converted with, before anything is loaded.
@@ -52,6 +59,9 @@ class ConversionOptions:
             raise InputError(f"interpolation is {self.interpolation}; between 0 (the source) and 1 (the target) needed")
         parse_mode(str(self.pitch))
         parse_tempo(str(self.tempo))
-        level = self.loudness
-        if level != "source" and not (isinstance(level, (int, float)) and math.isfinite(level)):
-            raise InputError(f"loudness is {level!r}; 'source' or a number of LUFS such as -23 needed")
+        loudness.parse(self.loudness)
+        rate = self.sample_rate
+        if not (rate in (None, "source") or (type(rate) is int and LOWEST_RATE <= rate <= HIGHEST_RATE)):
+            raise InputError(
+                f"sample rate is {rate!r}; 'source' or a whole number from {LOWEST_RATE} to {HIGHEST_RATE} Hz needed"
+            )

@@ -57,6 +57,9 @@ class Conversion:
         attributions: one for each voice.
         similarities: (N,) float64 cosine between each source frame and the nearest frame of any of the voices.
         stretch: times as long as the source; 1 unless the tempo was changed.
+        made_at: Hz at which the vocoder spoke; the waveform was resampled if it has another rate.
+        remark: that the source holds no speech; empty if it does, or if nobody looked: ``speechssl.convert`` and the
+            page look, ``VoiceConverter`` does not.
     """
 
     waveform: Waveform
@@ -66,6 +69,8 @@ class Conversion:
     attributions: tuple[Attribution, ...]
     similarities: Tensor
     stretch: float = 1.0
+    made_at: int = 0
+    remark: str = ""
 
     @property
     def coverage(self) -> float:

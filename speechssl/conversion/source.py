@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from speechssl.errors import InputError
 from speechssl.signals import Features, Waveform
@@ -17,16 +17,26 @@ if TYPE_CHECKING:
     from speechssl.voices.matching_set import MatchingSet
 
 
+class Length(NamedTuple):
+    """How long a recording is, exactly: ``samples`` at ``sample_rate`` Hz."""
+
+    samples: int
+    sample_rate: int
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """What a conversion needs to know of the recording whose words are kept.
 
     Args:
-        waveform: at the encoder's sample rate; None for words that were never spoken, as in speech synthesis.
+        waveform: as the encoder hears it, at its sample rate; None for words that were never spoken, as in speech
+            synthesis.
         keys: (N, Dk).
         values: (N, Dv) of the source's own voice; None if no converter needs them.
         f0: (F,) Hz every 5 ms, 0 where unvoiced.
         more: a matching set of further recordings of the same speaker, for the ``shift`` converter.
+        raised: dB by which the waveform is louder than the recording, which was too soft to be heard.
+        length: of the recording; None for that of the waveform.
     """
 
     waveform: Waveform | None
@@ -34,6 +44,8 @@ class Source:
     values: Features | None
     f0: Tensor
     more: MatchingSet | None = None
+    raised: float = 0.0
+    length: Length | None = None
 
     @property
     def own_values(self) -> Features:

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from speechssl import audio
 from speechssl.conversion import converters
 from speechssl.conversion.converters import Candidates, Converter, Trace, means, widening
 from speechssl.conversion.converters.runs import HEARD
-from speechssl.conversion.options import ConversionOptions
+from speechssl.conversion.options import HIGHEST_RATE, LOWEST_RATE, ConversionOptions
 from speechssl.conversion.result import Attribution, Conversion
 from speechssl.conversion.retrieval import nearest
-from speechssl.conversion.source import Source
+from speechssl.conversion.source import Length, Source
 from speechssl.encoders import fingerprints
 from speechssl.errors import InputError
 from speechssl.signals import Encoder, Features, Vocoder, Waveform, check_same_origin
@@ -101,7 +102,8 @@ def encode(system: System, recording: Recording, *, with_values: bool = True) ->
     Raises:
         InputError: the recording cannot be read, or is too short for a frame.
     """
-    waveform = building.heard(recording, system.encoder)
+    recorded, length = _heard(recording, system.encoder.sample_rate)
+    waveform, raised = audio.audible(recorded)
     try:
         keys, contour = system.encoder.encode(waveform), building.f0_of(waveform)
         values = None
@@ -110,7 +112,17 @@ def encode(system: System, recording: Recording, *, with_values: bool = True) ->
             values = keys if own else building.encode_values(waveform, system.value_encoder, keys, contour)
     except InputError as error:
         raise error if isinstance(recording, Waveform) else InputError(f"{recording}: {error}") from error
-    return Source(waveform, keys, values, contour)
+    return Source(waveform, keys, values, contour, raised=raised, length=length)
+
+
+def _heard(recording: Recording, sample_rate: int) -> tuple[Waveform, Length]:
+    """The recording at another sample rate, and its own length."""
+    if isinstance(recording, Waveform):
+        own = Length(len(recording.samples), recording.sample_rate)
+        return audio.resample(recording, sample_rate), own
+    counts: list[int] = []
+    waveform = audio.read_mono(recording, sample_rate, on_read=counts.append)
+    return waveform, Length(sum(counts), audio.info(recording).sample_rate)
 
 
 # ---- blend and decide
@@ -161,8 +173,6 @@ def stretch_of(source: Source, target: Blend, plan: Plan) -> float:
     Raises:
         InputError: the tempo of the voice was asked for, and the source has none.
     """
-    from speechssl import audio
-
     wanted = tempo.parse_mode(str(plan.options.tempo))
     if isinstance(wanted, float):
         return 1 / wanted
@@ -253,6 +263,7 @@ def speak(
         voice = target.voices[0].values if len(target.voices) == 1 and interpolation == 1 else None
     return Conversion(
         waveform=vocoder.vocode(features, f0=contour, keys=keys, voice=voice),
+        made_at=vocoder.sample_rate,
         features=features,
         converter=plan.converter.name,
         reason=plan.reason,
@@ -338,27 +349,16 @@ def coloured(waveform: Waveform, target: Blend, plan: Plan) -> Waveform:
     return spectrum.equalise(waveform, own, wanted, plan.options.interpolation)
 
 
-def length_of(samples: int, system: System, stretch: float = 1.0) -> int:
-    """Samples of the result of a source that has so many at the encoder's sample rate."""
-    return max(1, round(samples * stretch * system.vocoder.sample_rate / system.encoder.sample_rate))
+def length_of(recording: Length, sample_rate: int, stretch: float = 1.0) -> int:
+    """Samples that the conversion of a recording has at ``sample_rate`` Hz."""
+    # halves upwards, as soxr does
+    return max(1, math.floor(recording.samples * sample_rate / recording.sample_rate * stretch + 0.5))
 
 
-def set_loudness(waveform: Waveform, source: Waveform | None, wanted: str | float) -> Waveform:
-    """The waveform at the loudness of the source, or at ``wanted`` LUFS; silence if the source is silent.
-
-    Raises:
-        InputError: the loudness of a source without sound was asked for.
-    """
-    import torch
-
-    from speechssl import audio
-
-    if wanted == "source":
-        if source is None:
-            raise InputError("text has no loudness of a source; give LUFS such as loudness=-23")
-        level = audio.loudness(source)
-    else:
-        level = float(wanted)
-    if not math.isfinite(level):
-        return Waveform(torch.zeros_like(waveform.samples), waveform.sample_rate)
-    return audio.set_loudness(audio.limit_bursts(waveform), level)
+def rate_of(wanted: int | str | None, recording: Length | None, vocoder: Vocoder) -> int:
+    """The sample rate of the result, Hz, for ``ConversionOptions.sample_rate``."""
+    if isinstance(wanted, int):
+        return wanted
+    if wanted == "source" and recording is not None:
+        return min(max(recording.sample_rate, LOWEST_RATE), HIGHEST_RATE)
+    return vocoder.sample_rate

@@ -10,14 +10,15 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from speechssl import audio
 from speechssl.audio import levels
-from speechssl.conversion import converters, steps
+from speechssl.conversion import converters, loudness, steps
+from speechssl.conversion.loudness import Loudness
 from speechssl.conversion.options import ConversionOptions
 from speechssl.conversion.result import Conversion, join
-from speechssl.conversion.source import contour_step
+from speechssl.conversion.source import Length, contour_step
 from speechssl.conversion.steps import Blend, Plan, System, Voices
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
@@ -118,8 +119,10 @@ def stream(
     if any(hop != round(hop) for hop in hops):
         raise InputError(f"{system.encoder.origin} has frames of {hops[0]} samples; whole numbers needed to stream")
     colour = _Colour(steps.wanted_spectrum(target, plan), chosen.interpolation)
-    run = _Run(system, target, plan, _Level(chosen.loudness), colour)
-    return run.pieces(windows(_blocks(source, rates[0]), rates[0], round(hops[0]), lengths or Lengths()))
+    sources = _Blocks(source, rates[0])
+    wanted = loudness.parse(chosen.loudness)
+    run = _Run(system, target, plan, sources, _Level(wanted), audio.Follower(wanted.share), colour)
+    return run.pieces(windows(sources, rates[0], round(hops[0]), lengths or Lengths()))
 
 
 def windows(blocks: Iterable[Tensor], sample_rate: int, hop: int, lengths: Lengths) -> Iterator[Window]:
@@ -165,11 +168,29 @@ def _quietest(samples: Tensor, hop: int, wanted: int, reach: int) -> int:
     return wanted - reach + 2 + int(smooth.argmin())
 
 
-def _blocks(source: Recording, sample_rate: int) -> Iterator[Tensor]:
-    if isinstance(source, Waveform):
-        yield audio.resample(source, sample_rate).samples
-    else:
-        yield from audio.stream(source, sample_rate, block_seconds=2.0)
+@dataclass
+class _Blocks:
+    """Samples of a source at the encoder's rate, block by block, and how many were read."""
+
+    source: Recording
+    sample_rate: int
+    read: int = 0  # samples at the source's own rate
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if isinstance(self.source, Waveform):
+            self._count(len(self.source.samples))
+            yield audio.resample(self.source, self.sample_rate).samples
+        else:
+            yield from audio.stream(self.source, self.sample_rate, block_seconds=2.0, on_read=self._count)
+
+    @property
+    def length(self) -> Length:
+        """Of what was read so far."""
+        own = self.source if isinstance(self.source, Waveform) else audio.info(self.source)
+        return Length(self.read, own.sample_rate)
+
+    def _count(self, samples: int) -> None:
+        self.read += samples
 
 
 def _streamable(plan: Plan, target: Blend) -> Plan:
@@ -196,11 +217,14 @@ class _Run:
     system: System
     target: Blend
     plan: Plan
+    source: _Blocks
     level: _Level
+    follower: audio.Follower
     colour: _Colour
     contour: list[Tensor] = field(default_factory=list)
     heard: int = 0  # values of the contour
     given: int = 0  # samples of the pieces so far
+    resampler: Any = None
 
     def pieces(self, cut: Iterable[Window]) -> Iterator[Conversion]:
         for window in cut:
@@ -210,15 +234,28 @@ class _Run:
 
     def _in_place(self, sound: Waveform, window: Window) -> Waveform:
         """A piece in the length that it has in the whole, which begins and ends without a pop."""
-        begins = self.given == 0
-        if window.keep.stop is None:
-            hop = round(self.system.encoder.sample_rate / self.system.encoder.frame_rate)
-            total = steps.length_of(window.start * hop + len(window.samples), self.system)
+        begins, is_last = self.given == 0, window.keep.stop is None
+        sound = self._resampled(sound, is_last=is_last)
+        if is_last:
+            total = steps.length_of(self.source.length, sound.sample_rate)
             sound = audio.with_length(sound, total - self.given, begins=begins)
         elif begins:
             sound = Waveform(levels.faded(sound.samples, sound.sample_rate), sound.sample_rate)
         self.given += len(sound.samples)
         return sound
+
+    def _resampled(self, sound: Waveform, *, is_last: bool) -> Waveform:
+        """The next piece at the rate that is wanted."""
+        import soxr
+        import torch
+
+        wanted = self.plan.options.sample_rate
+        rate = steps.rate_of(wanted, self.source.length if wanted == "source" else None, self.system.vocoder)
+        if rate == sound.sample_rate:
+            return sound
+        self.resampler = self.resampler or soxr.ResampleStream(sound.sample_rate, rate, 1, dtype="float32")
+        samples = torch.from_numpy(self.resampler.resample_chunk(sound.samples.numpy(), last=is_last))
+        return Waveform(samples.clamp(-levels.PEAK, levels.PEAK), rate)
 
     def _raw(self, window: Window) -> tuple[Conversion, Waveform]:
         """The piece as the vocoder gives it, ``levels.FADE`` longer unless it is the last; and the source's sound."""
@@ -235,8 +272,12 @@ class _Run:
         hop, more = round(rate / encoder.frame_rate), round(levels.FADE * rate)
         until = None if window.keep.stop is None else hop * (stop - first) + more
         kept = slice(hop * (begin - first), until)
-        sound = Waveform(self.colour.given(made.waveform, kept).samples[kept], rate)
+        coloured = self.colour.given(made.waveform, kept)
         own = round(encoder.sample_rate / encoder.frame_rate)
+        if self.follower.share and whole.waveform is not None:
+            around = Waveform(whole.waveform.samples[own * first :], encoder.sample_rate)
+            coloured = self.follower.applied(coloured, around, raised=whole.raised)
+        sound = Waveform(coloured.samples[kept], rate)
         spoken = window.samples[own * begin : None if until is None else own * stop]
         return made.part(slice(begin - first, stop - first), sound), Waveform(spoken, encoder.sample_rate)
 
@@ -251,13 +292,9 @@ class _Run:
 
 
 class _Level:
-    """Brings pieces to the loudness wanted and fades each into the next.
+    """Brings pieces to the loudness wanted and fades each into the next."""
 
-    Args:
-        wanted: ``"source"`` or LUFS.
-    """
-
-    def __init__(self, wanted: str | float) -> None:
+    def __init__(self, wanted: Loudness) -> None:
         self._wanted = wanted
         self._source, self._made, self._gain = _Power(), _Power(), math.nan
         self._history: Tensor | None = None
@@ -296,10 +333,10 @@ class _Level:
         return limited
 
     def _factor(self) -> float:
-        if self._made.mean == 0:
+        if self._made.mean == 0 or self._wanted.is_off:
             return 1.0
         # silence in, silence out
-        wanted = self._source.mean if self._wanted == "source" else 10 ** (float(self._wanted) / 10)
+        wanted = self._source.mean if self._wanted.lufs is None else 10 ** (self._wanted.lufs / 10)
         return math.sqrt(wanted / self._made.mean)
 
 
@@ -334,8 +371,9 @@ class _Power:
         self._sum, self._seconds = 0.0, 0.0
 
     def add(self, waveform: Waveform) -> None:
-        if math.isfinite(level := audio.loudness(waveform)):
-            self._sum += 10 ** (level / 10) * waveform.seconds
+        sound, raised = audio.audible(waveform)
+        if math.isfinite(level := audio.loudness(sound)):
+            self._sum += 10 ** ((level - raised) / 10) * waveform.seconds
             self._seconds += waveform.seconds
 
     @property

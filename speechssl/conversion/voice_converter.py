@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from speechssl import audio
+from speechssl.conversion import loudness as loudness_
 from speechssl.conversion import steps, streaming
 from speechssl.conversion.options import ConversionOptions
 from speechssl.conversion.result import Conversion
-from speechssl.conversion.source import Source
+from speechssl.conversion.source import Length, Source
 from speechssl.conversion.steps import Voices
 from speechssl.errors import InputError
 from speechssl.signals import Encoder, Vocoder, check_same_origin
@@ -74,19 +75,23 @@ class VoiceConverter:
         interpolation: float = 1.0,
         pitch: str | float = "target",
         tempo: str | float = "auto",
-        loudness: str | float = "source",
+        loudness: str | float = "contour",
+        sample_rate: int | str | None = None,
     ) -> Conversion:
         """Say what the source says in another voice, in exactly its length (but for the tempo).
 
         Args:
             source: a file, a waveform, or the result of ``source``.
             voice: one voice, or several with weights, whose values (and pitch) are blended.
-            k: see ``ConversionOptions``; so are ``converter``, ``interpolation``, ``pitch``, ``tempo``, ``loudness``.
+            k: see ``ConversionOptions``; so are ``converter``, ``interpolation``, ``pitch``, ``tempo``,
+                ``loudness`` and ``sample_rate``.
         Raises:
             InputError: a voice of another encoder, k above the number of its frames, an option out of range, or an
                 unreadable source.
         """
-        return self.run(source, voice, ConversionOptions(k, converter, interpolation, pitch, tempo, loudness))
+        return self.run(
+            source, voice, ConversionOptions(k, converter, interpolation, pitch, tempo, loudness, sample_rate)
+        )
 
     def run(self, source: Recording | Source, voice: Voices, options: ConversionOptions) -> Conversion:
         """``convert`` with options that were made before.
@@ -105,10 +110,13 @@ class VoiceConverter:
         raw = steps.speak(self, words, found, target, plan)
         # one hour of sound after the other, not both
         raw = dataclasses.replace(raw, waveform=steps.coloured(raw.waveform, target, plan))
-        sound = steps.set_loudness(raw.waveform, given.waveform, options.loudness)
+        wanted, rate = loudness_.parse(options.loudness), steps.rate_of(options.sample_rate, given.length, self.vocoder)
+        sound = audio.resample(loudness_.shaped(raw.waveform, given, wanted, stretch), rate)
+        sound = loudness_.levelled(sound, given, wanted)
         if given.waveform is not None:
             # encoders and vocoders lose what is less than a frame
-            sound = audio.with_length(sound, steps.length_of(len(given.waveform.samples), self, stretch))
+            length = given.length or Length(len(given.waveform.samples), given.waveform.sample_rate)
+            sound = audio.with_length(sound, steps.length_of(length, rate, stretch))
         return dataclasses.replace(raw, waveform=sound, stretch=stretch)
 
     def stream(
@@ -121,7 +129,8 @@ class VoiceConverter:
         interpolation: float = 1.0,
         pitch: str | float = "target",
         tempo: str | float = "auto",
-        loudness: str | float = "source",
+        loudness: str | float = "contour",
+        sample_rate: int | str | None = None,
     ) -> Iterator[Conversion]:
         """Convert piece by piece: the first sound of a long recording is there after a second, memory is flat.
 
@@ -131,7 +140,9 @@ class VoiceConverter:
         Raises:
             InputError: as ``convert``; or a converter or tempo that needs the whole source.
         """
-        return self.stream_with(source, voice, ConversionOptions(k, converter, interpolation, pitch, tempo, loudness))
+        return self.stream_with(
+            source, voice, ConversionOptions(k, converter, interpolation, pitch, tempo, loudness, sample_rate)
+        )
 
     def stream_with(self, source: Recording, voice: Voices, options: ConversionOptions) -> Iterator[Conversion]:
         """``stream`` with options that were made before.

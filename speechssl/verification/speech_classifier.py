@@ -11,10 +11,11 @@ import functools
 import itertools
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechssl import checkpoints
-from speechssl.audio import activity
+from speechssl.audio import activity, audible, files
 from speechssl.checkpoints import PACKAGED
 from speechssl.errors import CheckpointError
 from speechssl.signals import Waveform
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 MODEL = PACKAGED / "speechlike.safetensors"
 WINDOW = 1000  # frames of 10 ms judged at once
 SHORTEST = 60  # frames of 10 ms; less is not judged
+BRIEF = 0.5  # seconds below which nothing can be speech to anybody
+LEAST = 0.2  # seconds of speech by energy below which there is none
+HEARD = 600.0  # seconds of a recording that are heard for a remark
 MOST = 30  # windows judged, spread evenly: five minutes
 LAGS = (1, 2, 4, 8, 16, 32)  # frames over which change is measured
 ARRAYS = ("mean", "spread", "inner", "inner_bias", "outer", "outer_bias")
@@ -107,6 +111,27 @@ def hear(waveform: Waveform) -> Hearing:
     if len(good) * 10 < len(judged) or not judged:
         return Hearing(total, 0.0)
     return Hearing(total, total * sum(good) / sum(frames for frames, _ in judged))
+
+
+def remark_on(recording: Waveform | str | Path) -> str:
+    """What to say of a recording that holds no speech, in a few words; nothing if it holds some.
+
+    Ten minutes are heard.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    if isinstance(recording, Waveform):
+        samples, rate = recording.samples[: round(HEARD * recording.sample_rate)], recording.sample_rate
+    else:
+        samples, rate = next(files.stream(recording, activity.RATE, HEARD)), activity.RATE
+    waveform = Waveform(samples, rate)
+    if waveform.seconds < BRIEF:
+        return f"{waveform.seconds:.2f} s long, which is too short for speech"
+    heard = hear(audible(waveform)[0])
+    if heard.active < LEAST:
+        return "no speech in it: silence or steady noise"
+    return "" if heard.likely else "no speech in it: it sounds like music or noise"
 
 
 def _odds(samples: NDArray[np.float32], first: int, last: int) -> float:

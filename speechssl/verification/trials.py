@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from speechssl import checkpoints
-from speechssl.audio import SUFFIXES
+from speechssl.audio import lists, search
 from speechssl.checkpoints import foreign
 from speechssl.errors import InputError
 from speechssl.verification.calibration import PRIOR
@@ -19,6 +20,8 @@ LABELS = {"1": True, "0": False, "target": True, "nontarget": False, "true": Tru
 # names of the three columns of a CSV, and of the two that may be there
 COLUMNS = (("enrolment", "enrollment", "enrol", "enroll"), ("test",), ("label", "target", "is_target"))
 SPEAKER_COLUMNS = ("enrolment_speaker", "test_speaker")
+ROOT = "# root:"  # begins a list whose paths are relative to another folder than its own
+LONGEST_LINE = 100_000  # characters
 LISTED = 20  # faults named in one message
 FALSE_ALARMS = 30  # that a rate should rest on: it is then within 30 % of the true one with 90 % confidence
 MOST_TRIALS = 200_000  # of different speakers that are drawn for a calibration, for time and memory
@@ -47,15 +50,16 @@ def read_trials(path: str | Path) -> list[Trial]:
     """Read a trial list.
 
     Args:
-        path: lines ``1 a.wav b.wav`` (VoxCeleb), ``a b target`` (Kaldi), or a CSV whose header has ``enrolment`` (or
-            ``enrollment``), ``test`` and ``label``, and may have ``enrolment_speaker`` and ``test_speaker``. Empty
-            lines and lines that begin with # are passed over.
+        path: lines ``1 a.wav b.wav`` (VoxCeleb), ``a b target`` (Kaldi), or a table (commas, semicolons, tabs) whose
+            header has ``enrolment`` (or ``enrollment``), ``test`` and ``label``, and may have ``enrolment_speaker`` and
+            ``test_speaker``. Empty lines and lines that begin with # are passed over.
     Raises:
         InputError: missing, empty, or malformed lines: all of them are named, with file and line number.
     """
     path = Path(path)
     numbered = _numbered_lines(path, "a trial list or a folder of speakers", "1 a.wav b.wav")
-    rows = _csv_rows(numbered) if "," in numbered[0][1] and "test" in numbered[0][1].lower() else _plain_rows(numbered)
+    delimiter = _delimiter(numbered[0][1])
+    rows = _csv_rows(numbered, delimiter) if delimiter else _plain_rows(numbered)
     trials, faults = [], []
     for number, row in rows:
         if row is None:
@@ -89,24 +93,81 @@ def read_enrolments(path: str | Path) -> dict[str, list[str]]:
     return found
 
 
-def write_trials(path: str | Path, trials: Iterable[Trial]) -> Path:
+def read_pairs(path: str | Path) -> list[tuple[str, str]]:
+    """Files of the pairs in a list: an enrolment recording and a test recording each.
+
+    Args:
+        path: a table or JSON lines with the columns ``enrolment`` and ``test``, or lines ``a.wav b.wav``, with a tab
+            between the paths if they hold spaces; labels of a trial list are passed over. Paths are relative to the
+            list's folder.
+    Raises:
+        InputError: missing, empty, or malformed lines; with file and line number.
+    """
+    path = Path(path)
+    if path.suffix.lower() in lists.TABLES | lists.JSON_LINES:
+        found = [
+            (number, [_cell(row, COLUMNS[0]), _cell(row, COLUMNS[1])])
+            for number, row in lists.table(path, [*COLUMNS[0], *COLUMNS[1]])
+        ]
+    else:
+        numbered = _numbered_lines(path, "a list of pairs", "a.wav b.wav")
+        found = [(number, _without_label(line)) for number, line in numbered]
+    faults = [f"{path}:{number}" for number, sides in found if len(sides) != 2 or not all(sides)]
+    if faults or not found:
+        _refuse(faults or [str(path)], "malformed pairs; 'a.wav b.wav' or columns 'enrolment' and 'test' needed")
+    return [(lists.located(path.parent, one)[1], lists.located(path.parent, two)[1]) for _, (one, two) in found]
+
+
+def _cell(row: dict[str, object], names: tuple[str, ...]) -> str:
+    return next((str(row[name]).strip() for name in names if row.get(name)), "")
+
+
+def _without_label(line: str) -> list[str]:
+    words = [word.strip() for word in line.split("\t")] if "\t" in line.strip() else line.split()
+    if len(words) == 3 and words[0].lower() in LABELS:
+        return words[1:]
+    return words[:2] if len(words) == 3 and words[2].lower() in LABELS else words
+
+
+def root_of(path: str | Path) -> Path:
+    """The folder that paths of a trial list are relative to: that of its first line ``# root: ...``, else its own."""
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            first = file.readline()
+    except (OSError, UnicodeDecodeError):
+        return path.parent  # whoever reads the list says what is wrong
+    return path.parent / first.removeprefix(ROOT).strip() if first.startswith(ROOT) else path.parent
+
+
+def write_trials(path: str | Path, trials: Iterable[Trial], *, root: str | Path | None = None) -> Path:
     """Write VoxCeleb-style lines ``1 a.wav b.wav``; as CSV, with the speakers, where the path ends in ``.csv``.
 
+    Args:
+        path: of the list.
+        trials: their paths are relative to ``root``.
+        root: folder of the recordings, which the list names unless it lies there; None for the list's own.
     Raises:
         InputError: a path with a space, which the first format cannot hold.
     """
     path = Path(path)
-    lines = _csv_lines(trials) if path.suffix.lower() == ".csv" else _plain_lines(trials)
+    place = "." if root is None else os.path.relpath(Path(root).resolve(), path.resolve().parent).replace(os.sep, "/")
+    if path.suffix.lower() == ".csv":
+        lines = _csv_lines(trials, place)
+    else:
+        lines = [*([] if place == "." else [f"{ROOT} {place}\n"]), *_plain_lines(trials)]
     with checkpoints.atomic_path(path) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
     return path
 
 
-def _csv_lines(trials: Iterable[Trial]) -> list[str]:
+def _csv_lines(trials: Iterable[Trial], root: str) -> list[str]:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["enrolment", "test", "label", *SPEAKER_COLUMNS])
-    writer.writerows([trial.enrolment, trial.test, int(trial.is_target), *trial.sides] for trial in trials)
+    for trial in trials:
+        paths = [one if root == "." else f"{root}/{one}" for one in (trial.enrolment, trial.test)]
+        writer.writerow([*paths, int(trial.is_target), *trial.sides])
     return [text.getvalue()]
 
 
@@ -117,6 +178,23 @@ def _plain_lines(trials: Iterable[Trial]) -> list[str]:
             raise InputError(f"{trial.enrolment!r} or {trial.test!r} holds a space; rename it, or write a .csv")
         lines.append(f"{int(trial.is_target)} {trial.enrolment} {trial.test}\n")
     return lines
+
+
+def write_scores(path: str | Path, trials: Sequence[Trial], scores: Iterable[float]) -> Path:
+    """Write the score of each trial: a table with labels if the path ends in .csv, else ``enrolment test score``."""
+    path = Path(path)
+    text = io.StringIO()
+    if path.suffix.lower() == ".csv":
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["enrolment", "test", "label", "score"])
+    else:
+        writer = csv.writer(text, lineterminator="\n", delimiter=" ", quoting=csv.QUOTE_MINIMAL)
+    for trial, score in zip(trials, scores, strict=True):
+        label = [int(trial.is_target)] if path.suffix.lower() == ".csv" else []
+        writer.writerow([trial.enrolment, trial.test, *label, f"{score:.6f}"])
+    with checkpoints.atomic_path(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+    return path
 
 
 def speaker_of(recording: str) -> str:
@@ -144,9 +222,9 @@ def find_recordings(folder: str | Path) -> dict[str, list[str]]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; one folder a speaker needed inside it")
     found: dict[str, list[str]] = {}
-    for file in sorted(folder.rglob("*")):
+    for file in search.below(folder):
         relative = file.relative_to(folder)
-        if file.suffix.lower() in SUFFIXES and len(relative.parts) > 1 and not file.name.startswith("."):
+        if search.is_recording(file) and len(relative.parts) > 1:
             found.setdefault(relative.parts[0], []).append(relative.as_posix())
     if len(found) < 2:
         raise InputError(f"{folder} holds recordings of {len(found)} speaker(s) in folders of their own; two needed")
@@ -255,6 +333,8 @@ def _numbered_lines(path: Path, what: str, example: str) -> list[tuple[int, str]
     except InputError as error:
         raise InputError(f"{error} ({what} needed)") from error
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
+    if too_long := [number for number, line in numbered if len(line) > LONGEST_LINE]:
+        raise InputError(f"{path}:{too_long[0]} is longer than {LONGEST_LINE} characters; {what} needed")
     if not numbered:
         raise InputError(f"{path} holds nothing; lines such as '{example}' needed")
     return numbered
@@ -279,15 +359,24 @@ def _plain(words: list[str]) -> Trial | None:
     return None
 
 
-def _csv_rows(numbered: list[tuple[int, str]]) -> list[tuple[int, Trial | None]]:
-    heading = [name.strip().lower() for name in next(csv.reader([numbered[0][1]]))]
+def _delimiter(heading: str) -> str:
+    """What stands between the columns of a table with a column ``test``; empty for other lists."""
+    for delimiter in ",;\t":
+        names = [name.strip().lower() for name in next(csv.reader([heading], delimiter=delimiter))]
+        if len(names) > 1 and "test" in names:
+            return delimiter
+    return ""
+
+
+def _csv_rows(numbered: list[tuple[int, str]], delimiter: str) -> list[tuple[int, Trial | None]]:
+    heading = [name.strip().lower() for name in next(csv.reader([numbered[0][1]], delimiter=delimiter))]
     first, second, label = (_column(heading, names) for names in COLUMNS)
     if first is None or second is None or label is None:
         return [(numbered[0][0], None)]
     named = [heading.index(name) for name in SPEAKER_COLUMNS if name in heading]
     rows: list[tuple[int, Trial | None]] = []
     for number, line in numbered[1:]:
-        cells = [cell.strip() for cell in next(csv.reader([line]))]
+        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
         good = len(cells) == len(heading) and cells[label].lower() in LABELS and cells[first] and cells[second]
         if not good:
             rows.append((number, None))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechssl import audio, checkpoints
+from speechssl.audio import decoding
 from speechssl.checkpoints import names
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
@@ -64,7 +65,7 @@ def _one(
     """The voice of one recording."""
     import torch
 
-    waveform = heard(recording, encoder)
+    waveform, _ = audio.audible(heard(recording, encoder))
     try:
         active = audio.speech_activity(waveform)
         if not bool(active.any()):
@@ -170,6 +171,7 @@ def checksum(recording: Recording) -> str:
     if isinstance(recording, Waveform):
         samples = recording.samples.detach().cpu().contiguous().numpy()
         return hashlib.sha256(f"{recording.sample_rate} Hz\n".encode() + samples.tobytes()).hexdigest()
+    decoding.check_file(Path(recording))  # a pipe would be waited for
     try:
         return checkpoints.sha256_of(Path(recording))
     except CheckpointError as error:

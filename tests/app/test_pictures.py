@@ -32,3 +32,8 @@ def test_pictures_name_every_unit_and_claim_no_certainty() -> None:
     assert "<td>no decision</td>" in pictures.batch([row | {"accepted": None}])
     assert "<td>–</td>" in pictures.batch([row | {"accepted": ""}])
     assert "Broken.wav" not in pictures.problem("broken.wav is no audio")
+
+
+def test_the_result_says_that_the_source_holds_no_speech() -> None:
+    assert "Remark" not in pictures.done("variance", "as asked")
+    assert "Remark on the source: no speech in it." in pictures.done("variance", "as asked", "no speech in it")

@@ -79,7 +79,14 @@ def test_convert_to_voices_by_name_and_weight(client: Client, speech: Speech) ->
         api_name="/convert",
     )  # fmt: skip
     assert [(one["name"], one["share"]) for one in facts["receipt"]["voices"]] == [("eric", 0.7), ("beth", 0.3)]
-    expected = {"k": 8, "converter": "uniform", "interpolation": 0.9, "pitch": -2.0, "tempo": "0.8"}
+    expected = {
+        "k": 8,
+        "converter": "uniform",
+        "interpolation": 0.9,
+        "pitch": -2.0,
+        "tempo": "0.8",
+        "loudness": "contour",
+    }
     assert facts["receipt"]["settings"] == expected
     assert facts["stretch"] == 1.25
 

@@ -91,7 +91,7 @@ def test_eight_writers_make_one_database(tmp_path: Path) -> None:
 
 def test_writers_of_one_ledger_lose_no_line(tmp_path: Path) -> None:
     def record(name: str) -> None:
-        ledger = Ledger(tmp_path, {})
+        ledger = Ledger(tmp_path, lambda _: {})
         for number in range(50):
             path = tmp_path / f"{name}{number}.wav"
             path.write_text(name)

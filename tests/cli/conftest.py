@@ -1,5 +1,44 @@
-"""A codebook of the small encoder, and a handful of recordings; see ``helpers``."""
+"""A codebook of the small encoder, a handful of recordings, and the command line; see ``helpers``."""
 
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
 from helpers import codebook_file, recordings
 
+from speechssl import cli
+
 __all__ = ["codebook_file", "recordings"]
+
+
+class Answer(NamedTuple):
+    """What a command leaves: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., Answer]:
+    """Run the command line in this process, with voices in a folder of the test's own."""
+    monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "voices"))
+    monkeypatch.delenv("SPEECHSSL_RECEIPTS", raising=False)
+
+    def run(*arguments: object) -> Answer:
+        capsys.readouterr()
+        code = cli.run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return run

@@ -25,7 +25,7 @@ def _copy(job: Job) -> dict[str, Any]:
 
 
 def _run(plan: Plan, settings: dict[str, Any], work: Any = _copy) -> batch.Outcome:
-    return batch.run(plan, work, settings=settings)
+    return batch.run(plan, work, settings=lambda _: settings)
 
 
 def test_a_single_file_goes_to_a_file(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_pattern_is_expanded_in_order(tmp_path: Path) -> None:
 
 def test_a_file_with_brackets_in_its_name_is_a_file(tmp_path: Path) -> None:
     source = _touch(tmp_path / "take [1].wav")
-    assert batch.audio_files([source]) == [source]
+    assert batch.recordings([source]) == [source]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,6 @@ def test_a_single_failure_is_raised(tmp_path: Path) -> None:
 
 def test_the_ledger_is_json_lines(tmp_path: Path) -> None:
     source, output = _touch(tmp_path / "a.wav"), _touch(tmp_path / "out/sub/a.wav")
-    Ledger(tmp_path / "out", {"k": 4}).record(Job(source, output))
+    Ledger(tmp_path / "out", lambda _: {"k": 4}).record(Job(source, output))
     (entry,) = (tmp_path / "out" / batch.LEDGER).read_text().splitlines()
     assert json.loads(entry)["output"] == "sub/a.wav"

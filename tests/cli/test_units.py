@@ -12,7 +12,8 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from speechssl.cli.units import _to_decode, app
+from speechssl.cli.unit_input import to_decode
+from speechssl.cli.units import app
 from speechssl.errors import InputError
 from speechssl.units.codebooks.codebook import load
 
@@ -120,9 +121,9 @@ def test_import_and_bad_options(tmp_path: Path, recordings: Path, encoder_file: 
             run(*fit, tmp_path / output, *options)
     book = load(codebook_file)
     with pytest.raises(InputError, match="neither a file nor a row of units"):
-        _to_decode("one two", book)
+        to_decode("one two", book)
     many = list(range(3000))
-    assert _to_decode(" ".join(map(str, many)), book) == [("units", many, None)]
+    assert to_decode(" ".join(map(str, many)), book) == [("units", many, None)]
 
 
 def test_decode_speaks_in_a_stored_voice(

@@ -56,8 +56,8 @@ def test_enrol_identify_and_forget(run: Any) -> None:
     assert run("enrol", "ada", ADA, ADA_TOO, "--json") | {"model": ""} == {
         "speaker": "ada", "new": 2, "known": 0, "model": "",
     }  # fmt: skip
-    assert "1 recordings enrolled" in run("enrol", "eric", ERIC)
-    assert "were enrolled already" in run("enrol", "eric", ERIC)
+    assert "1 recording enrolled" in run("enrol", "eric", ERIC)
+    assert "enrolled already" in run("enrol", "eric", ERIC)
     (found,) = run("identify", ERIC, "--threshold", "0.999", "--json")
     assert found["speaker"] == "eric"
     assert [row["speaker"] for row in found["ranked"]] == ["eric", "ada"]
@@ -276,3 +276,77 @@ def test_recordings_too_brief_to_verify_are_named_in_evaluations(
         said = capsys.readouterr().err
         assert "remark: 1 of 7 recordings hold less than 1 s of speech" in said
         assert "ada/silent.wav" in said
+
+
+def test_pairs_are_decided_one_by_one(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "none.wav").write_bytes(b"no sound")
+    (tmp_path / "pairs.csv").write_text(f"enrolment,test\n{ADA},{ADA}\n{ADA},none.wav\n{ADA},{ERIC}\n")
+    result = CliRunner().invoke(
+        app,
+        [
+            "verify",
+            "--pairs",
+            str(tmp_path / "pairs.csv"),
+            "--threshold",
+            "0.99",
+            "--json",
+            "--model",
+            str(tmp_path / "small.safetensors"),
+        ],
+        standalone_mode=False,
+    )
+    assert result.exit_code == 2 or result.return_value == 2
+    rows = json.loads(result.stdout)
+    assert [row.get("decision", "failed") for row in rows] == ["same", "failed", "different"]
+    assert "none.wav" in rows[1]["error"]
+    (tmp_path / "pairs.txt").write_text(f"1 {ADA} {ADA}\n{ADA}\t{ERIC}\n")
+    lines = run("verify", "--pairs", str(tmp_path / "pairs.txt"), "--threshold", "0.99").splitlines()
+    assert [line.split("  ")[2].split(",")[0] for line in lines] == ["same", "different"]
+    with pytest.raises(SpeechSSLError, match="one of the two"):
+        run("verify", ADA, ADA, "--pairs", "pairs.csv")
+
+
+def test_folders_patterns_and_lists_are_taken(run: Any, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "people", ("ada", "eric"))
+    assert run("enrol", "ada", str(folder / "ada"), "--json")["new"] == 3
+    (tmp_path / "list.txt").write_text("people/eric/0.wav\npeople/ada/0.wav\n")
+    found = run("identify", "--list", str(tmp_path / "list.txt"), f"{folder}/eric/*.wav", "--json")
+    assert [Path(row["recording"]).parts[-2:] for row in found] == [
+        ("eric", "0.wav"), ("eric", "1.wav"), ("eric", "2.wav"), ("ada", "0.wav")
+    ]  # fmt: skip
+    assert run("verify", str(folder / "ada"), str(folder / "ada/0.wav"), "--json")["score"] > 0.5
+    with pytest.raises(SpeechSSLError, match="names 3 recordings to test"):
+        run("verify", ADA, str(folder / "ada"))
+
+
+@pytest.mark.parametrize("name", ["list.txt", "list.csv"])
+def test_trials_written_elsewhere_are_found_and_scores_are_kept(run: Any, tmp_path: Path, name: str) -> None:
+    make_folder(tmp_path / "people", ("ada", "eric"))
+    (tmp_path / "lists").mkdir()
+    listed = str(tmp_path / "lists" / name)
+    run("trials", str(tmp_path / "people"), "--output", listed, model=False)
+    scores = tmp_path / "scores.csv"
+    found = run("evaluate", listed, "--scores", str(scores), "--json")
+    assert found["speakers"] == 2
+    rows = scores.read_text().splitlines()
+    assert rows[0] == "enrolment,test,label,score"
+    assert len(rows) == 1 + found["trials"]
+    run("evaluate", listed, "--scores", str(tmp_path / "scores.txt"), "--json")
+    assert [line.split()[2] for line in (tmp_path / "scores.txt").read_text().splitlines()] == [
+        row.split(",")[3] for row in rows[1:]
+    ]
+
+
+def test_embeddings_are_lines_of_json(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list.txt").write_text(f"{ADA}\n{ERIC}\n")
+    rows = [json.loads(line) for line in run("embed", "--list", str(tmp_path / "list.txt")).splitlines()]
+    assert [row["recording"] for row in rows] == [ADA, ERIC]
+    assert sum(value**2 for value in rows[0]["embedding"]) == pytest.approx(1, abs=1e-5)
+    (tmp_path / "none.wav").write_bytes(b"no sound")
+    words = ["embed", ADA, str(tmp_path / "none.wav"), "-o", str(tmp_path / "out.jsonl")]
+    result = CliRunner().invoke(app, [*words, "--model", str(tmp_path / "small.safetensors")], standalone_mode=False)
+    assert 2 in (result.exit_code, result.return_value)
+    (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert json.loads(line)["embedding"] == rows[0]["embedding"]
+    with pytest.raises(SpeechSSLError, match="exists"):
+        run(*words)

@@ -177,3 +177,28 @@ def test_the_tempo_of_recordings_is_compared(
     assert [(name, row[name]) for row in each for name in row if isinstance(row[name], int)] == [("ada", 2), ("dan", 1)]
     assert [row["phones a second"] for row in each] == [pytest.approx(11.25), pytest.approx(100 / 9)]
     assert all(5 < row["told"] < 20 for row in each)
+
+
+def test_what_a_conversion_keeps_is_printed(recipe: Any, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    fidelity = recipe("fidelity")
+    monkeypatch.setattr(fidelity, "VOICES", ("ada", "beth") * 3)
+    monkeypatch.setattr(sys, "argv", ["fidelity.py", "--pairs", "1", "--lengths", "4"])
+    fidelity.main()
+    *_, level, contour, lost = capsys.readouterr().out.splitlines()
+    correlations = [float(line.split()[1]) for line in (level, contour)]
+    assert correlations[1] > max(0.9, correlations[0])
+    assert float(level.split()[3]) < 3 < 17 < float(contour.split()[3]) < 23
+    assert lost == "samples lost: 0; conversions that lost some: 0"
+
+
+def test_levels_and_softer_passages_are_measured(recipe: Any) -> None:
+    fidelity = recipe("fidelity")
+    spoken = audio.read_mono(clips.clip("dan", "sentence").path, 16_000)
+    assert fidelity.correlation(spoken, spoken) == pytest.approx(1)
+    backwards = Waveform(spoken.samples.flip(0), 16_000)
+    assert fidelity.correlation(spoken, backwards) < 0.8
+    powers = (
+        fidelity.softened(spoken).samples.square().reshape(-1)[: len(spoken.samples) // 3 * 3].reshape(3, -1).sum(1)
+    )
+    before = spoken.samples.square()[: len(spoken.samples) // 3 * 3].reshape(3, -1).sum(1)
+    assert (10 * np.log10((powers / before).numpy())).tolist() == pytest.approx([0, -20, 0], abs=0.1)

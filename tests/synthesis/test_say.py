@@ -58,7 +58,7 @@ def test_formats(say: Say, tmp_path: Path, output: str) -> None:
 
 def test_a_file_and_stdin_are_read(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "text.txt").write_text("\ufeffFrom a file. ", encoding="utf-8")
-    assert "1 sentences" in say(str(tmp_path / "text.txt"))[1]
+    assert "1 sentence\n" in say(str(tmp_path / "text.txt"))[1]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"From stdin. Twice.")))
     assert "2 sentences" in say("-", "--overwrite")[1]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\x00bad")))

@@ -31,6 +31,8 @@ EXPECTED = [Trial("a/1.wav", "a/2.wav", True), Trial("a/1.wav", "b/1.wav", False
         "1 a/1.wav a/2.wav\n0 a/1.wav b/1.wav\n",
         "a/1.wav a/2.wav target\r\n# a remark\r\n\r\na/1.wav b/1.wav nontarget\r\n",
         "test,label,enrolment\na/2.wav,1,a/1.wav\nb/1.wav,nontarget,a/1.wav\n",
+        "enrolment;test;label\r\na/1.wav;a/2.wav;1\r\na/1.wav;b/1.wav;0\r\n",
+        "Enrolment\tTest\tLabel\na/1.wav\ta/2.wav\ttarget\na/1.wav\tb/1.wav\tnontarget\n",
         "\ufeffenrollment,test,label,note\na/1.wav,a/2.wav,target,x\na/1.wav,b/1.wav,0,y\n",
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from speechssl.conversion.options import ConversionOptions
 from speechssl.errors import SpeechSSLError
 from speechssl.receipts import contents, signing
 from speechssl.signals import Waveform
+from speechssl.verification import speech_classifier
 from speechssl.voices.consent import Consent
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Made:
             "reason": self.conversion.reason,
             "coverage": round(self.conversion.coverage, 4),
             "stretch": round(self.conversion.stretch, 4),
+            "remark": self.conversion.remark,
             "similarity": decision_facts(self.decision),
             "receipt": self.receipt,
         }
@@ -237,6 +239,7 @@ class Work:
         k = converters.TABLE[result.converter].neighbours(options.k)
         settings: dict[str, Any] = {
             "k": k, "interpolation": options.interpolation, "pitch": options.pitch, "tempo": options.tempo,
+            "loudness": options.loudness,
         }  # fmt: skip
         facts = contents.of_conversion(
             self.source, voices, result, model=options.model, consent=self.consents,
@@ -246,6 +249,7 @@ class Work:
         receipt = signing.issue(path, facts, self.store.signer())
         blend = "" if options.interpolation == 1 else f", {100 * options.interpolation:.0f} %"
         label = f"{target.name[:24]}, {result.converter}, k {k}{blend}"
+        result = replace(result, remark=self.job.run(lambda: speech_classifier.remark_on(self.source)))
         made = Made(path, receipt, result, decision, self.source, next(iter(target.audible), None), label)
         session.remember(
             {"what": "conversion", "path": path, "label": label, "made": receipt["created"], **made.facts()}

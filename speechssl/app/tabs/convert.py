@@ -118,7 +118,7 @@ class _Results:
     def filled(self, made: Made, target: Target, earlier: dict[str, str] | None, streamed: bool) -> dict[Any, Any]:
         """Return updates for a new result; ``earlier`` is compared with it if both have the same source."""
         updates = {
-            self.status: pictures.done(made.conversion.converter, made.conversion.reason),
+            self.status: pictures.done(made.conversion.converter, made.conversion.reason, made.conversion.remark),
             self.live: gr.update() if streamed else gr.update(visible=False),
             self.result: gr.update(value=str(made.path), visible=True, label=f"Result: {made.label}"),
             self.downloads: gr.update(visible=True),

@@ -283,7 +283,7 @@ def option_fields(page: Page, key: str) -> OptionFields:
     with gr.Accordion("Options", open=False):
         components = {
             name: known[name].for_page(key, **more.get(name, {}))
-            for name in ("k", "converter", "interpolation", "pitch", "tempo", "form", "model")
+            for name in ("k", "converter", "interpolation", "pitch", "tempo", "loudness", "form", "model")
         }
     converter = components["converter"]
     converter.change(lambda name: gr.update(info=helps[name]), converter, converter, **QUIET)

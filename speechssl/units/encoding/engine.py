@@ -8,6 +8,7 @@ to one folder; the parts are the same as those of one machine.
     OUT/meta.json            what is being made: codebook, format, list of recordings
     OUT/part-00000.jsonl     records of block 0, in the order of the list
     OUT/failed.jsonl         what could not be encoded, and why
+    OUT/remarks.jsonl        what holds no speech
     OUT/.speechssl/          locks, journals and failures by block
 """
 
@@ -29,6 +30,7 @@ from speechssl.units.encoding.manifest import Entry, ids_digest, plan_digest
 BLOCK = 256  # recordings a part: an hour or so of speech, a megabyte of JSON
 META = "meta.json"
 FAILED = "failed.jsonl"
+REMARKS = "remarks.jsonl"
 HIDDEN = ".speechssl"
 
 # (index, entry) to (index, {"record": ...} or {"failure": reason}), in any order
@@ -103,6 +105,7 @@ class Summary:
     encoded: int = 0
     failed: int = 0
     already: int = 0
+    without_speech: int = 0
 
 
 def run(
@@ -135,7 +138,8 @@ def run(
             summary = Summary()
             for block in range(number - 1, plan.num_blocks, count):
                 _block(plan, folder, block, work, summary, advance)
-            _collect_failures(folder, plan)
+            for kind in (FAILED, REMARKS):
+                _collect(folder, plan, kind)
             return summary
     except OSError as error:
         raise InputError(
@@ -167,19 +171,23 @@ def _block(plan: Plan, folder: Path, block: int, work: Work, summary: Summary, a
     target = part_path(folder, plan.form, block)
     if target.exists():
         summary.already += len(entries)
+        if (known := _rows_path(folder, REMARKS, block)).exists():
+            summary.without_speech += len(known.read_text(encoding="utf-8").splitlines())
         _journal_path(folder, block).unlink(missing_ok=True)
         for entry in entries:
             advance(entry.id)
         return
     done = _encoded(folder, block, first, entries, work, summary, advance)
     records = [done[first + i]["record"] for i in range(len(entries)) if "record" in done[first + i]]
-    failures = [
-        {"index": first + i, "id": e.id, "path": e.path, "reason": done[first + i]["failure"]}
-        for i, e in enumerate(entries)
-        if "failure" in done[first + i]
-    ]
-    # failures first: the part says that the block is complete
-    _write_lines(folder / HIDDEN / f"failed-{block:05d}.jsonl", failures)
+    # these first: the part says that the block is complete
+    for kind, key in ((FAILED, "failure"), (REMARKS, "remark")):
+        rows = [
+            {"index": first + i, "id": e.id, "path": e.path, "reason": done[first + i][key]}
+            for i, e in enumerate(entries)
+            if key in done[first + i]
+        ]
+        _write_lines(_rows_path(folder, kind, block), rows)
+        summary.without_speech += len(rows) if kind == REMARKS else 0
     formats.write(target, records, plan.form, plan.columns)
     _journal_path(folder, block).unlink(missing_ok=True)
 
@@ -304,10 +312,15 @@ def _write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         temporary.write_text("".join(formats.line(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def _collect_failures(folder: Path, plan: Plan) -> None:
-    """``failed.jsonl`` from all blocks; the last shard to finish sees them all."""
+def _rows_path(folder: Path, kind: str, block: int) -> Path:
+    """Where the failures or remarks of a block go."""
+    return folder / HIDDEN / f"{Path(kind).stem}-{block:05d}.jsonl"
+
+
+def _collect(folder: Path, plan: Plan, kind: str) -> None:
+    """``failed.jsonl`` or ``remarks.jsonl`` from all blocks; the last shard to finish sees them all."""
     if any(not part_path(folder, plan.form, block).exists() for block in range(plan.num_blocks)):
         return
-    texts = [path.read_text(encoding="utf-8") for path in sorted((folder / HIDDEN).glob("failed-*.jsonl"))]
+    texts = [path.read_text(encoding="utf-8") for path in sorted((folder / HIDDEN).glob(f"{Path(kind).stem}-*.jsonl"))]
     rows = [json.loads(text) for text in "".join(texts).splitlines()]
-    _write_lines(folder / FAILED, rows)
+    _write_lines(folder / kind, rows)

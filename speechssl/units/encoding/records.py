@@ -11,6 +11,7 @@ import numpy as np
 from speechssl.errors import InputError
 from speechssl.units import runs
 from speechssl.units.addresses import local_copy
+from speechssl.verification import speech_classifier
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +47,8 @@ class UnitEncoder:
     def record(self, entry: Entry) -> dict[str, Any]:
         """The JSON record of one utterance: a pure function of audio, codebook and entry.
 
+        A recording without speech has ``no_speech``, which says what is there instead.
+
         Raises:
             InputError: the file cannot be read, is too short for a frame, or (``speech_only``) holds no speech.
         """
@@ -59,6 +62,7 @@ class UnitEncoder:
                 raise error if Path(path).name in str(error) else InputError(f"{entry.path}: {error}") from error
             rate = audio.info(path).sample_rate
             first = self._spans(path, len(codes))
+            remark = speech_classifier.remark_on(path)
         rows, durations, starts = self._runs(codes, first)
         frame_rate = self.codebook.frame_rate
         return {
@@ -73,6 +77,7 @@ class UnitEncoder:
             "end": np.round((starts + durations) / frame_rate, 6).tolist(),
             "codebook": self.codebook.fingerprint,
             **entry.extra,
+            **({"no_speech": remark} if remark else {}),
         }
 
     def _codes(self, path: str) -> tuple[NDArray[np.int64], int]:

@@ -121,9 +121,12 @@ def parallel(recipe: Recipe, workers: int) -> Iterator[Work]:
 
 
 def attempt(encoder: UnitEncoder, entry: Entry) -> dict[str, Any]:
-    """``{"record": ...}``, or ``{"failure": reason}`` where this recording cannot be encoded."""
+    """``{"record": ...}``, perhaps with a ``"remark"``, or ``{"failure": reason}`` where this cannot be encoded."""
     try:
-        return {"record": encoder.record(entry)}
+        record = encoder.record(entry)
+        # the columns of an output are the same for all recordings
+        remark = record.pop("no_speech", "")
+        return {"record": record, **({"remark": remark} if remark else {})}
     except (SpeechSSLError, OSError) as error:
         return {"failure": str(error)}
     # a decoder may raise anything on one bad file; the other files go on

@@ -1,0 +1,39 @@
+"""Write what the site shows and nobody types: pages of commands and endpoints, sounds, pictures, the notebook.
+
+    python docs/scripts/generate.py [--output build/docs]
+
+``make docs`` runs this before mkdocs; everything comes from the package and its bundled clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import commands
+import endpoints
+import notebook
+import sounds
+
+ROOT = Path(__file__).parents[2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "docs", help="folder to write to")
+    output: Path = parser.parse_args().output
+    shutil.rmtree(output, ignore_errors=True)
+    for address, text in {
+        **commands.pages(),
+        endpoints.ADDRESS: endpoints.page(),
+        notebook.ADDRESS: notebook.notebook(),
+    }.items():
+        path = output / address
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    sounds.write(output / sounds.FOLDER)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""What mkdocs adds to docs/: generated pages, the pages of results, numbers read from them, links out of docs/.
+
+A number is written ``{{ FILE | ROW | COLUMN }}``. FILE is ``benchmarks``, a folder of recipes/ (its RESULTS.md) or a
+path in the repository. ROW is the content of one cell of a row of its tables, or of several joined by `` & ``; COLUMN
+is a heading, or empty for the last one. In a JSON file, ROW is the way to the value (``trained.5.speaker``), and ``%``
+as COLUMN writes a share as percent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+DOCS, GENERATED = ROOT / "docs", ROOT / "build" / "docs"
+REPOSITORY = "https://github.com/speechssl/speechssl/blob/main/"
+NUMBER = re.compile(r"\{\{ *([^|{}]+?) *\| *([^{}]+?) *\| *([^|{}]*?) *\}\}")
+LINK = re.compile(r"(\]\()((?:\.\./)[^)#\s]*)([^)]*\))")
+
+
+# ---- numbers
+
+
+def results_file(name: str) -> Path:
+    """The file that a number names."""
+    if name == "benchmarks":
+        return ROOT / "benchmarks" / "README.md"
+    recipe = ROOT / "recipes" / name / "RESULTS.md"
+    return recipe if recipe.exists() else ROOT / name
+
+
+def cell(name: str, row: str, column: str = "") -> str:
+    """One cell of the tables of a results file; ValueError where there is none, or where several differ."""
+    if name.endswith(".json"):
+        return _of_json(name, row, column)
+    found, heading = set(), []
+    for line in results_file(name).read_text(encoding="utf-8").splitlines():
+        if not line.startswith("|"):
+            heading = []
+            continue
+        cells = [_plain(one) for one in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if not heading:
+            heading = cells
+        elif set(row.split(" & ")) <= set(cells) and (not column or column in heading):
+            found.add(cells[heading.index(column) if column else len(cells) - 1])
+    if len(found) != 1:
+        raise ValueError(f"{name}: {len(found)} cells in row {row!r}, column {column!r}; one needed")
+    return found.pop()
+
+
+def _of_json(name: str, way: str, form: str) -> str:
+    value = json.loads((ROOT / name).read_text(encoding="utf-8"))
+    for step in way.split("."):
+        value = value[int(step) if isinstance(value, list) else step]
+    return f"{100 * value:.1f}" if form == "%" else str(value)
+
+
+def with_numbers(text: str) -> str:
+    """A page with each number in its place."""
+    return NUMBER.sub(lambda match: cell(*match.groups()), text)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text.replace("*", "").replace("`", "")).strip()
+
+
+# ---- pages that stand elsewhere in the repository
+
+
+def outside() -> dict[str, Path]:
+    """Files of the repository that are pages of the site, by their address in it."""
+    found = {f"results/{path.parent.name}.md": path for path in sorted(ROOT.glob("recipes/*/RESULTS.md"))}
+    names = {"changelog": "CHANGELOG.md", "security": "SECURITY.md", "contributing": "CONTRIBUTING.md"}
+    return {
+        **found,
+        "results/benchmarks.md": ROOT / "benchmarks" / "README.md",
+        **{f"project/{name}.md": ROOT / path for name, path in names.items()},
+    }
+
+
+def relinked(text: str, place: Path, address: str) -> str:
+    """A page with its links out of docs/ mended: to another page of the site, else to the repository."""
+    pages = {path: page for page, path in outside().items()}
+    up = "../" * address.count("/")
+
+    def mended(match: re.Match[str]) -> str:
+        target = (place.parent / match[2]).resolve()
+        if target.is_relative_to(DOCS):
+            inside = target.relative_to(DOCS).as_posix()
+            return f"{match[1]}{up}{inside}{match[3]}" if not place.is_relative_to(DOCS) else match[0]
+        if target in pages:
+            return f"{match[1]}{up}{pages[target]}{match[3]}"
+        inside = target.relative_to(ROOT).as_posix() if target.is_relative_to(ROOT) else match[2]
+        return f"{match[1]}{REPOSITORY}{inside}{match[3]}"
+
+    links = LINK if place.is_relative_to(DOCS) else re.compile(r"(\]\()((?![a-z]+:|#)[^)#\s]+)([^)]*\))")
+    return links.sub(mended, text)
+
+
+# ---- mkdocs calls these
+
+
+def on_config(config: Any) -> Any:
+    listed = sorted((GENERATED / "reference/commands").glob("*.md"))
+    if not listed:
+        raise SystemExit("build/docs has no pages of commands; run `make docs`")
+    names = [path.stem for path in listed if path.stem != "index"]
+    entries = [{" ".join(name.split("-")): f"reference/commands/{name}.md"} for name in names]
+    _filled(config["nav"], "COMMANDS", ["reference/commands/index.md", *entries])
+    _filled(config["nav"], "RESULTS", [page for page in outside() if page.startswith("results/")])
+    return config
+
+
+def _filled(entries: list[Any], name: str, pages: list[Any]) -> None:
+    for entry in entries:
+        for title, value in entry.items() if isinstance(entry, dict) else ():
+            if value == name:
+                entry[title] = pages
+            elif isinstance(value, list):
+                _filled(value, name, pages)
+
+
+def on_files(files: Any, config: Any) -> Any:
+    from mkdocs.structure.files import File
+
+    for path in sorted(path for path in GENERATED.rglob("*") if path.is_file()):
+        files.append(File.generated(config, path.relative_to(GENERATED).as_posix(), abs_src_path=str(path)))
+    for address, path in outside().items():
+        text = relinked(path.read_text(encoding="utf-8"), path, address)
+        files.append(File.generated(config, address, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    address = page.file.src_uri
+    place = DOCS / address
+    return with_numbers(relinked(markdown, place, address)) if place.exists() else markdown

@@ -1,0 +1,79 @@
+"""Find recordings: what people name as files, folders, quoted patterns and lists, as one list of files."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+
+from speechssl.audio import lists
+from speechssl.audio.files import SUFFIXES
+from speechssl.errors import InputError
+
+
+def recordings(given: Iterable[str | Path], listed: Iterable[str | Path] = ()) -> list[Path]:
+    """Recordings in a fixed order, each once.
+
+    Args:
+        given: files, folders (searched below) and glob patterns.
+        listed: lists of recordings; see ``lists.rows``.
+    Raises:
+        InputError: a folder or a pattern without recordings, or a list that cannot be read.
+    """
+    return list(dict.fromkeys(path for path, _ in located(given, listed)))
+
+
+def located(given: Iterable[str | Path], listed: Iterable[str | Path] = ()) -> list[tuple[Path, Path]]:
+    """As ``recordings``, each with the folder that its place is relative to; one that is named twice comes twice."""
+    files = [pair for one in given for pair in _expanded(str(one))]
+    rows = [Path(row.file) for one in listed for row in lists.rows(one)]
+    return files + [(file, file.parent) for file in rows]
+
+
+def below(folder: str | Path) -> list[Path]:
+    """Files below a folder in order, without what any system hides."""
+    root = Path(folder)
+    return sorted(path for path in root.rglob("*") if path.is_file() and not is_hidden(path, root))
+
+
+def is_hidden(path: Path, root: Path) -> bool:
+    """Whether a file below a root, or a folder between them, is hidden, or is what macOS leaves in archives."""
+    return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
+
+
+def is_recording(path: str | Path) -> bool:
+    """Whether a file's name ends like that of a recording."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def matches(pattern: str) -> list[Path]:
+    """Files that a glob pattern names.
+
+    Raises:
+        InputError: none.
+    """
+    found = [Path(match) for match in sorted(glob.glob(pattern, recursive=True)) if Path(match).is_file()]
+    # glob knows what begins with a full stop, but not what macOS leaves in archives
+    found = [match for match in found if "__MACOSX" in pattern or "__MACOSX" not in match.parts]
+    if not found:
+        raise InputError(f"the pattern {pattern!r} matches no file; check it, or name the files")
+    return found
+
+
+def is_pattern(given: str) -> bool:
+    """Whether something is a glob pattern, and no file."""
+    return glob.has_magic(given) and not Path(given).exists()
+
+
+def _expanded(given: str) -> list[tuple[Path, Path]]:
+    path = Path(given)
+    if path.is_dir():
+        found = [one for one in below(path) if is_recording(one)]
+        if not found:
+            raise InputError(f"{path} holds no audio file; name a folder of recordings, or the files themselves")
+        return [(one, path) for one in found]
+    if "://" in given:
+        raise InputError(f"{given} is an address, which is not taken; download it, and name the file")
+    if is_pattern(given):
+        return [(match, match.parent) for match in matches(given)]
+    return [(path, path.parent)]
