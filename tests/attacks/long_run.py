@@ -12,6 +12,7 @@ import contextlib
 import multiprocessing
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -142,42 +143,10 @@ convert {path} --reference {path} --output {new} --k {name}
 trials {path} --output {new} --per-speaker {name} | verify {path} {path} --prior {name}
 """
 NAMES = (
-    *(
-        "",
-        " ",
-        ".",
-        "..",
-        "-",
-        "--",
-        "-1",
-        "0",
-        "nan",
-        "inf",
-        "1e999",
-        "9" * 40,
-        "a\nb",
-        "\x1b[2J",
-        "\u202eevil",
-        "a\u200bb",
-    ),
-    *(
-        "\udcff",
-        "x" * 5000,
-        "=1+1",
-        "Ada: ",
-        ": a",
-        "Ada: a test",
-        "[",
-        "*",
-        "~",
-        "a/b",
-        "{}",
-        "[]",
-        "ada",
-        "eve",
-        "é" * 64,
-    ),
-)
+    "", " ", ".", "..", "-", "--", "-1", "0", "nan", "inf", "1e999", "9" * 40, "a\nb", "\x1b[2J", "\u202eevil",
+    "a\u200bb", "\udcff", "x" * 5000, "=1+1", "Ada: ", ": a", "Ada: a test", "[", "*", "~", "a/b", "{}", "[]", "ada",
+    "eve", "é" * 64,
+)  # fmt: skip
 
 
 def values(folder: Path, count: int, seed: int) -> bool:
@@ -254,7 +223,17 @@ def raced(folder: Path, count: int, seed: int) -> bool:
     return not any(lost for _, lost in found.values())
 
 
-SECTIONS = {"formats": own_formats, "recordings": recordings, "values": values, "kills": killed, "races": raced}
+def service(folder: Path, count: int, seed: int) -> bool:
+    """Values of wrong kinds for every argument of every endpoint of a service."""
+    script = Path(__file__).parents[1] / "attack_service.py"
+    print("service: ", end="", flush=True)
+    return not subprocess.run([sys.executable, script, "--number", str(count), "--seed", str(seed)]).returncode
+
+
+SECTIONS = {
+    "formats": own_formats, "recordings": recordings, "values": values, "kills": killed, "races": raced,
+    "service": service,
+}  # fmt: skip
 
 
 def main() -> int:

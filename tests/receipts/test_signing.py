@@ -191,7 +191,7 @@ def test_conversions_on_the_command_line_carry_receipts_where_they_are_wanted(
     source, eric = (str(clips.clip(name, "sentence").path) for name in ("ada", "eric"))
     out = tmp_path / "out.wav"
     arguments = ["convert", source, "--reference", eric, "--output", str(out), "--json", "--overwrite"]
-    # neither a key nor a consent: the file alone
+    # neither a consent nor a setting: the file alone
     assert cli.run(arguments) == 0
     plain = audio.read(out).samples
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.wav"]
@@ -206,7 +206,8 @@ def test_conversions_on_the_command_line_carry_receipts_where_they_are_wanted(
     assert torch.equal(audio.read(out).samples, plain)
     assert cli.run(["receipt", "check", str(out)]) == 0
     assert "genuine" in capsys.readouterr().out
-    # now there is a key
+    # for whoever wants one always
+    monkeypatch.setenv("SPEECHSSL_RECEIPTS", "1")
     assert cli.run(arguments) == 0
     assert "none was recorded" in signing.show(out)["consent"][0]["statement"]
     assert signing.check(out).genuine
