@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from speechssl import checkpoints, encoders, units
+    from speechssl import checkpoints, encoders, receipts, units
     from speechssl.conversion.bundles import BUNDLES, features, load_bundle
     from speechssl.conversion.convert import convert
     from speechssl.conversion.result import Conversion
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from speechssl.errors import CheckpointError, InputError, SpeechSSLError
     from speechssl.signals import Embedder, Embedding, Encoder, Features, Objective, Units, Vocoder, Waveform
     from speechssl.synthesis.say import load_synthesizer, say
+    from speechssl.units.codebooks.codebook import load as load_codebook
+    from speechssl.verification.by_name import enrol, identify
     from speechssl.verification.database import SpeakerDatabase
-    from speechssl.verification.decisions import embed, identify
+    from speechssl.verification.decisions import embed
     from speechssl.verification.decisions import verify_files as verify
     from speechssl.verification.embedders import load as load_embedder
     from speechssl.vocoders import load as load_vocoder
@@ -55,7 +57,9 @@ _PLACES = {
     "load_embedder": ("verification.embedders", "load"),
     "embed": ("verification.decisions", "embed"),
     "verify": ("verification.decisions", "verify_files"),
-    "identify": ("verification.decisions", "identify"),
+    "enrol": ("verification.by_name", "enrol"),
+    "identify": ("verification.by_name", "identify"),
+    "load_codebook": ("units.codebooks.codebook", "load"),
     "SpeakerDatabase": ("verification.database", "SpeakerDatabase"),
     "report": ("voices.reference_report", "report"),
     "MatchingSet": ("voices.matching_set", "MatchingSet"),
@@ -66,6 +70,7 @@ _PLACES = {
     "encoders": ("encoders", ""),
     "voices": ("voices", ""),
     "units": ("units", ""),
+    "receipts": ("receipts", ""),
 }
 
 __all__ = [
@@ -93,13 +98,16 @@ __all__ = [
     "convert",
     "embed",
     "encoders",
+    "enrol",
     "features",
     "identify",
     "load_bundle",
+    "load_codebook",
     "load_embedder",
     "load_encoder",
     "load_synthesizer",
     "load_vocoder",
+    "receipts",
     "report",
     "say",
     "units",

@@ -32,8 +32,12 @@ class Waveform:
 
     def __post_init__(self) -> None:
         _check_tensor("waveform", self.samples, ndim=1, dtype="torch.float32")
+        _check_number("sample rate", self.sample_rate)
         if self.sample_rate <= 0:
             raise InputError(f"sample rate is {self.sample_rate} Hz; it must be positive")
+
+    def __repr__(self) -> str:
+        return f"Waveform({self.seconds:.1f} s at {self.sample_rate / 1000:g} kHz)"
 
     @property
     def seconds(self) -> float:
@@ -62,6 +66,10 @@ class Features:
     def __len__(self) -> int:
         return int(self.frames.shape[0])
 
+    def __repr__(self) -> str:
+        seconds = len(self) / self.frame_rate
+        return f"Features({seconds:.1f} s at {self.frame_rate:g} Hz, {len(self)} x {self.dim}, {self.origin})"
+
     @property
     def dim(self) -> int:
         """Numbers per frame, D."""
@@ -86,6 +94,8 @@ class Units:
 
     def __post_init__(self) -> None:
         for name, tensor, lowest in (("unit ids", self.ids, 0), ("unit durations", self.durations, 1)):
+            if not hasattr(tensor, "aminmax"):
+                raise InputError(f"{name} are of the type {type(tensor).__name__}; a torch tensor needed")
             if tensor.ndim != 1 or str(tensor.dtype) != "torch.int64" or tensor.numel() == 0:
                 raise InputError(
                     f"{name} have shape {tuple(tensor.shape)} and type {tensor.dtype}; (M,) int64, M >= 1, needed"
@@ -127,7 +137,14 @@ def check_same_origin(first: str, second: str, *, what: str) -> None:
         )
 
 
+def _check_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or (not hasattr(value, "__index__") and not isinstance(value, float)):
+        raise InputError(f"{name} is {value!r}; a number of Hz needed")
+
+
 def _check_tensor(name: str, tensor: Tensor, *, ndim: int, dtype: str | None = None) -> None:
+    if not hasattr(tensor, "aminmax"):
+        raise InputError(f"{name} is of the type {type(tensor).__name__}; a torch tensor needed")
     if tensor.ndim != ndim or tensor.numel() == 0:
         raise InputError(f"{name} has shape {tuple(tensor.shape)}; {ndim} dimension(s), none of them empty, needed")
     if not tensor.is_floating_point() or (dtype is not None and str(tensor.dtype) != dtype):
@@ -138,6 +155,7 @@ def _check_tensor(name: str, tensor: Tensor, *, ndim: int, dtype: str | None = N
 
 
 def _check_rate_and_origin(frame_rate: float, origin: str) -> None:
+    _check_number("frame rate", frame_rate)
     if not frame_rate > 0:
         raise InputError(f"frame rate is {frame_rate} Hz; it must be positive")
     if not origin:

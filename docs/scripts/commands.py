@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer.main
-
 from speechssl import cli
 
 FOLDER = "reference/commands"
@@ -17,7 +15,7 @@ Command = tuple[str, ...]
 
 def commands(group: Any = None, names: Command = ()) -> Iterator[tuple[Command, Any]]:
     """Every command and group with its words, in the order of the help."""
-    group = typer.main.get_command(cli.app) if group is None else group
+    group = cli.command() if group is None else group
     for name, one in getattr(group, "commands", {}).items():
         yield (*names, name), one
         yield from commands(one, (*names, name))

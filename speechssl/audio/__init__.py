@@ -23,6 +23,7 @@ from speechssl.audio.files import (
     write,
     writing,
 )
+from speechssl.audio.given import recording, recordings
 from speechssl.audio.levels import audible, limit_bursts, loudness, set_loudness, with_length
 from speechssl.audio.names import refuse_overwriting, told_apart
 
@@ -43,6 +44,8 @@ __all__ = [
     "read",
     "read_channel",
     "read_mono",
+    "recording",
+    "recordings",
     "refuse_overwriting",
     "resample",
     "set_loudness",

@@ -166,7 +166,7 @@ def _download(url: str, temporary: Path, size: int | None, filename: str) -> Non
     with urllib.request.urlopen(request, timeout=30) as answer, temporary.open("xb") as file:
         length = answer.headers.get("Content-Length")
         total = int(length) if length else size
-        with _progress(filename, total) as advance:
+        with shown(filename, total) as advance:
             while block := answer.read(BLOCK):
                 file.write(block)
                 done += len(block)
@@ -176,13 +176,10 @@ def _download(url: str, temporary: Path, size: int | None, filename: str) -> Non
 
 
 @contextlib.contextmanager
-def _progress(filename: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
+def _silent(filename: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    yield lambda _: None
 
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(filename, total=total)
-        yield lambda advanced: bar.advance(task, advanced)
+
+# shows a download: its file and bytes in all, if known; yields a function that is called with the bytes of each block.
+# The command line puts its own progress here
+shown: Callable[[str, int | None], contextlib.AbstractContextManager[Callable[[int], None]]] = _silent

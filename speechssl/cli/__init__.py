@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import Annotated, NoReturn
+import traceback
+from functools import lru_cache
+from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.main
 
 from speechssl import __version__
 from speechssl.cli import (
+    common,
     convert,
     data,
     demo,
@@ -17,10 +21,12 @@ from speechssl.cli import (
     doctor,
     evaluation,
     features,
+    pipes,
     receipt,
     report,
     say,
     serve,
+    terminal,
     units,
     verification,
     voice,
@@ -32,10 +38,11 @@ app = typer.Typer(
     name="speechssl",
     help="Voice conversion, speaker verification and discrete units on self-supervised speech features.",
     epilog="Results are printed on stdout, progress and remarks on stderr. Exit code 0: done, 2: wrong input, "
-    "130: interrupted. Examples: speechssl demo; speechssl convert --help",
+    "130: interrupted; `speechssl docs` has all. Examples: speechssl demo; speechssl convert --help",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its boxes leave 18 of 80 columns for the explanations
 )
 app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
 app.command("say", epilog=say.EXAMPLES)(say.say)
@@ -64,7 +71,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
@@ -79,13 +86,27 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run the command line. Exit codes: 0 done, 2 wrong input or a reported failure, 130 interrupted."""
+    title = next((word for word in arguments if not word.startswith("-")), "speechssl")
+    with terminal.working(title):
+        return _run(arguments)
+
+
+@lru_cache(maxsize=1)
+def command() -> Any:
+    """All commands, with the options that each of them has."""
+    group = typer.main.get_command(app)
+    common.give(group)
+    return group
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        code = app(args=_spread(arguments), prog_name="speechssl", standalone_mode=False)
+        with pipes.connected(arguments) as connected:
+            code = _invoke(_spread(connected))
     except SpeechSSLError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        # the message is empty if the help was printed because no command was given
-        return _fail(message) if (message := error.format_message()) else 2
+        return _fail(error.format_message())
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
@@ -106,8 +127,21 @@ def run(arguments: list[str]) -> int:
     return int(code or 0)
 
 
+def _invoke(arguments: list[str]) -> Any:
+    """Run a command; without one, print the help."""
+    try:
+        return command()(args=arguments, prog_name="speechssl", standalone_mode=False)
+    except typer.TyperException as error:
+        if type(error).__name__ != "NoArgsIsHelpError":
+            raise
+        terminal.say(error.format_message())
+        return 2
+
+
 def _fail(message: str) -> int:
-    remark("error: " + " ".join(message.split()))
+    if terminal.settings.verbose:
+        terminal.error(traceback.format_exc().rstrip())
+    terminal.error("error: " + " ".join(message.split()))
     return 2
 
 

@@ -53,6 +53,18 @@ class Outcome:
     skipped: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
+    told: int = 0  # results whose line is printed
+
+
+def show(plan: Plan, *, json: bool) -> None:
+    """Print what a run would do: each source with its output."""
+    if json:
+        terminal.emit([{"source": str(job.source), "output": str(job.output)} for job in plan.jobs])
+        return
+    for job in plan.jobs:
+        terminal.say(f"{job.source} -> {job.output}")
+    for path in plan.others:
+        terminal.remark(f"{path}: {NOT_TAKEN}")
 
 
 def recordings(
@@ -215,7 +227,12 @@ def made_before(folder: Path | None) -> set[Path]:
 
 
 def run(
-    plan: Plan, work: Callable[[Job], dict[str, Any]], *, settings: Callable[[Job], dict[str, Any]], title: str = "work"
+    plan: Plan,
+    work: Callable[[Job], dict[str, Any]],
+    *,
+    settings: Callable[[Job], dict[str, Any]],
+    title: str = "work",
+    describe: Callable[[dict[str, Any]], str] | None = None,
 ) -> Outcome:
     """Do the jobs one after the other, with a progress bar; outputs that are already done are skipped.
 
@@ -224,18 +241,28 @@ def run(
         work: does one job and returns facts about its result.
         settings: of a job; JSON-able; whatever decides the result besides the source.
         title: of the progress bar.
+        describe: one result in a few words, printed when it is done; None prints nothing.
     """
     outcome, ledger = Outcome(), Ledger(plan.folder, settings)
-    with terminal.progress(title, len(plan.jobs)) as advance:
+    with terminal.progress(title, [(str(job.source), job.source) for job in plan.jobs]) as advance:
         for job in plan.jobs:
             facts = {"source": str(job.source), "output": str(job.output)}
             if plan.folder is None:
                 outcome.results.append({**facts, **work(job)})
             else:
                 _attempt(job, facts, work, ledger, outcome)
-            advance(job.source.name)
+            if describe is not None:
+                _tell_last(outcome, describe)
+            advance(str(job.source))
     outcome.left_out = [{"source": str(path), "reason": NOT_TAKEN} for path in plan.others]
     return outcome
+
+
+def _tell_last(outcome: Outcome, describe: Callable[[dict[str, Any]], str]) -> None:
+    """Print the line of each result and failure that has none."""
+    for result in outcome.results[outcome.told :]:
+        terminal.say(f"{result['output']}  {describe(result)}")
+    outcome.told = len(outcome.results)
 
 
 def _attempt(
@@ -265,24 +292,20 @@ def remarked(job: Job, remark: str, *, strict: bool) -> dict[str, str]:
     return {"remark": remark} if remark else {}
 
 
-def finish(outcome: Outcome, *, json: bool, describe: Callable[[dict[str, Any]], str]) -> None:
-    """Print what a run did; leave with exit code 2 if anything failed.
+def finish(outcome: Outcome, *, json: bool) -> None:
+    """Print what is left to say of a run; leave with exit code 2 if anything failed.
 
     Args:
-        outcome: from ``run``.
+        outcome: from ``run``, which printed the results.
         json: print everything as JSON instead of lines.
-        describe: one result in a few words.
     """
     if json:
-        terminal.emit(dataclasses.asdict(outcome))
-    else:
-        for result in outcome.results:
-            terminal.say(f"{result['output']}  {describe(result)}")
+        terminal.emit({name: value for name, value in dataclasses.asdict(outcome).items() if name != "told"})
     for result in outcome.results:
         if "remark" in result:
             terminal.remark(f"remark: {result['source']}: {result['remark']}")
     for failure in outcome.failed:
-        terminal.remark(f"failed: {failure['source']}: {' '.join(failure['error'].split())}")
+        terminal.error(f"failed: {failure['source']}: {' '.join(failure['error'].split())}")
     if outcome.left_out:
         names = ", ".join(one["source"] for one in outcome.left_out[:SHOWN])
         more = f" and {len(outcome.left_out) - SHOWN} more" if len(outcome.left_out) > SHOWN else ""
@@ -291,7 +314,7 @@ def finish(outcome: Outcome, *, json: bool, describe: Callable[[dict[str, Any]],
         terminal.remark(f"{len(outcome.skipped)} already done with the same settings")
     if outcome.failed:
         total = len(outcome.results) + len(outcome.skipped) + len(outcome.failed)
-        terminal.remark(f"error: {len(outcome.failed)} of {total} failed; the others are done")
+        terminal.error(f"error: {len(outcome.failed)} of {total} failed; the others are done")
         raise typer.Exit(2)
 
 

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from speechssl import __version__
-from speechssl.cli import batch, outputs, receipt, terminal
+from speechssl.cli import batch, models, outputs, receipt, terminal
 from speechssl.cli import jobs as conversions
 from speechssl.cli.jobs import Targets, Wanted
 from speechssl.cli.options import (
     Device,
+    DryRun,
     Interpolation,
     Json,
     Layer,
     Lists,
+    MaybeModel,
     MaybeOutput,
-    Model,
+    Normalise,
     Precision,
     Receipt,
     References,
@@ -141,8 +143,9 @@ def convert(
     jobs: Jobs = None,
     reference: References = None,
     voice: Voices = None,
-    model: Model = "tiny",
+    model: MaybeModel = None,
     layer: Layer = None,
+    normalise: Normalise = None,
     k: K = None,
     converter: Converter = "auto",
     interpolation: Interpolation = 1.0,
@@ -154,13 +157,13 @@ def convert(
     vocoder: Vocoder = None,
     sign: Receipt = None,
     overwrite: Overwrite = False,
+    dry_run: DryRun = False,
     strict: Strict = False,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Convert recordings to the voice of other recordings; the words stay."""
-    from speechssl.conversion.bundles import load_bundle
     from speechssl.conversion.options import ConversionOptions
 
     options = ConversionOptions(k, converter, interpolation, pitch, tempo, loudness, sample_rate)
@@ -171,16 +174,34 @@ def convert(
     plan, asked = _planned(sources, listed, jobs, output, wanted)
     tables = _attribution_files(plan, attribution)
     _check(plan, asked, tables, overwrite=overwrite or (jobs is None and plan.folder is not None))
-    system = load_bundle(model, layer=layer, device=device, precision=precision, vocoder=vocoder)
+    if dry_run:
+        return batch.show(plan, json=json)
+    named = dict.fromkeys(name for one in asked.values() for name, _ in one.voices)
+    system = models.load(
+        model,
+        models.origins_of(named),
+        layer=layer,
+        normalise=normalise,
+        device=device,
+        precision=precision,
+        vocoder=vocoder,
+    )
     targets = Targets(system)
     if jobs is None:
+        terminal.stage("listening to the references" if files else "opening the voice")
         targets.of(wanted)  # a voice that cannot be used is said before the work
-    work = Work(system, targets, asked, model, tables, sign, strict)
+    work = Work(system, targets, asked, model or system.encoder.origin, tables, sign, strict)
     made_with = {"version": __version__, "precision": precision, "vocoder": vocoder}
-    outcome = batch.run(plan, work, settings=lambda job: {**made_with, **work.settings(job)}, title="convert")
+    outcome = batch.run(
+        plan,
+        work,
+        settings=lambda job: {**made_with, **work.settings(job)},
+        title="converting",
+        describe=None if json else _describe,
+    )
     if files and outcome.results:
         _remark_on(files)
-    batch.finish(outcome, json=json, describe=_describe)
+    batch.finish(outcome, json=json)
 
 
 def _planned(

@@ -17,13 +17,19 @@ from speechssl.cli import terminal
 from speechssl.cli.options import Json, examples
 
 # distribution -> module it is imported as; what pyproject.toml depends on
-_RENAMED = {"pyworld-prebuilt": "pyworld", "python-crfsuite": "pycrfsuite", "pillow": "PIL"}
+_RENAMED = {
+    "pyworld-prebuilt": "pyworld",
+    "python-crfsuite": "pycrfsuite",
+    "pillow": "PIL",
+    "markdown-it-py": "markdown_it",
+}
 NEEDED = {
     name: _RENAMED.get(name, name.replace("-", "_"))
     for name in (
         "torch", "torchaudio", "transformers", "huggingface-hub", "numpy", "scipy", "safetensors", "filelock",
         "soundfile", "av", "soxr", "pyworld-prebuilt", "pyloudnorm", "typer", "gruut-lang-en", "python-crfsuite",
-        "num2words", "anyascii", "rich", "gradio", "starlette", "fastapi", "uvicorn", "pydantic", "anyio",
+        "num2words", "sentencex", "markdown-it-py", "anyascii", "rich", "gradio", "starlette", "fastapi", "uvicorn",
+        "pydantic", "anyio",
         "markupsafe", "pillow", "cryptography", "mutagen",
     )
 }  # fmt: skip

@@ -126,7 +126,7 @@ def calibrate(
         return
     embedder, before = load(model, device, database)
     trials, folder = _trials(target, root, seed, others=others_for(false_alarm))
-    with _embedding(set(recordings_of(trials)), workers) as how:
+    with _embedding(set(recordings_of(trials)), folder, workers) as how:
         _, scores, seconds = evaluation.evaluate(trials, folder, embedder, draws=2, **how)
     _remark_on_brief_ones(trials, seconds)
     labels = [trial.is_target for trial in trials]
@@ -259,7 +259,7 @@ def evaluate(
     scoring = "plda" if known else "as-norm" if as_norm else "cosine"
     usable = calibration if calibration and calibration.scoring == scoring else None
     several = read_enrolments(enrolments) if enrolments else None
-    with _embedding(set(files_of(listed, several)), workers) as how:
+    with _embedding(set(files_of(listed, several)), folder, workers) as how:
         found, values, seconds = evaluation.evaluate(
             listed, folder, embedder, calibration=usable, cohort=cohort, plda=known, enrolments=several, **how
         )
@@ -288,12 +288,12 @@ def _remark_on_brief_ones(trials: list[Trial], seconds: NDArray[np.float64]) -> 
 
 
 @contextlib.contextmanager
-def _embedding(files: set[str], workers: int) -> Iterator[dict[str, Any]]:
+def _embedding(files: set[str], folder: Path, workers: int) -> Iterator[dict[str, Any]]:
     """Arguments for embedding recordings: cached, in threads, with progress on the terminal."""
     from speechssl import checkpoints
     from speechssl.verification import evaluation
 
-    with terminal.progress("embedding", len(files)) as advance:
+    with terminal.progress("embedding", [(name, folder / name) for name in files]) as advance:
         yield {"cache": checkpoints.cache_dir() / evaluation.CACHE, "workers": workers, "advance": advance}
 
 
@@ -327,7 +327,7 @@ def _fitted_plda(target: str, root: str | None, embedder: Embedder, tested: set[
         known = {file: name for name, files in find_recordings(path).items() for file in files}
     else:
         folder, known = Path(root) if root else root_of(path), recordings_of(read_trials(path))
-    with _embedding(set(known), workers) as how:
+    with _embedding(set(known), folder, workers) as how:
         found = evaluation.fit_plda(known, folder, embedder, **how)
     if both := len(tested & set(known.values())):
         terminal.remark(f"remark: {both} speakers to be tested were in the fit; errors look smaller than they are")

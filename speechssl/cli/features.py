@@ -7,8 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechssl import __version__
-from speechssl.cli import batch, outputs
-from speechssl.cli.options import Device, Json, Layer, Lists, Model, Output, Precision, Sources, Strict, examples
+from speechssl.cli import batch, outputs, terminal
+from speechssl.cli.options import (
+    Device,
+    DryRun,
+    Json,
+    Layer,
+    Lists,
+    Model,
+    Normalise,
+    Output,
+    Precision,
+    Sources,
+    Strict,
+    examples,
+)
 from speechssl.cli.outputs import Overwrite
 
 if TYPE_CHECKING:
@@ -26,10 +39,12 @@ def features(
     listed: Lists = None,
     model: Model = "tiny",
     layer: Layer = None,
+    normalise: Normalise = None,
     half: Annotated[
         bool, typer.Option("--half", help="Store the numbers as float16, which halves the size of the files.")
     ] = False,
     overwrite: Overwrite = False,
+    dry_run: DryRun = False,
     strict: Strict = False,
     precision: Precision = "float32",
     device: Device = "auto",
@@ -44,7 +59,10 @@ def features(
     outputs.check(places, [job.source for job in plan.jobs], overwrite=overwrite or plan.folder is not None)
     if plan.folder is None:
         outputs.check_folder(places[0])
-    encoder = bundles.load_bundle_encoder(model, layer=layer, device=device, precision=precision)
+    if dry_run:
+        return batch.show(plan, json=json)
+    terminal.stage("loading the model")
+    encoder = bundles.load_bundle_encoder(model, layer=layer, normalise=normalise, device=device, precision=precision)
 
     def work(job: Job) -> dict[str, Any]:
         remark = batch.remarked(job, speech_classifier.remark_on(job.source), strict=strict)
@@ -53,5 +71,9 @@ def features(
         return {"frames": len(found), "dim": found.dim, "frame_rate": found.frame_rate, "origin": found.origin} | remark
 
     settings = {"version": __version__, "origin": encoder.origin, "precision": precision, "half": half}
-    outcome = batch.run(plan, work, settings=lambda _: settings, title="features")
-    batch.finish(outcome, json=json, describe=lambda r: f"{r['frames']} frames of {r['dim']} ({r['origin']})")
+    outcome = batch.run(plan, work, settings=lambda _: settings, title="encoding", describe=None if json else _describe)
+    batch.finish(outcome, json=json)
+
+
+def _describe(result: dict[str, Any]) -> str:
+    return f"{result['frames']} frames of {result['dim']} ({result['origin']})"

@@ -64,10 +64,9 @@ class Targets:
     def _made(self, wanted: Wanted) -> Target:
         if wanted.references:
             return [(self._system.matching_set(wanted.references), 1.0)]
-        from speechssl.voices import VoiceLibrary
+        from speechssl.conversion.convert import named_voice
 
-        library = VoiceLibrary()
-        return [(library.open(name), weight) for name, weight in wanted.voices]
+        return [(named_voice(self._system, name), weight) for name, weight in wanted.voices]
 
 
 def weighted(text: str) -> tuple[str, float]:

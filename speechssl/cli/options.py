@@ -64,9 +64,9 @@ References: TypeAlias = Annotated[
 ]
 _VOICE = typer.Option(
     "--voice",
-    "-v",
     metavar="NAME|FILE",
-    help="Stored voice to speak in, made with `speechssl voice add`.",
+    help="Stored voice to speak in, made with `speechssl voice add`, or one of the package: ada, beth, cleo, dan, eric "
+    "or finn.",
     show_default=False,
 )
 Voice: TypeAlias = Annotated[str | None, _VOICE]
@@ -75,10 +75,9 @@ Voices: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--voice",
-        "-v",
         metavar="NAME|FILE",
-        help="Stored voice, made with `speechssl voice add`. Give the option several times with weights, as in ada=0.7 "
-        "and eric=0.3, to blend voices.",
+        help="Stored voice, made with `speechssl voice add`, or one of the package: ada, beth, cleo, dan, eric, finn. "
+        "Give the option several times with weights, as in ada=0.7 and eric=0.3, to blend voices.",
         show_default=False,
     ),
 ]
@@ -89,6 +88,9 @@ Interpolation: TypeAlias = Annotated[
         help="Share of the wanted voice, from 0 to 1. At 0 the voice is that of the source (with `say`: of the speaker "
         "of the text model).",
     ),
+]
+DryRun: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", help="Print which files would be made of which sources, and make none.")
 ]
 Strict: TypeAlias = Annotated[
     bool,
@@ -115,6 +117,27 @@ Model: TypeAlias = Annotated[
         metavar="NAME",
         help="Model: tiny (in the package), wavlm-large, wavlm-base-plus, hubert-base and others that `speechssl "
         "doctor` lists, a Hugging Face id, a folder or a file.",
+    ),
+]
+MaybeModel: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Model: tiny (in the package), wavlm-large, wavlm-base-plus, hubert-base and others that `speechssl "
+        "doctor` lists, a Hugging Face id, a folder or a file. Default: the model that the stored voice, the codebook "
+        "or the text model was made with, else tiny.",
+        show_default=False,
+    ),
+]
+Normalise: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--normalise/--no-normalise",
+        help="Bring the waveform to zero mean and unit variance before it is encoded. Default: as the model or the "
+        "given file says.",
+        show_default=False,
     ),
 ]
 Layer: TypeAlias = Annotated[
@@ -149,7 +172,7 @@ Database: TypeAlias = Annotated[
     typer.Option(
         "--database",
         metavar="FILE",
-        help="Database of enrolled speakers. Default: $SPEECHSSL_SPEAKERS, else a file in the cache folder.",
+        help="Database of enrolled speakers. Default: $SPEECHSSL_SPEAKERS or a file in the cache folder.",
         show_default=False,
     ),
 ]

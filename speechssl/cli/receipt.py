@@ -41,7 +41,14 @@ def show(file: File) -> None:
     terminal.emit(signing.show(file))
 
 
-@app.command("check", epilog=examples("receipt check out.wav", "receipt check out.mp3 --receipt talk.receipt.json"))
+@app.command(
+    "check",
+    epilog=examples(
+        "receipt check out.wav",
+        "receipt check out.mp3 --receipt talk.receipt.json",
+        "receipt check out.wav --exit-code",
+    ),
+)
 def check(
     file: File,
     receipt: Annotated[
@@ -53,12 +60,15 @@ def check(
             show_default=False,
         ),
     ] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Leave with exit code 1, not 2, where something was changed.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Check that the recording matches its receipt, the receipt its signature, and that you trust the key.
 
-    Exit code 0: genuine. 2: the recording or the receipt was changed. 3: nothing was changed, but the key is unknown:
-    anybody may have signed it.
+    Exit code 0: genuine. 2 (with --exit-code: 1): the recording or the receipt was changed. 3: nothing was changed,
+    but the key is unknown: anybody may have signed it.
     """
     from speechssl.receipts import signing
 
@@ -76,7 +86,7 @@ def check(
         )
     for reason in found.reasons:
         terminal.remark(f"{file}: {reason}")
-    if code := {"genuine": 0, "changed": 2, "unknown key": 3}[found.verdict]:
+    if code := {"genuine": 0, "changed": 1 if exit_code else 2, "unknown key": 3}[found.verdict]:
         raise typer.Exit(code)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from speechssl.cli import batch, terminal
-from speechssl.cli.options import Device, Json, Layer, Lists, Model, Precision, examples
+from speechssl.cli.options import Device, Json, Layer, Lists, Model, Normalise, Precision, examples
 
 if TYPE_CHECKING:
     from speechssl.voices.reference_report import Coverage, RecordingReport, ReferenceReport
@@ -35,6 +35,7 @@ def report(
     ] = None,
     model: Model = "tiny",
     layer: Layer = None,
+    normalise: Normalise = None,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
@@ -45,7 +46,10 @@ def report(
 
     files = batch.recordings(references, listed)
     waveforms = [audio.read_mono(file, 16_000) for file in files]
-    coverage = None if source is None else _coverage(files, source, model, layer, device, precision)
+    coverage = None
+    if source is not None:
+        loaded = {"layer": layer, "normalise": normalise, "device": device, "precision": precision}
+        coverage = _coverage(files, source, model, loaded)
     found = reference_report.report(waveforms, names=audio.told_apart(files), coverage=coverage)
     if json:
         terminal.emit(found.as_dict())
@@ -53,15 +57,13 @@ def report(
         _print(found)
 
 
-def _coverage(
-    references: list[Path], source: Path, model: str, layer: int | None, device: str, precision: str
-) -> Coverage:
+def _coverage(references: list[Path], source: Path, model: str, loaded: dict[str, Any]) -> Coverage:
     import torch
 
     from speechssl.conversion.bundles import load_bundle
     from speechssl.voices.reference_report import cover
 
-    system = load_bundle(model, layer=layer, device=device, precision=precision)
+    system = load_bundle(model, **loaded)
     voice = system.matching_set(references)
     keys = system.source(source, with_values=False).keys.frames
     return cover(keys, voice.keys, files=voice.file_index, seconds=voice.times(torch.arange(len(voice))))

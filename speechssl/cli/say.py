@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from speechssl.cli import batch, outputs, receipt, terminal
+from speechssl.cli import batch, models, outputs, receipt, terminal
 from speechssl.cli.options import (
     Device,
     Interpolation,
     Json,
-    Model,
+    Layer,
+    MaybeModel,
+    Normalise,
     Receipt,
     References,
     Voice,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from speechssl.voices.matching_set import MatchingSet
 
 LONGEST_NAME = 1000  # characters; a longer text is never taken for the name of a file
+CHARACTERS = 14.0  # of a second of speech, by which the length of a text is estimated
 EXAMPLES = examples(
     'say "Good morning." --reference ada1.wav ada2.wav -o out.wav',
     "say book.txt --voice ada --output book.opus --subtitles book.srt",
@@ -99,13 +102,15 @@ def say(
     synthesizer: TextModel = None,
     sign: Receipt = None,
     overwrite: Overwrite = False,
-    model: Model = "tiny",
+    model: MaybeModel = None,
+    layer: Layer = None,
+    normalise: Normalise = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Speak a text in the voice of some recordings, which need no transcript."""
     from speechssl.conversion import convert
-    from speechssl.conversion.bundles import load_bundle
+    from speechssl.synthesis import model as text_models
     from speechssl.synthesis import say as say_module
     from speechssl.synthesis import subtitles as writer
     from speechssl.synthesis.synthesizer import check_options
@@ -117,13 +122,18 @@ def say(
     given: list[str | Path] = [*files, *([voice] if voice else []), *([text] if len(text) < LONGEST_NAME else [])]
     outputs.check([output, *([subtitles] if subtitles else [])], given, overwrite=overwrite)
     words = read_text(text)
-    system = load_bundle(model, device=device)
+    origin = text_models.load(synthesizer or say_module.SYNTHESIZER).origin
+    system = models.load(model, [origin], layer=layer, normalise=normalise, device=device)
     made = say_module.load_synthesizer(synthesizer or say_module.SYNTHESIZER, system=system, language=language)
+    terminal.stage("listening to the references" if files else "opening the voice")
     target = convert.open_voice(made.system, files, voice)
     tally = Tally()
+    terminal.stage("speaking")
+    terminal.expect(len(words) / (CHARACTERS * speed))
     parts = made.stream(words, target, interpolation=interpolation, speed=speed, seed=seed)
     for part in say_module.stream_to(output, parts):
         tally.add(part)
+        terminal.advance(part.waveform.seconds)
     facts = {"output": str(output), **tally.facts()}
     settings = {"interpolation": interpolation, "speed": speed, "seed": seed}
     facts |= _sign(sign, output, words, target, made, settings)
@@ -175,6 +185,8 @@ class Tally:
         """Count one sentence."""
         from speechssl.synthesis.synthesizer import shifted
 
+        for remark in part.remarks:
+            terminal.remark(f"text: {remark}")
         self.words += shifted(part.words, self._seconds)
         self._coverage += part.conversion.coverage * part.waveform.seconds
         self._seconds += part.waveform.seconds

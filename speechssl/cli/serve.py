@@ -38,7 +38,7 @@ PublicName: TypeAlias = Annotated[
     typer.Option(
         "--public-name",
         metavar="NAME",
-        help="Name under which browsers reach the service, such as that of a proxy: speech.example.org. Requests for "
+        help="Name under which browsers reach the service, such as that of a proxy: example.org. Requests for "
         "names other than this, --host and localhost are refused; repeat the option for several names.",
         show_default=False,
     ),
@@ -47,9 +47,9 @@ Auth: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--auth",
-        metavar="USER:PASSWORD",
+        metavar="USER:PASS",
         help="User who may log in, with voices of their own; give the option once for each user. A public --host needs "
-        f"it. Default: ${PASSWORDS}, separated by spaces.",
+        f"it. Default: ${PASSWORDS} with spaces between users.",
         show_default=False,
     ),
 ]

@@ -1,24 +1,121 @@
-"""Output of the commands: results on stdout, progress and remarks on stderr."""
+"""Output of the commands: results on stdout, progress, remarks and errors on stderr, and all of it in a log file."""
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
 
-from speechssl.checkpoints import names
+from speechssl.checkpoints import names, published
+from speechssl.cli.progress import Progress
+from speechssl.errors import InputError
+
+_STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d ")
+
+
+@dataclass
+class Settings:
+    """How much a command prints.
+
+    Args:
+        quiet: no progress and no remarks.
+        verbose: also what is loaded, and how long everything took.
+        results: where results are printed; stderr while a recording is written to stdout.
+        shown: what is printed in place of names of temporary files.
+        log: file that everything is written to, too.
+        progress: of the command that runs.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    results: IO[str] | None = None
+    shown: dict[str, str] = field(default_factory=dict)
+    log: IO[str] | None = None
+    progress: Progress = field(default_factory=lambda: Progress("", print, enabled=False))
+
+
+settings = Settings()
+
+
+@contextlib.contextmanager
+def working(title: str) -> Iterator[None]:
+    """Set everything as it is at the beginning of a command, and take progress and log away at its end."""
+    global settings
+    settings = Settings()
+    settings.progress = Progress(title, remark, enabled=True)
+    published.shown = downloading
+    try:
+        yield
+    finally:
+        settings.progress.close()
+        if settings.log is not None:
+            settings.log.close()
+        settings = Settings()
+
+
+def be_quiet() -> None:
+    """No progress and no remarks from now on."""
+    settings.quiet = True
+    settings.progress = Progress("", print, enabled=False)
+
+
+def log_to(path: Path) -> None:
+    """Write everything to a file, too, after what is in it.
+
+    Raises:
+        InputError: the file cannot be written to, or holds something else than a log.
+    """
+    try:
+        if path.exists() and path.stat().st_size and not _STAMP.match(_beginning(path)):
+            raise InputError(f"--log {path} is a file that holds no log; name another, so that it is not changed")
+        settings.log = path.open("a", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise InputError(f"--log {path}: {error.strerror}; name a file that can be written") from error
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(32)
 
 
 def remark(text: str) -> None:
-    """Print a line on stderr; names from elsewhere cannot steer the terminal."""
-    print(harmless(text), file=sys.stderr)
+    """Print a line on stderr, unless quiet; names from elsewhere cannot steer the terminal."""
+    if not settings.quiet:
+        error(text)
+
+
+def error(text: str) -> None:
+    """Print a line on stderr, quiet or not."""
+    _print(harmless(text), sys.stderr)
+
+
+def detail(text: str) -> None:
+    """Print a line on stderr if --verbose is given."""
+    if settings.verbose:
+        error(text)
 
 
 def say(text: object = "") -> None:
     """Print a line on stdout; names from elsewhere cannot steer the terminal."""
-    print(harmless(str(text)))
+    _print(harmless(str(text)), settings.results or sys.stdout)
+
+
+def _print(text: str, where: IO[str]) -> None:
+    for name, shown in settings.shown.items():
+        text = text.replace(name, shown)
+    if settings.log is not None:
+        stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")[:19]
+        settings.log.write("".join(f"{stamp} {line}\n" for line in text.split("\n")))
+        settings.log.flush()
+    with settings.progress.paused():
+        print(text, file=where)
 
 
 def count(number: int, thing: str) -> str:
@@ -35,27 +132,78 @@ def emit(value: Any) -> None:
     """Print JSON on stdout."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     # JSON has its own way to write what cannot be seen, which keeps the value
-    print(text if names.is_visible(text.replace("\n", "")) else json.dumps(value, indent=2, allow_nan=False))
+    visible = names.is_visible(text.replace("\n", ""))
+    _print(text if visible else json.dumps(value, indent=2, allow_nan=False), settings.results or sys.stdout)
+
+
+def stage(text: str) -> None:
+    """Say on the terminal what is being done now; commands that take long say so first, before they import."""
+    settings.progress.stage(text)
+
+
+def expect(seconds: float) -> None:
+    """Add seconds of audio to those that are to be done."""
+    settings.progress.expect(seconds)
+
+
+def advance(seconds: float) -> None:
+    """Count seconds of audio as done."""
+    settings.progress.advance(seconds)
 
 
 @contextlib.contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar on stderr, if stderr is a terminal and there are two or more things to wait for."""
-    if total < 2 or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    import rich.markup
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def timed(text: str) -> Iterator[None]:
+    """A stage that tells with --verbose how long it took."""
+    stage(text)
+    began = time.monotonic()
+    yield
+    detail(f"{text}: {time.monotonic() - began:.1f} s")
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total)
 
-        def advance(name: str) -> None:
-            bar.update(task, advance=1, description=f"{title} {rich.markup.escape(names.visible(name))}")
+def seconds_of(path: str | Path) -> float:
+    """Seconds of audio in a file as its header has them; 0 where it cannot be read, which its own job will say."""
+    from speechssl import audio
 
-        yield advance
+    try:
+        found = audio.info(path)
+    except (InputError, OSError):
+        return 0.0
+    return float(found.seconds)
+
+
+@contextlib.contextmanager
+def downloading(filename: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Progress of a download, in megabytes."""
+    done, of = 0, f" of {total / 1e6:.0f}" if total else ""
+
+    def advance_by(size: int) -> None:
+        nonlocal done
+        done += size
+        stage(f"fetching {filename}, {done / 1e6:.0f}{of} MB")
+
+    stage(f"fetching {filename}")
+    yield advance_by
+
+
+@contextlib.contextmanager
+def progress(title: str, files: Iterable[tuple[str, str | Path]]) -> Iterator[Callable[[str], None]]:
+    """Progress over recordings by their seconds of audio.
+
+    Args:
+        title: of what is done with them.
+        files: name and path of each.
+    Yields:
+        A function that is called with the name of each recording when it is done.
+    """
+    stage(title)
+    seconds = {name: seconds_of(path) for name, path in files}
+    expect(sum(seconds.values()))
+
+    def done(name: str) -> None:
+        advance(seconds.get(name, 0.0))
+        stage(f"{title} {Path(name).name}")
+
+    yield done
 
 
 def table(rows: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> None:
@@ -64,4 +212,4 @@ def table(rows: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> None:
     widths = [max(len(row[column]) for row in [headings, *rows]) for column in range(len(headings) - 1)]
     for row in [headings, *rows]:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*padded, row[-1]]).rstrip())
+        say("  ".join([*padded, row[-1]]).rstrip())

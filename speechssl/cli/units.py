@@ -7,8 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from speechssl.cli import batch, outputs, terminal
-from speechssl.cli.options import Device, Json, Layer, Lists, Model, Precision, StoredVoice, Strict, examples
+from speechssl.cli import batch, models, outputs, terminal
+from speechssl.cli.options import (
+    Device,
+    Json,
+    Layer,
+    Lists,
+    MaybeModel,
+    Model,
+    Normalise,
+    Precision,
+    StoredVoice,
+    Strict,
+    examples,
+)
 from speechssl.cli.outputs import Overwrite
 from speechssl.cli.unit_input import lengths_of, to_decode
 from speechssl.cli.unit_options import (
@@ -60,6 +72,7 @@ def fit(
     listed: Lists = None,
     model: Model = "tiny",
     layer: Layer = None,
+    normalise: Normalise = None,
     k: FitSize = 500,
     kind: Kind = "kmeans",
     levels: Levels = 1,
@@ -83,7 +96,7 @@ def fit(
     settings = Settings(seed=seed, passes=passes, reservoir=reservoir)
     files = [entry.file for entry in manifest.entries(audio or [], listed or [])]
     outputs.check([output], files, overwrite=overwrite)
-    encoder = encoders.load(model, layer=layer, device=device, precision=precision)
+    encoder = encoders.load(model, layer=layer, normalise=normalise, device=device, precision=precision)
     book = fitting.fit_encoder(
         encoder, files, k, spool=scratch, family=kind, levels=levels, settings=settings, rate=rate
     )
@@ -117,6 +130,7 @@ def encode(
     strict: Strict = False,
     model: Encoder = "",
     layer: Layer = None,
+    normalise: Normalise = None,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
@@ -127,12 +141,12 @@ def encode(
     from speechssl.units.encoding import manifest
     from speechssl.units.encoding.workers import Recipe
 
-    recipe = Recipe(codebook, model, layer, device, precision, collapse, vad)
+    recipe = Recipe(codebook, model, layer, normalise, device, precision, collapse, vad)
     share = _shard(shard)
     if retry:
         engines.retry_failed(output)
     entries = manifest.entries(audio or [], listed or [])
-    with terminal.progress("units", len(entries)) as advance:
+    with terminal.progress("encoding", [(one.id, one.file) for one in entries]) as advance:
         summary = encode_module.encode(
             entries, recipe, output, form=form, num_workers=workers, shard=share, block=part,
             through=engine, advance=advance,
@@ -144,7 +158,7 @@ def encode(
     if summary.without_speech:
         terminal.remark(f"remark: {summary.without_speech} without speech; {output}/{engines.REMARKS} names them")
     if summary.failed:
-        terminal.remark(f"error: {summary.failed} of {len(entries)} failed; the reasons are in {output}/failed.jsonl")
+        terminal.error(f"error: {summary.failed} of {len(entries)} failed; the reasons are in {output}/failed.jsonl")
     if summary.failed or (strict and summary.without_speech):
         raise typer.Exit(2)
 
@@ -164,7 +178,7 @@ def check(
             f"{folder}  {found.records} records, {found.failed} failed, {found.frames} frames, {found.seconds:.1f} s"
         )
     for fault in found.faults:
-        terminal.remark(f"fault: {fault}")
+        terminal.error(f"fault: {fault}")
     if not found.sound:
         raise typer.Exit(2)
 
@@ -192,6 +206,7 @@ def report(
     ] = 20,
     triples: Annotated[int, typer.Option("--triples", help="Triples of phones in the ABX test.")] = 2000,
     model: Encoder = "",
+    normalise: Normalise = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -202,15 +217,15 @@ def report(
 
     entries = manifest.entries(audio or [], listed or [])
     known = cards.read_alignments(alignments) if alignments else {}
-    parts = Recipe(codebook, model, device=device).make()
-    with terminal.progress("report", len(entries)) as advance:
+    parts = Recipe(codebook, model, normalise=normalise, device=device).make()
+    with terminal.progress("measuring", [(one.id, one.file) for one in entries]) as advance:
         heard = cards.utterances(parts.encoder, entries, known, stability=stability, advance=advance)
     card = cards.measure(parts.codebook, heard, triples=triples)
     cards.write(output, card)
     if json:
         terminal.emit(card)
     else:
-        print(cards.text([card]), end="")
+        terminal.say(cards.text([card]).rstrip("\n"))
 
 
 @app.command("tokenizer", epilog=examples("units tokenizer --base gpt2 --output tokenizer"))
@@ -322,16 +337,17 @@ def decode(
         ),
     ] = "",
     overwrite: Overwrite = False,
-    model: Model = "tiny",
+    model: MaybeModel = None,
+    layer: Layer = None,
+    normalise: Normalise = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Speak units in a stored voice."""
     from speechssl import audio
-    from speechssl.conversion.bundles import load_bundle
+    from speechssl.conversion.convert import named_voice
     from speechssl.units import decode as decoding
     from speechssl.units.codebooks import codebook as codebooks
-    from speechssl.voices import VoiceLibrary
 
     batch.check_named(output)
     book = codebooks.load(codebook)
@@ -345,7 +361,8 @@ def decode(
     if single:
         outputs.check_folder(output)
     outputs.check(places, [voice, units], overwrite=overwrite or not single)
-    spoken, system = VoiceLibrary().open(voice), load_bundle(model, device=device)
+    system = models.load(model, [book.features], layer=layer, normalise=normalise, device=device)
+    spoken = named_voice(system, voice)
     lengths = lengths_of(durations, book) if durations else None
     written: list[dict[str, Any]] = []
     for (_, ids, runs), path in zip(items, places, strict=True):
@@ -361,7 +378,7 @@ def decode(
             terminal.say(f"{row['output']}  {row['units']} units, {row['seconds']} s")
 
 
-@app.command("import", epilog=examples("units import km100.npy --features hubert-base/6 -o km100.safetensors"))
+@app.command("import", epilog=examples("units import km.npy --features hubert-base/6 -o km.safetensors"))
 def import_(
     path: Annotated[
         str,

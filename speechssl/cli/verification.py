@@ -123,7 +123,7 @@ def _verify_pairs(
 ) -> None:
     """Decide on pairs one by one; a pair that cannot be decided on does not stop the others."""
     rows: list[dict[str, Any]] = []
-    with terminal.progress("verify", len(pairs)) as advance:
+    with terminal.progress("verifying", [(test, test) for _, test in pairs]) as advance:
         for enrolment, test in pairs:
             row: dict[str, Any] = {"enrolment": enrolment[0], "test": test}
             try:
@@ -135,7 +135,7 @@ def _verify_pairs(
         terminal.emit(rows)
     for row in rows:
         if "error" in row:
-            terminal.remark(f"failed: {row['enrolment']} {row['test']}: {' '.join(row['error'].split())}")
+            terminal.error(f"failed: {row['enrolment']} {row['test']}: {' '.join(row['error'].split())}")
         elif not json:
             chance = "" if row["probability"] is None else f", probability {row['probability']:.4f}"
             terminal.say(f"{row['enrolment']}  {row['test']}  {row['decision']}, score {row['score']:.4f}{chance}")
@@ -147,7 +147,7 @@ def _verify_pairs(
 def _refuse_failures(failed: int, total: int) -> None:
     """Leave with exit code 2 if anything failed."""
     if failed:
-        terminal.remark(f"error: {failed} of {total} failed; the others are done")
+        terminal.error(f"error: {failed} of {total} failed; the others are done")
         raise typer.Exit(2)
 
 
@@ -189,20 +189,20 @@ def embed(
         outputs.check([output], files, overwrite=overwrite)
     embedder = embedders.load(model, device=device)
     lines, failed = [], 0
-    with terminal.progress("embed", len(files)) as advance:
+    with terminal.progress("embedding", [(str(path), path) for path in files]) as advance:
         for path in files:
             try:
                 found = decisions.embed(path, embedder)
             except SpeechSSLError as error:
                 failed += 1
-                terminal.remark(f"failed: {path}: {' '.join(str(error).split())}")
+                terminal.error(f"failed: {path}: {' '.join(str(error).split())}")
             else:
                 vector = [round(value, 7) for value in found.embedding.vector.tolist()]
                 facts = {"recording": str(path), "origin": found.embedding.origin, "seconds": found.seconds}
                 lines.append(json_module.dumps({**facts, "embedding": vector}, ensure_ascii=False))
             advance(str(path))
     if output == "-":
-        print("\n".join(lines))
+        terminal.say("\n".join(lines))
     else:
         with checkpoints.atomic_path(Path(output)) as temporary:
             temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
@@ -291,7 +291,7 @@ def identify(
             name = {"known": result["speaker"], "unknown": "unknown", "none": "no decision"}[result["decision"]]
             terminal.say(f"{result['recording']}  {name}  ({best})")
     for reason in failed:
-        terminal.remark(" ".join(reason.split()))
+        terminal.error(" ".join(reason.split()))
     _refuse_failures(len(failed), len(files))
     if exit_code:
         _leave(result["decision"] for result in results)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechssl.cli import batch, terminal
-from speechssl.cli.options import Device, Json, Layer, Lists, Model, Precision, examples
+from speechssl.cli.options import Device, Json, Layer, Lists, Model, Normalise, Precision, examples
 
 if TYPE_CHECKING:
     from speechssl.voices import VoiceInfo
@@ -49,6 +49,7 @@ def add(
     ] = None,
     model: Model = "tiny",
     layer: Layer = None,
+    normalise: Normalise = None,
     precision: Precision = "float32",
     device: Device = "auto",
     json: Json = False,
@@ -61,7 +62,7 @@ def add(
     check_name(name)
     attested = None if consent is None else consents.parse(consent)
     files = batch.recordings(references, listed)
-    system = load_bundle(model, layer=layer, device=device, precision=precision)
+    system = load_bundle(model, layer=layer, normalise=normalise, device=device, precision=precision)
     _tell(VoiceLibrary().add(name, files, system.encoder, system.value_encoder, consent=attested), json)
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechssl import audio
 from speechssl.checkpoints import PACKAGED
 from speechssl.signals import Features, Waveform
 
 if TYPE_CHECKING:
+    from speechssl.audio.given import Recording
     from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.encoders.encoder import SSLEncoder
-    from speechssl.voices.matching_set import Recording
 
 TINY = PACKAGED / "tiny" / "encoder.safetensors"
 
@@ -84,6 +85,7 @@ def load_bundle(
     name: str | Path = "tiny",
     *,
     layer: int | None = None,
+    normalise: bool | None = None,
     device: str = "auto",
     precision: str = "float32",
     vocoder: str | Path | None = None,
@@ -94,6 +96,7 @@ def load_bundle(
         name: ``"tiny"``, one of ``BUNDLES``, or whatever ``encoders.load`` takes.
         layer: of the encoder; None for that of the bundle. The published vocoder of ``wavlm-large`` fits layer 6 only,
             so another layer is synthesised by WORLD.
+        normalise: see ``encoders.load``; None for what the bundle does.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``float32`` or ``bfloat16``.
         vocoder: for ``vocoders.load``, instead of the bundle's own: ``"world"``, or a file.
@@ -107,19 +110,24 @@ def load_bundle(
 
     parts = bundle(str(name))
     chosen = parts.layer if layer is None else layer
-    encoder = load_bundle_encoder(name, layer=layer, device=device, precision=precision)
+    encoder = load_bundle_encoder(name, layer=layer, normalise=normalise, device=device, precision=precision)
     own = parts.vocoder if chosen == parts.layer or _is_own_layer(parts, layer) else "world"
     speaker = vocoders.load(vocoder or own, device=device)
     return VoiceConverter(encoder, encoder if speaker.origin == encoder.origin else WorldAnalysis(), speaker)
 
 
 def load_bundle_encoder(
-    name: str | Path = "tiny", *, layer: int | None = None, device: str = "auto", precision: str = "float32"
+    name: str | Path = "tiny",
+    *,
+    layer: int | None = None,
+    normalise: bool | None = None,
+    device: str = "auto",
+    precision: str = "float32",
 ) -> SSLEncoder:
     """The encoder of a bundle, with the layer and the normalisation that the bundle uses.
 
     Args:
-        name: see ``load_bundle``; so are ``layer``, ``device`` and ``precision``.
+        name: see ``load_bundle``; so are ``layer``, ``normalise``, ``device`` and ``precision``.
     Raises:
         InputError: an unknown name, layer, device or precision.
         CheckpointError: weights that are missing, damaged or not available offline.
@@ -128,7 +136,13 @@ def load_bundle_encoder(
 
     parts = bundle(str(name))
     chosen = parts.layer if layer is None else layer
-    return encoders.load(parts.encoder, layer=chosen, device=device, precision=precision, normalise=parts.normalise)
+    return encoders.load(
+        parts.encoder,
+        layer=chosen,
+        device=device,
+        precision=precision,
+        normalise=parts.normalise if normalise is None else normalise,
+    )
 
 
 def features(
@@ -145,7 +159,7 @@ def features(
     For several recordings load the encoder once: ``load_bundle_encoder("tiny").encode_file(...)``.
 
     Args:
-        recording: a file or a waveform.
+        recording: see ``audio.recording``.
         output: safetensors file to write; None for none.
         model: see ``load_bundle``; so are ``layer``, ``device`` and ``precision``.
     Returns:
@@ -153,7 +167,13 @@ def features(
     Raises:
         InputError: the recording cannot be used, or an unknown name, layer, device or precision.
         CheckpointError: weights that are missing, damaged or not available offline.
+
+    Example:
+        >>> import speechssl
+        >>> speechssl.features(speechssl.clip("ada", "sentence"))
+        Features(5.0 s at 50 Hz, 249 x 256, tiny/2)
     """
+    recording = audio.recording(recording)
     encoder = load_bundle_encoder(model, layer=layer, device=device, precision=precision)
     if isinstance(recording, Waveform):
         found, name = encoder.encode(recording), ""

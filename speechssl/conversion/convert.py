@@ -14,14 +14,15 @@ from speechssl.signals import Waveform
 from speechssl.verification import speech_classifier
 
 if TYPE_CHECKING:
+    from speechssl.audio.given import Recording, Recordings
     from speechssl.conversion.result import Conversion
     from speechssl.conversion.voice_converter import VoiceConverter
-    from speechssl.voices.matching_set import MatchingSet, Recording
+    from speechssl.voices.matching_set import MatchingSet
 
 
 def convert(
     source: Recording,
-    references: Sequence[Recording] = (),
+    references: Recordings = (),
     *,
     voice: str | Path | MatchingSet | None = None,
     output: str | Path | None = None,
@@ -44,20 +45,29 @@ def convert(
     call ``VoiceConverter.convert``.
 
     Args:
-        source: a file or a waveform.
-        references: files or waveforms of the wanted voice.
+        source: see ``audio.recording``.
+        references: of the wanted voice, one or several; see ``audio.recording``.
         voice: instead of references, a stored voice by name or file, or a matching set.
         output: file for the result; None for none.
         model: see ``load_bundle``; so are ``layer``, ``device``, ``precision`` and ``vocoder``.
         k: see ``ConversionOptions``; so are ``converter``, ``interpolation``, ``pitch``, ``tempo`` and ``loudness``.
         sample_rate: of the result; see ``rate_for``.
+    Returns:
+        The sound, with what it was made of.
     Raises:
         InputError: both or neither of references and voice, an option out of range, an output that is one of the files
             given, or a recording that cannot be used.
         CheckpointError: weights or a voice that cannot be used.
+
+    Example:
+        >>> import speechssl
+        >>> result = speechssl.convert(speechssl.clip("ada", "sentence"), speechssl.clip("eric"))
+        >>> result.waveform
+        Waveform(5.0 s at 16 kHz)
     """
     from speechssl import audio
 
+    source, references = audio.recording(source), audio.recordings(references)
     rate = rate_for(sample_rate, output, source)
     options = ConversionOptions(k, converter, interpolation, pitch, tempo, loudness, rate)
     options.check()
@@ -71,7 +81,9 @@ def convert(
     return dataclasses.replace(result, remark=speech_classifier.remark_on(source))
 
 
-def rate_for(wanted: int | str | None, output: str | Path | None, source: Recording | None = None) -> int | str | None:
+def rate_for(
+    wanted: int | str | None, output: str | Path | None, source: str | Path | Waveform | None = None
+) -> int | str | None:
     """The sample rate of a result that is written to a file.
 
     Args:
@@ -99,22 +111,46 @@ def rate_for(wanted: int | str | None, output: str | Path | None, source: Record
 
 
 def open_voice(
-    system: VoiceConverter, references: Sequence[Recording] = (), voice: str | Path | MatchingSet | None = None
+    system: VoiceConverter, references: Recordings = (), voice: str | Path | MatchingSet | None = None
 ) -> MatchingSet:
     """The voice of some recordings, or a stored one.
 
     Raises:
         InputError: both or neither given, or something that cannot be used.
     """
-    from speechssl.voices import VoiceLibrary
+    from speechssl import audio
     from speechssl.voices.matching_set import MatchingSet
 
+    references = audio.recordings(references)
     _check_one_target(references, voice)
     if voice is None:
         return system.matching_set(references)
-    return voice if isinstance(voice, MatchingSet) else VoiceLibrary().open(voice)
+    if isinstance(voice, MatchingSet):
+        return voice
+    if not isinstance(voice, str | Path):
+        raise InputError(f"the voice is of the type {type(voice).__name__}; a name, a file or a MatchingSet needed")
+    return named_voice(system, voice)
 
 
-def _check_one_target(references: Sequence[Recording], voice: object) -> None:
+def named_voice(system: VoiceConverter, voice: str | Path) -> MatchingSet:
+    """A stored voice by name or file, or one of those that ship with the package, unless a stored one has its name.
+
+    Args:
+        system: encodes the recording of a voice that ships with the package.
+        voice: such as ``"eric"``.
+    Raises:
+        InputError: no such voice; the message names those there are.
+        CheckpointError: a file that cannot be used.
+    """
+    from speechssl.voices import VoiceLibrary
+    from speechssl.voices.clips import clip, clips
+
+    library, bundled = VoiceLibrary(), {one.voice for one in clips()}
+    if str(voice) in bundled and str(voice) not in library:
+        return system.matching_set([clip(str(voice)).path], name=str(voice))
+    return library.open(voice)
+
+
+def _check_one_target(references: Sequence[object], voice: object) -> None:
     if bool(references) == (voice is not None):
         raise InputError("give either references or a voice")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from speechssl import audio
+from speechssl.audio.given import Recording
 from speechssl.conversion import converters
 from speechssl.conversion.converters import Candidates, Converter, Trace, means, widening
 from speechssl.conversion.converters.runs import HEARD
@@ -24,11 +25,13 @@ from speechssl.encoders import fingerprints
 from speechssl.errors import InputError
 from speechssl.signals import Encoder, Features, Vocoder, Waveform, check_same_origin
 from speechssl.voices import building, pitch, spectrum, tempo
-from speechssl.voices.matching_set import MatchingSet, Recording
+from speechssl.voices.matching_set import MatchingSet
 from speechssl.voices.pitch import PitchStatistics
 from speechssl.voices.spectrum import Spectrum
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
 Voices: TypeAlias = "MatchingSet | Sequence[tuple[MatchingSet, float]]"
@@ -102,6 +105,7 @@ def encode(system: System, recording: Recording, *, with_values: bool = True) ->
     Raises:
         InputError: the recording cannot be read, or is too short for a frame.
     """
+    recording = audio.recording(recording)
     recorded, length = _heard(recording, system.encoder.sample_rate)
     waveform, raised = audio.audible(recorded)
     try:
@@ -115,7 +119,7 @@ def encode(system: System, recording: Recording, *, with_values: bool = True) ->
     return Source(waveform, keys, values, contour, raised=raised, length=length)
 
 
-def _heard(recording: Recording, sample_rate: int) -> tuple[Waveform, Length]:
+def _heard(recording: str | Path | Waveform, sample_rate: int) -> tuple[Waveform, Length]:
     """The recording at another sample rate, and its own length."""
     if isinstance(recording, Waveform):
         own = Length(len(recording.samples), recording.sample_rate)

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl import audio
@@ -29,7 +30,7 @@ from speechssl.voices.spectrum import Spectrum
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from speechssl.voices.matching_set import Recording
+    from speechssl.audio.given import Recording
 
 __all__ = ["TEMPOS", "Lengths", "join", "stream", "windows"]
 
@@ -108,6 +109,7 @@ def stream(
         InputError: at once for an option or voice that cannot be used; with the pieces for a source that is unreadable
             or too short.
     """
+    source = audio.recording(source)
     chosen = options or ConversionOptions()
     chosen.check()
     if chosen.tempo not in TEMPOS:
@@ -172,7 +174,7 @@ def _quietest(samples: Tensor, hop: int, wanted: int, reach: int) -> int:
 class _Blocks:
     """Samples of a source at the encoder's rate, block by block, and how many were read."""
 
-    source: Recording
+    source: str | Path | Waveform
     sample_rate: int
     read: int = 0  # samples at the source's own rate
 

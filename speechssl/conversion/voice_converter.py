@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from speechssl import audio
+from speechssl.audio.given import Recording, Recordings
 from speechssl.conversion import loudness as loudness_
 from speechssl.conversion import steps, streaming
 from speechssl.conversion.options import ConversionOptions
@@ -16,7 +17,7 @@ from speechssl.conversion.steps import Voices
 from speechssl.errors import InputError
 from speechssl.signals import Encoder, Vocoder, check_same_origin
 from speechssl.voices import building
-from speechssl.voices.matching_set import MatchingSet, Recording
+from speechssl.voices.matching_set import MatchingSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +44,11 @@ class VoiceConverter:
         if len(rates) != 1:
             raise InputError(f"encoder, values and vocoder run at {sorted(rates)} frames per second; one rate needed")
 
-    def matching_set(
-        self, recordings: Sequence[Recording], *, name: str = "", keep_silence: bool = True
-    ) -> MatchingSet:
+    def matching_set(self, recordings: Recordings, *, name: str = "", keep_silence: bool = True) -> MatchingSet:
         """The voice of some recordings of one speaker; see ``voices.building.build``."""
         return building.build(recordings, self.encoder, self.value_encoder, name=name, keep_silence=keep_silence)
 
-    def source(
-        self, recording: Recording, *, with_values: bool = True, more: Sequence[Recording] | MatchingSet = ()
-    ) -> Source:
+    def source(self, recording: Recording, *, with_values: bool = True, more: Recordings | MatchingSet = ()) -> Source:
         """Encode a recording that is to be converted, perhaps to several voices.
 
         Args:

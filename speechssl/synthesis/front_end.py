@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from speechssl.errors import InputError
-from speechssl.synthesis import normalise
+from speechssl.synthesis import normalise, scripts, written
 from speechssl.synthesis.languages import check_language
 from speechssl.synthesis.phones import Phone
 from speechssl.synthesis.pronunciation import Pronouncer, pronouncer
@@ -23,7 +23,7 @@ class Word:
     Args:
         word: as the dictionary has it.
         phones: at least one.
-        start, end: place in the text, in characters.
+        start, end: place in the text without marks (``Prepared.text``), in characters.
         after: the border that follows, one of ``BORDERS``.
     """
 
@@ -49,6 +49,19 @@ class Tokens:
     words: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A text that can be spoken.
+
+    Args:
+        text: without marks of Markdown; places of words are places in it.
+        remarks: what is not read, or not as its language would have it.
+    """
+
+    text: str
+    remarks: tuple[str, ...]
+
+
 class FrontEnd:
     """Reads one language.
 
@@ -63,13 +76,28 @@ class FrontEnd:
         self.language = check_language(language)
         self._pronouncer = pronounce or pronouncer(self.language)
 
-    def sentences(self, text: str) -> Iterator[list[Word]]:
-        """The words of each sentence with their phones, one sentence at a time.
+    def prepare(self, text: str) -> Prepared:
+        """The text that is read of a written one.
 
         Raises:
-            InputError: nothing in the text can be said.
+            InputError: most of it is in letters of other languages, or only marks are in it.
+        """
+        check_text(text)
+        plain = written.plain(text)
+        if plain.remarks and not plain.text.strip():
+            raise InputError(f"nothing to say: {', '.join(plain.remarks)}; a text with at least one word needed")
+        return Prepared(plain.text, plain.remarks + scripts.check(scripts.folded(plain.text), self.language))
+
+    def sentences(self, text: str | Prepared) -> Iterator[list[Word]]:
+        """The words of each sentence with their phones, one sentence at a time.
+
+        Args:
+            text: any, or what ``prepare`` made of it.
+        Raises:
+            InputError: nothing in the text can be said, or as ``prepare``.
         """
         empty = True
+        text = (text if isinstance(text, Prepared) else self.prepare(text)).text
         for spoken in normalise.sentences(text, self.language, knows=self._pronouncer.knows):
             words = self._pronounced(spoken)
             if words:
@@ -91,6 +119,16 @@ class FrontEnd:
             for (text, word, last), sounds in zip(parts, phones, strict=True)
             if sounds
         ]
+
+
+def check_text(text: object) -> None:
+    """Refuse what is no text.
+
+    Raises:
+        InputError: the message says what was got.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"the text is of the type {type(text).__name__}; a text (str) needed")
 
 
 def tokens(words: Sequence[Word]) -> Tokens:

@@ -42,6 +42,7 @@ class Pronouncer:
             f"file:{self._folder / 'lexicon.db'}?mode=ro", uri=True, check_same_thread=False
         )
         self._known: dict[str, tuple[Phone, ...]] = {}
+        self._words: frozenset[str] | None = None
         self._tagger: Any = None
 
     def pronounce(self, words: Sequence[str]) -> list[tuple[Phone, ...]]:
@@ -55,8 +56,10 @@ class Pronouncer:
 
     def knows(self, word: str) -> bool:
         """Whether the dictionary has a word."""
-        self._look_up({word} - self._known.keys())
-        return word in self._known
+        if self._words is None:
+            # the table has no index: a pass for each word would take longer than all of them at once
+            self._words = frozenset(word for (word,) in self._lexicon.execute("SELECT word FROM word_phonemes"))
+        return word in self._words
 
     def _look_up(self, words: Iterable[str]) -> None:
         # one pass over the table, which has no index, for all the words of a sentence

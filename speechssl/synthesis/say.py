@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,10 @@ from speechssl.conversion.convert import open_voice
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
+    from speechssl.audio.given import Recordings
     from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.synthesis.synthesizer import Speech, Synthesizer
-    from speechssl.voices.matching_set import MatchingSet, Recording
+    from speechssl.voices.matching_set import MatchingSet
 
 SYNTHESIZER = PACKAGED / "tiny" / "synthesizer.safetensors"
 
@@ -55,7 +56,7 @@ def load_synthesizer(
 
 def say(
     text: str,
-    references: Sequence[Recording] = (),
+    references: Recordings = (),
     *,
     voice: str | Path | MatchingSet | None = None,
     output: str | Path | None = None,
@@ -72,20 +73,29 @@ def say(
 
     Args:
         text: any text.
-        references: files or waveforms of the wanted voice; half a minute or more works best.
+        references: of the wanted voice, one or several, see ``audio.recording``; half a minute works best.
         voice: instead of references, a stored voice by name or file, or a matching set.
         output: file for the sound; None for none.
         interpolation: see ``Synthesizer.stream``; so are ``speed`` and ``seed``.
         language: language of the text; None for that of the text model.
         synthesizer: file of a text model, or the result of ``load_synthesizer``.
+    Returns:
+        The sound, with the times of its words.
     Raises:
         InputError: nothing to say, an option out of range, or references that cannot be used.
         CheckpointError: weights or a voice that cannot be used.
+
+    Example:
+        >>> import speechssl
+        >>> spoken = speechssl.say("Good morning.", speechssl.clip("eric"))
+        >>> spoken.words[0].text
+        'Good'
     """
     from speechssl import audio
     from speechssl.synthesis.synthesizer import Synthesizer, check_options
 
     check_options(interpolation=interpolation, speed=speed)
+    references = audio.recordings(references)
     if output is not None:
         audio.refuse_overwriting(output, [one for one in (*references, voice) if isinstance(one, str | Path)])
     made = synthesizer if isinstance(synthesizer, Synthesizer) else load_synthesizer(synthesizer, language=language)

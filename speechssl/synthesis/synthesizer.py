@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +22,7 @@ from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.errors import InputError
 from speechssl.signals import Waveform, check_same_origin
 from speechssl.synthesis.front_end import FrontEnd, Word, tokens
+from speechssl.synthesis.normalise import ENDS
 from speechssl.voices.matching_set import MatchingSet
 
 if TYPE_CHECKING:
@@ -42,11 +43,13 @@ class TimedWord:
     Args:
         text: as written, with punctuation.
         start, end: seconds.
+        after: what follows: ``"."``, ``"?"`` or ``"!"`` at the end of a sentence, ``","`` at that of a clause.
     """
 
     text: str
     start: float
     end: float
+    after: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,7 @@ class Speech:
         words: with their times from the beginning of the waveform.
         prediction: keys and pitch of the last sentence.
         conversion: the last sentence in the voice.
+        remarks: what of the text is not read, or not as its language would have it.
     """
 
     waveform: Waveform
@@ -66,6 +70,7 @@ class Speech:
     words: tuple[TimedWord, ...]
     prediction: Prediction
     conversion: Conversion
+    remarks: tuple[str, ...] = ()
 
 
 class Synthesizer:
@@ -107,7 +112,7 @@ class Synthesizer:
         """Speak a text sentence by sentence, each as soon as it is ready.
 
         Args:
-            text: any text, with numbers, dates, symbols and emoji.
+            text: any text, with numbers, dates, symbols, emoji and Markdown.
             voice: the target.
             interpolation: 1 is the voice, 0 the speaker the model was trained on, in between a blend of both.
             speed: 0.25 ... 4; 2 is twice as fast.
@@ -116,19 +121,22 @@ class Synthesizer:
             k: frames of the voice that are averaged; None for the number of the converter ``uniform``.
             loudness: LUFS.
         Raises:
-            InputError: nothing to say, an option out of range, or a voice of another encoder.
+            InputError: nothing to say, a text mostly in letters of other languages, an option out of range, or a voice
+                of another encoder.
         """
         check_options(interpolation=interpolation, speed=speed, variation=variation)
         voices = self._voices(voice, interpolation)
         k = min(converters.TABLE["uniform"].neighbours(k), *(len(one) for one, _ in voices))
         options = ConversionOptions(k=k, converter="uniform", loudness=loudness)
-        for number, words in enumerate(self.front_end.sentences(text)):
+        prepared = self.front_end.prepare(text)
+        for number, words in enumerate(self.front_end.sentences(prepared)):
             prediction = self.model.predict(tokens(words), speed=speed, variation=variation, seed=seed + number)
             source = Source(None, prediction.keys, None, prediction.f0)
             spoken = self.system.run(source, voices, options)
             waveform = finished(spoken.waveform, PAUSE / speed, spoken_seconds(prediction))
-            written = text[words[0].start : words[-1].end].strip()
-            yield Speech(waveform, written, timed_words(text, words, prediction), prediction, spoken)
+            written = prepared.text[words[0].start : words[-1].end].strip()
+            timed = timed_words(prepared.text, words, prediction)
+            yield Speech(waveform, written, timed, prediction, spoken, prepared.remarks if number == 0 else ())
 
     def say(self, text: str, voice: MatchingSet, **options: float) -> Speech:
         """Speak a whole text; arguments as for ``stream``.
@@ -193,14 +201,18 @@ def timed_words(text: str, words: Sequence[Word], prediction: Prediction) -> tup
         if owner >= 0 and not (token + 1 == len(owners) or owners[token + 1] != owner):
             spans[owner][0] = min(spans[owner][0], starts[token])
             spans[owner][1] = max(spans[owner][1], ends[token])
-    timed: list[tuple[int, int, float, float]] = []
+    timed: list[tuple[int, int, float, float, str]] = []
     for word, (start, end) in zip(words, spans, strict=True):
         first, last = _written(text, word)
         if timed and first < timed[-1][1]:
-            first, before, start, _ = timed.pop()
+            first, before, start, _, _ = timed.pop()
             last = max(last, before)
-        timed.append((first, last, start, end))
-    return tuple(TimedWord(text[first:last], start, end) for first, last, start, end in timed)
+        timed.append((first, last, start, end, word.after.strip()))
+    if timed and timed[-1][-1] not in ENDS:
+        timed[-1] = (*timed[-1][:-1], ".")
+    return tuple(
+        TimedWord(" ".join(text[first:last].split()), start, end, after) for first, last, start, end, after in timed
+    )
 
 
 def _written(text: str, word: Word) -> tuple[int, int]:
@@ -222,9 +234,10 @@ def join(parts: Sequence[Speech], text: str) -> Speech:
         words += shifted(part.words, passed)
         passed += part.waveform.seconds
     samples = torch.cat([part.waveform.samples for part in parts])
-    return Speech(Waveform(samples, rate), text, tuple(words), parts[-1].prediction, parts[-1].conversion)
+    remarks = tuple(remark for part in parts for remark in part.remarks)
+    return Speech(Waveform(samples, rate), text, tuple(words), parts[-1].prediction, parts[-1].conversion, remarks)
 
 
 def shifted(words: Sequence[TimedWord], seconds: float) -> list[TimedWord]:
     """The words, later by some seconds."""
-    return [TimedWord(word.text, word.start + seconds, word.end + seconds) for word in words]
+    return [replace(word, start=word.start + seconds, end=word.end + seconds) for word in words]

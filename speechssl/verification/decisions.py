@@ -7,6 +7,7 @@ The threshold from which a speaker is accepted comes with the calibration: in th
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from speechssl import audio, checkpoints
 from speechssl.errors import InputError
-from speechssl.signals import Embedding, check_same_origin
+from speechssl.signals import Embedding, Waveform, check_same_origin
 from speechssl.verification import band as bands
 from speechssl.verification import embedders, speech_classifier
 from speechssl.verification.band import Band
@@ -26,6 +27,7 @@ from speechssl.verification.screening import MIN_SPEECH, channels_apart, remarks
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from speechssl.audio.given import Recording, Recordings
     from speechssl.signals import Embedder
     from speechssl.verification.database import SpeakerDatabase
 
@@ -102,27 +104,32 @@ class Candidate:
 
 
 def embed(
-    path: str | Path, embedder: Embedder | str | Path = "tiny", *, calibration: Calibration | None = None
+    recording: Recording, embedder: Embedder | str | Path = "tiny", *, calibration: Calibration | None = None
 ) -> Utterance:
     """Read a recording, check that it can carry a decision, and embed it.
 
     Args:
-        path: any format, rate and number of channels. Their mean is taken, or the loudest if they cancel. The first
-            two are also heard apart, if they differ: for one that speaks where the mean does not, and for one in each.
+        recording: see ``audio.recording``; of a file any format, rate and number of channels. The mean of the channels
+            is taken, or the loudest if they cancel. The first two are also heard apart, if they differ: for one that
+            speaks where the mean does not, and for one in each.
         embedder: or what ``embedders.load`` makes one from; load it once for many recordings.
         calibration: of this embedder; lets the recording be searched for a second speaker.
+    Returns:
+        The embedding with what a decision needs to know of the recording.
     Raises:
         InputError: unreadable, or less than 1 s of speech: silence, noise, music, a click.
+
+    Example:
+        >>> import speechssl
+        >>> speechssl.embed(speechssl.clip("ada")).embedding.vector.shape
+        torch.Size([192])
     """
     embedder = embedders.load(embedder) if isinstance(embedder, (str, Path)) else embedder
-    remarks = []
-    if (taken := audio.channel_taken(path)) is None:
-        waveform = audio.read(path)
-    else:
-        waveform = audio.read_channel(path, taken)
-        remarks.append(f"its channels cancel each other; channel {taken + 1} was taken")
+    path = audio.recording(recording)
+    remarks: list[str] = []
+    waveform = _read(path, remarks)
     heard = speech_classifier.hear(waveform)
-    channels = channels_apart(path)
+    channels = [] if isinstance(path, Waveform) else channels_apart(path)
     if heard.likely < MIN_SPEECH and channels:
         number, (waveform, heard) = max(enumerate(channels, 1), key=lambda numbered: numbered[1][1].likely)
         remarks.append(f"the channels together hold no speech; channel {number} was taken")
@@ -138,8 +145,24 @@ def embed(
         remarks.append(
             "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
         )
-    checksum = checkpoints.sha256_of(Path(path))
+    checksum = _checksum(path)
     return Utterance(str(path), embedding, heard.active, checksum, tuple(remarks), bands.measure(waveform))
+
+
+def _read(path: str | Path | Waveform, remarks: list[str]) -> Waveform:
+    if isinstance(path, Waveform):
+        return path
+    if (taken := audio.channel_taken(path)) is None:
+        return audio.read(path)
+    remarks.append(f"its channels cancel each other; channel {taken + 1} was taken")
+    return audio.read_channel(path, taken)
+
+
+def _checksum(path: str | Path | Waveform) -> str:
+    if not isinstance(path, Waveform):
+        return checkpoints.sha256_of(Path(path))
+    samples = path.samples.detach().cpu().contiguous().numpy()
+    return hashlib.sha256(f"{path.sample_rate} Hz\n".encode() + samples.tobytes()).hexdigest()
 
 
 def verify(
@@ -195,8 +218,8 @@ def verify(
 
 
 def verify_files(
-    enrolment: str | Path | Sequence[str | Path],
-    test: str | Path,
+    enrolment: Recordings,
+    test: Recording,
     *,
     model: str | Path | Embedder = "tiny",
     database: SpeakerDatabase | None = None,
@@ -206,18 +229,28 @@ def verify_files(
     """Decide whether a recording is by the speaker of one or several others; ``speechssl.verify``.
 
     Args:
-        enrolment: recordings of the speaker.
+        enrolment: recordings of the speaker, one or several; see ``audio.recording``.
+        test: the recording in question.
         model: for ``embedders.load``, or an embedder.
         database: whose calibration of this model is taken; without one, the calibration that came with the model.
         prior, threshold: as ``verify``.
+    Returns:
+        The decision, with score, likelihood ratio and probability.
     Raises:
-        InputError: a recording that cannot be read or holds less than 1 s of speech.
+        InputError: no recording, or one that cannot be read or holds less than 1 s of speech.
+
+    Example:
+        >>> import speechssl
+        >>> speechssl.verify(speechssl.clip("ada"), speechssl.clip("ada", "sentence")).decision
+        'same'
     """
+    known_ones, asked_one = audio.recordings(enrolment), audio.recording(test)
+    if not known_ones:
+        raise InputError("no recording of the speaker; give at least one, and the recording to test")
     embedder = embedders.load(model) if isinstance(model, (str, Path)) else model
     own = None if database is None else database.calibration(embedder.origin)
     calibration = own or shipped_calibration(embedder)
-    paths = [enrolment] if isinstance(enrolment, (str, Path)) else list(enrolment)
-    *known, asked = (embed(path, embedder, calibration=calibration) for path in (*paths, test))
+    *known, asked = (embed(one, embedder, calibration=calibration) for one in (*known_ones, asked_one))
     cohort = embedder.cohort
     return verify(known, asked, calibration=calibration, cohort=cohort, prior=prior, threshold=threshold)
 

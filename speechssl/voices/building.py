@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from speechssl import audio, checkpoints
 from speechssl.audio import decoding
+from speechssl.audio.given import Recordings
 from speechssl.checkpoints import names
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
@@ -27,7 +28,7 @@ HIGHEST = 65504.0  # the largest float16
 
 
 def build(
-    recordings: Sequence[Recording],
+    recordings: Recordings,
     encoder: Encoder,
     value_encoder: Encoder | None = None,
     *,
@@ -38,7 +39,7 @@ def build(
     """The voice of some recordings.
 
     Args:
-        recordings: files or waveforms of one speaker, >= 1.
+        recordings: of one speaker, one or several: paths, waveforms, samples with their rate, clips.
         encoder: makes the keys.
         value_encoder: makes the values; None or the same encoder where the keys are the values.
         name: of the voice.
@@ -47,6 +48,7 @@ def build(
     Raises:
         InputError: no recording, the same one twice, one that cannot be read, holds no speech, or is too short.
     """
+    recordings = audio.recordings(recordings)
     if not recordings:
         raise InputError("no reference recordings; give at least one of the target speaker")
     labels = _labels(recordings, taken)

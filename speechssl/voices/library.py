@@ -17,7 +17,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechssl import checkpoints
+from speechssl import audio, checkpoints
+from speechssl.audio.given import Recordings
 from speechssl.checkpoints import data_folder, names
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
@@ -167,7 +168,7 @@ class VoiceLibrary:
         return self.folder / f"{check_name(name)}{SUFFIX}"
 
     def __contains__(self, name: str) -> bool:
-        return self.path(name).is_file()
+        return not self.is_file(name) and self.path(name).is_file()
 
     def list(self) -> list[VoiceInfo]:
         """The voices in the folder, by name; files that are no voices are left out."""
@@ -197,6 +198,12 @@ class VoiceLibrary:
         """
         return load(self._existing(name), verify=verify).named(name)
 
+    @staticmethod
+    def is_file(name_or_path: str | Path) -> bool:
+        """Whether this is the path of a voice file (it has a folder or ends in ``.safetensors``), not a name."""
+        text = str(name_or_path)
+        return isinstance(name_or_path, Path) or text.endswith(SUFFIX) or "/" in text or os.sep in text
+
     def open(self, name_or_path: str | Path) -> MatchingSet:
         """A voice by its name here, or by the path of a file (which has a folder or ends in ``.safetensors``).
 
@@ -204,15 +211,12 @@ class VoiceLibrary:
             InputError: no such voice.
             CheckpointError: the file is missing, damaged or no voice.
         """
-        text = str(name_or_path)
-        if isinstance(name_or_path, Path) or text.endswith(SUFFIX) or "/" in text or os.sep in text:
-            return load(name_or_path)
-        return self.load(text)
+        return load(name_or_path) if self.is_file(name_or_path) else self.load(str(name_or_path))
 
     def add(
         self,
         name: str,
-        recordings: Sequence[Recording],
+        recordings: Recordings,
         encoder: Encoder,
         value_encoder: Encoder | None = None,
         *,
@@ -223,7 +227,7 @@ class VoiceLibrary:
 
         Args:
             name: see ``check_name``.
-            recordings: of one speaker.
+            recordings: of one speaker, one or several; see ``audio.recording``.
             encoder: makes the keys.
             value_encoder: makes the values; None where they are the keys.
             keep_silence: see ``building.build``.
@@ -234,7 +238,7 @@ class VoiceLibrary:
                 encoder.
             CheckpointError: the file there is damaged, or the folder cannot be written to.
         """
-        path = self.path(name)
+        path, recordings = self.path(name), audio.recordings(recordings)
 
         def before(*, verify: bool | None = None) -> MatchingSet | None:
             found = load(path, verify=verify).named(name) if path.exists() else None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-Recording: TypeAlias = "str | Path | Waveform"
+Recording: TypeAlias = "str | Path | Waveform"  # what ``audio.recording`` makes of anything given
 
 
 @dataclass(frozen=True)

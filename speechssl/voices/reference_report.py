@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from speechssl.audio.given import Recordings
+
     Floats: TypeAlias = NDArray[np.float64]
     # samples, band powers and activity of two seconds of speech
     Piece: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
@@ -135,23 +137,32 @@ class ReferenceReport:
 
 
 def report(
-    references: Sequence[Waveform], *, names: Sequence[str] | None = None, coverage: Coverage | None = None
+    references: Recordings, *, names: Sequence[str] | None = None, coverage: Coverage | None = None
 ) -> ReferenceReport:
     """Measure the references of one voice; about 3 ms a second of audio on one core.
 
     Args:
-        references: at least one, any rate.
+        references: at least one, any rate; see ``audio.recording``.
         names: for the report, one each; ``"1"``, ``"2"`` ... by default.
         coverage: of a source's frames, see ``cover``.
+    Returns:
+        What was measured of each, and a verdict.
     Raises:
-        InputError: no reference, or another number of names.
+        InputError: no reference, one that cannot be read, or another number of names.
+
+    Example:
+        >>> import speechssl
+        >>> speechssl.report(speechssl.clip("ada")).verdict
+        'only 24.6 s of speech; 30 s or more would help.'
     """
-    if not references:
+    given = audio.recordings(references)
+    if not given:
         raise InputError("no references to report on; at least one recording needed")
-    if names is not None and len(names) != len(references):
-        raise InputError(f"{len(names)} names for {len(references)} references; one each needed")
-    labels = list(names or map(str, range(1, len(references) + 1)))
-    measured = [_measured(name, waveform) for name, waveform in zip(labels, references, strict=True)]
+    if names is not None and len(names) != len(given):
+        raise InputError(f"{len(names)} names for {len(given)} references; one each needed")
+    labels = list(names or map(str, range(1, len(given) + 1)))
+    waveforms = (one if isinstance(one, Waveform) else audio.read_mono(one, 16_000) for one in given)
+    measured = [_measured(name, waveform) for name, waveform in zip(labels, waveforms, strict=True)]
     pieces = [(piece, index) for index, (_, found) in enumerate(measured) for piece in found]
     return ReferenceReport(tuple(one for one, _ in measured), suspected_speakers(pieces, labels), coverage)
 

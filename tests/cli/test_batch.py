@@ -120,7 +120,7 @@ def test_files_that_are_not_taken_are_named(tmp_path: Path, capsys: pytest.Captu
     outcome = _run(batch.plan([tmp_path / "in"], tmp_path / "in/out", ".wav"), {})
     assert [Path(row["source"]).name for row in outcome.left_out] == ["notes.txt"]
     assert "recording" in outcome.left_out[0]["reason"]
-    batch.finish(outcome, json=True, describe=str)
+    batch.finish(outcome, json=True)
     printed = capsys.readouterr()
     assert json.loads(printed.out)["left_out"] == outcome.left_out
     assert "notes.txt" in printed.err

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 import pytest
-import typer.main
 
 from speechssl import cli
 from speechssl.conversion import converters
@@ -21,7 +20,7 @@ def _commands(group: Any, names: Command = ()) -> dict[Command, Any]:
     return below
 
 
-COMMANDS = _commands(typer.main.get_command(cli.app))
+COMMANDS = _commands(cli.command())
 each_command = pytest.mark.parametrize("names", COMMANDS, ids=lambda names: " ".join(names) or "speechssl")
 
 
@@ -63,6 +62,23 @@ def test_every_command_shows_examples_that_fit_the_terminal_and_can_be_parsed(
         command = max((known for known in COMMANDS if known == tuple(words[: len(known)])), key=len)
         context = COMMANDS[command].make_context("speechssl", cli._spread(words[len(command) :]))
         assert context.params
+
+
+@each_command
+def test_no_word_of_the_help_is_broken_in_80_columns(
+    names: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    cli.run([*names, "--help"])
+    printed = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in printed.splitlines())
+    words = set(printed.split())
+    for param in COMMANDS[names].params:
+        options = {option for option in param.opts if option.startswith("-")}
+        missing = {*(param.help or "").split(), *options} - words - {word.rstrip(",") for word in words}
+        # a word with hyphens may go on in the next line after one of them
+        broken = {word for word in missing if not {*re.findall(r"[^-]+-*|-+", word)} & words}
+        assert not broken, (param.name, broken)
 
 
 def test_the_help_of_convert_names_every_converter() -> None:

@@ -105,7 +105,7 @@ def test_what_cannot_be_said_is_refused_with_one_line_and_no_file(
     assert not (tmp_path / "out.wav").exists()
 
 
-@pytest.mark.parametrize("text", ["😀 👍", "привет world 中文", "a\x00b\x07c", "Ｆｕｌｌ", "-" * 50 + " a " + "=" * 20])
+@pytest.mark.parametrize("text", ["😀 👍", "a\x00b\x07c", "Ｆｕｌｌ", "-" * 50 + " a " + "=" * 20])
 def test_what_is_strange_is_said(say: Say, tmp_path: Path, text: str) -> None:
     code, _, error = say(text)
     assert (code, error) == (0, "")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.errors import InputError
@@ -117,16 +119,63 @@ def test_a_sentence_ends_in_silence_of_a_known_length() -> None:
     assert float(padded.samples[0]) == 0.0
 
 
+def timed(text: str, *, seconds: float = 0.4) -> list[TimedWord]:
+    """Words that last equally long; marks say where sentences and clauses end, but for abbreviations."""
+    words = []
+    for number, word in enumerate(text.split()):
+        after = word[-1] if word[-1] in ".,?!" and word not in ("Dr.", "No.") else ""
+        words.append(TimedWord(word, number * seconds, (number + 1) * seconds, after))
+    return words
+
+
+def shown(words: list[TimedWord]) -> list[str]:
+    screens = subtitles.screens(words)
+    return ["\n".join(" ".join(word.text for word in line) for line in subtitles.broken(screen)) for screen in screens]
+
+
 def test_subtitles(tmp_path: Path) -> None:
-    words = [TimedWord(f"word{i}", i * 0.5, i * 0.5 + 0.4) for i in range(30)]
-    words[10] = TimedWord("-->.", 5.0, 5.4)
+    words = [TimedWord(f"word{i}", i * 0.2, i * 0.2 + 0.1) for i in range(30)]
+    words[10] = TimedWord("-->.", 2.0, 2.1, ".")
     subtitles.write(tmp_path / "out.srt", words)
     text = (tmp_path / "out.srt").read_text()
-    assert text.startswith("1\n00:00:00,000 --> 00:00:03,400\nword0 word1 word2 word3 word4 word5 word6\n\n2\n")
-    assert text.count("-->") == len(list(subtitles.lines(words)))
-    assert all(len(line) <= subtitles.WIDTH for line in text.splitlines())
+    first = "word0 word1 word2 word3 word4\nword5 word6 word7 word8 word9 →."
+    assert text.startswith(f"1\n00:00:00,000 --> 00:00:02,100\n{first}\n\n2\n")
+    assert text.count("-->") == len(list(subtitles.screens(words)))
     subtitles.write(tmp_path / "out.vtt", words[:1])
-    assert (tmp_path / "out.vtt").read_text() == "WEBVTT\n\n1\n00:00:00.000 --> 00:00:00.400\nword0\n\n"
+    assert (tmp_path / "out.vtt").read_text() == "WEBVTT\n\n1\n00:00:00.000 --> 00:00:00.100\nword0\n\n"
     assert subtitles.clock(3723.4567) == "01:02:03,457"
     with pytest.raises(InputError, match=r"\.srt or \.vtt"):
         subtitles.write(tmp_path / "out.txt", words)
+
+
+def test_subtitles_break_at_sentences_and_clauses() -> None:
+    text = (
+        "It costs three dollars, Dr. Smith. When the rain had stopped, the old man who lived by the river went out to "
+        "see whether the bridge still stood, and he met Dr. Jones at No. 5 of the street."
+    )
+    screens = shown(timed(text))
+    lines = [line for screen in screens for line in screen.split("\n")]
+    assert all(len(line) <= 42 for line in lines)
+    assert all(screen.count("\n") <= 1 for screen in screens)
+    assert not any(line.endswith(("Dr.", "No.", " the", " of")) for line in lines)
+    assert screens[0] == "It costs three dollars, Dr. Smith."
+    assert any(screen.endswith(",") for screen in screens)
+    assert " ".join(lines) == text
+
+
+def test_a_word_longer_than_a_line_is_parted() -> None:
+    screens = shown([TimedWord("x" * 100, 0.0, 3.0, "."), TimedWord("end", 3.0, 4.0, ".")])
+    assert [len(line) for screen in screens for line in screen.split("\n")] == [42, 42, 16, 3]
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.sampled_from(["", "", "", ",", "."])), min_size=1, max_size=40))
+def test_subtitles_lose_no_word_and_fit(drawn: list[tuple[int, str]]) -> None:
+    words = [TimedWord("x" * size, i * 0.3, i * 0.3 + 0.3, after) for i, (size, after) in enumerate(drawn)]
+    screens = list(subtitles.screens(words))
+    assert "".join(word.text for screen in screens for word in screen) == "".join(word.text for word in words)
+    for screen in screens:
+        assert len(screen) == 1 or screen[-1].end - screen[0].start <= subtitles.LASTS
+        lines = subtitles.broken(screen)
+        assert len(lines) <= 2
+        assert all(len(" ".join(word.text for word in line)) <= 42 for line in lines)
+        assert not any(word.after == "." for word in screen[:-1])

@@ -93,7 +93,8 @@ def _own_normalisation(config: dict[str, Any], path: Path | None, source: str, n
     if own is None:
         raise CheckpointError(
             f"{source} has no {PREPROCESSOR}, so whether it normalises the waveform is unknown; add the file, or say "
-            "normalise=True or False (models with layer norm in the convolutions, the large ones, usually do)"
+            "--normalise or --no-normalise (in Python normalise=True or False); models with layer norm in the "
+            "convolutions, the large ones, usually do"
         )
     return TRANSFORMERS_EPSILON if own else None
 

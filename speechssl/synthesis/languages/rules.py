@@ -19,10 +19,13 @@ LONGEST_NUMBER = 12  # digits above which a number is read digit by digit
 
 @dataclass(frozen=True)
 class Rule:
-    """A pattern, and how a match is read. Names of groups in the pattern begin with the name of the rule."""
+    """A pattern, and how a match is read. Names of groups in the pattern begin with the name of the rule.
+
+    A match is read as words and marks with spaces between them; None reads it as a word like others.
+    """
 
     pattern: str
-    read: Callable[[re.Match[str]], str]
+    read: Callable[[re.Match[str]], str | None]
 
 
 def _no_ending(word: str, pronounce: Callable[[str], Phones]) -> Phones:
@@ -49,6 +52,7 @@ class Language:
         stand_ins: replacements of letters that the alphabet lacks and that cannot just lose their marks.
         symbols: names of symbols.
         rules: in order; the first that fits is taken.
+        goes_on: where a full stop ends no sentence, with NUL between what is before and after it.
         dictionary: folder in the package with ``lexicon.db`` and ``g2p/model.crf``.
         ending: phones of an inflected word that the dictionary lacks, such as a possessive, from those of its stem,
             which the function it is given pronounces; empty for other words.
@@ -66,6 +70,7 @@ class Language:
     stand_ins: Mapping[str, str]
     symbols: Mapping[str, str]
     rules: Mapping[str, Rule]
+    goes_on: re.Pattern[str]
     dictionary: str = "."
     ending: Callable[[str, Callable[[str], Phones]], Phones] = _no_ending
     in_context: Callable[[Sequence[str], Sequence[Phones]], list[Phones]] = _as_they_are

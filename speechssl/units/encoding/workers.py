@@ -26,6 +26,7 @@ class Recipe:
         codebook: name or path.
         model: encoder as ``encoders.load`` takes it; empty for the one the codebook's origin names.
         layer: of the encoder; None for the one the codebook's origin names.
+        normalise: of the waveform; None for what the codebook's origin names.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``float32`` or ``bfloat16``.
         collapsed: see ``UnitEncoder``.
@@ -35,6 +36,7 @@ class Recipe:
     codebook: str
     model: str = ""
     layer: int | None = None
+    normalise: bool | None = None
     device: str = "auto"
     precision: str = "float32"
     collapsed: bool = True
@@ -48,31 +50,20 @@ class Recipe:
             CheckpointError: a file that is missing or damaged.
         """
         from speechssl import encoders
+        from speechssl.encoders import origins
         from speechssl.units.codebooks import codebook as codebooks
         from speechssl.units.encoding.records import UnitEncoder
 
         book = codebooks.load(self.codebook)
-        name, layer, normalise = encoder_of(book.features)
+        name, layer, normalise = origins.parsed(book.features)
         encoder = encoders.load(
             self.model or name,
             layer=layer if self.layer is None else self.layer,
             device=self.device,
             precision=self.precision,
-            normalise=normalise,
+            normalise=normalise if self.normalise is None else self.normalise,
         )
         return UnitEncoder(encoder, book, self.collapsed, self.speech_only)
-
-
-def encoder_of(origin: str) -> tuple[str, int | None, bool | None]:
-    """Name, layer and input normalisation of an origin of features.
-
-    ``"wavlm-large/6/raw"`` is ``("wavlm-large", 6, False)``.
-    """
-    stem, _, end = origin.rpartition("/")
-    normalise = {"raw": False, "normalised": True}.get(end)
-    if normalise is not None:
-        stem, _, end = stem.rpartition("/")
-    return (stem, int(end), normalise) if stem and end.isdecimal() else (origin, None, normalise)
 
 
 def serial(recipe: Recipe) -> Work:

@@ -25,7 +25,7 @@ from speechssl.units.encoding.checking import check
 from speechssl.units.encoding.encode import encode, plan
 from speechssl.units.encoding.manifest import Entry, entries
 from speechssl.units.encoding.records import UnitEncoder
-from speechssl.units.encoding.workers import Recipe, encoder_of
+from speechssl.units.encoding.workers import Recipe
 
 
 @pytest.fixture
@@ -477,9 +477,3 @@ def test_unknown_options_are_told_before_anything_is_loaded(recipe: Recipe, reco
         plan([recordings], recipe, form="json")
     with pytest.raises(InputError, match="shard 3/2"):
         encode([recordings], recipe, tmp_path / "out", shard=(3, 2))
-
-
-def test_an_origin_names_its_encoder() -> None:
-    assert encoder_of("wavlm-large/6/raw") == ("wavlm-large", 6, False)
-    assert encoder_of("microsoft/wavlm-base/9") == ("microsoft/wavlm-base", 9, None)
-    assert encoder_of("tiny/5") == ("tiny", 5, None)

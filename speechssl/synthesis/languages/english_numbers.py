@@ -1,0 +1,370 @@
+"""How American English reads numbers, dates, times, money, units, fractions, telephone numbers and codes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from fractions import Fraction
+
+from speechssl.synthesis.languages.rules import LONGEST_NUMBER, Rule, decimal, number_words, whole
+
+MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
+_MONTH = (
+    r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
+    r"|Nov(?:ember)?|Dec(?:ember)?)"
+)
+CURRENCIES = {
+    "$": ("dollar", "dollars", "cent", "cents"),
+    "€": ("euro", "euros", "cent", "cents"),
+    "£": ("pound", "pounds", "penny", "pence"),
+    "¥": ("yen", "yen", "", ""),
+    "₹": ("rupee", "rupees", "", ""),
+    "USD": ("u s dollar", "u s dollars", "cent", "cents"),
+    "EUR": ("euro", "euros", "cent", "cents"),
+    "JPY": ("yen", "yen", "", ""),
+    "GBP": ("pound", "pounds", "penny", "pence"),
+    "CHF": ("swiss franc", "swiss francs", "", ""),
+    "US$": ("u s dollar", "u s dollars", "cent", "cents"),
+}
+SCALES = {"k": "thousand", "m": "million", "bn": "billion", "b": "billion"}
+UNITS = {
+    "km/h": ("kilometer per hour", "kilometers per hour"), "mph": ("mile per hour", "miles per hour"),
+    "m/s": ("meter per second", "meters per second"), "km": ("kilometer", "kilometers"),
+    "cm": ("centimeter", "centimeters"), "mm": ("millimeter", "millimeters"), "nm": ("nanometer", "nanometers"),
+    "µm": ("micrometer", "micrometers"), "μm": ("micrometer", "micrometers"), "m": ("meter", "meters"),
+    "km²": ("square kilometer", "square kilometers"), "m²": ("square meter", "square meters"),
+    "cm²": ("square centimeter", "square centimeters"), "m³": ("cubic meter", "cubic meters"),
+    "cm³": ("cubic centimeter", "cubic centimeters"), "ft²": ("square foot", "square feet"),
+    "sq ft": ("square foot", "square feet"), "mi": ("mile", "miles"), "yd": ("yard", "yards"),
+    "kg": ("kilogram", "kilograms"), "mg": ("milligram", "milligrams"), "µg": ("microgram", "micrograms"),
+    "g": ("gram", "grams"), "lbs": ("pound", "pounds"), "lb": ("pound", "pounds"), "oz": ("ounce", "ounces"),
+    "ft": ("foot", "feet"), "ml": ("milliliter", "milliliters"), "mL": ("milliliter", "milliliters"),
+    "l": ("liter", "liters"), "L": ("liter", "liters"),
+    "GB": ("gigabyte", "gigabytes"), "MB": ("megabyte", "megabytes"), "kB": ("kilobyte", "kilobytes"),
+    "KB": ("kilobyte", "kilobytes"), "TB": ("terabyte", "terabytes"), "GHz": ("gigahertz", "gigahertz"),
+    "MB/s": ("megabyte per second", "megabytes per second"), "Mbps": ("megabit per second", "megabits per second"),
+    "Gbps": ("gigabit per second", "gigabits per second"), "MHz": ("megahertz", "megahertz"),
+    "kHz": ("kilohertz", "kilohertz"), "Hz": ("hertz", "hertz"), "ms": ("millisecond", "milliseconds"),
+    "hrs": ("hour", "hours"), "hr": ("hour", "hours"), "h": ("hour", "hours"), "mins": ("minute", "minutes"),
+    "min": ("minute", "minutes"), "secs": ("second", "seconds"), "sec": ("second", "seconds"),
+    "s": ("second", "seconds"), "kWh": ("kilowatt hour", "kilowatt hours"), "kW": ("kilowatt", "kilowatts"),
+    "MW": ("megawatt", "megawatts"), "W": ("watt", "watts"), "mAh": ("milliamp hour", "milliamp hours"),
+    "V": ("volt", "volts"), "dB": ("decibel", "decibels"), "rpm": ("r p m", "r p m"),
+    "°C": ("degree celsius", "degrees celsius"), "℃": ("degree celsius", "degrees celsius"),
+    "°F": ("degree fahrenheit", "degrees fahrenheit"), "℉": ("degree fahrenheit", "degrees fahrenheit"),
+    "°": ("degree", "degrees"), "%": ("percent", "percent"), "‰": ("per thousand", "per thousand"),
+    "Ω": ("ohm", "ohms"), "kΩ": ("kiloohm", "kiloohms"), "¢": ("cent", "cents"), "yrs": ("year", "years"),
+    "yr": ("year", "years"), "x": ("times", "times"), "tsp": ("teaspoon", "teaspoons"),
+    "tbsp": ("tablespoon", "tablespoons"),
+}  # fmt: skip
+_PLAIN = r"\d{1,3}(?:,\d{3})+(?!\d)|[1-9]\d{0,2}(?: \d{3}){2,}(?!\d)|\d{1,3}(?:[\u00a0\u202f\u2009]\d{3})+(?!\d)|\d+"
+_AMOUNT = rf"(?:{_PLAIN})(?:\.\d+)?"
+_UNITS = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
+_CODES = "|".join(re.escape(code) for code in sorted(CURRENCIES, key=len, reverse=True))
+_SIGNS = r"[$€£¥₹]"
+_SCALES = r"(?:\s?(?P<{}_s>(?i:thousand|million|billion|trillion|bn|k|m|b)\b))?"
+_HALF = r"[ap]\.m\.|[AaPp][Mm]\b"
+_DENOMINATORS = {*range(2, 11), 12, 16, 20, 32, 64, 100, 1000}
+
+
+def say(value: int, kind: str = "cardinal") -> str:
+    """As in America, without "and"."""
+    return " ".join(word for word in number_words(value, "en", kind).split() if word != "and")
+
+
+def cardinal(text: str) -> str:
+    """A whole number as written."""
+    return whole(re.sub(r"[\u00a0\u202f\u2009 ]", "", text), say)
+
+
+def ordinal(value: int) -> str:
+    """First, second, third."""
+    return say(value, "ordinal")
+
+
+def _decimal(text: str) -> str:
+    return decimal(re.sub(r"[\u00a0\u202f\u2009 ]", "", text), say)
+
+
+def year(value: int) -> str:
+    """As years are said: nineteen eighty four, two thousand, twenty twenty three."""
+    high, low = divmod(value, 100)
+    if not 1100 <= value < 2100 or 2000 <= value < 2010:
+        return say(value)
+    if low == 0:
+        return say(high) + " hundred"
+    return f"{say(high)} {'oh ' if low < 10 else ''}{say(low)}"
+
+
+def _year_digits(text: str) -> str:
+    return year(int(text)) if len(text) == 4 else cardinal(text)
+
+
+def _bare(text: str) -> str:
+    return year(int(text)) if re.fullmatch(r"1[1-9]\d\d|20\d\d", text) else _decimal(text)
+
+
+def _date(month: int, day: int, year_digits: str) -> str:
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        return " ".join(cardinal(part) for part in (str(month), str(day), year_digits))
+    return f"{MONTHS[month - 1]} {ordinal(day)} {_year_digits(year_digits)}"
+
+
+def _iso(match: re.Match[str]) -> str:
+    return _date(int(match["iso_m"]), int(match["iso_d"]), match["iso_y"])
+
+
+def _slashes(match: re.Match[str]) -> str:
+    return _date(int(match["us_m"]), int(match["us_d"]), match["us_y"])
+
+
+def _month_day(match: re.Match[str]) -> str:
+    after = f" {_year_digits(match['md_y'])}" if match["md_y"] else ""
+    return f"{_month(match['md_m'])} {ordinal(int(match['md_d']))}{after}"
+
+
+def _day_month(match: re.Match[str]) -> str:
+    after = f" {_year_digits(match['dm_y'])}" if match["dm_y"] else ""
+    the = "" if re.search(r"\bthe\s+$", match.string[: match.start()], re.IGNORECASE) else "the "
+    return f"{the}{ordinal(int(match['dm_d']))} of {_month(match['dm_m'])}{after}"
+
+
+def _month(name: str) -> str:
+    return next(one for one in MONTHS if one.startswith(name[:3].lower()))
+
+
+def _time(match: re.Match[str]) -> str:
+    hour, minute = int(match["time_h"]), int(match["time_m"])
+    half = " ".join(match["time_p"].lower().replace(".", "")).replace("a ", "ay ") if match["time_p"] else ""
+    if match["time_x"] and not half and not re.search(r"\b(?:at|until|till|by)\s+$", match.string[: match.start()]):
+        parts = ((hour, "hour"), (minute, "minute"), (int(match["time_x"]), "second"))
+        return " ".join(f"{say(n)} {name}{'' if n == 1 else 's'}" for n, name in parts if n) or "zero seconds"
+    if minute:
+        said = f"{say(hour)} {'oh ' if minute < 10 else ''}{say(minute)}"
+    else:
+        said = say(hour) + ("" if half or match["time_x"] else " o'clock" if 0 < hour <= 12 else " hundred hours")
+    if match["time_x"] and int(match["time_x"]):
+        said += f" and {say(int(match['time_x']))} seconds"
+    return f"{said} {half}".strip()
+
+
+def _hour(match: re.Match[str]) -> str:
+    return f"{cardinal(match['hour_h'])} {'ay' if match['hour_p'][0] in 'aA' else 'p'} m"
+
+
+def _money(match: re.Match[str]) -> str:
+    minus = "minus " if match["money_m"] else ""
+    return minus + _amount(match["money_c"], match["money_n"], match["money_d"], match["money_s"])
+
+
+def _money_after(match: re.Match[str]) -> str:
+    return _amount(match["paid_c"], match["paid_n"], match["paid_d"], match["paid_s"])
+
+
+def _amount(currency: str, amount: str, cents: str | None, scale: str | None) -> str:
+    one, many, coin, coins = CURRENCIES[currency]
+    if scale:
+        scale = SCALES.get(scale.lower(), scale.lower())
+        return f"{_decimal(amount + (f'.{cents}' if cents else ''))} {scale} {many}"
+    said = f"{cardinal(amount)} {one if amount == '1' else many}"
+    if not cents or not coin or len(cents) != 2:
+        return said if not cents else f"{_decimal(f'{amount}.{cents}')} {many}"
+    if int(cents) == 0:
+        return said
+    change = f"{say(int(cents))} {coin if int(cents) == 1 else coins}"
+    return change if amount == "0" else f"{said} {change}"
+
+
+def _money_range(match: re.Match[str]) -> str:
+    scale = match["prices_s"]
+    scale = f"{SCALES.get(scale.lower(), scale.lower())} " if scale else ""
+    many = CURRENCIES[match["prices_c"]][1]
+    return f"{_decimal(match['prices_a'])} to {_decimal(match['prices_b'])} {scale}{many}"
+
+
+def _unit(match: re.Match[str]) -> str:
+    number, unit = match["unit_n"], match["unit_u"]
+    one, many = UNITS[unit]
+    first = f"{_decimal(match['unit_r'])} to " if match["unit_r"] else ""
+    alone = number == "1" and not first
+    return f"{first}{_decimal(number)} {one if alone else many}"
+
+
+def _with_fraction(match: re.Match[str]) -> str:
+    """3 1/2, 5½, ½ and their units."""
+    found = re.fullmatch(r"(\d*)\s?(?:(\d+)[/⁄](\d+)|(\D))", match["mixed_n"])
+    assert found is not None
+    count, top, bottom, sign = found.groups()
+    part = Fraction(unicodedata.numeric(sign)).limit_denominator(10) if sign else Fraction(int(top), int(bottom))
+    said = _parts(part.numerator, part.denominator)
+    one, many = UNITS[match["mixed_u"]] if match["mixed_u"] else ("", "")
+    if not count:
+        return f"{said} {one}".strip()
+    half = "a " + said.removeprefix("one ") if part.numerator == 1 else said
+    return f"{cardinal(count)} and {half} {many}".strip()
+
+
+def _parts(top: int, bottom: int) -> str:
+    name = {2: "half", 4: "quarter"}.get(bottom) or ordinal(bottom)
+    many = "halves" if bottom == 2 else f"{name}s"
+    return f"{say(top)} {name if top == 1 else many}"
+
+
+def _slash(match: re.Match[str]) -> str:
+    """Two numbers with a slash: a fraction, or what is said in pairs."""
+    top, bottom = match["fraction_t"], match["fraction_b"]
+    high, low = int(top), int(bottom)
+    if re.match(r"\s*=", match.string[match.end() :]):
+        return f"{cardinal(top)} divided by {cardinal(bottom)}"
+    if (high, low) in ((24, 7), (9, 11), (24, 365)) or (high + low == 100 and high >= low):
+        return f"{cardinal(top)} {cardinal(bottom)}"
+    if low == 10 or (high == low and 1 < high <= 20):
+        return f"{cardinal(top)} out of {cardinal(bottom)}"
+    if low not in _DENOMINATORS or high > low * 3 or top[0] == "0":
+        return f"{cardinal(top)} over {cardinal(bottom)}"
+    return _parts(high, low)
+
+
+def _ratio(match: re.Match[str]) -> str:
+    first, second = match["ratio_a"], match["ratio_b"]
+    return f"{cardinal(first)} to {cardinal(second)}"
+
+
+def _decade(match: re.Match[str]) -> str:
+    digits = match["decade_n"]
+    said = year(int(digits)) if len(digits) == 4 else say(int(digits))
+    return plural(said)
+
+
+def plural(said: str) -> str:
+    """The plural of a number's words: nineties, sixes, threes."""
+    return said[:-1] + "ies" if said.endswith("y") else said + ("es" if said.endswith(("x", "s")) else "s")
+
+
+def _range(match: re.Match[str]) -> str:
+    minus = re.match(r"\s*=", match.string[match.end() :])
+    if match["range_a"] == match["range_b"] and not minus:
+        return f"{_bare(match['range_a'])} {_bare(match['range_b'])}"
+    return f"{_bare(match['range_a'])} {'minus' if minus else 'to'} {_bare(match['range_b'])}"
+
+
+def _nth(match: re.Match[str]) -> str:
+    return ordinal(int(match["nth_n"].replace(",", "")[:LONGEST_NUMBER]))
+
+
+def _number(match: re.Match[str]) -> str:
+    return _bare(match["number"])
+
+
+def digits(text: str) -> str:
+    """Digit by digit."""
+    return " ".join(say(int(digit)) for digit in text if digit.isdigit())
+
+
+def _telephone(match: re.Match[str]) -> str:
+    return ("plus " if "+" in match.group() else "") + digits(match.group())
+
+
+def _emergency(match: re.Match[str]) -> str:
+    return digits(match.group())
+
+
+def _scaled(match: re.Match[str]) -> str:
+    return f"{_decimal(match['scaled_n'])} {SCALES[match['scaled_s'].lower()]}"
+
+
+def _code(match: re.Match[str]) -> str:
+    """Letters and a number: MP3, CO2, A4, H2O, MP3s."""
+    text, many = match["code_c"], match["code_s"]
+    parts = re.findall(r"[A-Za-z]+|\d+", text)
+    said = [_code_number(part) if part.isdigit() else _letters(part.lower()) for part in parts]
+    if many:
+        said[-1] = plural(said[-1])
+    return " ".join(said)
+
+
+def _code_number(text: str) -> str:
+    return digits(text) if len(text) > 4 or text[0] == "0" else _bare(text)
+
+
+def _letters(letters: str) -> str:
+    """Letters one by one, unless they are enough for a word, as in SARS2."""
+    return letters if len(letters) > 3 else " ".join("ay" if letter == "a" else letter for letter in letters)
+
+
+def _operator(match: re.Match[str]) -> str:
+    return {"*": "times", "^": "to the power of"}.get(match["by_o"].strip(), "by")
+
+
+def _feet(match: re.Match[str]) -> str:
+    inches = f" {cardinal(match['tall_i'])}" if match["tall_i"] else ""
+    return f"{cardinal(match['tall_f'])} {'foot' if inches else 'feet'}{inches}"
+
+
+_NUMBER_SIGN = r"(?:(?<![\w.])[-−])?"
+NUMBERS = {
+    "iso": Rule(r"\b(?P<iso_y>\d{4})-(?P<iso_m>\d\d)-(?P<iso_d>\d\d)\b", _iso),
+    "us": Rule(r"\b(?P<us_m>\d{1,2})/(?P<us_d>\d{1,2})/(?P<us_y>\d{4}|\d\d)\b", _slashes),
+    "md": Rule(
+        rf"\b(?P<md_m>{_MONTH}\.?)\s+(?P<md_d>[0-3]?\d)(?:st|nd|rd|th)?\b(?!:\d)(?:,?\s+(?P<md_y>1\d{{3}}|20\d\d)\b(?!-))?",
+        _month_day,
+    ),
+    "dm": Rule(
+        rf"\b(?P<dm_d>[0-3]?\d)(?:st|nd|rd|th)?\s+(?P<dm_m>{_MONTH})\b(?:,?\s+(?P<dm_y>1\d{{3}}|20\d\d)\b)?", _day_month
+    ),
+    "phone": Rule(
+        r"(?<![\w-])(?:\+?1[- ])?(?:\(\d{3}\)\s?|\d{3}-)?\d{3}-\d{4}\b"
+        r"|\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?!\d)|(?<![\w.,-])0\d{1,4}(?:[ -]\d{2,5}){1,4}\b",
+        _telephone,
+    ),
+    "emergency": Rule(
+        r"(?:(?<=[Dd]ial )|(?<=[Cc]all )|(?<=[Cc]alled )|(?<=[Dd]ialed )|(?<=[Cc]alling )|(?<=[Pp]hone ))[1-9]\d\d\b"
+        r"|\b911\b(?=\s+(?:call|dispatch|operator|emergency))",
+        _emergency,
+    ),
+    "tall": Rule(r"\b(?P<tall_f>\d)['’′]\s?(?P<tall_i>\d{1,2})(?:\"|”|″|'')", _feet),
+    "time": Rule(
+        rf"\b(?P<time_h>[01]?\d|2[0-4]):(?P<time_m>[0-5]\d)(?::(?P<time_x>[0-5]\d)(?:\.\d+)?)?(?![\d:])(?:\s?(?P<time_p>{_HALF}))?",
+        _time,
+    ),
+    "ratio": Rule(r"(?<![\w:.,])(?P<ratio_a>\d{1,4}):(?P<ratio_b>\d{1,4})(?![\w:])", _ratio),
+    "hour": Rule(rf"\b(?P<hour_h>1?\d)\s?(?P<hour_p>{_HALF})", _hour),
+    "prices": Rule(
+        rf"(?P<prices_c>US\$|{_SIGNS})\s?(?P<prices_a>{_AMOUNT})\s?(?:[-–]|to)\s?{_SIGNS}?(?P<prices_b>{_AMOUNT})(?![\w/])"
+        + _SCALES.format("prices"),
+        _money_range,
+    ),
+    "money": Rule(
+        rf"(?P<money_m>(?<![\w.])[-−])?(?P<money_c>(?:\b(?:USD|EUR|GBP|CHF)|US\$|{_SIGNS}))\s?(?P<money_n>{_PLAIN})"
+        r"(?:\.(?P<money_d>\d+))?" + _SCALES.format("money"),
+        _money,
+    ),
+    "paid": Rule(
+        rf"(?P<paid_n>{_PLAIN})(?:\.(?P<paid_d>\d+))?" + _SCALES.format("paid") + rf"\s?(?P<paid_c>{_CODES})(?![\w\d])",
+        _money_after,
+    ),
+    "decade": Rule(r"(?:\b|['’])(?P<decade_n>\d{3}0|[1-9]0)['’]?s\b", _decade),
+    "nth": Rule(r"\b(?P<nth_n>\d[\d,]*)(?:st|nd|rd|th)\b", _nth),
+    "mixed": Rule(
+        r"(?P<mixed_n>\b\d+(?:\s\d{1,2}[/⁄][1-9]\d?\b|\s?[¼-¾⅐-⅞])|[¼-¾⅐-⅞])"
+        rf"(?:\s?(?P<mixed_u>{_UNITS})(?![\w'’/²³]))?",
+        _with_fraction,
+    ),
+    "code": Rule(
+        r"\b(?=[A-Za-z]*\d)(?P<code_c>(?:[A-Z]{1,4}\d{1,5}|[1-9][A-Z])(?:[A-Z]{1,2}\d{0,3})?)(?P<code_s>s)?\b(?![.:/]\d)",
+        _code,
+    ),
+    "scaled": Rule(rf"(?<!\w)(?P<scaled_n>{_AMOUNT})(?P<scaled_s>k|M|bn)\b", _scaled),
+    "unit": Rule(
+        rf"(?:(?P<unit_r>{_NUMBER_SIGN}{_AMOUNT})%?°?\s?[-–]\s?)?(?P<unit_n>{_NUMBER_SIGN}{_AMOUNT})[\s-]?(?P<unit_u>{_UNITS})"
+        r"(?![\w'’/²³])(?:\.(?=[,;:)]|\s+[a-z]))?",
+        _unit,
+    ),
+    "fraction": Rule(r"\b(?<!/)(?P<fraction_t>\d{1,3})/(?P<fraction_b>\d{1,4})\b(?!/)", _slash),
+    "by": Rule(r"(?<=[\d)])(?P<by_o>\s?[*×^]\s?|\s?x\s?)(?=[\d(])", _operator),
+    "range": Rule(rf"(?<![\w.-])(?P<range_a>{_PLAIN})\s?[-–]\s?(?P<range_b>{_PLAIN})\b(?![-.]\d)", _range),
+    "number": Rule(rf"(?:(?<![\w.)])[-−])?(?:{_PLAIN})(?:\.\d+)?|(?<!\w)\.\d+", _number),
+}

@@ -1,0 +1,100 @@
+"""Enrol and identify speakers by recordings and names: ``speechssl enrol`` and ``identify`` as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechssl import audio
+from speechssl.errors import InputError
+from speechssl.verification import decisions, embedders
+from speechssl.verification.database import Enrolment, SpeakerDatabase, default_path
+
+if TYPE_CHECKING:
+    from speechssl.audio.given import Recording, Recordings
+    from speechssl.signals import Embedder
+    from speechssl.verification.decisions import Candidate, Utterance
+
+Database = SpeakerDatabase | str | Path | None
+
+
+def enrol(
+    name: str, recordings: Recordings, *, database: Database = None, model: str | Path | Embedder = "tiny"
+) -> int:
+    """Enrol a speaker, or add recordings to one: ``speechssl enrol`` as a function.
+
+    Args:
+        name: of the speaker.
+        recordings: of the speaker, one or several; see ``audio.recording``. If one cannot be used, none is added.
+        database: or its file; None for ``$SPEECHSSL_SPEAKERS``, else the file in the cache folder.
+        model: for ``embedders.load``, or an embedder.
+    Returns:
+        The number of recordings that are new.
+    Raises:
+        InputError: no recording, or one that cannot be read or holds less than 1 s of speech.
+        CheckpointError: a database that cannot be used.
+
+    Example:
+        >>> import speechssl
+        >>> speechssl.enrol("ada", speechssl.clip("ada"), database="speakers.sqlite")
+        1
+    """
+    given = audio.recordings(recordings)
+    if not given:
+        raise InputError(f"no recording of {name!r}; give at least one")
+    embedder = embedders.load(model) if isinstance(model, str | Path) else model
+    with _opened(database) as store:
+        calibration = store.calibration(embedder.origin) or decisions.shipped_calibration(embedder)
+        heard = [decisions.embed(one, embedder, calibration=calibration) for one in given]
+        names = audio.told_apart([one.name for one in heard])
+        rows = [Enrolment(u.embedding, n, u.sha256, u.seconds, u.band) for n, u in zip(names, heard, strict=True)]
+        return store.enrol(name, rows)
+
+
+def identify(
+    test: Utterance | Recording,
+    database: Database = None,
+    *,
+    model: str | Path | Embedder = "tiny",
+    prior: float | None = None,
+    threshold: float | None = None,
+) -> list[Candidate]:
+    """Enrolled speakers, best first: ``speechssl identify`` as a function; ``decisions.outcome`` says who speaks.
+
+    Args:
+        test: a recording, see ``audio.recording``, or the result of ``embed``.
+        database: as for ``enrol``.
+        model: for ``embedders.load``, or an embedder; the one the speakers were enrolled with.
+        prior, threshold: see ``decisions.verify``.
+    Returns:
+        A candidate for each enrolled speaker.
+    Raises:
+        InputError: a recording that cannot be used, or nobody is enrolled with this model.
+        CheckpointError: a database that cannot be used.
+
+    Example:
+        >>> import speechssl
+        >>> speechssl.identify(speechssl.clip("ada", "sentence"), "speakers.sqlite")[0].speaker
+        'ada'
+    """
+    embedder = embedders.load(model) if isinstance(model, str | Path) else model
+    with _opened(database) as store:
+        calibration = store.calibration(embedder.origin) or decisions.shipped_calibration(embedder)
+        heard = (
+            test if isinstance(test, decisions.Utterance) else decisions.embed(test, embedder, calibration=calibration)
+        )
+        return decisions.identify(
+            heard, store, calibration=calibration, cohort=embedder.cohort, prior=prior, threshold=threshold
+        )
+
+
+@contextmanager
+def _opened(database: Database) -> Iterator[SpeakerDatabase]:
+    if isinstance(database, SpeakerDatabase):
+        yield database
+        return
+    place = default_path() if database is None else audio.given.path(database, "the database")
+    with SpeakerDatabase(place) as store:
+        yield store
