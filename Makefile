@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOCK := pyproject.toml .ci/install.py $(wildcard requirements/*.txt)
 
-.PHONY: help demo app test check format bench docs docs-serve lock latest compatibility audit clean
+.PHONY: help demo app test attack check format bench docs docs-serve lock latest compatibility audit clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
@@ -28,6 +28,9 @@ app: $(VENV)/.installed  ## open the front end in the browser; offline after the
 
 test: $(VENV)/.installed-dev  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+attack: $(VENV)/.installed-dev  ## damage files, try odd values, kill at every write, race writers; prints counts
+	$(BIN)/python tests/attacks/long_run.py
 
 check: $(VENV)/.installed-dev  ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

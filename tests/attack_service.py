@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import random
 import re
 import socket
@@ -126,10 +127,14 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=1000, help="Calls.")
     parser.add_argument("--seed", type=int, default=0, help="Of the values.")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), Path(folder) / "work") as service:
-        counts, raw = count(service.call, service.state.endpoints, asked.number, asked.seed)
-    print("\n".join(raw))
-    print(", ".join(f"{kind}: {found}" for kind, found in sorted(counts.items())), f"; raw: {len(raw)}")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("SPEECHSSL_KEY", f"{folder}/key.pem")
+        with serving(Path(folder), Path(folder) / "work") as service:
+            counts, raw = count(service.call, service.state.endpoints, asked.number, asked.seed)
+    for one in raw:
+        print(f"  {one}")
+    kinds = ("answered", "refused in words", "raw")
+    print(f"{asked.number} calls, " + ", ".join(f"{counts[kind]} {kind}" for kind in kinds))
     raise SystemExit(bool(raw))
 
 

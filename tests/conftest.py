@@ -6,6 +6,7 @@ import importlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # nothing is ever fetched by a test
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["SPEECHSSL_OFFLINE"] = "1"
+# nor are the voices, speakers and caches of whoever runs the tests touched
+_HOME = tempfile.TemporaryDirectory(prefix="speechssl-tests-")
+os.environ["SPEECHSSL_VOICES"] = f"{_HOME.name}/data/voices"
+os.environ["SPEECHSSL_CACHE"] = f"{_HOME.name}/cache"
 
 
 @pytest.fixture(scope="session")

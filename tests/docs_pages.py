@@ -26,6 +26,7 @@ READ_FIRST = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("READ
 GENERATED = {
     *COMMAND_PAGES,
     "reference/endpoints.md",
+    "reference/model-files.md",
     "tutorials/units.ipynb",
     *(f"{SOUNDS['FOLDER']}/{name}" for name in SOUNDS["files"]()),
     *HOOKS["outside"](),

@@ -1,4 +1,4 @@
-"""Write what the site shows and nobody types: pages of commands and endpoints, sounds, pictures, the notebook.
+"""Write what the site shows and nobody types: pages of commands, endpoints and models, sounds, pictures, the notebook.
 
     python docs/scripts/generate.py [--output build/docs]
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import commands
 import endpoints
+import models
 import notebook
 import sounds
 
@@ -27,6 +28,7 @@ def main() -> None:
     for address, text in {
         **commands.pages(),
         endpoints.ADDRESS: endpoints.page(),
+        models.ADDRESS: models.page(),
         notebook.ADDRESS: notebook.notebook(),
     }.items():
         path = output / address

@@ -2,8 +2,9 @@
 
 A number is written ``{{ FILE | ROW | COLUMN }}``. FILE is ``benchmarks``, a folder of recipes/ (its RESULTS.md) or a
 path in the repository. ROW is the content of one cell of a row of its tables, or of several joined by `` & ``; COLUMN
-is a heading, or empty for the last one. In a JSON file, ROW is the way to the value (``trained.5.speaker``), and ``%``
-as COLUMN writes a share as percent.
+is a heading, its first letters and a star, or empty for the last one; ``, as %`` after it makes percent of a share.
+In a JSON file, ROW is the way to the value (``trained.5.speaker``), and ``%`` as COLUMN writes a share as percent. Of a
+folder, ``megabytes`` as ROW is the size of all files in it.
 """
 
 from __future__ import annotations
@@ -33,21 +34,42 @@ def results_file(name: str) -> Path:
 
 def cell(name: str, row: str, column: str = "") -> str:
     """One cell of the tables of a results file; ValueError where there is none, or where several differ."""
+    if row == "megabytes":
+        return megabytes(ROOT / name)
     if name.endswith(".json"):
         return _of_json(name, row, column)
+    wanted, percent = column.removesuffix(", as %"), column.endswith(", as %")
     found, heading = set(), []
     for line in results_file(name).read_text(encoding="utf-8").splitlines():
         if not line.startswith("|"):
             heading = []
             continue
         cells = [_plain(one) for one in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if not heading:
-            heading = cells
-        elif set(row.split(" & ")) <= set(cells) and (not column or column in heading):
-            found.add(cells[heading.index(column) if column else len(cells) - 1])
+        heading = heading or cells
+        place = _place(heading, wanted)
+        if set(row.split(" & ")) <= set(cells) and place is not None:
+            found.add(cells[place])
     if len(found) != 1:
         raise ValueError(f"{name}: {len(found)} cells in row {row!r}, column {column!r}; one needed")
-    return found.pop()
+    value = found.pop()
+    return f"{100 * float(value):.1f}" if percent else value
+
+
+def _place(heading: list[str], column: str) -> int | None:
+    """Which column a heading names; the last one if none is named."""
+    if not column:
+        return len(heading) - 1
+    start = column.removesuffix("*")
+    places = [i for i, one in enumerate(heading) if one == column or (start != column and one.startswith(start))]
+    return places[0] if len(places) == 1 else None
+
+
+def megabytes(folder: Path) -> str:
+    """The size of all files in a folder, in whole megabytes (a million bytes); ValueError where there is none."""
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    if not sizes:
+        raise ValueError(f"{folder}: no files")
+    return str(round(sum(sizes) / 1e6))
 
 
 def _of_json(name: str, way: str, form: str) -> str:
@@ -137,3 +159,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     address = page.file.src_uri
     place = DOCS / address
     return with_numbers(relinked(markdown, place, address)) if place.exists() else markdown
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """The dialog of the search has a name for screen readers."""
+    return output.replace('class="md-search" data-md-component="search" role="dialog"',
+                          'class="md-search" data-md-component="search" role="dialog" aria-label="Search"')  # fmt: skip

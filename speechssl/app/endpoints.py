@@ -271,10 +271,10 @@ def _voices(state: State) -> None:
         return {"removed": name}
 
     def rename(session: Session, name: str, new: str) -> Facts:
-        return voices.rename(state.models, store, session.user, name, new)
+        return voices.rename(store, session.user, name, new)
 
     def export(session: Session, name: str) -> str:
-        return str(voices.export(store, session, name))
+        return str(voices.export(store, state.settings, session, name))
 
     def take_in(job: Job, file: Path | None, name: str) -> Facts:
         return voices.take_in(store, job.session.user, file, name)

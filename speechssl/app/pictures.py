@@ -153,9 +153,11 @@ def voice(facts: dict[str, Any]) -> str:
     shown = table(("recording", "length", "pitch", "checksum"), rows)
     consents = listed(f"{one['who']}, {one['when'][:10]}: {one['purpose']}" for one in facts["consents"])
     head = f"{facts['seconds']:.1f} s, {facts['frames']} frames of {facts['model']}, {facts['megabytes']:.2f} MB"
-    told = html("Consent{}", consents) if consents else "Stored without an attestation."
+    told = html("Consent{}", consents) if consents else html("Stored without an attestation.")
+    if consents and facts["uncovered"]:
+        told += html("<div>Without an attestation: {}.</div>", ", ".join(facts["uncovered"]))
     made = html("<div>{}; stored {}.</div>", head, facts["created"][:10])
-    return _card("good" if consents else "warn", facts["name"], html("{}{}{}", made, shown, told))
+    return _card("warn" if facts["uncovered"] else "good", facts["name"], html("{}{}{}", made, shown, told))
 
 
 def problem(text: str) -> str:

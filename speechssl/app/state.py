@@ -209,12 +209,6 @@ class Store:
         path = self._speakers or default_path()
         return SpeakerDatabase(path.with_name(f"{path.stem}-{_folder_of(user)}{path.suffix}") if user else path)
 
-    def prints(self, user: str = "") -> SpeakerDatabase:
-        """Open the embeddings of the user's stored voices, which results are verified against; the caller closes it."""
-        from speechssl.verification.database import SpeakerDatabase
-
-        return SpeakerDatabase(self.library(user).folder / "prints.sqlite")
-
     def calibration(self, embedder: Embedder, user: str = "") -> Calibration | None:
         """Return the user's own calibration of a model, or else the one that ships with the model."""
         from speechssl.verification import decisions

@@ -5,18 +5,21 @@ UTF-8 with or without a byte order mark, any line ends, commas, semicolons or ta
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import json
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from speechssl.checkpoints import foreign
 from speechssl.errors import InputError
 
 JSON_LINES = frozenset((".jsonl", ".ndjson", ".json"))
 TABLES = frozenset((".csv", ".tsv"))
 PATH_KEYS = ("path", "audio_path", "audio_filepath", "audio", "file", "wav", "file_name", "filename", "recording")
+LARGEST = 1 << 30  # bytes of a table or a text; lists of millions of recordings are smaller
 
 Rows = Iterator[tuple[int, dict[str, Any]]]
 
@@ -49,14 +52,9 @@ def rows(path: str | Path) -> list[Row]:
         InputError: missing, no UTF-8, nothing in it, or a line that cannot be read; with file and line.
     """
     place = Path(path)
-    try:
-        with place.open(encoding="utf-8-sig", newline="") as file:
-            root, found = _read(place, file)
-            listed = [_row(place, root, number, row) for number, row in found]
-    except OSError as error:
-        raise InputError(f"cannot read the list {place}: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"the list {place} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    with _read_as_table(place):
+        root, found = _read(place)
+        listed = [_row(place, root, number, row) for number, row in found]
     if not listed:
         raise InputError(f"the list {place} holds no recordings; one path a line needed")
     return listed
@@ -72,14 +70,9 @@ def table(path: str | Path, keys: Sequence[str]) -> list[tuple[int, dict[str, An
         InputError: as ``rows``.
     """
     place = Path(path)
-    try:
-        with place.open(encoding="utf-8-sig", newline="") as file:
-            lines = _json_lines(place, file) if place.suffix.lower() in JSON_LINES else _table(place, file, keys)
-            return list(lines)
-    except OSError as error:
-        raise InputError(f"cannot read the list {place}: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"the list {place} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    with _read_as_table(place):
+        is_json = place.suffix.lower() in JSON_LINES
+        return list(_json_lines(place) if is_json else _table(place, _text(place), keys))
 
 
 def located(root: Path, path: str) -> tuple[str, str]:
@@ -89,11 +82,24 @@ def located(root: Path, path: str) -> tuple[str, str]:
     return path, path if "://" in path else str(root / path)
 
 
-def _read(place: Path, file: TextIO) -> tuple[Path, Rows]:
+@contextlib.contextmanager
+def _read_as_table(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except csv.Error as error:
+        raise InputError(f"the list {place} is no table ({error}); save it as CSV again") from error
+
+
+def _text(place: Path) -> TextIO:
+    return io.StringIO(foreign.read_text(place, most=LARGEST), newline="")
+
+
+def _read(place: Path) -> tuple[Path, Rows]:
     """The folder of the paths, and the rows."""
     suffix = place.suffix.lower()
     if suffix in JSON_LINES:
-        return place.parent, _json_lines(place, file)
+        return place.parent, _json_lines(place)
+    file = _text(place)
     if _is_fairseq(file):
         return _fairseq(place, file)
     if suffix in TABLES:
@@ -105,14 +111,8 @@ def _read(place: Path, file: TextIO) -> tuple[Path, Rows]:
     return place.parent, ((number, {"path": line}) for number, line in lines if line and line[0] != "#")
 
 
-def _json_lines(place: Path, file: TextIO) -> Rows:
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{place}:{number}: not JSON ({error}); one JSON object a line needed") from error
+def _json_lines(place: Path) -> Rows:
+    for number, row in foreign.read_lines(place):
         if not isinstance(row, dict):
             raise InputError(f"{place}:{number}: a JSON {type(row).__name__}; an object with a 'path' needed")
         yield number, row

@@ -20,7 +20,7 @@ from speechssl.checkpoints.files import (
     without_weight_norm,
 )
 from speechssl.checkpoints.locks import alone
-from speechssl.checkpoints.places import OWN_FILE, PACKAGED, cache_dir, data_folder, private_folder
+from speechssl.checkpoints.places import OWN_FILE, PACKAGED, cache_dir, data_folder, data_root, private_folder
 from speechssl.checkpoints.published import fetch, hub_is_away, load_pickle_tensors, transformers
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "cache_dir",
     "choose_device",
     "data_folder",
+    "data_root",
     "fetch",
     "fingerprint",
     "hub_is_away",

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechssl.checkpoints import foreign
 from speechssl.checkpoints.places import OWN_FILE
-from speechssl.errors import CheckpointError
+from speechssl.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -47,6 +48,11 @@ class Checkpoint:
     def kind(self) -> str:
         """What the file is, e.g. ``"encoder"``."""
         return str(self.header["kind"])
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the file is checked byte by byte when it is opened."""
+        return self.path.stat().st_size <= VERIFY_LIMIT
 
     @property
     def fingerprint(self) -> str:
@@ -102,7 +108,7 @@ def load(path: str | Path, *, kind: str, verify: bool | None = None) -> Checkpoi
                 f"{path} is a checkpoint of kind {header['kind']!r}; a {kind!r} is needed here: give another file"
             )
         checkpoint = Checkpoint(path, header, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    if verify or (verify is None and path.stat().st_size <= VERIFY_LIMIT):
+    if verify or (verify is None and checkpoint.is_small):
         _verify(checkpoint)
     return checkpoint
 
@@ -339,15 +345,17 @@ def _header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
             "give a file that speechssl wrote"
         )
     try:
-        header = json.loads((metadata or {})[METADATA_KEY])
+        header = foreign.parse_object((metadata or {})[METADATA_KEY], "its JSON")
         kind, version, checksum = header["kind"], header["format"], header["sha256"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} has a damaged header ({error!r}); use a fresh copy") from error
+    except InputError as error:
+        raise CheckpointError(f"{path} has a damaged header ({error}); use a fresh copy") from error
+    except KeyError as error:
+        raise CheckpointError(f"{path} has a damaged header (no {error}); use a fresh copy") from error
     if not (isinstance(kind, str) and isinstance(version, int) and isinstance(checksum, str)):
         raise CheckpointError(f"{path} has a damaged header (kind {kind!r}, format {version!r}); use a fresh copy")
     if version > FORMAT:
         raise CheckpointError(f"{path} has format {version}; this speechssl reads up to {FORMAT}: update speechssl")
-    return dict(header)
+    return header
 
 
 def _shapes(name: str, got: Tensor, wanted: Tensor) -> str:

@@ -12,16 +12,19 @@ WAIT = 60.0  # seconds; a writer holds the lock for as long as it reads and writ
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, name: str = ".lock") -> Iterator[None]:
     """Be the only writer of a folder, which exists; the system lets go of the lock even if the process is killed.
 
+    Args:
+        folder: to write to.
+        name: of the lock's file in it, where there are locks for parts of the folder.
     Raises:
         CheckpointError: another writer held the folder for ``WAIT`` seconds, or the folder cannot be written to.
     """
     from filelock import FileLock, Timeout
 
     try:
-        held = FileLock(folder / ".lock", timeout=WAIT, mode=0o600)
+        held = FileLock(folder / name, timeout=WAIT, mode=0o600)
         held.acquire()
     except Timeout as error:
         raise CheckpointError(

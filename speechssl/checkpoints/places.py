@@ -1,4 +1,4 @@
-"""Folders: what ships with the package, voices, and fetched files."""
+"""Folders: what ships with the package, what cannot be made again, and what can be fetched or computed again."""
 
 from __future__ import annotations
 
@@ -24,8 +24,16 @@ def data_folder() -> Path:
     return root / "speechssl" / "voices"
 
 
+def data_root() -> Path:
+    """What cannot be made again: the folder of ``data_folder()``, of enrolled speakers and of the keys of receipts."""
+    return data_folder().parent
+
+
 def cache_dir() -> Path:
-    """Where fetched files live: ``$SPEECHSSL_CACHE``, else the platform's cache folder + ``speechssl``."""
+    """Where fetched files live, and what can be computed again.
+
+    ``$SPEECHSSL_CACHE``, else the platform's cache folder + ``speechssl``.
+    """
     if chosen := os.environ.get("SPEECHSSL_CACHE"):
         return Path(chosen).expanduser()
     if sys.platform == "darwin":

@@ -15,6 +15,7 @@ from speechssl import __version__
 from speechssl.cli import (
     common,
     convert,
+    data,
     demo,
     docs,
     doctor,
@@ -49,6 +50,7 @@ app.command("features", epilog=features.EXAMPLES)(features.features)
 app.add_typer(voice.app, name="voice")
 app.add_typer(units.app, name="units")
 app.add_typer(receipt.app, name="receipt")
+app.add_typer(data.app, name="data")
 app.add_typer(verification.app)
 app.add_typer(evaluation.app)
 app.command("report", epilog=report.EXAMPLES)(report.report)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from speechssl.checkpoints import sha256_of
+from speechssl.checkpoints import alone, foreign, sha256_of
 from speechssl.cli import terminal
 from speechssl.errors import InputError, SpeechSSLError
 
@@ -222,7 +222,7 @@ class Ledger:
             return
         self._known[self._name(job)] = entry = self._entry(job)
         # starts a new line, even after a line that an interruption cut short
-        with self._path.open("a", encoding="utf-8") as file:
+        with alone(self._path.parent), self._path.open("a", encoding="utf-8") as file:
             file.write("\n" * self._torn + json_module.dumps(entry) + "\n")
         self._torn = False
 
@@ -246,9 +246,9 @@ class Ledger:
         self._torn = not text.endswith("\n")
         for line in text.splitlines():
             try:
-                entry = json_module.loads(line)
+                entry = foreign.parse_object(line, self._path)
                 known[entry["output"]] = entry
-            except (ValueError, TypeError, KeyError):
+            except (InputError, TypeError, KeyError):
                 continue  # the line an interruption cut short: that output is made again
         return known
 

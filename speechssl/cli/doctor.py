@@ -62,6 +62,7 @@ def examine() -> dict[str, Any]:
         "bundles": _bundles(problems),
         "cache": _cache(problems),
         "voices": _voices(problems),
+        "data": _data(problems),
         "problems": problems,
         "warnings": warned,
     }
@@ -261,6 +262,21 @@ def _voices(problems: list[dict[str, str]]) -> dict[str, Any]:
     return {"folder": str(folder), "number": len(files)}
 
 
+def _data(problems: list[dict[str, str]]) -> dict[str, Any]:
+    """Where that lies which cannot be made again, besides voices."""
+    try:
+        from speechssl.receipts import signing
+        from speechssl.verification import database
+    except ImportError:  # already reported with the packages
+        return {"speakers": "unknown", "key": "unknown"}
+    speakers, key = database.default_path(), signing.default_key()
+    for old in database.in_old_place():
+        why = f"{old} lies in the cache, which people empty; it is damaged, or only one of $SPEECHSSL_VOICES and "
+        why += "$SPEECHSSL_CACHE is set"
+        _problem(problems, why, "move it, and set SPEECHSSL_SPEAKERS to its new place; or delete it")
+    return {"speakers": str(speakers), "key": str(key) if key.exists() else "none yet"}
+
+
 def _print(found: dict[str, Any]) -> None:
     print(f"speechssl {found['speechssl']}, Python {found['python']}, {found['platform']}")
     print("packages: " + ", ".join(f"{name} {version or 'MISSING'}" for name, version in found["packages"].items()))
@@ -268,6 +284,7 @@ def _print(found: dict[str, Any]) -> None:
     print("audio: " + ", ".join(_codec(name, facts) for name, facts in found["audio"].items()))
     print(f"cache: {found['cache']['folder']} ({found['cache']['megabytes_free']} MB free)")
     terminal.say(f"voices: {found['voices']['folder']} ({found['voices']['number']} voices)")
+    terminal.say(f"speakers: {found['data']['speakers']}; key of the receipts: {found['data']['key']}")
     print()
     rows = [(b["name"], b["state"], _size(b["megabytes"]), b["licence"], b["source"]) for b in found["bundles"]]
     terminal.table(rows, ("model", "state", "download", "licence", "source"))

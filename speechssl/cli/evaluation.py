@@ -291,9 +291,10 @@ def _remark_on_brief_ones(trials: list[Trial], seconds: NDArray[np.float64]) -> 
 def _embedding(files: set[str], folder: Path, workers: int) -> Iterator[dict[str, Any]]:
     """Arguments for embedding recordings: cached, in threads, with progress on the terminal."""
     from speechssl import checkpoints
+    from speechssl.verification import evaluation
 
     with terminal.progress("embedding", [(name, folder / name) for name in files]) as advance:
-        yield {"cache": checkpoints.cache_dir() / "speaker-embeddings", "workers": workers, "advance": advance}
+        yield {"cache": checkpoints.cache_dir() / evaluation.CACHE, "workers": workers, "advance": advance}
 
 
 def _cohort(embedder: Embedder) -> NDArray[np.float32]:

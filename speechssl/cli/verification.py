@@ -321,8 +321,12 @@ def show(name: Name, database: Database = None, json: Json = False) -> None:
 @speakers_app.command(epilog=examples("speakers remove ada"))
 def remove(name: Name, database: Database = None, json: Json = False) -> None:
     """Remove a speaker and all their recordings from the database."""
+    from speechssl.verification import evaluation
+
     with open_database(database) as store:
+        gone = {row["sha256"] for row in store.show(name)}
         count = store.remove(name)
+    evaluation.forget_cached(gone)
     terminal.emit({"speaker": name, "removed": count}) if json else terminal.say(
         f"{name}: {terminal.count(count, 'recording')} removed"
     )

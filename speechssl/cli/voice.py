@@ -42,8 +42,8 @@ def add(
         typer.Option(
             "--consent",
             metavar="'WHO: FOR WHAT'",
-            help="Attest who allowed you to use this voice and for what. The consent is stored in the voice and in the "
-            "receipts of everything made with it.",
+            help="Attest who allowed you to use these recordings and for what. The consent is stored in the voice and "
+            "in the receipts of everything made with it. It does not cover recordings that the voice holds already.",
             show_default=False,
         ),
     ] = None,
@@ -65,6 +65,36 @@ def add(
     system = load_bundle(model, layer=layer, normalise=normalise, device=device, precision=precision)
     _tell(VoiceLibrary().add(name, files, system.encoder, system.value_encoder, consent=attested), json)
     batch.refuse(failed, len(files) + failed)
+
+
+@app.command(
+    "consent",
+    epilog=examples(
+        "voice consent ada 'Ada Smith: her audiobook'", "voice consent ada 'Ada Smith: her audiobook' -r ada2.wav"
+    ),
+)
+def consent(
+    name: Name,
+    attested: Annotated[
+        str, typer.Argument(metavar="'WHO: FOR WHAT'", help="Who allowed the use, and for what.", show_default=False)
+    ],
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference",
+            "-r",
+            metavar="REF",
+            help="Only for these recordings; give names or beginnings of checksums. Default: all of the voice.",
+            show_default=False,
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Attest who allowed you to use recordings that a voice holds already."""
+    from speechssl.voices import VoiceLibrary
+    from speechssl.voices import consent as consents
+
+    _tell(VoiceLibrary().attest(name, consents.parse(attested), reference or ()), json)
 
 
 @app.command("list", epilog=examples("voice list", "voice list --json"))
@@ -161,6 +191,7 @@ def _facts(voice: VoiceInfo) -> dict[str, Any]:
             for ref in voice.references
         ],
         "consents": [consent.as_dict() for consent in voice.consents],
+        "uncovered": [ref.name for ref in voice.uncovered],
     }
 
 
@@ -174,6 +205,9 @@ def _tell(voice: VoiceInfo, json: bool) -> None:
     terminal.say(f"made with {voice.key_origin}, values {voice.value_origin}, {voice.created}")
     terminal.say(voice.path)
     for consent in facts["consents"]:
-        terminal.say(f"consent: {consent['who']}, {consent['when']}, for: {consent['purpose']}")
+        covered = f"{len(consent['recordings'])} of {len(voice.references)} recordings"
+        terminal.say(f"consent: {consent['who']}, {consent['when']}, for: {consent['purpose']} ({covered})")
+    if facts["consents"] and facts["uncovered"]:
+        terminal.say(f"without consent: {', '.join(facts['uncovered'])}; attest with: speechssl voice consent")
     rows = [(r["name"], f"{r['seconds']:.1f} s", f"{r['f0']:.0f} Hz", r["sha256"][:12]) for r in facts["references"]]
     terminal.table(rows, ("recording", "length", "mean F0", "sha256"))

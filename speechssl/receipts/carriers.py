@@ -1,92 +1,21 @@
-"""Receipts inside files: the tags of WAV, FLAC, Opus and MP3, and the sound they are bound to."""
+"""Receipts inside files: the tags of WAV, FLAC, Opus and MP3."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from speechssl import checkpoints
-from speechssl.audio import WRITABLE
+from speechssl.checkpoints import foreign
 from speechssl.errors import InputError
+from speechssl.receipts.containers import riff_chunks
 
-FORMAT = "speechssl-receipt/1"
+FORMAT = "speechssl-receipt/2"  # 1 did not bind how an Opus file is played
+FORMATS = ("speechssl-receipt/1", FORMAT)
 TAG = "SPEECHSSL_RECEIPT"
 LARGEST = 1 << 20  # bytes of a receipt; a bigger one is none of ours
-
-
-# ---- the sound
-
-
-def sound(path: Path) -> dict[str, Any]:
-    """What the receipt says of the sound: ``coding``, ``sha256`` and, for samples, their rate, number and channels.
-
-    Raises:
-        InputError: another extension, or a file that cannot be read.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in WRITABLE:
-        raise InputError(f"{path}: receipts are for {', '.join(WRITABLE)}")
-    try:
-        if suffix in (".wav", ".flac"):
-            return _samples(path)
-        packets = _mp3_frames(path) if suffix == ".mp3" else _ogg_packets(path)
-        digest = hashlib.sha256()
-        for packet in packets:
-            digest.update(packet)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); a whole recording needed") from error
-    return {"coding": suffix[1:] if suffix == ".mp3" else "ogg", "sha256": digest.hexdigest()}
-
-
-def _samples(path: Path) -> dict[str, Any]:
-    """Whole numbers as int32 (libsndfile shifts 16 and 24 bits up), so that WAV and FLAC agree; floats as they are."""
-    import soundfile
-
-    digest = hashlib.sha256()
-    with soundfile.SoundFile(path) as file:
-        kind = "float32" if file.subtype == "FLOAT" else "int32"
-        for block in file.blocks(1 << 18, dtype=kind):
-            digest.update(block.astype("<f4" if kind == "float32" else "<i4").tobytes())
-        shape = {"sample_rate": file.samplerate, "samples": file.frames, "channels": file.channels}
-    return {"coding": kind, "sha256": digest.hexdigest(), **shape}
-
-
-def _ogg_packets(path: Path) -> Iterator[bytes]:
-    """Packets after the two of the header (names and comments)."""
-    from mutagen.ogg import OggPage
-
-    number = 0
-    with path.open("rb") as file:
-        while True:
-            try:
-                page = OggPage(file)
-            except EOFError:
-                return
-            for packet in page.packets:
-                # a packet that continues on the next page ends there
-                if number >= 2:
-                    yield packet
-                number += 1
-            if not page.complete and page.packets:
-                number -= 1
-
-
-def _mp3_frames(path: Path) -> Iterator[bytes]:
-    data = path.read_bytes()
-    start = 0
-    if data[:3] == b"ID3":
-        size = [byte & 0x7F for byte in data[6:10]]
-        start = 10 + (size[0] << 21 | size[1] << 14 | size[2] << 7 | size[3])
-    end = len(data) - 128 if data[-128:-125] == b"TAG" else len(data)
-    yield data[start:end]
-
-
-# ---- inside the file
 
 
 def embed_in(path: Path, text: str) -> None:
@@ -102,10 +31,11 @@ def _tag_wav(path: Path, text: str) -> None:
     data += b"\0" * (len(data) % 2)
     chunk = b"INFOICMT" + struct.pack("<I", len(data)) + data
     with path.open("r+b") as file:
+        whole = _riff(file.read())
         kept = b"".join(
-            name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
-            for name, body in _riff_chunks(file.read())
-            if not (name == b"LIST" and body[:4] == b"INFO")
+            name + struct.pack("<I", size) + whole[start : start + size] + b"\0" * (size % 2)
+            for name, start, size in riff_chunks(whole)
+            if not (name == b"LIST" and whole[start : start + 4] == b"INFO")
         )
         body = b"WAVE" + kept + b"LIST" + struct.pack("<I", len(chunk)) + chunk
         if len(body) >= 1 << 32:
@@ -115,14 +45,10 @@ def _tag_wav(path: Path, text: str) -> None:
         file.write(b"RIFF" + struct.pack("<I", len(body)) + body)
 
 
-def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _riff(data: bytes) -> bytes:
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise InputError("a WAV file without a RIFF header; write it anew")
-    place = 12
-    while place + 8 <= len(data):
-        size = struct.unpack("<I", data[place + 4 : place + 8])[0]
-        yield data[place : place + 4], data[place + 8 : place + 8 + size]
-        place += 8 + size + size % 2
+    return data
 
 
 def _tag_flac(path: Path, text: str) -> None:
@@ -169,36 +95,41 @@ def extract_from(path: Path) -> str | None:
     if file is None or file.tags is None:
         return None
     found = file.tags.get(f"TXXX:{TAG}" if suffix == ".mp3" else TAG)
-    return str(found[0]) if found else None
+    return _only(list(map(str, found or ())), path)
+
+
+def _only(found: list[str], path: Path) -> str | None:
+    if len(found) > 1:
+        raise InputError(f"{path} holds {len(found)} receipts, of which programs may show any; one needed")
+    return found[0] if found else None
 
 
 def _wav_text(path: Path) -> str | None:
+    found = []
     try:
-        chunks = list(_riff_chunks(path.read_bytes()))
+        data = _riff(path.read_bytes())
+        for name, start, size in riff_chunks(data):
+            if name == b"LIST" and data[start : start + 4] == b"INFO":
+                # a list is built as the whole is
+                listed = data[start - 8 : start + size]
+                found += [
+                    listed[place : place + length] for name, place, length in riff_chunks(listed) if name == b"ICMT"
+                ]
     except (InputError, OSError, struct.error):
         return None
-    for name, body in chunks:
-        if name == b"LIST" and body[:8] == b"INFOICMT":
-            size = struct.unpack("<I", body[8:12])[0]
-            text = body[12 : 12 + size].rstrip(b"\0").decode("utf-8", "replace")
-            return text if FORMAT in text else None
-    return None
+    texts = [text.rstrip(b"\0").decode("utf-8", "replace") for text in found]
+    return _only([text for text in texts if '"speechssl-receipt/' in text], path)
 
 
 def text_of(path: Path) -> str:
-    try:
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"{path} is too large for a receipt; give the one speechssl wrote")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the receipt {path}: {error}") from error
+    return foreign.read_text(path, most=LARGEST)
 
 
 def parsed(text: str, path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{path} holds a damaged receipt ({error})") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InputError(f"{path} holds no receipt of the format {FORMAT}")
+    found = foreign.parse_object(text, f"the receipt in {path}")
+    if found.get("format") not in FORMATS:
+        raise InputError(
+            f"{path} holds no receipt of the format {FORMAT}, nor of an older one; if it is of a newer one, update "
+            "speechssl"
+        )
     return found

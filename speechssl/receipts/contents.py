@@ -11,7 +11,6 @@ from speechssl import checkpoints
 
 if TYPE_CHECKING:
     from speechssl.conversion.result import Conversion
-    from speechssl.voices.consent import Consent
     from speechssl.voices.matching_set import MatchingSet
 
 LONGEST = 100  # characters of a file's name
@@ -96,12 +95,13 @@ def consents(voices: Sequence[MatchingSet], *, otherwise: str) -> list[dict[str,
 
     Args:
         voices: that are used.
-        otherwise: statement that stands for a voice without consent.
+        otherwise: statement that stands for the recordings without consent.
     """
     found: list[dict[str, Any]] = []
     for voice in voices:
-        given: Sequence[Consent] = voice.consents
-        found += [one.as_dict() for one in given] or [{"statement": otherwise}]
+        found += [one.as_dict() for one in voice.consents if one.recordings]
+        if lacking := [one.sha256 for one in voice.uncovered]:
+            found.append({"statement": otherwise, "recordings": lacking})
     return found
 
 

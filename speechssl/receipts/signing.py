@@ -1,7 +1,8 @@
 """Signed receipts of synthetic speech, beside the file and inside it: what it was made of, and with whose consent.
 
-A receipt is a JSON object. ``output`` names the sound: SHA-256 of the samples of a WAV or FLAC file (so it survives a
-change between the two), of the coded packets of an Opus or MP3 file; tags and file names do not enter it. The rest is
+A receipt is a JSON object. ``output`` names what is heard (``playback.heard``): SHA-256 of the samples of a WAV or FLAC
+file (so it survives a change between the two), of the coded packets of an Opus or MP3 file, and how they are played;
+tags and file names do not enter it. The rest is
 what the maker knows: consent, sources and references by checksum, models, settings, similarity. ``signature`` is
 Ed25519 (RFC 8032) over all other fields as canonical JSON (sorted keys, no spaces, UTF-8).
 
@@ -11,7 +12,6 @@ Inside: WAV has it in a LIST INFO chunk (ICMT), FLAC and Opus in a comment, MP3 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import shlex
@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl import checkpoints
+from speechssl.audio import WRITABLE
 from speechssl.errors import CheckpointError, InputError
-from speechssl.receipts.carriers import FORMAT, embed_in, extract_from, parsed, sound, text_of
+from speechssl.receipts import playback, trust
+from speechssl.receipts.carriers import FORMAT, embed_in, extract_from, parsed, text_of
 from speechssl.voices.consent import now
 
 if TYPE_CHECKING:
@@ -36,11 +38,12 @@ class Verdict:
     """What ``check`` found.
 
     Args:
-        genuine: the receipt is as it was signed, and the sound is the sound it was signed for.
-        reasons: what is wrong; empty if genuine.
+        genuine: signed by the key of this machine or a trusted one, and nothing changed since.
+        reasons: what was changed; empty if nothing was.
         key: fingerprint of the key that signed.
         own_key: whether that is the key of this machine.
         receipt: its content.
+        trusted: under which name that key is trusted; empty if it is not (see ``trust``).
     """
 
     genuine: bool
@@ -48,6 +51,12 @@ class Verdict:
     key: str
     own_key: bool
     receipt: dict[str, Any]
+    trusted: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """``"genuine"``, ``"unknown key"`` (unchanged, but anybody may have signed it) or ``"changed"``."""
+        return "changed" if self.reasons else "genuine" if self.genuine else "unknown key"
 
 
 class Signer:
@@ -82,7 +91,7 @@ class Signer:
 def default_key() -> Path:
     """Where the key lives: ``$SPEECHSSL_KEY``, else beside the voices."""
     chosen = os.environ.get("SPEECHSSL_KEY")
-    return Path(chosen).expanduser() if chosen else checkpoints.data_folder().parent / "receipt-key.pem"
+    return Path(chosen).expanduser() if chosen else checkpoints.data_root() / "receipt-key.pem"
 
 
 def issue(path: str | Path, facts: dict[str, Any], signer: Signer, *, embed: bool = True) -> dict[str, Any]:
@@ -103,7 +112,7 @@ def issue(path: str | Path, facts: dict[str, Any], signer: Signer, *, embed: boo
     # the package itself is above this module
     version = sys.modules["speechssl"].__version__
     head = {"format": FORMAT, "speechssl": version, "created": now()}
-    receipt = signer.sign({**facts, **head, "output": {"name": path.name, **sound(path)}})
+    receipt = signer.sign({**facts, **head, "output": {"name": path.name, **playback.heard(path)}})
     if embed:
         embed_in(path, json.dumps(receipt, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False))
     with checkpoints.atomic_path(beside(path)) as temporary:
@@ -137,7 +146,7 @@ def show(path: str | Path) -> dict[str, Any]:
 
 
 def check(path: str | Path, *, receipt: str | Path | None = None, key: str | Path | None = None) -> Verdict:
-    """Whether a file is what its receipt says, and the receipt what was signed. Works offline.
+    """Whether a file is what its receipt says, the receipt what was signed, and by whom. Works offline.
 
     Args:
         path: the file.
@@ -152,16 +161,40 @@ def check(path: str | Path, *, receipt: str | Path | None = None, key: str | Pat
     public = _public_key(found)
     if public is None or not _signed(found, public):
         reasons.append("the receipt was changed after it was signed, or never signed")
-    if (measured := sound(path)) != {name: found.get("output", {}).get(name) for name in measured}:
-        reasons.append("the sound is not the one that was signed")
+    reasons += _not_as_signed(path, found)
     place = default_key() if key is None else Path(key)
     own = place.exists() and Signer(place).public == public
-    return Verdict(not reasons, tuple(reasons), fingerprint(public or b""), own, found)
+    trusted = trust.name_of(public) if public else ""
+    genuine = not reasons and (own or bool(trusted))
+    return Verdict(genuine, tuple(reasons), trust.fingerprint(public or b""), own, found, trusted)
 
 
-def fingerprint(public: bytes) -> str:
-    """16 hexadecimal digits of a public key, to compare by eye; empty without one."""
-    return hashlib.sha256(public).hexdigest()[:16] if public else ""
+def signed_by(path: str | Path) -> bytes:
+    """The public key that signed a receipt, or the receipt of a recording, for ``trust.add``.
+
+    Raises:
+        InputError: no receipt, or its signature is not of the key that it names.
+    """
+    found = show(path)
+    public = _public_key(found)
+    if public is None or not _signed(found, public):
+        raise InputError(f"the receipt of {path} was changed after it was signed; one that was not needed")
+    return public
+
+
+def _not_as_signed(path: Path, receipt: dict[str, Any]) -> list[str]:
+    """What is heard otherwise than when the receipt was signed."""
+    if not path.is_file() or path.suffix.lower() not in WRITABLE:
+        raise InputError(f"{path}: no such file, or none of {', '.join(WRITABLE)}; the recording needed")
+    try:
+        facts = playback.heard(path) if receipt["format"] == FORMAT else playback.heard_in_format_1(path)
+        output = receipt.get("output")
+        if not isinstance(output, dict) or facts != {name: output.get(name) for name in facts}:
+            return ["the sound is not the one that was signed"]
+        playback.check_second_reader(path, facts)
+    except InputError as error:
+        return [f"the file is not built as it was, and players may play it differently: {error}"]
+    return []
 
 
 def canonical(receipt: dict[str, Any]) -> bytes:
@@ -173,6 +206,7 @@ def canonical(receipt: dict[str, Any]) -> bytes:
 
 
 def _read_key(path: Path) -> Ed25519PrivateKey:
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -184,7 +218,7 @@ def _read_key(path: Path) -> Ed25519PrivateKey:
                 f"chmod 600 {shlex.quote(str(path))}"
             )
         key = load_pem_private_key(path.read_bytes(), password=None)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, UnsupportedAlgorithm) as error:
         raise CheckpointError(f"{path} is no private key ({error}); move it away, and a new one is made") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise CheckpointError(f"{path} is a key of another kind; an Ed25519 key needed: move it away")

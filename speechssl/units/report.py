@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from speechssl.checkpoints import foreign
 from speechssl.errors import InputError
 from speechssl.units import measures
 from speechssl.units.codebooks import syllables
@@ -186,13 +187,11 @@ def read_alignments(path: str | Path) -> dict[str, NDArray[np.int64]]:
     names = {name: number for number, name in enumerate(PHONES)}
     found: dict[str, NDArray[np.int64]] = {}
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            for number, text in enumerate(file, start=1):
-                try:
-                    row = json.loads(text)
-                    found[row["path"]] = _track(row["segments"], names)
-                except (ValueError, KeyError, TypeError, IndexError) as error:
-                    raise InputError(f"{path}:{number}: no alignment ({error!r})") from error
+        for number, row in foreign.read_lines(path):
+            try:
+                found[row["path"]] = _track(row["segments"], names)
+            except (ValueError, KeyError, TypeError, IndexError) as error:
+                raise InputError(f"{path}:{number}: no alignment ({error!r})") from error
     except OSError as error:
         raise InputError(f"cannot read the alignments {path}: {error.strerror}; check the path") from error
     return found

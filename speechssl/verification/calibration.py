@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from speechssl.checkpoints import names
 from speechssl.errors import CheckpointError, InputError
 from speechssl.verification import metrics
 from speechssl.verification.band import FULL, KnownBands
@@ -19,6 +20,7 @@ Floats = NDArray[np.float64]
 PRIOR = 0.02  # between the two at which costs are reported, 0.01 and 0.05; Cllr suffers little
 SHORTEST = 0.1  # seconds; less is taken for this
 NOT_ABOVE = "scores of targets are not above the others'; this model cannot be calibrated on these trials"
+LONGEST = 1000  # characters of what it was fitted on
 HALVES = 10  # random halves of the speakers on which it is tried whether the seconds help the others
 
 
@@ -133,6 +135,16 @@ class Calibration:
         """For JSON; ``from_dict`` is the way back."""
         return dataclasses.asdict(self)
 
+    def _check_types(self) -> None:
+        for part in dataclasses.fields(self):
+            value = getattr(self, part.name)
+            if part.type == "str":
+                names.text_field(value, part.name, longest=LONGEST)
+            elif part.type == "float" or (part.type == "float | None" and value is not None):
+                wrong = isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value)
+                if wrong:
+                    raise ValueError(f"{part.name} is {value!a:.60}; a number needed")
+
     @staticmethod
     def from_dict(values: dict[str, Any], *, source: str) -> Calibration:
         """Read a calibration as ``as_dict`` gives it.
@@ -148,6 +160,7 @@ class Calibration:
                 **{name: float(value) for name, value in (values.get("bands") or dataclasses.asdict(FULL)).items()}
             )
             found = Calibration(**{**values, "by_seconds": known, "bands": bands})
+            found._check_types()
             least = found.scale + (known.least_scale() if known else 0.0)
             good = min(least, found.scale) > 0 and all(
                 math.isfinite(x) for x in (least, found.scale, found.offset, found.threshold)

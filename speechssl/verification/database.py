@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl import checkpoints
-from speechssl.checkpoints import names
+from speechssl.checkpoints import foreign, names
 from speechssl.errors import CheckpointError, InputError
 from speechssl.verification.band import Band
 from speechssl.verification.calibration import Calibration
@@ -25,9 +28,14 @@ from speechssl.verification.calibration import Calibration
 if TYPE_CHECKING:
     from speechssl.signals import Embedding
 
+NAME = "speakers.sqlite"
+BESIDE = ("-wal", "-shm", "-journal")  # what SQLite may keep beside a database
 VERSION = 2  # 2: with the band of each recording
 LARGEST = 1 << 16  # bytes of one embedding; the largest known has 3072
+LONGEST = 1 << 20  # bytes of a value or a row
 WAIT = 30.0  # seconds a writer waits for another one
+SLOWEST = 60.0  # seconds of one query: a million utterances take three
+STEPS = 100_000  # of SQLite's machine between two looks at the clock
 _TABLES = """
 CREATE TABLE IF NOT EXISTS utterance (
     id INTEGER PRIMARY KEY,
@@ -44,6 +52,12 @@ CREATE TABLE IF NOT EXISTS utterance (
 );
 CREATE TABLE IF NOT EXISTS calibration (origin TEXT PRIMARY KEY, value TEXT NOT NULL, added TEXT NOT NULL);
 """
+
+
+_COLUMNS = {
+    "utterance": ["id", "speaker", "origin", "vector", "source", "sha256", "seconds", "added", "low", "high"],
+    "calibration": ["origin", "value", "added"],
+}
 
 
 class _Foreign(Exception):
@@ -126,19 +140,40 @@ class SpeakerDatabase:
             self.path.chmod(checkpoints.OWN_FILE)
             # autocommit: transactions are begun where they are meant
             self._connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
-            self._prepare()
+            try:
+                self._check_tables()
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _check_tables(self) -> None:
+        """Refuse a file that does more than hold rows: views, triggers, columns that are computed."""
+        self._until = time.monotonic() + SLOWEST
+        self._connection.set_progress_handler(lambda: time.monotonic() > self._until, STEPS)
+        # Python 3.10 has no limits
+        if sys.version_info >= (3, 11):
+            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+        self._connection.execute("PRAGMA trusted_schema = OFF")
+        for kind, name, statement in self._connection.execute("SELECT type, name, sql FROM sqlite_master"):
+            known = (kind == "table" and name in _COLUMNS) or (kind == "index" and statement is None)
+            if not known and not str(name).startswith("sqlite_stat"):
+                raise _Foreign(f"it holds a {kind} {name!a:.60} that speechssl does not make")
+        for table, columns in _COLUMNS.items():
+            found = {(row[1], row[6]) for row in self._connection.execute(f"PRAGMA table_xinfo({table})")}
+            if not found <= {(column, 0) for column in columns}:
+                raise _Foreign(f"its table {table} has columns that speechssl does not make")
 
     def _prepare(self) -> None:
         version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
         if version > VERSION:
-            self._connection.close()
             raise CheckpointError(
                 f"{self.path} is a speaker database of version {version}; up to {VERSION} can be read: update speechssl"
             )
         self._connection.execute("PRAGMA synchronous = FULL")  # what was said to be enrolled survives a power cut
         if version < VERSION:
             # the first writers of a new file wait here: SQLite does not wait for a change of the journal
-            with checkpoints.alone(self.path.parent):
+            with checkpoints.alone(self.path.parent, f".{self.path.name}.lock"):
                 self._connection.execute("PRAGMA journal_mode = WAL")
             with self._writing():
                 for statement in _TABLES.split(";"):
@@ -214,15 +249,43 @@ class SpeakerDatabase:
         Raises:
             InputError: nobody of that name.
         """
-        with self._writing():
-            count = self._connection.execute("DELETE FROM utterance WHERE speaker = ?", (name,)).rowcount
-        if not count:
+        if not (count := self.forget(name)):
             raise InputError(self._unknown(name))
+        return count
+
+    def forget(self, name: str, checksums: Collection[str] | None = None) -> int:
+        """As ``remove``, also if there is nobody; of the recordings with these checksums alone, if some are given."""
+        with self._writing():
+            known = self._connection.execute("SELECT id, sha256 FROM utterance WHERE speaker = ?", (name,)).fetchall()
+            gone = [(number,) for number, sha256 in known if checksums is None or sha256 in checksums]
+            self._connection.executemany("DELETE FROM utterance WHERE id = ?", gone)
         # deleted pages would keep the voice print until they are reused
         with self._translated():
+            self._until = math.inf
             self._connection.execute("VACUUM")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return count
+        return len(gone)
+
+    def rename(self, name: str, new: str) -> None:
+        """Give the utterances of a speaker to another name."""
+        new = names.checked(new, "a speaker")
+        with self._writing():
+            self._connection.execute("UPDATE OR REPLACE utterance SET speaker = ? WHERE speaker = ?", (new, name))
+
+    def absorb(self, other: SpeakerDatabase) -> None:
+        """Take in all that another database holds and this one does not."""
+        rows = other._rows(f"SELECT {', '.join(_COLUMNS['utterance'][1:])} FROM utterance ORDER BY id")
+        calibrations = other._rows("SELECT origin, value, added FROM calibration")
+        marks = ", ".join("?" * len(_COLUMNS["utterance"][1:]))
+        with self._writing():
+            self._connection.executemany(
+                f"INSERT OR IGNORE INTO utterance ({', '.join(_COLUMNS['utterance'][1:])}) VALUES ({marks})", rows
+            )
+            self._connection.executemany("INSERT OR IGNORE INTO calibration VALUES (?, ?, ?)", calibrations)
+
+    def calibrated(self) -> list[str]:
+        """The models that have a calibration here."""
+        return [row[0] for row in self._rows("SELECT origin FROM calibration ORDER BY origin")]
 
     def enrolled(self, origin: str) -> dict[str, list[Enrolment]]:
         """Utterances of every speaker enrolled with this model; those of other models are left out."""
@@ -232,8 +295,10 @@ class SpeakerDatabase:
             "ORDER BY speaker, id",
             origin,
         ):
-            band = None if high is None else Band(low, high)
-            found.setdefault(speaker, []).append(Enrolment(_unpacked(vector, origin), source, sha256, seconds, band))
+            with self._translated():
+                band = None if high is None else Band(low, high)
+                one = Enrolment(_unpacked(vector, origin), source, sha256, seconds, band)
+            found.setdefault(speaker, []).append(one)
         return found
 
     def embeddings(self, origin: str) -> dict[str, list[Embedding]]:
@@ -255,7 +320,7 @@ class SpeakerDatabase:
         return {
             "version": VERSION,
             "utterances": utterances,
-            "calibrations": [json.loads(row[0]) for row in calibrations],
+            "calibrations": [self._calibration(row[0]).as_dict() for row in calibrations],
         }
 
     def set_calibration(self, calibration: Calibration) -> None:
@@ -269,7 +334,13 @@ class SpeakerDatabase:
     def calibration(self, origin: str) -> Calibration | None:
         """The calibration of this model, if there is one."""
         found = self._rows("SELECT value FROM calibration WHERE origin = ?", origin)
-        return Calibration.from_dict(json.loads(found[0][0]), source=str(self.path)) if found else None
+        return self._calibration(found[0][0]) if found else None
+
+    def _calibration(self, text: object) -> Calibration:
+        try:
+            return Calibration.from_dict(foreign.parse_object(str(text), "it"), source=str(self.path))
+        except InputError as error:
+            raise CheckpointError(f"{self.path} holds a damaged calibration ({error}); calibrate again") from error
 
     def remove_calibration(self, origin: str) -> Calibration | None:
         """Remove the calibration of this model; returns what was removed, None if there was none."""
@@ -291,6 +362,7 @@ class SpeakerDatabase:
     def _rows(self, query: str, *values: object) -> list[Any]:
         """The rows of a query; the columns that somebody else may have written are checked by their names."""
         with self._translated():
+            self._until = time.monotonic() + SLOWEST
             found = self._connection.execute(query, values)
             checks = [_CHECKS.get(column[0], _taken) for column in found.description]
             return [tuple(check(one) for check, one in zip(checks, row, strict=True)) for row in found]
@@ -303,12 +375,15 @@ class SpeakerDatabase:
     def _writing(self) -> Iterator[None]:
         """One transaction: committed as a whole, or rolled back."""
         with self._translated():
+            self._until = time.monotonic() + WAIT + SLOWEST
             # IMMEDIATE takes the lock at once; a read lock that is raised later can dead-lock with another writer
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # an error may have ended the transaction already
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
 
@@ -316,7 +391,7 @@ class SpeakerDatabase:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, _Foreign) as error:
+        except (sqlite3.Error, OSError, ValueError, TypeError, _Foreign) as error:
             raise CheckpointError(
                 f"cannot use the speaker database {self.path}: {error}; check that it is one and writable, and that "
                 "no other program holds it"
@@ -324,11 +399,35 @@ class SpeakerDatabase:
 
 
 def default_path() -> Path:
-    """Where the command line keeps its database: ``$SPEECHSSL_SPEAKERS``, else beside the cache."""
-    import os
+    """Where the command line keeps its database: ``$SPEECHSSL_SPEAKERS``, else in ``checkpoints.data_root()``.
 
-    chosen = os.environ.get("SPEECHSSL_SPEAKERS")
-    return Path(chosen).expanduser() if chosen else checkpoints.cache_dir() / "speakers.sqlite"
+    What earlier versions kept in the cache is moved there; a database there that is damaged stays where it is. If only
+    one of ``$SPEECHSSL_VOICES`` and ``$SPEECHSSL_CACHE`` is set, for a trial or a container, nothing is moved between a
+    place that lasts and one that may not: the database in the cache goes on.
+    """
+    if chosen := os.environ.get("SPEECHSSL_SPEAKERS"):
+        return Path(chosen).expanduser()
+    root, old = checkpoints.data_root(), in_old_place()
+    if old and bool(os.environ.get("SPEECHSSL_VOICES")) != bool(os.environ.get("SPEECHSSL_CACHE")):
+        return checkpoints.cache_dir() / NAME
+    for path in old:
+        with contextlib.suppress(CheckpointError):
+            _move(path, root / path.name)
+    return root / NAME
+
+
+def in_old_place() -> list[Path]:
+    """Databases that earlier versions kept in the cache, which people empty."""
+    folder = checkpoints.cache_dir()
+    return sorted(folder.glob("speakers*.sqlite")) if folder != checkpoints.data_root() else []
+
+
+def _move(old: Path, new: Path) -> None:
+    """All rows first, then the file: a process that is killed in between leaves both, and the next one goes on."""
+    with SpeakerDatabase(old) as before, SpeakerDatabase(new) as after:
+        after.absorb(before)
+    for suffix in ("", *BESIDE):
+        old.with_name(old.name + suffix).unlink(missing_ok=True)
 
 
 def _packed(embedding: Embedding) -> bytes:

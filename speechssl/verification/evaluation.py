@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from speechssl.verification.plda import Plda
 
 Floats = NDArray[np.float64]
+CACHE = "speaker-embeddings"  # in the cache folder: embeddings by content and model
 PRIORS = (0.01, 0.05)  # of a target, for the detection costs; those of VoxCeleb and of NIST
 
 
@@ -68,6 +69,18 @@ def hear_files(
         raise InputError(f"{len(failed)} of {len(unique)} recordings cannot be embedded: {'; '.join(failed[:20])}")
     good = {name: result for name, result in results.items() if not isinstance(result, str)}
     return {name: row[:-1] for name, row in good.items()}, {name: float(row[-1]) for name, row in good.items()}
+
+
+def cached_embeddings(checksums: Collection[str] | None = None) -> list[Path]:
+    """Files of embeddings that commands computed and kept: of recordings with these checksums, or all."""
+    found = sorted((checkpoints.cache_dir() / CACHE).glob("*/*.npy"))
+    return [path for path in found if checksums is None or path.stem in checksums]
+
+
+def forget_cached(checksums: Collection[str]) -> None:
+    """Remove the cached embeddings of recordings with these checksums."""
+    for path in cached_embeddings(checksums):
+        path.unlink(missing_ok=True)
 
 
 def bands_of(names: Sequence[str], root: str | Path, *, workers: int = 1) -> dict[str, Band | None]:

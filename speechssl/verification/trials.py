@@ -12,6 +12,7 @@ from pathlib import Path
 
 from speechssl import checkpoints
 from speechssl.audio import lists, search
+from speechssl.checkpoints import foreign
 from speechssl.errors import InputError
 from speechssl.verification.calibration import PRIOR
 
@@ -20,6 +21,7 @@ LABELS = {"1": True, "0": False, "target": True, "nontarget": False, "true": Tru
 COLUMNS = (("enrolment", "enrollment", "enrol", "enroll"), ("test",), ("label", "target", "is_target"))
 SPEAKER_COLUMNS = ("enrolment_speaker", "test_speaker")
 ROOT = "# root:"  # begins a list whose paths are relative to another folder than its own
+LONGEST_LINE = 100_000  # characters
 LISTED = 20  # faults named in one message
 FALSE_ALARMS = 30  # that a rate should rest on: it is then within 30 % of the true one with 90 % confidence
 MOST_TRIALS = 200_000  # of different speakers that are drawn for a calibration, for time and memory
@@ -327,10 +329,12 @@ def _numbered_lines(path: Path, what: str, example: str) -> list[tuple[int, str]
     if not path.exists():
         raise InputError(f"{path} does not exist; {what} needed: check the path")
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path} as {what}: {error}") from error
+        lines = foreign.read_text(path).splitlines()
+    except InputError as error:
+        raise InputError(f"{error} ({what} needed)") from error
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
+    if too_long := [number for number, line in numbered if len(line) > LONGEST_LINE]:
+        raise InputError(f"{path}:{too_long[0]} is longer than {LONGEST_LINE} characters; {what} needed")
     if not numbered:
         raise InputError(f"{path} holds nothing; lines such as '{example}' needed")
     return numbered

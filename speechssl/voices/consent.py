@@ -1,9 +1,13 @@
-"""Consent: who attested that a voice may be used, when, and for what."""
+"""Consent: who attested that recordings may be used, which ones, when, and for what.
+
+Consent belongs to recordings, by their checksums. A voice is covered where every recording of it is.
+"""
 
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -23,23 +27,33 @@ class Consent:
         purpose: what the voice is used for.
         when: ISO 8601, UTC.
         statement: what was attested.
+        recordings: checksums of the recordings that it covers; empty while it belongs to none, as the consents of
+            voices do that were stored before consent belonged to recordings.
     """
 
     who: str
     purpose: str
     when: str
     statement: str = STATEMENT
+    recordings: tuple[str, ...] = ()
+
+    def of(self, recordings: Iterable[str]) -> Consent:
+        """The same attestation for these recordings."""
+        return replace(self, recordings=tuple(sorted(set(recordings))))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; ``from_dict`` is the way back."""
-        return asdict(self)
+        return {**asdict(self), "recordings": list(self.recordings)}
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Consent:
         """Raises CheckpointError if a field is missing, unknown, or not what people can read."""
         try:
             names.time_field(values["when"], "the time of a consent")
-            return Consent(**{name: names.text_field(value, name, longest=LONGEST) for name, value in values.items()})
+            texts = {name: value for name, value in values.items() if name != "recordings"}
+            covered = tuple(names.checksum_field(one) for one in values.get("recordings", []))
+            texts = {name: names.text_field(value, name, longest=LONGEST) for name, value in texts.items()}
+            return Consent(**texts, recordings=covered)
         except (TypeError, KeyError, AttributeError, InputError) as error:
             raise CheckpointError(f"a damaged consent ({error}); attest again") from error
 

@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from speechssl.signals import Encoder
+    from speechssl.verification.database import SpeakerDatabase
 
 KIND = "voice"
 SUFFIX = ".safetensors"
+PRINTS = "prints.sqlite"
 LONGEST_FILE = 200  # bytes of a name, which is also that of the file
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}  # on Windows
 
@@ -72,6 +74,11 @@ class VoiceInfo:
         """Duration of the recordings together."""
         return sum(reference.seconds for reference in self.references)
 
+    @property
+    def uncovered(self) -> tuple[Reference, ...]:
+        """The recordings that nobody's consent covers."""
+        return matching_set.uncovered(self.references, self.consents)
+
 
 def save(path: str | Path, voice: MatchingSet) -> Path:
     """Write a voice to a file that its owner alone can read, whole or not at all.
@@ -101,6 +108,7 @@ def load(path: str | Path, *, verify: bool | None = None) -> MatchingSet:
     """
     file = checkpoints.load(path, kind=KIND, verify=verify)
     with _understood(path):
+        _check_tensors(file.tensors, finite=file.is_small or bool(verify))
         return _voice(file.header, file.tensors)
 
 
@@ -223,7 +231,8 @@ class VoiceLibrary:
             encoder: makes the keys.
             value_encoder: makes the values; None where they are the keys.
             keep_silence: see ``building.build``.
-            consent: kept in the file; of the person who attests that these recordings may be used.
+            consent: kept in the file; of the person who attests that these recordings may be used. It covers none of
+                those that the voice has already.
         Raises:
             InputError: a bad name, a recording that cannot be used or is in the voice already, or a voice of another
                 encoder.
@@ -247,8 +256,30 @@ class VoiceLibrary:
             save(path, voice if stored is None else matching_set.join([stored, voice]))
             return info(path)
 
+    def attest(self, name: str, consent: Consent, references: Sequence[str] = ()) -> VoiceInfo:
+        """Add an attestation for recordings that the voice holds already.
+
+        Args:
+            name: of the voice.
+            consent: of the person who attests that the recordings may be used.
+            references: names, or beginnings of checksums; none for all of the voice.
+        Raises:
+            InputError: no such voice or recording.
+        """
+        self._existing(name)
+        with self.alone():
+            path = self._existing(name)
+            save(path, load(path).named(name).with_consent(consent, references))
+            return info(path)
+
+    def prints(self) -> SpeakerDatabase:
+        """The embeddings of the recordings of voices, by voice, which results are verified against; close it."""
+        from speechssl.verification.database import SpeakerDatabase
+
+        return SpeakerDatabase(self.folder / PRINTS)
+
     def remove(self, name: str, reference: str | None = None) -> None:
-        """Remove a voice, or one recording of a voice with its frames.
+        """Remove a voice, or one recording of a voice with its frames; and its voice prints and cached embeddings.
 
         Args:
             name: of the voice.
@@ -259,10 +290,29 @@ class VoiceLibrary:
         self._existing(name)
         with self.alone():
             path = self._existing(name)
-            if reference is None:
-                path.unlink()
-            else:
-                save(path, load(path).named(name).without(reference))
+            if reference is not None:
+                voice = load(path).named(name)
+                smaller = voice.without(reference)
+                self._forget(
+                    name, {one.sha256 for one in voice.references} - {one.sha256 for one in smaller.references}
+                )
+                save(path, smaller)
+                return
+            known: tuple[Reference, ...] = ()
+            # a damaged voice can be removed as well
+            with contextlib.suppress(CheckpointError):
+                known = info(path).references
+            self._forget(name, {one.sha256 for one in known}, whole=True)
+            path.unlink()
+
+    def _forget(self, name: str, checksums: set[str], *, whole: bool = False) -> None:
+        """Remove what was computed from recordings; before they go, so that a killed process can do it again."""
+        from speechssl.verification import evaluation
+
+        evaluation.forget_cached(checksums)
+        if (self.folder / PRINTS).exists():
+            with self.prints() as prints:
+                prints.forget(name, None if whole else checksums)
 
     def export(self, name: str, path: str | Path) -> Path:
         """Copy a voice to a file (in a folder, under its name); an existing file is not replaced.
@@ -304,6 +354,9 @@ class VoiceLibrary:
             path = self._existing(name)
             _refuse_taken(target)
             save(target, load(path, verify=True).named(new))
+            if (self.folder / PRINTS).exists():
+                with self.prints() as prints:
+                    prints.rename(name, new)
             path.unlink()
             return info(target)
 
@@ -379,6 +432,15 @@ def _header(voice: MatchingSet) -> dict[str, Any]:
     }
 
 
+def _check_tensors(tensors: dict[str, Tensor], *, finite: bool) -> None:
+    kinds = dict.fromkeys(("keys", "values", "f0"), "float16") | {"file_index": "int32", "frame_index": "int32"}
+    for name, tensor in tensors.items():
+        if str(tensor.dtype) != f"torch.{kinds.get(name)}" or tensor.ndim not in (1, 2):
+            raise InputError(f"{name} of {tensor.dtype} and shape {tuple(tensor.shape)} is none of its parts")
+        if finite and name not in ("file_index", "frame_index") and not bool(tensor.isfinite().all()):
+            raise InputError(f"its {name} hold NaN or infinite numbers")
+
+
 def _voice(header: dict[str, Any], tensors: dict[str, Tensor]) -> MatchingSet:
     keys = tensors["keys"]
     names.time_field(header["created"], "created")
@@ -406,7 +468,13 @@ def _name(header: dict[str, Any]) -> str:
 
 
 def _consents(header: dict[str, Any]) -> tuple[Consent, ...]:
-    return tuple(Consent.from_dict(one) for one in header["consents"])
+    """The consents; where they were stored without recordings, that of a voice of one recording can only be for it."""
+    known = [names.checksum_field(one["sha256"]) for one in header["references"]]
+    found = [Consent.from_dict(one) for one in header["consents"]]
+    if len(known) == 1:
+        found = [one.of(known) if not one.recordings else one for one in found]
+    # whoever wrote the file may name recordings that are not in it
+    return tuple(one.of(set(one.recordings) & set(known)) for one in found)
 
 
 def _references(header: dict[str, Any]) -> tuple[Reference, ...]:

@@ -64,7 +64,7 @@ class MatchingSet:
         f0: (M, n) float16 Hz, every 5 ms from the frame's start on, 0 where unvoiced.
         name: of the voice; empty until it is stored.
         key_encoder: fingerprint of the weights that made the keys; empty if unknown.
-        consents: who attested that the recordings may be used, if anybody did.
+        consents: who attested that which recordings may be used, if anybody did.
     Raises:
         InputError: parts that do not belong together.
     """
@@ -138,9 +138,23 @@ class MatchingSet:
         """The same voice under a name."""
         return dataclasses.replace(self, name=name)
 
-    def with_consent(self, consent: Consent) -> MatchingSet:
-        """The same voice with one more attestation."""
-        return dataclasses.replace(self, consents=(*self.consents, consent))
+    @property
+    def uncovered(self) -> tuple[Reference, ...]:
+        """The references that nobody's consent covers."""
+        return uncovered(self.references, self.consents)
+
+    def with_consent(self, consent: Consent, references: Sequence[str] = ()) -> MatchingSet:
+        """The same voice with one more attestation.
+
+        Args:
+            consent: of whoever attests.
+            references: names, or beginnings of checksums, of those that it covers; none for all of the voice.
+        Raises:
+            InputError: no such reference.
+        """
+        places = [self._position(one) for one in references] or range(len(self.references))
+        covering = consent.of(self.references[place].sha256 for place in places)
+        return dataclasses.replace(self, consents=(*self.consents, covering))
 
     def without(self, reference: str) -> MatchingSet:
         """The voice without one recording.
@@ -156,6 +170,7 @@ class MatchingSet:
                 f"{reference!r} is the only reference of the voice {self.name!r}; remove the voice instead"
             )
         kept = self.file_index != position
+        gone = self.references[position].sha256
         keys = self.keys[kept]
         files = self.file_index[kept]
         return dataclasses.replace(
@@ -163,6 +178,7 @@ class MatchingSet:
             keys=keys,
             values=self.values[kept] if self.has_own_values else keys,
             references=self.references[:position] + self.references[position + 1 :],
+            consents=tuple(one.of(set(one.recordings) - {gone}) for one in self.consents if one.recordings != (gone,)),
             file_index=files - (files > position).int(),
             frame_index=self.frame_index[kept],
             f0=self.f0[kept],
@@ -181,6 +197,12 @@ class MatchingSet:
                 "give one name, or the beginning of one checksum"
             )
         return found[0]
+
+
+def uncovered(references: Sequence[Reference], consents: Sequence[Consent]) -> tuple[Reference, ...]:
+    """The references that no consent covers."""
+    covered = {one for consent in consents for one in consent.recordings}
+    return tuple(one for one in references if one.sha256 not in covered)
 
 
 def join(sets: Sequence[MatchingSet]) -> MatchingSet:

@@ -21,6 +21,7 @@ LOWEST, HIGHEST = 40.0, 1100.0  # Hz; what moves outside is held at the edge: be
 OCTAVE = math.log(2.0)
 ROUNDING = 2  # values, 10 ms: the width of the bell that jumps between frames are rounded off with
 ENOUGH = 1.0  # seconds of voiced speech from which a spread can be trusted
+LARGEST_MEAN = 20.0  # no logarithm of an F0: exp(20) Hz is 485 MHz
 SPREAD_LIMIT = 2.0  # a larger change of the spread sounds unnatural and usually means a bad F0 estimate
 
 
@@ -42,6 +43,7 @@ class PitchStatistics:
         if (
             not all(map(math.isfinite, (self.mean, self.sd, self.voiced_seconds)))
             or min(self.sd, self.voiced_seconds) < 0
+            or abs(self.mean) > LARGEST_MEAN
         ):
             raise InputError(f"pitch statistics hold impossible values: {self}")
 

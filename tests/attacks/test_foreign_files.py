@@ -111,7 +111,7 @@ def test_what_a_voice_says_is_text_on_the_page() -> None:
     recording = {"name": PAGE, "seconds": 1.0, "f0": 100, "sha256": PAGE}
     consent = {"who": PAGE, "when": PAGE, "purpose": PAGE}
     facts = {"name": PAGE, "seconds": 1.0, "frames": 1, "model": PAGE, "megabytes": 1.0, "created": PAGE,
-             "recordings": [recording], "consents": [consent]}  # fmt: skip
+             "recordings": [recording], "consents": [consent], "uncovered": [PAGE]}  # fmt: skip
     shown = pictures.voice(facts)
     shown += pictures.ranked(
         {"decision": "known", "speaker": PAGE, "remarks": [],
@@ -119,4 +119,4 @@ def test_what_a_voice_says_is_text_on_the_page() -> None:
     )  # fmt: skip
     shown += pictures.batch([{"recording": PAGE, "error": PAGE}]) + pictures.done(PAGE, PAGE) + pictures.problem(PAGE)
     assert "<img" not in shown
-    assert shown.count("&lt;img src=x") == 13
+    assert shown.count("&lt;img src=x") == 14

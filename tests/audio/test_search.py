@@ -84,7 +84,7 @@ def test_the_other_columns_stay(folder: Path) -> None:
         ("empty.txt", "\n# nothing\n", "holds no recordings"),
         ("latin.txt", b"caf\xe9.wav\n", "not UTF-8"),
         ("bad.jsonl", '{"path": 1}\n', r"bad.jsonl:1: no 'path' \(keys: path\)"),
-        ("torn.jsonl", '{"path": "a.wav"}\n{"path"\n', "torn.jsonl:2: not JSON"),
+        ("torn.jsonl", '{"path": "a.wav"}\n{"path"\n', "torn.jsonl:2 is damaged: no JSON"),
         ("array.json", '["a.wav"]\n', "array.json:1: a JSON list"),
         ("narrow.csv", "path,text\na.wav\n", "narrow.csv:2: 2 columns needed"),
         ("other.csv", "name,text\nx,y\n", r"other.csv:2: no 'path' \(keys: name, text\)"),

@@ -113,7 +113,7 @@ def test_jobs_replace_no_file_of_somebody_else(
     ("words", "message"),
     [
         (["a.wav", "--jobs", "jobs.csv"], "--jobs names the sources"),
-        (["--jobs", "none.csv"], "cannot read the list"),
+        (["--jobs", "none.csv"], "cannot read none.csv"),
         (["a.wav", "--voice", "eric"], "no --output"),
         (["--voice", "eric", "-o", "out.wav"], "no source"),
     ],

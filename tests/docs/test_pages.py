@@ -73,6 +73,32 @@ def test_a_number_that_no_file_has_stops_the_build() -> None:
         HOOKS["with_numbers"]("{{ voice_conversion | no such row | tiny }}")
 
 
+RATIO = "speaker_verification | tiny, ratio of the calibration that ships"
+# first words of a row in the README -> the cell of a results page that it repeats
+IN_README = {
+    "word error rate of conversions": "{{ voice_conversion | word error rate, Whisper base, % | tiny }} %",
+    "conversions closer to the target": "{{ voice_conversion | closer to target than to source, GE2E, % | tiny }} %",
+    "DNSMOS overall": "{{ ssl_tts | DNSMOS overall, 1 to 5 | tiny }}",
+    "equal error rate, LibriSpeech dev": f"{{{{ {RATIO} | EER, LibriSpeech dev, % }}}} %",
+    "equal error rate, AN4 test": f"{{{{ {RATIO} | EER, AN4 test, % }}}} %",
+    "ABX error across speakers": "{{ units | ABX error across speakers, centroids | km500-*, as % }} %",
+}
+
+
+@pytest.mark.parametrize("start", IN_README)
+def test_the_readme_repeats_the_results(start: str) -> None:
+    row = re.search(rf"^\|[^|]+\| {start}[^|]*\| ([^|]+) \|", READ_FIRST["README.md"], re.MULTILINE)
+    assert row
+    assert row[1] == HOOKS["with_numbers"](IN_README[start])
+
+
+def test_the_readme_states_the_size_of_what_ships() -> None:
+    size = HOOKS["with_numbers"]("{{ speechssl/models | megabytes | }}")
+    assert f"in the package ({size} MB)" in READ_FIRST["README.md"].replace("\n", " ")
+    with pytest.raises(ValueError, match="no files"):
+        HOOKS["with_numbers"]("{{ speechssl/nothing | megabytes | }}")
+
+
 def test_links_out_of_the_site_lead_to_its_pages_or_to_the_repository() -> None:
     page = ROOT / "docs/reference/models.md"
     mended = HOOKS["relinked"]("[a](../../recipes/units/RESULTS.md#x) [b](../../pyproject.toml) [c](../index.md)", page,

@@ -39,6 +39,19 @@ def test_an_endpoint_is_written_with_its_fields_and_defaults() -> None:
     assert "Returns: recording; facts." in written
 
 
+def test_every_packaged_file_and_bundle_has_its_row() -> None:
+    import speechssl
+
+    written = runpy.run_path(str(SCRIPTS / "models.py"))["page"]()
+    encoder = next(line for line in written.splitlines() if "`tiny/encoder.safetensors`" in line)
+    path = speechssl.checkpoints.PACKAGED / "tiny/encoder.safetensors"
+    assert f"| encoder | {path.stat().st_size / 1e6:.1f} MB |" in encoder
+    assert "| hears 16000 Hz |" in encoder
+    assert len(list(path.parents[1].rglob("*.safetensors"))) == written.count(".safetensors` |")
+    for name, bundle in speechssl.BUNDLES.items():
+        assert f"| `{name}` | {bundle.encoder} |" in written
+
+
 def test_a_spectrogram_has_the_loud_frequency_where_it_is(tmp_path: Path) -> None:
     import numpy as np
     import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from speechssl.voices.consent import STATEMENT, Consent
 
 if TYPE_CHECKING:
     from speechssl.verification.decisions import Decision, Utterance
-    from speechssl.voices.matching_set import MatchingSet
+    from speechssl.voices.matching_set import MatchingSet, Reference
 
 BUNDLED = "bundled: "  # before the names of the voices that ship with the package
 
@@ -95,24 +96,44 @@ def consents_of(
     Raises:
         Refused: consent is required and missing.
     """
-    if consent is not None:
-        return [consent.as_dict()]
     if target.files:
-        return _without_consent(settings)
+        given = [checkpoints.sha256_of(path) for path in target.files]
+        return [consent.of(given).as_dict()] if consent else _without_consent(settings, given)
     found: list[dict[str, Any]] = []
+    lacking: list[Reference] = []
     for name, _ in target.voices:
         if is_bundled(name):
             found.append({"voice": name, "statement": "a synthetic voice that ships with speechssl, CC0"})
             continue
         with blaming("target"):
-            stored = store.library(user).show(name).consents
-        found += [one.as_dict() for one in stored] or _without_consent(settings)
+            stored = store.library(user).show(name)
+        found += [one.as_dict() for one in stored.consents if one.recordings]
+        lacking += stored.uncovered
+    if consent is not None:
+        return [*found, consent.of(one.sha256 for one in lacking).as_dict()]
+    if lacking:
+        check_covered(settings, lacking)
+        found += _without_consent(settings, [one.sha256 for one in lacking])
     return found
 
 
-def _without_consent(settings: Settings) -> list[dict[str, Any]]:
+def _without_consent(settings: Settings, recordings: list[str]) -> list[dict[str, Any]]:
     check_consent(settings, None)
-    return [{"statement": "not asked for: this service is configured without consent"}]
+    return [{"statement": "not asked for: this service is configured without consent", "recordings": recordings}]
+
+
+def check_covered(settings: Settings, lacking: Sequence[Reference]) -> None:
+    """Refuse a stored voice with recordings that nobody's consent covers, if this service needs consent.
+
+    Raises:
+        Refused: that, for the field ``consent``; the recordings are named.
+    """
+    if lacking and settings.consent:
+        some = ", ".join(one.name for one in lacking[:5]) + (" ..." if len(lacking) > 5 else "")
+        raise Refused(
+            "consent",
+            f"Attest first: “{STATEMENT}” Give your name and what the voice is used for. Nobody attested for {some}.",
+        )
 
 
 def encoded(models: Models, store: Store, job: Job, target: Target, model: str) -> list[tuple[MatchingSet, float]]:
@@ -170,9 +191,15 @@ def verify(models: Models, store: Store, user: str, target: Target, result: Path
 def _enrolled(models: Models, store: Store, user: str, target: Target) -> list[Utterance]:
     if files := target.audible:
         return [dataclasses.replace(_utterance(models, file), name="", remarks=()) for file in files]
-    with store.prints(user) as prints:
+    library = store.library(user)
+    with library.prints() as prints:
         known = prints.enrolled(models.embedder().origin)
-    rows = [row for name, _ in target.voices for row in known.get(name, [])]
+    rows = []
+    for name, _ in target.voices:
+        # whoever had this name before is somebody else
+        if name in known and name in library:
+            kept = {one.sha256 for one in library.show(name).references}
+            rows += [row for row in known[name] if row.sha256 in kept]
     return [decisions.Utterance("", row.embedding, row.seconds, row.sha256, band=row.band) for row in rows]
 
 

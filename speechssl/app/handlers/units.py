@@ -118,8 +118,9 @@ def speak(
     book = models.codebook(codebook)
     with blaming("voice"):
         spoken = targets.stored(models, store, job.session.user, voice, "tiny")
-    if not targets.is_bundled(voice) and not spoken.consents and settings.consent:
-        raise Refused("voice", f"{voice!r} was stored without an attestation; store it again with one")
+    if not targets.is_bundled(voice) and spoken.uncovered and settings.consent:
+        some = ", ".join(one.name for one in spoken.uncovered[:5])
+        raise Refused("voice", f"{voice!r} has recordings without an attestation ({some}); store them again with one")
     job(0.4, "speaking")
     with blaming("units"):
         collapsed = all(a != b for a, b in itertools.pairwise(ids))
@@ -128,7 +129,7 @@ def speak(
         waveform = audio.set_loudness(decode.decode(wanted, book, spoken, models.system("tiny").vocoder), -23.0)
     path = job.session.place(f"units-{targets.plain(voice)}", ".wav")
     mark = recordings.write(settings, path, [recordings.marked(settings, waveform)])
-    consent = [one.as_dict() for one in spoken.consents] or [{"voice": voice}]
+    consent = [one.as_dict() for one in spoken.consents if one.recordings] or [{"voice": voice}]
     facts = contents.of_units(ids, spoken, name=voice, codebook=book.fingerprint, consent=consent)
     receipt = signing.issue(path, {**facts, "watermark": mark}, store.signer())
     job.session.remember(

@@ -42,6 +42,7 @@ def _facts(info: VoiceInfo) -> dict[str, Any]:
             for one in info.references
         ],
         "consents": [one.as_dict() for one in info.consents],
+        "uncovered": [one.name for one in info.uncovered],
     }
 
 
@@ -91,7 +92,7 @@ def _remember_prints(models: Models, store: Store, user: str, name: str, files: 
             continue
         rows.append(Enrolment(one.embedding, file.name, one.sha256, one.seconds, one.band))
     if rows:
-        with store.prints(user) as prints:
+        with store.library(user).prints() as prints:
             prints.enrol(name, rows)
 
 
@@ -103,17 +104,9 @@ def remove(store: Store, user: str, name: str, recording: str = "") -> None:
     """
     with blaming("name"):
         store.library(user).remove(name, recording.strip() or None)
-    if not recording.strip():
-        _forget_prints(store, user, name)
 
 
-def _forget_prints(store: Store, user: str, name: str) -> None:
-    with store.prints(user) as prints:
-        if any(row["speaker"] == name for row in prints.speakers()):
-            prints.remove(name)
-
-
-def rename(models: Models, store: Store, user: str, name: str, new: str) -> dict[str, Any]:
+def rename(store: Store, user: str, name: str, new: str) -> dict[str, Any]:
     """Give a voice another name.
 
     Raises:
@@ -121,20 +114,17 @@ def rename(models: Models, store: Store, user: str, name: str, new: str) -> dict
     """
     with blaming("name"):
         info = store.library(user).rename(name, new.strip())
-    with store.prints(user) as prints:
-        if known := prints.enrolled(models.embedder().origin).get(name, []):
-            prints.enrol(new.strip(), known)
-    _forget_prints(store, user, name)
     return _facts(info)
 
 
-def export(store: Store, session: Session, name: str) -> Path:
+def export(store: Store, settings: Settings, session: Session, name: str) -> Path:
     """Copy a voice to a file to download.
 
     Raises:
-        Refused: no such voice.
+        Refused: no such voice, or one with recordings that nobody's consent covers, if this service needs consent.
     """
     with blaming("name"):
+        targets.check_covered(settings, store.library(session.user).show(name).uncovered)
         place = session.place(name, ".safetensors")
         return store.library(session.user).export(name, place)
 

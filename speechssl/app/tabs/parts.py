@@ -239,11 +239,11 @@ def target_fields(page: Page, key: str, *, blend: bool = True) -> TargetFields:
 
 
 def ask_only_where_needed(page: Page, target: TargetFields, consent: ConsentFields) -> None:
-    """Show the attestation for recordings, and for voices that were stored without one."""
+    """Show the attestation for recordings, and for voices some of whose recordings were stored without one."""
 
     def needed(kind: str, voice: str, second: str, request: gr.Request) -> Any:
         stored = {one["name"]: one for one in voices.listed(page.state.store, page.session(request).user)}
-        lacking = any(name in stored and not stored[name]["consents"] for name in (voice, second))
+        lacking = any(name in stored and stored[name]["uncovered"] for name in (voice, second))
         return gr.update(visible=page.state.settings.consent and (kind != LISTED or lacking))
 
     consent.group.visible = False  # the page opens with a bundled voice

@@ -121,7 +121,7 @@ def _keep(page: Page, changed: Changed, lists: list[Any], chosen: Any, facts: An
     @answering
     def on_rename(name: str, to: str, request: gr.Request) -> dict[Any, Any]:
         user = page.session(request).user
-        return {problem: "", **changed(user, voices.rename(state.models, state.store, user, name or "", to)["name"])}
+        return {problem: "", **changed(user, voices.rename(state.store, user, name or "", to)["name"])}
 
     @answering
     def on_show(name: str, request: gr.Request) -> dict[Any, Any]:
@@ -132,7 +132,7 @@ def _keep(page: Page, changed: Changed, lists: list[Any], chosen: Any, facts: An
 
     @answering
     def on_export(name: str, request: gr.Request) -> dict[Any, Any]:
-        made = voices.export(state.store, page.session(request), name or "")
+        made = voices.export(state.store, state.settings, page.session(request), name or "")
         return {problem: "", saved: gr.update(value=str(made), visible=True)}
 
     delete.click(on_delete, chosen, [problem, *lists], api_visibility="private")
@@ -145,6 +145,6 @@ def _rows(store: Store, user: str) -> list[list[Any]]:
     """The stored voices as a table."""
     return [
         [one["name"], one["seconds"], len(one["recordings"]), one["megabytes"],
-         ", ".join(consent["who"] for consent in one["consents"]) or "nobody"]
+         ", ".join([*(consent["who"] for consent in one["consents"]), *["nobody"] * bool(one["uncovered"])])]
         for one in voices.listed(store, user)
     ]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from speechssl import checkpoints
+from speechssl.checkpoints import foreign
 from speechssl.encoders import whisper
 from speechssl.encoders.encoder import GRID
 from speechssl.encoders.frontends import check_log_mel
 from speechssl.encoders.network import TRANSFORMERS_EPSILON, Weights
-from speechssl.errors import CheckpointError, first_line
+from speechssl.errors import CheckpointError, InputError, first_line
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -118,12 +118,9 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}; an object of settings is needed")
-    return content
+        return foreign.read_object(path)
+    except InputError as error:
+        raise CheckpointError(f"{error}; an object of settings is needed") from error
 
 
 def _from_hub(repository: str, filename: str) -> Path | None:

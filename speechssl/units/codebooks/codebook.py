@@ -20,7 +20,7 @@ import torch
 
 from speechssl import checkpoints
 from speechssl.audio import given
-from speechssl.checkpoints import PACKAGED
+from speechssl.checkpoints import PACKAGED, names
 from speechssl.encoders.fingerprints import of_encoder as encoder_fingerprint
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Features, Units, check_same_origin
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from speechssl.signals import Encoder
 
 KIND = "codebook"
+LARGEST = 1 << 30  # bytes; 8 levels of 16384 centroids of 1024 numbers have half of it
 FAMILIES = {"kmeans": "km", "rvq": "rvq", "mvq": "mvq", "syllable": "syl"}
 SINGLE = ("kmeans", "syllable")  # families of one level
 
@@ -260,20 +261,22 @@ def load(name_or_path: str | Path) -> Codebook:
         (100, 'tiny/6')
     """
     path = find(given.path(name_or_path, "the codebook"))
+    if path.is_file() and path.stat().st_size > LARGEST:
+        raise CheckpointError(f"{path} has {path.stat().st_size >> 20} MB; a codebook has {LARGEST >> 20} at most")
     checkpoint = checkpoints.load(path, kind=KIND)
     header = checkpoint.header
     try:
         book = Codebook(
             centroids=checkpoint.tensors["centroids"].numpy().copy(),
-            features=header["origin"],
+            features=names.text_field(header["origin"], "origin"),
             frame_rate=float(header["frame_rate"]),
-            family=header["family"],
-            encoder=header["encoder"],
-            facts=header["facts"],
+            family=names.text_field(header["family"], "family"),
+            encoder=names.text_field(header["encoder"], "encoder", empty=True),
+            facts=dict(header["facts"]),
             predictor=checkpoint.tensors["predictor"].numpy().copy() if "predictor" in checkpoint.tensors else None,
             segmentation=_segmentation(checkpoint) if header["family"] == "syllable" else None,
         )
-    except (KeyError, TypeError, InputError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a usable codebook ({error}); fit or import it again") from error
     if book.fingerprint != header["fingerprint"]:
         raise CheckpointError(f"{path}: its centroids are not the ones its header names; use a fresh copy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from speechssl.errors import CheckpointError, InputError
 from speechssl.units.addresses import local_copy
-from speechssl.units.codebooks.codebook import Codebook
+from speechssl.units.codebooks.codebook import LARGEST, Codebook
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,10 +77,18 @@ def import_codebook(
     return Codebook(centroids, features, frame_rate, chosen, facts=facts)
 
 
+def _unpacked(path: Path) -> int:
+    """Bytes of a zip's files; reading one gives no more than it announces."""
+    with zipfile.ZipFile(path) as archive:
+        return sum(one.file_size for one in archive.infolist())
+
+
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     with path.open("rb") as file:
         start = file.read(8)
     try:
+        if path.stat().st_size > LARGEST or (start.startswith(b"PK") and _unpacked(path) > LARGEST):
+            raise ValueError(f"more than {LARGEST >> 20} MB")
         if start.startswith(b"\x93NUMPY"):
             return {"array": np.load(path, allow_pickle=False)}
         if start.startswith(b"PK"):

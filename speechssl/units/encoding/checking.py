@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from speechssl.checkpoints import foreign
 from speechssl.errors import InputError
 from speechssl.units.encoding import engine, formats
 from speechssl.units.encoding.manifest import ids_digest
@@ -68,7 +68,10 @@ def _failures(root: Path) -> list[dict[str, Any]]:
     path = root / engine.FAILED
     if not path.exists():
         return []
-    return [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()]
+    rows = [row for _, row in foreign.read_lines(path)]
+    if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
+        raise InputError(f"{path} is damaged: an object with an id a line needed; encode again")
+    return rows
 
 
 def _ids(parts: list[Path], meta: dict[str, Any], failures: dict[int, str], finding: Finding) -> Iterator[str]:
@@ -87,10 +90,14 @@ def _ids(parts: list[Path], meta: dict[str, Any], failures: dict[int, str], find
                     finding.faults.append(f"{path.name} ends before recording {index}")
                 break
             finding.records += 1
-            if fault := _fault(record, meta):
+            try:
+                fault = _fault(record, meta)
+                finding.frames += record.get("frames", 0)
+                finding.seconds += record.get("seconds", 0.0)
+            except (KeyError, TypeError, ValueError):
+                fault = "fields are missing, or of another kind"
+            if fault:
                 finding.faults.append(f"{path.name}: {record['id']}: {fault}")
-            finding.frames += record.get("frames", 0)
-            finding.seconds += record.get("seconds", 0.0)
             yield record["id"]
         finding.faults += [f"{path.name}: {record['id']} is one too many" for record in records]
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from speechssl.checkpoints import atomic_path
+from speechssl.checkpoints import atomic_path, foreign
 from speechssl.errors import InputError
 from speechssl.units.encoding import formats
 from speechssl.units.encoding.manifest import Entry, ids_digest, plan_digest
@@ -34,6 +34,11 @@ REMARKS = "remarks.jsonl"
 HIDDEN = ".speechssl"
 
 # (index, entry) to (index, {"record": ...} or {"failure": reason}), in any order
+MOST_BLOCKS = 1_000_000  # of a folder
+_META: dict[str, type | tuple[type, ...]] = {
+    "codebook": str, "origin": str, "frame_rate": (int, float), "num_units": int, "form": str, "collapsed": bool,
+    "recordings": int, "block": int, "ids": str,
+}  # fmt: skip
 Results = Iterator[tuple[int, dict[str, Any]]]
 Work = Callable[[Iterable[tuple[int, Entry]]], Results]
 
@@ -262,16 +267,18 @@ def read_meta(folder: str | Path) -> dict[str, Any]:
         InputError: it is no folder of units, or damaged.
     """
     path = Path(folder) / META
+    if not path.exists():
+        raise InputError(f"{folder} is no folder of units (no {META}); make one with `speechssl units encode`")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(
-            f"{folder} is no folder of units (no {META}); make one with `speechssl units encode`"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}); encode into a new folder") from error
-    if not isinstance(found, dict) or found.get("kind") != "units":
+        found = foreign.read_object(path)
+    except InputError as error:
+        raise InputError(f"{error}; encode into a new folder") from error
+    if found.get("kind") != "units":
         raise InputError(f"{path} is not about units; give a folder that `speechssl units encode` made")
+    # what is read later than this trusts the numbers
+    wrong = [name for name, kind in _META.items() if not isinstance(found.get(name), kind)]
+    if wrong or not found["block"] > 0 or not 0 <= found["recordings"] <= MOST_BLOCKS * found["block"]:
+        raise InputError(f"{path} is damaged ({', '.join(wrong) or 'numbers of recordings'}); encode into a new folder")
     return found
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from speechssl import errors
-from speechssl.errors import CheckpointError, InputError
+from speechssl.checkpoints import foreign
+from speechssl.errors import InputError
 
 Record = dict[str, Any]
 SUFFIXES = {"jsonl": ".jsonl", "parquet": ".parquet", "webdataset": ".tar", "text": ".txt"}
@@ -67,8 +68,9 @@ def read(path: Path) -> Iterator[Record]:
     if path.suffix not in readers:
         raise InputError(f"{path} is no file of units; one of {', '.join(readers)} needed")
     try:
-        yield from readers[path.suffix](path)
-    except (ValueError, KeyError, tarfile.TarError, OSError) as error:
+        yield from map(_record, readers[path.suffix](path))
+    # pyarrow's errors are ValueError and OSError, except where it is damaged in the middle
+    except (ValueError, KeyError, TypeError, EOFError, RuntimeError, tarfile.TarError, OSError) as error:
         raise InputError(f"{path} cannot be read as units ({error}); encode again") from error
 
 
@@ -169,8 +171,7 @@ def _arrow() -> tuple[Any, Any]:
 
 
 def _read_jsonl(path: Path) -> Iterator[Record]:
-    with path.open(encoding="utf-8") as file:
-        yield from map(json.loads, file)
+    yield from (row for _, row in foreign.read_lines(path))
 
 
 def _read_text(path: Path) -> Iterator[Record]:
@@ -178,24 +179,32 @@ def _read_text(path: Path) -> Iterator[Record]:
         for row in file:
             name, _, units = row.rstrip("\n").partition("\t")
             codes = [[int(code) for code in unit.split(",")] for unit in units.split(" ")]
-            yield {"id": json.loads(f'"{name}"'), "units": [c[0] if len(c) == 1 else c for c in codes]}
+            yield {"id": foreign.parse(f'"{name}"', path), "units": [c[0] if len(c) == 1 else c for c in codes]}
 
 
 def _read_tar(path: Path) -> Iterator[Record]:
     with tarfile.open(path) as archive:
         for member in archive:
-            file = archive.extractfile(member)
-            if file is None:
-                raise CheckpointError(f"{path} holds something else than records ({member.name}); encode again")
-            yield json.loads(file.read())
+            if (
+                not member.isreg()
+                or member.size > foreign.LONGEST_LINE
+                or (file := archive.extractfile(member)) is None
+            ):
+                raise InputError(f"{member.name!a:.60} in it is something else than a record")
+            yield foreign.parse(file.read(), path)
 
 
 def _read_parquet(path: Path) -> Iterator[Record]:
     _, parquet = _arrow()
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(64):
-                yield from batch.to_pylist()
-    # pyarrow's errors are ValueError and OSError, except where it is damaged in the middle
-    except RuntimeError as error:
-        raise InputError(f"{path} is damaged ({error}); encode again") from error
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(64):
+            yield from batch.to_pylist()
+
+
+def _record(row: Any) -> Record:
+    """A row, if it is a record: everything that reads units asks for these fields alone."""
+    if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not isinstance(row.get("units"), list):
+        raise InputError("an object with an id and a list of units needed")
+    if not all(isinstance(code, int) for unit in row["units"] for code in (unit if isinstance(unit, list) else [unit])):
+        raise InputError("its units are not whole numbers")
+    return row

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from speechssl.audio import lists, search
+from speechssl.checkpoints import names
 from speechssl.errors import InputError
 
+LONGEST_ID = 4096  # as a path
 MANIFESTS = frozenset((".jsonl", ".ndjson", ".csv", ".tsv"))
 # keys of a record; a manifest's own value is kept under "manifest_<key>"
 MEASURED = ("sample_rate", "seconds", "frames", "units", "durations", "start", "end", "codebook")
@@ -103,7 +105,9 @@ def _listed(given: str | Path) -> Iterator[tuple[Entry, str]]:
         extra = {
             (f"manifest_{key}" if key in MEASURED else key): value for key, value in row.extra.items() if key != "id"
         }
-        yield Entry(_stem(row.path) if name is None or name == "" else str(name), row.path, row.file, extra), row.where
+        text = _stem(row.path) if name is None or name == "" else str(name)
+        id_ = names.text_field(text, f"{row.where}: the id", longest=LONGEST_ID)
+        yield Entry(id_, row.path, row.file, extra), row.where
 
 
 def _stem(name: str) -> str:

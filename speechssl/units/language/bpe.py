@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from speechssl import errors
+from speechssl.checkpoints import foreign
 from speechssl.errors import CheckpointError, InputError
 
 # units are written as characters of a private plane of Unicode, which no normalisation touches
@@ -120,14 +121,14 @@ def load(path: str | Path) -> UnitBPE:
     with errors.importing("tokenizers", purpose="byte-pair encoding", extra="units"):
         from tokenizers import Tokenizer
 
+    if not Path(path).exists():
+        raise CheckpointError(f"{path} does not exist; make it with `speechssl units bpe`")
     try:
-        facts = json.loads(Path(path).read_text(encoding="utf-8"))
+        facts = foreign.read_object(path)
         return UnitBPE(Tokenizer.from_str(json.dumps(facts["bpe"])), int(facts["num_units"]), str(facts["codebook"]))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist; make it with `speechssl units bpe`") from None
     # tokenizers raises bare Exception
     except Exception as error:
-        raise CheckpointError(f"{path} is no BPE over units ({error}); make it again") from error
+        raise CheckpointError(f"{path} is no BPE over units ({errors.first_line(error)}); make it again") from error
 
 
 def _text(units: Sequence[int], num_units: int) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechssl import checkpoints, errors
+from speechssl.checkpoints import foreign, names
 from speechssl.errors import CheckpointError, InputError
 from speechssl.units.codebooks import codebook as codebooks
 from speechssl.units.codebooks.codebook import Codebook
@@ -122,12 +123,12 @@ def load_vocabulary(folder: str | Path) -> UnitVocabulary:
         CheckpointError: there is none, or it is damaged.
     """
     path = Path(folder) / MAP
+    if not path.exists():
+        raise CheckpointError(f"{folder} has no {MAP}; make it with `speechssl units tokenizer`")
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        names = ("codebook", "begin", "end", "eos", "size")
-        return UnitVocabulary(units=tuple(facts["units"]), **{name: facts[name] for name in names})
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder} has no {MAP}; make it with `speechssl units tokenizer`") from None
+        facts = foreign.read_object(path)
+        marks = {name: int(facts[name]) for name in ("begin", "end", "eos", "size")}
+        return UnitVocabulary(names.text_field(facts["codebook"], "codebook"), tuple(map(int, facts["units"])), **marks)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); make it again") from error
 

@@ -27,28 +27,28 @@ def test_a_stored_voice_keeps_its_consent_and_can_be_verified(
     with pytest.raises(Refused, match="Attest first"):
         voices.add(*shared, job, "me", [speech["other"]], None)
     made = voices.add(*shared, job, "me", [speech["other"]], consent)
-    assert made["consents"] == [consent.as_dict()]
+    assert made["consents"] == [consent.of([made["recordings"][0]["sha256"]]).as_dict()]
     converted = convert(speech["source"], Target(voices=(("me", 0.5), ("bundled: eric", 0.5))))
-    assert converted.receipt["consent"][0] == consent.as_dict()
+    assert converted.receipt["consent"][0] == made["consents"][0]
     assert [one["share"] for one in converted.receipt["voices"]] == [0.5, 0.5]
     alone = convert(speech["source"], Target(voices=(("me", 1.0),)))
     compared = decisions.verify_files([speech["other"]], alone.path)
     assert isinstance(alone.decision, decisions.Decision)
     assert (alone.decision.score, alone.decision.llr) == pytest.approx((compared.score, compared.llr))
     assert isinstance(converted.decision, decisions.Decision)
-    exported = voices.export(state.store, job.session, "me")
-    assert voices.rename(state.models, state.store, "", "me", "her")["name"] == "her"
+    exported = voices.export(state.store, state.settings, job.session, "me")
+    assert voices.rename(state.store, "", "me", "her")["name"] == "her"
     # its prints go with it
     renamed = convert(speech["source"], Target(voices=(("her", 1.0),)))
     assert isinstance(renamed.decision, decisions.Decision)
     assert renamed.decision.llr == alone.decision.llr
-    assert voices.take_in(state.store, "", exported)["consents"] == [consent.as_dict()]
+    assert voices.take_in(state.store, "", exported)["consents"] == made["consents"]
     assert targets.names(state.store)[:2] == ["her", "me"]
     voices.remove(state.store, "", "her")
     voices.remove(state.store, "", "me")
     assert voices.listed(state.store) == []
     for work in (
-        lambda: voices.rename(state.models, state.store, "", "me", "you"),
+        lambda: voices.rename(state.store, "", "me", "you"),
         lambda: voices.remove(state.store, "", "me"),
         lambda: voices.take_in(state.store, "", speech["source"]),
         lambda: voices.take_in(state.store, "", None),

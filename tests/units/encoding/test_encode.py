@@ -295,7 +295,7 @@ def test_check_finds_what_is_wrong(recipe: Recipe, recordings: Path, tmp_path: P
 
 def test_bad_lists_name_the_line(tmp_path: Path) -> None:
     lists = {
-        '{"path": "a.wav"}\n{"path": ': r"list.jsonl:2: not JSON",
+        '{"path": "a.wav"}\n{"path": ': r"list.jsonl:2 is damaged: no JSON",
         '{"path": "a.wav"}\n[1]': r"list.jsonl:2: a JSON list",
         '{"wave": "a.wav"}': r"list.jsonl:1: no 'path' \(keys: wave\)",
         '{"path": "a.wav"}\n{"path": "b.wav", "id": "a"}': r"list.jsonl:2: the id 'a' is taken by .*list.jsonl:1",
