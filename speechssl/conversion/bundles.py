@@ -178,7 +178,7 @@ def features(
     Example:
         >>> import speechssl
         >>> speechssl.features(speechssl.clip("ada", "sentence"))
-        Features(5.0 s at 50 Hz, 249 x 256, tiny/2)
+        Features(5.0 s at 50 Hz, 249 x 256, tiny/6)
     """
     recording = audio.recording(recording)
     encoder = load_bundle_encoder(model, layer=layer, device=device, precision=precision)
