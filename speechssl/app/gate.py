@@ -64,6 +64,7 @@ class Gate:
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(self.headers)
+                message["headers"] = [(name, _kept_at_home(name, value)) for name, value in message["headers"]]
             await send(message)
 
         refused = self._refused(Headers(scope=scope))
@@ -89,6 +90,11 @@ class Gate:
     def _is_public(self, name: str) -> bool:
         """Whether this is a name of the service and of no other program on this machine."""
         return self._serves(name) and name not in LOOPBACK and not _is_address(name)
+
+
+def _kept_at_home(name: bytes, value: bytes) -> bytes:
+    """The value of a header; a cookie as browsers send it to this service from its own pages alone."""
+    return value.replace(b"SameSite=none", b"SameSite=lax") if name == b"set-cookie" else value
 
 
 class Passwords:

@@ -77,6 +77,12 @@ def test_a_proxy_with_tls_is_served_under_the_public_name(guarded: str) -> None:
     assert sign_in(guarded, "ada", "secret", **given).status_code == 200
 
 
+def test_pages_of_others_send_no_cookie_of_a_login(guarded: str) -> None:
+    cookies = sign_in(guarded, "ada", "secret").headers.get_list("set-cookie")
+    assert cookies
+    assert all("samesite=lax" in one.lower() and "httponly" in one.lower() for one in cookies)
+
+
 def test_ten_wrong_passwords_and_one_waits(guarded: str, caplog: pytest.LogCaptureFixture) -> None:
     assert sign_in(guarded, "eve", "other").status_code == 200
     with caplog.at_level(logging.WARNING, logger="speechssl.app"):
