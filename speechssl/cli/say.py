@@ -113,6 +113,7 @@ def say(
     from speechssl.synthesis import model as text_models
     from speechssl.synthesis import say as say_module
     from speechssl.synthesis import subtitles as writer
+    from speechssl.synthesis.front_end import FrontEnd
     from speechssl.synthesis.synthesizer import check_options
 
     check_options(interpolation=interpolation, speed=speed)
@@ -122,8 +123,9 @@ def say(
     given: list[str | Path] = [*files, *([voice] if voice else []), *([text] if len(text) < LONGEST_NAME else [])]
     outputs.check([output, *([subtitles] if subtitles else [])], given, overwrite=overwrite)
     words = read_text(text)
-    origin = text_models.load(synthesizer or say_module.SYNTHESIZER).origin
-    system = models.load(model, [origin], layer=layer, normalise=normalise, device=device)
+    text_model = text_models.load(synthesizer or say_module.SYNTHESIZER)
+    FrontEnd(text_model.language).prepare(words)  # a text that cannot be read is refused before the rest is loaded
+    system = models.load(model, [text_model.origin], layer=layer, normalise=normalise, device=device)
     made = say_module.load_synthesizer(synthesizer or say_module.SYNTHESIZER, system=system, language=language)
     terminal.stage("listening to the references" if files else "opening the voice")
     target = convert.open_voice(made.system, files, voice)

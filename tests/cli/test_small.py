@@ -43,6 +43,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speech: dict[str, Pat
         ("convert talk.wav -r talk.wav -o out.opus --sample-rate 44100", "no 44100 Hz"),
         ("convert talk.wav -r talk.wav -o out.wav --loudness loud", "a number of LUFS"),
         ("voice export eric none/eric.safetensors", "none is no folder"),
+        ("say Привет --voice eric -o out.wav", "1 of 1 words are in Cyrillic letters"),
         ("app --port 70000", "65535"),
         ("app --models tiny,tinny", "no model 'tinny'"),
     ],
