@@ -74,7 +74,7 @@ def test_missing_empty_and_binary_lists_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"empty\.txt holds nothing; lines such as '1 a\.wav b\.wav' needed"):
         read_trials(tmp_path / "empty.txt")
     (tmp_path / "binary.txt").write_bytes(bytes(range(256)))
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="is not UTF-8 text"):
         read_trials(tmp_path / "binary.txt")
 
 
