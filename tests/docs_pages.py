@@ -16,6 +16,7 @@ SCRIPTS = ROOT / "docs" / "scripts"
 HOOKS = runpy.run_path(str(SCRIPTS / "hooks.py"))
 COMMANDS = runpy.run_path(str(SCRIPTS / "commands.py"))
 COMMAND_PAGES: dict[str, str] = COMMANDS["pages"]()
+ENDPOINTS = runpy.run_path(str(SCRIPTS / "endpoints.py"))
 SOUNDS = runpy.run_path(str(SCRIPTS / "sounds.py"))
 # pages by their address under docs/; README and CONTRIBUTING beside them
 PAGES = {

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib.metadata
+import inspect
+import io
 import re
 import resource
 import runpy
@@ -70,6 +73,21 @@ def test_help_of_every_command(command: tuple[str, ...], capsys: pytest.CaptureF
     out = capsys.readouterr().out
     assert "Usage: speechssl" in " ".join(out.split())
     assert len(out.splitlines()) > 5
+
+
+def test_every_public_function_says_what_it_returns_with_an_example_that_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runner, told = doctest.DocTestRunner(), io.StringIO()
+    functions = {name: one for name in sorted(speechssl.__all__) if inspect.isfunction(one := getattr(speechssl, name))}
+    for name, function in functions.items():
+        text = inspect.getdoc(function) or ""
+        assert "Returns:" in text, name
+        test = doctest.DocTestParser().get_doctest(text, {}, name, None, 0)
+        assert test.examples, name
+        runner.run(test, out=told.write)
+    assert runner.summarize(verbose=False).failed == 0, told.getvalue()
 
 
 def test_the_first_commands_are_there() -> None:

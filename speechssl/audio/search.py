@@ -10,6 +10,12 @@ from speechssl.audio import lists
 from speechssl.audio.files import SUFFIXES
 from speechssl.errors import InputError
 
+# what systems and network drives leave in folders, besides names that begin with a full stop
+LEFT = {
+    "__macosx", "icon\r", "@eadir", "#recycle", "lost+found",
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information",
+}  # fmt: skip
+
 
 def recordings(given: Iterable[str | Path], listed: Iterable[str | Path] = ()) -> list[Path]:
     """Recordings in a fixed order, each once.
@@ -37,8 +43,13 @@ def below(folder: str | Path) -> list[Path]:
 
 
 def is_hidden(path: Path, root: Path) -> bool:
-    """Whether a file below a root, or a folder between them, is hidden, or is what macOS leaves in archives."""
-    return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
+    """Whether a file below a root, or a folder between them, is hidden."""
+    return any(map(hides, path.relative_to(root).parts))
+
+
+def hides(name: str) -> bool:
+    """Whether any system hides files or folders of this name."""
+    return name.startswith(".") or name.lower() in LEFT
 
 
 def is_recording(path: str | Path) -> bool:
@@ -53,8 +64,7 @@ def matches(pattern: str) -> list[Path]:
         InputError: none.
     """
     found = [Path(match) for match in sorted(glob.glob(pattern, recursive=True)) if Path(match).is_file()]
-    # glob knows what begins with a full stop, but not what macOS leaves in archives
-    found = [match for match in found if "__MACOSX" in pattern or "__MACOSX" not in match.parts]
+    found = [match for match in found if not any(hides(part) and part not in pattern for part in match.parts)]
     if not found:
         raise InputError(f"the pattern {pattern!r} matches no file; check it, or name the files")
     return found

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json as json_module
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,7 +80,42 @@ def recordings(
     found = search.recordings(given or [], listed or [])
     if needed and not found:
         raise InputError("no recording: name a recording, a folder, a pattern or a --list")
+    tell_others(given or [])
     return found
+
+
+def usable(
+    given: Sequence[str | Path] | None, listed: Sequence[str | Path] | None, *, speech: bool
+) -> tuple[list[Path], int]:
+    """Recordings, and how many of those in folders, patterns and lists were left out, each with its reason.
+
+    Args:
+        given, listed: as for ``recordings``.
+        speech: whether recordings without speech are left out, too.
+    Raises:
+        InputError: as ``recordings``; one that is named itself cannot be read, or none can be used.
+    """
+    from speechssl.verification import speech_classifier
+
+    files, named = recordings(given, listed), {Path(one) for one in given or []}
+    kept: list[Path] = []
+    for path in files:
+        try:
+            remark = speech_classifier.remark_on(path)
+        except InputError as error:
+            if path in named:
+                raise
+            terminal.failed(path, error)
+            continue
+        if remark and speech and path not in named:
+            terminal.failed(path, remark)
+            continue
+        if remark:
+            terminal.remark(f"remark: {path}: {remark}")
+        kept.append(path)
+    if not kept:
+        raise InputError(f"none of {terminal.count(len(files), 'recording')} can be used; the lines above say why")
+    return kept, len(files) - len(kept)
 
 
 def plan(sources: Sequence[str | Path], output: str | Path, suffix: str, *, listed: Sequence[str | Path] = ()) -> Plan:
@@ -115,9 +150,7 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str, *, list
         if folder.exists() and not folder.is_dir():
             raise InputError(f"--output {output} is no folder; name a folder")
     _check(jobs)
-    below = (one for each in sources if Path(each).is_dir() for one in search.below(each))
-    others = (one for one in below if not search.is_recording(one) and folder not in one.parents)
-    return Plan(jobs, folder, tuple(dict.fromkeys(others)))
+    return Plan(jobs, folder, tuple(one for one in others(sources) if folder not in one.parents))
 
 
 def _placed(found: dict[Path, Path], suffix: str) -> dict[Path, Path]:
@@ -305,17 +338,37 @@ def finish(outcome: Outcome, *, json: bool) -> None:
         if "remark" in result:
             terminal.remark(f"remark: {result['source']}: {result['remark']}")
     for failure in outcome.failed:
-        terminal.error(f"failed: {failure['source']}: {' '.join(failure['error'].split())}")
-    if outcome.left_out:
-        names = ", ".join(one["source"] for one in outcome.left_out[:SHOWN])
-        more = f" and {len(outcome.left_out) - SHOWN} more" if len(outcome.left_out) > SHOWN else ""
-        terminal.remark(f"{NOT_TAKEN}: {names}{more}")
+        terminal.failed(failure["source"], failure["error"])
+    _tell([one["source"] for one in outcome.left_out])
     if outcome.skipped:
         terminal.remark(f"{len(outcome.skipped)} already done with the same settings")
-    if outcome.failed:
-        total = len(outcome.results) + len(outcome.skipped) + len(outcome.failed)
-        terminal.error(f"error: {len(outcome.failed)} of {total} failed; the others are done")
+    refuse(len(outcome.failed), len(outcome.results) + len(outcome.skipped) + len(outcome.failed))
+
+
+def refuse(failed: int, total: int) -> None:
+    """Leave with exit code 2 if anything failed."""
+    if failed:
+        terminal.error(f"error: {failed} of {total} failed{'; the others are done' * (failed < total)}")
         raise typer.Exit(2)
+
+
+def others(given: Iterable[str | Path]) -> list[Path]:
+    """Files in the folders among the sources that are not taken, for their names are those of no recordings."""
+    from speechssl.audio import search
+
+    below = (one for each in given if Path(each).is_dir() for one in search.below(each))
+    return [one for one in dict.fromkeys(below) if not search.is_recording(one)]
+
+
+def tell_others(given: Iterable[str | Path]) -> None:
+    """Name the files in folders that are not taken."""
+    _tell([str(path) for path in others(given)])
+
+
+def _tell(names: Sequence[str]) -> None:
+    if names:
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        terminal.remark(f"{NOT_TAKEN}: {', '.join(names[:SHOWN])}{more}")
 
 
 def _check(jobs: Sequence[Job]) -> None:

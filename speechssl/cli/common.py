@@ -76,10 +76,17 @@ def give(group: Any, names: tuple[str, ...] = ()) -> None:
         if hasattr(command, "commands"):
             give(command, path)
             continue
+        for parameter in command.params:
+            if parameter.param_type_name == "argument":
+                parameter.display_type_rich = _untyped  # SOURCE... says more than <list[str]>
         command.params += _params()
         words = " ".join(path)
         if not words.startswith(QUICK):
             command.callback = _announced(command.callback)
+
+
+def _untyped(ctx: Any) -> None:
+    """No type in the help."""
 
 
 def _params() -> list[Any]:

@@ -179,7 +179,7 @@ def convert(
     named = dict.fromkeys(name for one in asked.values() for name, _ in one.voices)
     system = models.load(
         model,
-        models.origins_of(named),
+        models.origins_of(named, lenient=jobs is not None),
         layer=layer,
         normalise=normalise,
         device=device,

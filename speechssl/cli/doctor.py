@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -34,13 +36,20 @@ NEEDED = {
     )
 }  # fmt: skip
 LOW_SPACE = 2000  # MB free in the cache; a large model needs more
-EXAMPLES = examples("doctor", "doctor --json")
+EXAMPLES = examples("doctor", "doctor --json", "doctor --report")
 
 
-def doctor(json: Json = False) -> None:
+def doctor(
+    json: Json = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Print for a bug report: as --json, without names of folders and voices.")
+    ] = False,
+) -> None:
     """List versions, devices and models (with size and licence), and name problems with their cures."""
     found = examine()
-    if json:
+    if report:
+        print(dumps(for_a_report(found), indent=1, ensure_ascii=False))
+    elif json:
         terminal.emit(found)
     else:
         _print(found)
@@ -65,6 +74,29 @@ def examine() -> dict[str, Any]:
         "data": _data(problems),
         "problems": problems,
         "warnings": warned,
+    }
+
+
+def for_a_report(found: dict[str, Any]) -> dict[str, Any]:
+    """What ``examine`` found, without the names of folders and of stored voices, to show to others."""
+    names = dict.fromkeys((found["cache"]["folder"], found["voices"]["folder"], *found["data"].values()), "PLACE")
+    names |= {str(path): "VOICE" for path in Path(found["voices"]["folder"]).glob("*")}
+
+    def hidden(text: str) -> str:
+        for path in sorted(names, key=len, reverse=True):
+            text = text.replace(path, names[path])
+        return re.sub(r"(?<![\w.])(?:/|[A-Za-z]:\\|~)[^\s;,:'\"]+", "PATH", text)
+
+    kept = ("speechssl", "python", "platform", "packages", "devices", "audio", "bundles")
+    return {
+        **{name: found[name] for name in kept},
+        "voices": found["voices"]["number"],
+        "megabytes_free": found["cache"]["megabytes_free"],
+        "offline": found["cache"]["offline"],
+        **{
+            name: [{key: hidden(text) for key, text in one.items()} for one in found[name]]
+            for name in ("problems", "warnings")
+        },
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechssl.cli import terminal
-from speechssl.errors import InputError
+from speechssl.errors import InputError, SpeechSSLError
 
 if TYPE_CHECKING:
     from speechssl.conversion.voice_converter import VoiceConverter
@@ -54,14 +54,30 @@ def load(
         )
 
 
-def origins_of(voices: Iterable[str]) -> list[str]:
-    """Origins of the keys of stored voices, by name or file; those of the package are made with any model."""
+def origins_of(voices: Iterable[str], *, lenient: bool = False) -> list[str]:
+    """Origins of the keys of stored voices, by name or file; those of the package are made with any model.
+
+    Args:
+        voices: by name or file.
+        lenient: whether voices that cannot be opened are passed over; their own conversions will say so.
+    Raises:
+        InputError: no such voice.
+        CheckpointError: a file that is no voice.
+    """
     from speechssl.voices import VoiceLibrary, info
     from speechssl.voices.clips import clips
 
     library, bundled = VoiceLibrary(), {one.voice for one in clips()}
-    named = [one for one in voices if one in library or one not in bundled]
-    return [(info(one) if library.is_file(one) else library.show(one)).key_origin for one in named]
+    found = []
+    for one in voices:
+        if one in bundled and one not in library:
+            continue
+        try:
+            found.append((info(one) if library.is_file(one) else library.show(one)).key_origin)
+        except SpeechSSLError:
+            if not lenient:
+                raise
+    return found
 
 
 def _check_published(name: str, origin: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,7 +45,7 @@ def report(
     from speechssl import audio
     from speechssl.voices import reference_report
 
-    files = batch.recordings(references, listed)
+    files, failed = batch.usable(references, listed, speech=False)
     waveforms = [audio.read_mono(file, 16_000) for file in files]
     coverage = None
     if source is not None:
@@ -55,6 +56,7 @@ def report(
         terminal.emit(found.as_dict())
     else:
         _print(found)
+    batch.refuse(failed, len(files) + failed)
 
 
 def _coverage(references: list[Path], source: Path, model: str, loaded: dict[str, Any]) -> Coverage:
@@ -80,4 +82,10 @@ def _print(found: ReferenceReport) -> None:
 
 def _row(row: RecordingReport) -> tuple[str, ...]:
     spoken = f"{row.speech_seconds:.1f} of {row.seconds:.1f} s"
-    return (row.name, spoken, f"{row.snr_db:.0f} dB", f"{100 * row.clipping:.2f} %", f"{row.loudness:.0f} LUFS")
+    return (
+        row.name,
+        spoken,
+        "-" if math.isnan(row.snr_db) else f"{row.snr_db:.0f} dB",
+        f"{100 * row.clipping:.2f} %",
+        f"{row.loudness:.0f} LUFS",
+    )

@@ -137,21 +137,19 @@ def app(
     Without --host only this machine can reach the service. /health reports its state. Ctrl-C or SIGTERM lets running
     jobs finish first.
     """
-    from speechssl.app import service
+    named = tuple(name.strip() for name in (models or "").split(",") if name.strip())
+    _check_models(named)
+    users = [_pair(text) for text in auth or os.environ.get(PASSWORDS, "").split()]
+    from speechssl.app import service  # takes seconds
     from speechssl.conversion.bundles import BUNDLES
 
-    if models is None:
-        # strangers must not make a public service download gigabytes
-        offered = tuple(BUNDLES) if service.is_local(host) else ("tiny",)
-    else:
-        offered = tuple(name.strip() for name in models.split(",") if name.strip()) or ("tiny",)
-        _check_models(offered)
-    users = [_pair(text) for text in auth or os.environ.get(PASSWORDS, "").split()]
+    # strangers must not make a public service download gigabytes
+    usual = tuple(BUNDLES) if models is None and service.is_local(host) else ("tiny",)
     settings = Settings(
         voices=voices,
         consent=consent,
         watermark=watermark,
-        models=offered,
+        models=named or usual,
         device=device,
         megabytes=megabytes,
         kept_megabytes=kept,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import logging
 import re
 import sys
 import time
@@ -44,6 +45,13 @@ class Settings:
 settings = Settings()
 
 
+class _Remarks(logging.Handler):
+    """Prints what the library logs as remarks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        remark(f"remark: {record.getMessage()}")
+
+
 @contextlib.contextmanager
 def working(title: str) -> Iterator[None]:
     """Set everything as it is at the beginning of a command, and take progress and log away at its end."""
@@ -51,9 +59,12 @@ def working(title: str) -> Iterator[None]:
     settings = Settings()
     settings.progress = Progress(title, remark, enabled=True)
     published.shown = downloading
+    logger, handler = logging.getLogger("speechssl"), _Remarks(logging.WARNING)
+    logger.addHandler(handler)
     try:
         yield
     finally:
+        logger.removeHandler(handler)
         settings.progress.close()
         if settings.log is not None:
             settings.log.close()
@@ -94,6 +105,12 @@ def remark(text: str) -> None:
 def error(text: str) -> None:
     """Print a line on stderr, quiet or not."""
     _print(harmless(text), sys.stderr)
+
+
+def failed(source: object, reason: object) -> None:
+    """Print why something failed; the name of the source stands there once."""
+    text = " ".join(str(reason).split())
+    error(f"failed: {text}" if text.startswith(str(source)) else f"failed: {source}: {text}")
 
 
 def detail(text: str) -> None:

@@ -95,6 +95,7 @@ def fit(
     fitting.check(k, kind, levels)
     settings = Settings(seed=seed, passes=passes, reservoir=reservoir)
     files = [entry.file for entry in manifest.entries(audio or [], listed or [])]
+    batch.tell_others(audio or [])
     outputs.check([output], files, overwrite=overwrite)
     encoder = encoders.load(model, layer=layer, normalise=normalise, device=device, precision=precision)
     book = fitting.fit_encoder(
@@ -146,6 +147,7 @@ def encode(
     if retry:
         engines.retry_failed(output)
     entries = manifest.entries(audio or [], listed or [])
+    batch.tell_others(audio or [])
     with terminal.progress("encoding", [(one.id, one.file) for one in entries]) as advance:
         summary = encode_module.encode(
             entries, recipe, output, form=form, num_workers=workers, shard=share, block=part,
@@ -216,6 +218,7 @@ def report(
     from speechssl.units.encoding.workers import Recipe
 
     entries = manifest.entries(audio or [], listed or [])
+    batch.tell_others(audio or [])
     known = cards.read_alignments(alignments) if alignments else {}
     parts = Recipe(codebook, model, normalise=normalise, device=device).make()
     with terminal.progress("measuring", [(one.id, one.file) for one in entries]) as advance:

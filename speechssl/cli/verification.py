@@ -135,20 +135,13 @@ def _verify_pairs(
         terminal.emit(rows)
     for row in rows:
         if "error" in row:
-            terminal.error(f"failed: {row['enrolment']} {row['test']}: {' '.join(row['error'].split())}")
+            terminal.failed(f"{row['enrolment']} {row['test']}", row["error"])
         elif not json:
             chance = "" if row["probability"] is None else f", probability {row['probability']:.4f}"
             terminal.say(f"{row['enrolment']}  {row['test']}  {row['decision']}, score {row['score']:.4f}{chance}")
-    _refuse_failures(sum("error" in row for row in rows), len(rows))
+    batch.refuse(sum("error" in row for row in rows), len(rows))
     if exit_code:
         _leave(row["decision"] for row in rows)
-
-
-def _refuse_failures(failed: int, total: int) -> None:
-    """Leave with exit code 2 if anything failed."""
-    if failed:
-        terminal.error(f"error: {failed} of {total} failed; the others are done")
-        raise typer.Exit(2)
 
 
 def _print_decision(found: Decision) -> None:
@@ -195,7 +188,7 @@ def embed(
                 found = decisions.embed(path, embedder)
             except SpeechSSLError as error:
                 failed += 1
-                terminal.error(f"failed: {path}: {' '.join(str(error).split())}")
+                terminal.failed(path, error)
             else:
                 vector = [round(value, 7) for value in found.embedding.vector.tolist()]
                 facts = {"recording": str(path), "origin": found.embedding.origin, "seconds": found.seconds}
@@ -207,7 +200,7 @@ def embed(
         with checkpoints.atomic_path(Path(output)) as temporary:
             temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
         terminal.say(f"{output}  {terminal.count(len(lines), 'embedding')}")
-    _refuse_failures(failed, len(files))
+    batch.refuse(failed, len(files))
 
 
 @app.command(epilog=examples("enrol ada ada1.wav ada2.wav", "enrol ada recordings/"))
@@ -220,12 +213,15 @@ def enrol(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Enrol a speaker, or add recordings to one. If one recording cannot be used, none is added."""
+    """Enrol a speaker, or add recordings to one. If a recording named here cannot be used, none is added.
+
+    Recordings in folders, patterns and lists that cannot be used are left out, with the reason.
+    """
     from speechssl import audio
     from speechssl.verification import decisions
     from speechssl.verification.database import Enrolment
 
-    files = batch.recordings(recordings, listed)
+    files, failed = batch.usable(recordings, listed, speech=True)
     embedder, calibration = load(model, device, database)
     utterances = [decisions.embed(path, embedder, calibration=calibration) for path in files]
     with open_database(database) as store:
@@ -240,6 +236,7 @@ def enrol(
     else:
         known = f", {len(rows) - new} enrolled already" if new < len(rows) else ""
         terminal.say(f"{name}: {terminal.count(new, 'recording')} enrolled{known}")
+    batch.refuse(failed, len(files) + failed)
 
 
 @app.command(epilog=examples("identify call.wav", "identify calls/ --json"))
@@ -260,7 +257,7 @@ def identify(
     files = batch.recordings(recordings, listed)
     embedder, calibration = load(model, device, database)
     results: list[dict[str, Any]] = []
-    failed: list[str] = []
+    failed: list[tuple[Path, InputError]] = []
     with open_database(database) as store:
         for path in files:
             try:
@@ -268,7 +265,7 @@ def identify(
             except InputError as error:
                 if len(files) == 1:
                     raise
-                failed.append(f"failed: {path}: {error}")
+                failed.append((path, error))
                 continue
             ranked = decisions.identify(
                 test,
@@ -290,9 +287,9 @@ def identify(
             best = ", ".join(f"{row['speaker']} {row['score']:.3f}" for row in result["ranked"][:3])
             name = {"known": result["speaker"], "unknown": "unknown", "none": "no decision"}[result["decision"]]
             terminal.say(f"{result['recording']}  {name}  ({best})")
-    for reason in failed:
-        terminal.error(" ".join(reason.split()))
-    _refuse_failures(len(failed), len(files))
+    for path, reason in failed:
+        terminal.failed(path, reason)
+    batch.refuse(len(failed), len(files))
     if exit_code:
         _leave(result["decision"] for result in results)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from speechssl.cli import batch, terminal
+from speechssl.cli import batch, outputs, terminal
 from speechssl.cli.options import Device, Json, Layer, Lists, Model, Normalise, Precision, examples
 
 if TYPE_CHECKING:
@@ -61,9 +61,10 @@ def add(
 
     check_name(name)
     attested = None if consent is None else consents.parse(consent)
-    files = batch.recordings(references, listed)
+    files, failed = batch.usable(references, listed, speech=True)
     system = load_bundle(model, layer=layer, normalise=normalise, device=device, precision=precision)
     _tell(VoiceLibrary().add(name, files, system.encoder, system.value_encoder, consent=attested), json)
+    batch.refuse(failed, len(files) + failed)
 
 
 @app.command(
@@ -152,6 +153,7 @@ def export(
     """Copy a voice to a file that can be shared; the file holds names of recordings but no sound."""
     from speechssl.voices import VoiceLibrary
 
+    outputs.check_folder(file)
     terminal.say(VoiceLibrary().export(name, file))
 
 
@@ -198,9 +200,8 @@ def _tell(voice: VoiceInfo, json: bool) -> None:
     if json:
         terminal.emit(facts)
         return
-    terminal.say(
-        f"{voice.name}: {voice.seconds:.1f} s of speech in {len(voice.references)} recordings, {voice.frames} frames"
-    )
+    recordings = terminal.count(len(voice.references), "recording")
+    terminal.say(f"{voice.name}: {voice.seconds:.1f} s of speech in {recordings}, {voice.frames} frames")
     terminal.say(f"made with {voice.key_origin}, values {voice.value_origin}, {voice.created}")
     terminal.say(voice.path)
     for consent in facts["consents"]:

@@ -100,9 +100,16 @@ def load_bundle(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``float32`` or ``bfloat16``.
         vocoder: for ``vocoders.load``, instead of the bundle's own: ``"world"``, or a file.
+    Returns:
+        What converts, with its encoder and vocoder as attributes.
     Raises:
         InputError: a vocoder of another encoder, or an unknown name, layer, device or precision.
         CheckpointError: weights that are missing, damaged or not available offline.
+
+    Example:
+        >>> import speechssl
+        >>> speechssl.load_bundle("tiny").encoder.origin
+        'tiny/6'
     """
     from speechssl import vocoders
     from speechssl.conversion.voice_converter import VoiceConverter
@@ -171,7 +178,7 @@ def features(
     Example:
         >>> import speechssl
         >>> speechssl.features(speechssl.clip("ada", "sentence"))
-        Features(5.0 s at 50 Hz, 249 x 256, tiny/2)
+        Features(5.0 s at 50 Hz, 249 x 256, tiny/6)
     """
     recording = audio.recording(recording)
     encoder = load_bundle_encoder(model, layer=layer, device=device, precision=precision)

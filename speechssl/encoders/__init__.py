@@ -71,9 +71,17 @@ def load(
             Where it differs, the origin says ``/raw`` (kNN-VC uses WavLM so) or ``/normalised``.
         name: what the origin begins with, for a local copy of a published model; without it a local folder or ``.pt``
             is named with the fingerprint of its weights.
+    Returns:
+        The encoder, in evaluation mode on its device.
     Raises:
         InputError: an unknown name, layer, device or precision.
         CheckpointError: weights that are missing, damaged, of another architecture, or not to be had offline.
+
+    Example:
+        >>> import speechssl
+        >>> encoder = speechssl.load_encoder("tiny", layer=4)
+        >>> encoder.origin, encoder.dim, encoder.frame_rate
+        ('tiny/4', 256, 50.0)
     """
     # torch and transformers take seconds to import
     from speechssl.checkpoints import choose_device

@@ -30,9 +30,16 @@ def load_synthesizer(
             in ``-voice``, is the voice of the speaker the model was trained on, for interpolation.
         system: encoder, values and vocoder; None for the packaged ones.
         language: language of the text; None for that of the model.
+    Returns:
+        The synthesizer, for ``say``; loaded once, it speaks any number of texts.
     Raises:
         InputError: another language than the model's, or a system of another encoder.
         CheckpointError: a file that is missing or damaged.
+
+    Example:
+        >>> import speechssl
+        >>> speechssl.load_synthesizer().model.language
+        'en-us'
     """
     from speechssl import voices
     from speechssl.synthesis import model as models

@@ -29,9 +29,16 @@ def load(
         origin: of the features that a ``.pt`` was trained on, which such a file does not name; None for kNN-VC's own.
         device: ``auto`` (CUDA, else Apple's GPU, else CPU), ``cpu``, ``cuda`` or ``mps``.
         sha256: checksum that a fetched file must have, instead of the pinned one.
+    Returns:
+        The vocoder; ``origin`` names the features that it takes.
     Raises:
         InputError: an unknown name or device.
         CheckpointError: a file that is missing, damaged, of another kind, or not available offline.
+
+    Example:
+        >>> import speechssl
+        >>> speechssl.load_vocoder("tiny").sample_rate
+        16000
     """
     wanted, path = str(name_or_path), Path(name_or_path)
     if wanted == "world":

@@ -41,8 +41,18 @@ def clips() -> tuple[Clip, ...]:
 def clip(voice: str, role: str = "reference") -> Clip:
     """One recording that ships with the package.
 
+    Args:
+        voice: ``ada``, ``beth``, ``cleo``, ``dan``, ``eric`` or ``finn``.
+        role: ``reference`` (half a minute) or ``sentence``.
+    Returns:
+        The clip, with the path of its file.
     Raises:
         InputError: no such voice or role.
+
+    Example:
+        >>> import speechssl
+        >>> speechssl.clip("ada", "sentence").path.name
+        'ada_sentence.opus'
     """
     for found in clips():
         if (found.voice, found.role) == (voice, role):

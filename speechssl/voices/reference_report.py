@@ -153,7 +153,7 @@ def report(
     Example:
         >>> import speechssl
         >>> speechssl.report(speechssl.clip("ada")).verdict
-        'only 24.6 s of speech; 30 s or more would help.'
+        '22.7 s of speech; 30 s or more would help.'
     """
     given = audio.recordings(references)
     if not given:

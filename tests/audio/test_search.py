@@ -15,7 +15,8 @@ PLACES = ["a.wav", "deep/b c.wav"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in (*PLACES, ".hidden.wav", "__MACOSX/a.wav", ".git/c.wav", "notes.txt"):
+    hidden = (".hidden.wav", "__MACOSX/a.wav", ".git/c.wav", "@eaDir/a.wav", "$RECYCLE.BIN/a.wav", "Thumbs.db")
+    for name in (*PLACES, *hidden, "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path

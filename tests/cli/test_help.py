@@ -54,7 +54,10 @@ def test_every_command_shows_examples_that_fit_the_terminal_and_can_be_parsed(
     examples = _examples(names)
     assert examples
     cli.run([*names, "--help"])
-    printed = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any("<list[" in line for line in lines)
+    printed = [line.strip() for line in lines]
     for example in examples:
         assert example in printed
         assert example.startswith(" ".join(["speechssl", *names]))

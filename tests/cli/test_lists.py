@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -128,3 +129,56 @@ def test_outputs_of_units_and_evaluate_are_checked(
     assert all(
         (tmp_path / name).read_text() == "given" for name in ("take0.wav", "old.json", "units.jsonl", "trials.txt")
     )
+
+
+@pytest.fixture
+def untidy(tmp_path: Path, speech: dict[str, Path]) -> Path:
+    """A folder with one recording, and with what cannot be used."""
+    folder = tmp_path / "untidy"
+    folder.mkdir()
+    (folder / "talk.wav").write_bytes(speech["reference"].read_bytes())
+    (folder / "broken.mp3").write_bytes(b"junk")
+    audio.write(folder / "silence.wav", Waveform(torch.zeros(32_000), 16_000))
+    (folder / "notes.docx").touch()
+    (folder / "Thumbs.db").touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "failed"),
+    [
+        ("report", "talk.wav", 1),
+        ("voice add one", "in 1 recording,", 2),
+        ("enrol one --database speakers.sqlite", "one: 1 recording enrolled", 2),
+    ],
+)
+def test_what_a_folder_holds_besides_is_said_and_stops_nothing(
+    command: Callable[..., Any], untidy: Path, monkeypatch: pytest.MonkeyPatch, words: str, told: str, failed: int
+) -> None:
+    monkeypatch.chdir(untidy.parent)
+    answer = command(*words.split(), untidy)
+    assert answer.code == 2
+    assert told in answer.out
+    assert f"failed: {untidy / 'broken.mp3'} is not audio" in answer.err
+    assert f"{untidy / 'silence.wav'}: no speech in it" in answer.err
+    assert f"no recording: {untidy / 'notes.docx'}\n" in answer.err
+    assert "Thumbs.db" not in answer.err
+    assert f"error: {failed} of 3 failed; the others are done" in answer.err
+    # what is named itself has to be usable
+    alone = command(*words.split(), untidy / "talk.wav", untidy / "broken.mp3")
+    assert alone.code == 2
+    assert alone.out == ""
+
+
+def test_a_channel_that_is_taken_is_a_remark(
+    command: Callable[..., Any], tmp_path: Path, speech: dict[str, Path]
+) -> None:
+    import soundfile
+
+    samples, rate = soundfile.read(speech["source"])
+    file = tmp_path / "inverted.wav"
+    soundfile.write(file, np.stack([samples, -samples], axis=1), rate)
+    assert f"remark: {file}: its channels cancel each other; channel 1 was taken" in command("report", file).err
+    file.touch()
+    soundfile.write(file, np.stack([samples, -samples, 0 * samples], axis=1), rate)
+    assert "channels" not in command("report", file, "--quiet").err

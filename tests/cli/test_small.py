@@ -42,6 +42,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speech: dict[str, Pat
         ("convert talk.wav -r talk.wav -o out.wav --sample-rate 7999", "8000 to 48000 Hz"),
         ("convert talk.wav -r talk.wav -o out.opus --sample-rate 44100", "no 44100 Hz"),
         ("convert talk.wav -r talk.wav -o out.wav --loudness loud", "a number of LUFS"),
+        ("voice export eric none/eric.safetensors", "none is no folder"),
         ("app --port 70000", "65535"),
         ("app --models tiny,tinny", "no model 'tinny'"),
     ],

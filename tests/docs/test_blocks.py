@@ -7,6 +7,7 @@ up.
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
 import re
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 import typer.main
 import yaml
-from docs_pages import COMMANDS, PAGES, READ_FIRST, ROOT, Block, blocks
+from docs_pages import COMMANDS, ENDPOINTS, PAGES, READ_FIRST, ROOT, Block, blocks
 
 import speechssl
 from speechssl import cli
@@ -30,7 +31,7 @@ EVERY = {**PAGES, **READ_FIRST}
 RUN, PARSED = ("sh", "python"), ("console", "py")
 PLAIN = ("text", "", "json", "yaml", "ini", "nginx", "dockerfile", "csv", "html")
 OTHERS = {"pip", "cd", "git", "curl", "docker", "apt-get", "sudo", "systemctl", "ray", "rsync", "rm", "python", "npm",
-          "nvidia-smi", "P", "ID", "jupyter", "ffmpeg"}  # fmt: skip
+          "nvidia-smi", "P", "ID", "jupyter", "ffmpeg", "source"}  # fmt: skip
 BELOW = dict(COMMANDS["commands"]())
 
 
@@ -124,6 +125,24 @@ def test_the_python_that_is_not_run_compiles_and_uses_names_that_exist(page: str
     for block in blocks(EVERY[page], "py"):
         compile(block.text, page, "exec")
         assert set(re.findall(r"\bspeechssl\.(\w+)", block.text)) <= {*speechssl.__all__, "app"}
+
+
+def test_calls_of_endpoints_give_the_fields_that_the_service_asks_for() -> None:
+    endpoints = ENDPOINTS["schema"]()
+    calls = [
+        node
+        for text in PAGES.values()
+        for block in blocks(text, "py")
+        for node in ast.walk(ast.parse(block.text))
+        if isinstance(node, ast.Call) and any(one.arg == "api_name" for one in node.keywords)
+    ]
+    assert len(calls) >= 2
+    for call in calls:
+        given = {str(one.arg): one.value for one in call.keywords}
+        name = ast.literal_eval(given.pop("api_name"))
+        fields = {one["parameter_name"]: one["parameter_has_default"] for one in endpoints[name]["parameters"]}
+        assert set(given) <= set(fields), name
+        assert {field for field, may_be_left_out in fields.items() if not may_be_left_out} <= set(given), name
 
 
 def test_settings_on_the_pages_are_well_formed() -> None:

@@ -22,6 +22,7 @@ from speechssl.app.handlers.conversions import Made
 from speechssl.app.jobs import Job, Jobs, Tell, silent
 from speechssl.app.refusals import Overdue, Refused, Stopped, blaming
 from speechssl.app.sessions import Session, harmless
+from speechssl.audio import search
 from speechssl.checkpoints import names
 from speechssl.errors import InputError, SpeechSSLError
 
@@ -116,7 +117,7 @@ def _is_recording(one: zipfile.ZipInfo) -> bool:
 
 
 def _is_hidden(one: zipfile.ZipInfo) -> bool:
-    return any(part != ".." and part.startswith((".", "__MACOSX")) for part in PurePosixPath(one.filename).parts)
+    return any(part != ".." and search.hides(part) for part in PurePosixPath(one.filename).parts)
 
 
 def _name(one: zipfile.ZipInfo) -> str:

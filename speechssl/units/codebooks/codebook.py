@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from speechssl import checkpoints
+from speechssl.audio import given
 from speechssl.checkpoints import PACKAGED, names
 from speechssl.encoders.fingerprints import of_encoder as encoder_fingerprint
 from speechssl.errors import CheckpointError, InputError
@@ -243,12 +244,23 @@ class Quantiser:
 
 
 def load(name_or_path: str | Path) -> Codebook:
-    """A codebook from its file, or one that ships with the package (``"tiny/500"``).
+    """A codebook from its file, or one that ships with the package.
 
+    Args:
+        name_or_path: such as ``"tiny/500"``, or a file.
+    Returns:
+        The codebook; ``features`` names the encoder and layer that it belongs to.
     Raises:
+        InputError: neither a name nor a path.
         CheckpointError: missing, damaged or not a codebook.
+
+    Example:
+        >>> import speechssl
+        >>> book = speechssl.load_codebook("tiny/100")
+        >>> book.num_units, book.features
+        (100, 'tiny/6')
     """
-    path = find(name_or_path)
+    path = find(given.path(name_or_path, "the codebook"))
     if path.is_file() and path.stat().st_size > LARGEST:
         raise CheckpointError(f"{path} has {path.stat().st_size >> 20} MB; a codebook has {LARGEST >> 20} at most")
     checkpoint = checkpoints.load(path, kind=KIND)

@@ -29,9 +29,16 @@ def load(name_or_path: str | Path = "tiny", *, device: str = "auto") -> Embedder
         name_or_path: ``"tiny"`` (in the package), one of our ``.safetensors``, a short name of ``NAMES``, a hub id, or
             a folder: with ``embedding_model.ckpt`` it is speechbrain's ECAPA-TDNN, with ``config.json`` transformers'.
         device: for ``checkpoints.choose_device``; ``"auto"`` takes a GPU if there is one.
+    Returns:
+        The embedder, for ``embed``, ``enrol``, ``identify`` and ``verify``.
     Raises:
         InputError: an empty name or a file of another type.
         CheckpointError: what the name leads to is missing, damaged or no speaker embedder.
+
+    Example:
+        >>> import speechssl
+        >>> speechssl.load_embedder("tiny").sample_rate
+        16000
     """
     if not str(name_or_path):
         raise InputError("no embedder named; give 'tiny', a hub id, a folder or a .safetensors file")
