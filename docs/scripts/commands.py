@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from speechssl import cli
@@ -37,7 +36,7 @@ def _page(names: Command, one: Any) -> str:
     arguments = [one for one in one.params if one.param_type_name == "argument"]
     options = [one for one in one.params if one.param_type_name == "option"]
     if arguments:
-        rows = [f"| `{_cell(_metavar(one))}` | {_cell(one.help)} |" for one in arguments]
+        rows = [f"| `{_metavar(one)}` | {_cell(one.help)} |" for one in arguments]
         text += ["## Arguments", "\n".join(["| argument | meaning |", "|---|---|", *rows])]
     if options:
         rows = [f"| {_names(one)} | {_cell(one.help)} | {_default(one)} |" for one in options]
@@ -74,7 +73,7 @@ def _metavar(parameter: Any) -> str:
 
 def _names(option: Any) -> str:
     value = "" if option.is_flag else f" {option.metavar}" if option.metavar else ""
-    return ", ".join(f"`{_cell(name + value)}`" for name in (*option.opts, *option.secondary_opts))
+    return ", ".join(f"`{name + value}`" for name in (*option.opts, *option.secondary_opts))
 
 
 def _default(option: Any) -> str:
@@ -83,11 +82,7 @@ def _default(option: Any) -> str:
         return "needed"
     if option.is_flag:
         return "on" if value else "off" if value is False else ""
-    return (
-        ""
-        if value in (None, "") or callable(value)
-        else f"`{_cell(str(Path(value) if isinstance(value, Path) else value))}`"
-    )
+    return "" if value in (None, "") or callable(value) else f"`{value}`"
 
 
 def _prose(text: str) -> str:

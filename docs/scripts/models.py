@@ -13,14 +13,14 @@ HEAD = """# Model files
 What stands behind each model name and what each file in the package holds, read from the table of bundles and from the
 headers of the files. [Models](models.md) says how good they are.
 """
-NAMES = ("name", "encoder", "layer", "vocoder", "download", "licence of the weights", "published by")
+NAMES = ("name", "layer", "vocoder", "download", "licence", "published by")
 FILES = ("file", "kind", "size", "numbers in it", "frames or samples", "language", "licence", "recipe")
 
 
 def page() -> str:
     """Markdown: one row a bundle, one row a file."""
     bundles = [
-        (f"`{one.name}`", one.encoder, one.layer or "of its file", one.vocoder, _download(one), one.licence, one.source)
+        (f"`{one.name}`", one.layer or "of its file", one.vocoder, _download(one), one.licence, one.source)
         for one in BUNDLES.values()
     ]
     files = [row(path) for path in sorted(checkpoints.PACKAGED.rglob("*.safetensors"))]

@@ -49,7 +49,7 @@ def test_every_packaged_file_and_bundle_has_its_row() -> None:
     assert "| hears 16000 Hz |" in encoder
     assert len(list(path.parents[1].rglob("*.safetensors"))) == written.count(".safetensors` |")
     for name, bundle in speechssl.BUNDLES.items():
-        assert f"| `{name}` | {bundle.encoder} |" in written
+        assert f"| `{name}` | {bundle.layer or 'of its file'} | {bundle.vocoder} |" in written
 
 
 def test_a_spectrogram_has_the_loud_frequency_where_it_is(tmp_path: Path) -> None:
@@ -78,3 +78,8 @@ def test_references_are_spoiled_as_the_page_says() -> None:
     noise = SOUNDS["spoiled"](quiet, None, 10.0, None).samples - quiet.samples
     ratio = 10 * (quiet.samples.square().mean() / noise.square().mean()).log10()
     assert abs(float(ratio) - 10) < 0.2
+
+
+def test_a_bar_in_an_option_is_shown_without_a_backslash() -> None:
+    page = runpy.run_path(str(SCRIPTS / "commands.py"))["pages"]()["reference/commands/convert.md"]
+    assert "| `--output FILE|DIR`, `-o FILE|DIR` |" in page  # tables do not part code
