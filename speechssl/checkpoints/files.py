@@ -336,6 +336,8 @@ def must_be_file(path: Path) -> None:
         raise CheckpointError(f"{path} is a folder; one file is needed")
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; check the path")
+    if not path.is_file():  # a pipe would let the reader wait for ever
+        raise CheckpointError(f"{path} is a pipe or a device; one file is needed")
 
 
 def _header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sqlite3
 import zipfile
@@ -141,6 +142,16 @@ def test_a_calibration_that_is_none(tmp_path: Path) -> None:
         connection.close()
         with SpeakerDatabase(path) as read, pytest.raises(CheckpointError, match="damaged calibration"):
             read.calibration("m@1")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jsonl")
+    for read in (checkpoints.peek, foreign.read_text, lambda path: list(foreign.read_lines(path))):
+        with pytest.raises(SpeechSSLError, match="a pipe or a device"):
+            read(tmp_path / "a.jsonl")
+    with pytest.raises(CheckpointError, match="a pipe or a device"):
+        checkpoints.load(Path("/dev/zero"), kind="voice")
 
 
 def test_a_voice_of_other_numbers_is_refused(formats: dict[str, damage.Format], tmp_path: Path) -> None:
