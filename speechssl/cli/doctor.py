@@ -223,6 +223,7 @@ def _packaged() -> list[tuple[Path, str]]:
         (folder / "tiny/speaker.safetensors", "embedder"),
         (folder / "tiny/synthesizer.safetensors", "synthesizer"),
         (folder / "tiny/synthesizer-voice.safetensors", "voice"),
+        *((path, "voice") for path in sorted((folder / "tiny/voices").glob("*.safetensors"))),
         (folder / "second_speaker.safetensors", "second-speaker"),
         (folder / "speechlike.safetensors", "speechlike"),
     ]
@@ -281,11 +282,11 @@ def _voices(problems: list[dict[str, str]]) -> dict[str, Any]:
 
     try:
         from speechssl import checkpoints, voices
-        from speechssl.voices import library
+        from speechssl.voices.files import SUFFIX
     except ImportError:  # already reported with the packages
         return {"folder": "unknown", "number": 0}
     folder = checkpoints.data_folder()
-    files = sorted(folder.glob(f"*{library.SUFFIX}")) if folder.is_dir() else []
+    files = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
     for path in files:
         try:
             voices.info(path)

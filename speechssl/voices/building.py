@@ -16,7 +16,7 @@ from speechssl.checkpoints import names
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Features, Waveform
-from speechssl.voices import pitch, spectrum, tempo
+from speechssl.voices import packaged, pitch, spectrum, tempo
 from speechssl.voices.matching_set import MatchingSet, Recording, Reference, join, refuse_copies
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def _one(
     """The voice of one recording."""
     import torch
 
+    if keep_silence and (ready := packaged.find(digest, encoder, value_encoder)) is not None:
+        return dataclasses.replace(ready, references=(dataclasses.replace(ready.references[0], name=label),))
     waveform, _ = audio.audible(heard(recording, encoder))
     try:
         active = audio.speech_activity(waveform)

@@ -15,7 +15,7 @@ from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
 from speechssl.voices import VoiceLibrary, building, check_name, matching_set, spectrum, tempo
-from speechssl.voices import library as library_module
+from speechssl.voices import files as files_module
 from speechssl.voices.matching_set import MatchingSet, Reference
 from speechssl.voices.pitch import PitchStatistics
 from speechssl.voices.spectrum import NUM_BANDS, Spectrum
@@ -131,9 +131,9 @@ def test_the_tempo_of_the_recordings_is_kept(tmp_path, files, encoder):
     ],
 )
 def test_what_was_measured_but_is_none_makes_a_damaged_voice(tmp_path, part, stored):
-    header = library_module._header(made())
+    header = files_module._header(made())
     header["references"][0][part] = stored
-    path = checkpoints.save(tmp_path / "v.safetensors", {"keys": torch.ones(20, 6)}, header)
+    path = checkpoints.save(tmp_path / "v.safetensors", {"keys": torch.ones(20, 6).half()}, header)
     with pytest.raises(CheckpointError, match="damaged voice"):
         voices.load(path)
 
@@ -340,9 +340,9 @@ def test_files_of_another_kind_are_refused(tmp_path):
 
 @pytest.mark.parametrize("part", ["spectrum", "tempo"])
 def test_a_voice_whose_recordings_were_not_measured_is_refused_by_name(tmp_path, part):
-    header = library_module._header(made())
+    header = files_module._header(made())
     del header["references"][1][part]
-    path = checkpoints.save(tmp_path / "old.safetensors", {"keys": torch.ones(20, 6)}, header)
+    path = checkpoints.save(tmp_path / "old.safetensors", {"keys": torch.ones(20, 6).half()}, header)
     for reader in (voices.load, voices.info):
         with pytest.raises(
             CheckpointError, match=rf"old\.safetensors .*unreleased version.* no '{part}'; make it again"
@@ -380,7 +380,7 @@ def test_a_large_voice_opens_at_once(tmp_path):
     # 300 MB, sparse on disk: above the size up to which the checksum is recomputed
     frames, dim = 300_000, 512
     header = {
-        **library_module._header(made()),
+        **files_module._header(made()),
         "frames": frames,
         "format": 1,
         "sha256": "0" * 64,
