@@ -71,9 +71,9 @@ def repeated(recordings: list[Path], seconds: float, path: Path) -> Path:
 def recordings(folder: Path | None, voices: list[str]) -> list[Path]:
     """Of a folder, or the clips of some bundled voices."""
     import speechssl
-    from speechssl.cli import batch
+    from speechssl.audio import search
 
-    return [speechssl.clip(voice).path for voice in voices] if folder is None else batch.audio_files([folder])
+    return [speechssl.clip(voice).path for voice in voices] if folder is None else search.recordings([folder])
 
 
 def main() -> None:

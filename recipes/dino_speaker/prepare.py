@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 
 from speechssl import errors
+from speechssl.audio.files import SUFFIXES
 from speechssl.errors import SpeechSSLError
-from speechssl.verification.trials import SUFFIXES
 
 IDENTITY = re.compile(r"^(id\d{5})(?![0-9])")
 TESTED = range(10270, 10310)  # the 40 speakers of VoxCeleb1-O

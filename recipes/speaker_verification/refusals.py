@@ -20,10 +20,10 @@ import torch
 
 from speechssl import audio, errors
 from speechssl.audio import activity
+from speechssl.audio.files import SUFFIXES
 from speechssl.audio.mel import kaldi
 from speechssl.signals import Embedder, Waveform
 from speechssl.verification import embedders, screening, speech_classifier
-from speechssl.verification.trials import SUFFIXES
 
 RATE = 16000
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from speechssl.audio import WRITABLE
 from speechssl.cli import terminal
 from speechssl.cli.options import Json, examples
 from speechssl.errors import InputError
@@ -114,6 +113,7 @@ def trust(
     json: Json = False,
 ) -> None:
     """Trust a key: receipts signed with it are genuine. Compare its fingerprint with its owner first."""
+    from speechssl.audio import WRITABLE
     from speechssl.receipts import signing
     from speechssl.receipts import trust as trusted
 

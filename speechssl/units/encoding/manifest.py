@@ -46,7 +46,8 @@ def entries(given: Sequence[str | Path | Entry], listed: Sequence[str | Path] = 
             as they are.
         listed: manifests of any name, also texts with one path a line; see ``audio.lists.rows``.
     Raises:
-        InputError: no recordings, an unreadable line (the message has file and line), or an id that occurs twice.
+        InputError: no recordings, an unreadable line (the message has file and line), an id that occurs twice, or a
+            name that is no UTF-8.
     """
     found: list[tuple[Entry, str]] = []
     for one in given:
@@ -62,8 +63,17 @@ def entries(given: Sequence[str | Path | Entry], listed: Sequence[str | Path] = 
                 f"{place}: the id {entry.id!r} is taken by {seen[entry.id]}; ids must differ: "
                 "rename one, or give a manifest with a column 'id'"
             )
+        _check_text(entry, place)
         seen[entry.id] = place
     return [entry for entry, _ in found]
+
+
+def _check_text(entry: Entry, place: str) -> None:
+    """Units are written as UTF-8, with the ids and paths of their recordings."""
+    try:
+        f"{entry.id}{entry.path}".encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name of {place!a:.300} is no UTF-8, which units are written in; rename it") from error
 
 
 def plan_digest(plan: Sequence[Entry]) -> str:

@@ -41,7 +41,8 @@ def test_a_conversion_has_a_genuine_receipt_and_is_what_the_library_makes(
     expected = library.convert(speech["source"], [speech["reference"]])
     assert torch.equal(made.conversion.waveform.samples, expected.waveform.samples)
     assert signing.check(made.path).genuine
-    assert made.receipt["consent"] == [consent.as_dict()]
+    (reference,) = made.receipt["voices"][0]["references"]
+    assert made.receipt["consent"] == [{**consent.as_dict(), "recordings": [reference["sha256"]]}]
     assert made.receipt["source"]["name"] == "source.wav"
     assert [one["name"] for one in made.receipt["voices"][0]["references"]] == ["reference.wav"]
     assert made.receipt["watermark"] is None

@@ -94,12 +94,12 @@ def test_normalisation_must_be_known(make_model: MakeModel, tmp_path: Path) -> N
     ("filename", "content", "message"),
     [
         ("config.json", None, "has no config.json"),
-        ("config.json", b"{", "cannot be read as JSON"),
-        ("config.json", b"[]", "holds a list"),
+        ("config.json", b"{", r"config\.json is damaged: no JSON"),
+        ("config.json", b"[]", "a JSON list where an object is needed"),
         ("config.json", b'{"model_type": "bert"}', "type 'bert'"),
         ("model.safetensors", None, "neither model.safetensors nor pytorch_model.bin"),
         ("model.safetensors", b"truncated", r"model\.safetensors is damaged"),
-        ("preprocessor_config.json", b"\xff", "cannot be read as JSON"),
+        ("preprocessor_config.json", b"\xff", "is not UTF-8 text"),
     ],
 )
 def test_damaged_folders(

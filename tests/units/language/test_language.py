@@ -175,7 +175,10 @@ def folder(tmp_path: Path) -> Path:
     base_tokenizer(tmp_path / "base", "bytes")
     tokens.extend(tmp_path / "base", found, tmp_path / "tokenizer")
     (tmp_path / "units").mkdir()
-    meta = {"kind": "units", "codebook": found.fingerprint, "origin": found.origin}
+    meta = {
+        "kind": "units", "codebook": found.fingerprint, "origin": found.origin, "frame_rate": found.frame_rate,
+        "num_units": found.num_units, "form": "plain", "collapsed": True, "recordings": 6, "block": 100, "ids": "kept",
+    }  # fmt: skip
     (tmp_path / "units" / "meta.json").write_text(json.dumps(meta))
     rng = np.random.default_rng(0)
     with (tmp_path / "units" / "part-00000.jsonl").open("w") as file:
