@@ -14,7 +14,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from speechssl import checkpoints, errors
+from speechssl import checkpoints, encoders, errors
 from speechssl.vocoders import source_filter
 from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig
 
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--key-origin", default="tiny/6")
+    parser.add_argument("--key-origin", default=None, help="encoder/layer of the keys; default: those of tiny")
     parser.add_argument("--data", default="", help="what it was trained on, for the header")
     parser.add_argument("--licence", default="MIT")
     parser.add_argument("--half-way-from", type=Path, default=None, help="a vocoder file of the same sizes")
@@ -47,7 +47,9 @@ def main(arguments: list[str] | None = None) -> None:
     if args.half_way_from is not None:
         average(network, args.half_way_from)
         facts["half_way_from"] = checkpoints.fingerprint(args.half_way_from)
-    vocoder = source_filter.SourceFilterVocoder(network, key_origin=args.key_origin, device="cpu")
+    vocoder = source_filter.SourceFilterVocoder(
+        network, key_origin=args.key_origin or encoders.load("tiny").origin, device="cpu"
+    )
     path = source_filter.save(args.output, vocoder, licence=args.licence, provenance=facts)
     weights = sum(parameter.numel() for parameter in network.parameters())
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {weights / 1e6:.2f} M weights")

@@ -109,7 +109,7 @@ def load_bundle(
     Example:
         >>> import speechssl
         >>> speechssl.load_bundle("tiny").encoder.origin
-        'tiny/6'
+        'tiny/4'
     """
     from speechssl import vocoders
     from speechssl.conversion.voice_converter import VoiceConverter
@@ -178,7 +178,7 @@ def features(
     Example:
         >>> import speechssl
         >>> speechssl.features(speechssl.clip("ada", "sentence"))
-        Features(5.0 s at 50 Hz, 249 x 256, tiny/6)
+        Features(5.0 s at 50 Hz, 249 x 256, tiny/4)
     """
     recording = audio.recording(recording)
     encoder = load_bundle_encoder(model, layer=layer, device=device, precision=precision)

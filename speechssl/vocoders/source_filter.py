@@ -245,7 +245,7 @@ class SourceFilterVocoder:
 
     Args:
         network: with its weights.
-        key_origin: of the keys it was trained with, e.g. ``"tiny/6"``.
+        key_origin: of the keys it was trained with, e.g. ``"tiny/4"``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
 

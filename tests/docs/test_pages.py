@@ -156,7 +156,7 @@ def test_every_term_of_the_glossary_is_explained_once() -> None:
 
 QUESTIONS = {
     "how good is it": "word error rate",
-    "which layer": "block 6",
+    "which layer": "block 4",
     "where is my data": "speechssl data list",
     "can I use it on the telephone": "No decision",
     "how much speech does a reference need": "30 seconds",

@@ -258,7 +258,7 @@ def load(name_or_path: str | Path) -> Codebook:
         >>> import speechssl
         >>> book = speechssl.load_codebook("tiny/100")
         >>> book.num_units, book.features
-        (100, 'tiny/6')
+        (100, 'tiny/4')
     """
     path = find(given.path(name_or_path, "the codebook"))
     if path.is_file() and path.stat().st_size > LARGEST:

@@ -139,7 +139,7 @@ def test_windows_lose_next_to_nothing_on_speech(minute_of_speech: Waveform) -> N
     # more context at the seams changes next to nothing
     cosine, nearest = with_grid(own.OWN_GRID.window, 250)
     itself = nearest == torch.arange(len(features))
-    assert float(cosine.mean()) > 0.997
+    assert float(cosine.mean()) > 0.96
     assert float(itself.float().mean()) > 0.985
     assert float(itself[spoken].float().mean()) > 0.999
     # half the window changes more than the seams do, but speech stays what it is
