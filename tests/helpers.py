@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,6 +14,18 @@ import torch
 from speechssl import audio
 from speechssl.signals import Features, Waveform
 from speechssl.voices import clips
+
+
+class Answer(NamedTuple):
+    """What a command leaves: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
 
 
 class Spectra:

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-from helpers import codebook_file, recordings
+from helpers import Answer, codebook_file, recordings
 
 from speechssl import cli
 
 __all__ = ["codebook_file", "recordings"]
-
-
-class Answer(NamedTuple):
-    """What a command leaves: its exit code and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @pytest.fixture

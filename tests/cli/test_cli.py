@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib.metadata
-import json
 import os
 import re
 import shutil
@@ -14,11 +13,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from helpers import Answer
 
-from speechssl import audio, checkpoints, cli
+from speechssl import audio, checkpoints
 from speechssl.conversion import converters
 
 Speech = dict[str, Path]
@@ -32,28 +32,9 @@ main()
 """
 
 
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Answer]:
-    """Run the command line in this process, with voices in a folder of the test's own."""
-    monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "voices"))
-
-    def run(*arguments: object) -> Answer:
-        capsys.readouterr()
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Answer(code, captured.out, captured.err)
-
-    return run
+def run(command: Callable[..., Answer]) -> Callable[..., Answer]:
+    return command
 
 
 def _convert(run: Callable[..., Answer], source: object, speech: Speech, output: object, *more: object) -> Answer:
