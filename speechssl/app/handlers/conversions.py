@@ -249,7 +249,7 @@ class Work:
         receipt = signing.issue(path, facts, self.store.signer())
         blend = "" if options.interpolation == 1 else f", {100 * options.interpolation:.0f} %"
         label = f"{target.name[:24]}, {result.converter}, k {k}{blend}"
-        result = replace(result, remark=self.job.run(lambda: speech_classifier.remark_on(self.source)))
+        result = replace(result, remark=speech_classifier.remark_on(self.source))
         made = Made(path, receipt, result, decision, self.source, next(iter(target.audible), None), label)
         session.remember(
             {"what": "conversion", "path": path, "label": label, "made": receipt["created"], **made.facts()}
