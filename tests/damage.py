@@ -28,6 +28,7 @@ from speechssl.units.language import bpe, tokens
 from speechssl.units.report import read_alignments
 from speechssl.verification import calibration, trials
 from speechssl.verification.band import Band
+from speechssl.verification.by_seconds import BySeconds
 from speechssl.verification.database import Enrolment, SpeakerDatabase
 from speechssl.voices import VoiceLibrary, consent
 
@@ -152,7 +153,7 @@ def forged_database(path: Path, rng: random.Random) -> None:
 
 CALIBRATION = calibration.Calibration(
     "m@1", 10.0, -5.0, 0.5, 0.4, 0.6, 0.01, 0.0, 0.02, "a test",
-    by_seconds=calibration.BySeconds((1.0, 9.0), (2.0, 20.0), (1.0, 2.0), (0.1, 0.1), (0.0, 0.0)),
+    by_seconds=BySeconds((1.0, 9.0), (2.0, 20.0), (1.0, 2.0), (0.1, 0.1), (0.0, 0.0)),
 )  # fmt: skip
 
 

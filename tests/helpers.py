@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,30 @@ class Answer(NamedTuple):
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+GRADIO_WARNS = (
+    "ignore::DeprecationWarning",  # Gradio and what it uses warn of their own future
+    "ignore::UserWarning",
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+
+
+def ignore_warnings(items: list[pytest.Item], folder: Path, warnings: Iterable[str]) -> None:
+    """Let the tests below a folder ignore some warnings."""
+    for item in items:
+        if folder in item.path.parents:
+            for warning in warnings:
+                item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+def takes(waveform: Waveform, folder: Path, names: Iterable[str]) -> list[Path]:
+    """Files of half a second each, from other places of a waveform."""
+    found = [folder / name for name in names]
+    for number, path in enumerate(found):
+        audio.write(path, Waveform(waveform.samples[2000 * number :][:8000].clone(), waveform.sample_rate))
+    return found
 
 
 class Spectra:
@@ -132,7 +157,8 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def by_seconds():
     """Calibration of the model m@1 for 4 s and 10 s; the shorter side steepens the ratio, the longer one lowers it."""
-    from speechssl.verification.calibration import BySeconds, Calibration
+    from speechssl.verification.by_seconds import BySeconds
+    from speechssl.verification.calibration import Calibration
 
     slopes = BySeconds((1.0, 8.0), (2.0, 40.0), (float(np.log(4)), float(np.log(10))), (5.0, 0.0), (0.0, -1.0))
     return Calibration("m@1", 10.0, -5.0, 0.6, 0.5, 0.7, None, 0.0, 0.02, "my trials", by_seconds=slopes)

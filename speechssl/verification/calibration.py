@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from speechssl.checkpoints import names
 from speechssl.errors import CheckpointError, InputError
 from speechssl.verification import metrics
 from speechssl.verification.band import FULL, KnownBands
+from speechssl.verification.by_seconds import BySeconds
 
 Floats = NDArray[np.float64]
 PRIOR = 0.02  # between the two at which costs are reported, 0.01 and 0.05; Cllr suffers little
@@ -22,48 +23,6 @@ SHORTEST = 0.1  # seconds; less is taken for this
 NOT_ABOVE = "scores of targets are not above the others'; this model cannot be calibrated on these trials"
 LONGEST = 1000  # characters of what it was fitted on
 HALVES = 10  # random halves of the speakers on which it is tried whether the seconds help the others
-
-
-@dataclass(frozen=True)
-class BySeconds:
-    """How a likelihood ratio changes with the seconds of speech of both recordings.
-
-    With q the natural logs of the seconds of the shorter and of the longer recording, each held within what the fit has
-    seen, less ``centre``: llr = (scale + scale_slopes . q) * score + offset + offset_slopes . q.
-
-    Args:
-        shorter, longer: seconds (least, most) of the recordings the slopes were fitted on; > 0.
-        centre: log seconds (shorter, longer) of typical recordings, whose ``scale`` and ``offset`` are as given.
-        scale_slopes, offset_slopes: (shorter, longer), per unit of q.
-    Source: quality measures in the calibration: Mandasari et al. 2013, "Quality measure functions for calibration of
-        speaker recognition systems in various duration conditions"; a scale that depends on them too: Ferrer et al.
-        2022, "A speaker verification backend with robust performance across conditions".
-    """
-
-    shorter: tuple[float, float]
-    longer: tuple[float, float]
-    centre: tuple[float, float]
-    scale_slopes: tuple[float, float]
-    offset_slopes: tuple[float, float]
-
-    def __post_init__(self) -> None:
-        ends = (*self.shorter, *self.longer)
-        rest = (*self.centre, *self.scale_slopes, *self.offset_slopes)
-        if min(ends) <= 0 or not all(map(math.isfinite, (*ends, *rest))):
-            raise ValueError("numbers by seconds must be finite, and the seconds positive")
-
-    def slopes(self, seconds: ArrayLike) -> tuple[Floats, Floats]:
-        """What to add to the scale and to the offset (N,), for the seconds of both sides (N, 2)."""
-        ordered = np.sort(np.asarray(seconds, np.float64).reshape(-1, 2), axis=1)
-        bounds = np.array([self.shorter, self.longer])
-        q = np.log(np.clip(ordered, bounds[:, 0], bounds[:, 1])) - np.array(self.centre)
-        return q @ np.array(self.scale_slopes), q @ np.array(self.offset_slopes)
-
-    def least_scale(self) -> float:
-        """What is added to the scale where that is least."""
-        corners = [(short, long) for short in self.shorter for long in self.longer]
-        q = np.log(corners) - np.array(self.centre)
-        return float((q @ np.array(self.scale_slopes)).min())
 
 
 @dataclass(frozen=True)
@@ -156,9 +115,8 @@ class Calibration:
             slopes = values.get("by_seconds")
             known = None if slopes is None else BySeconds(**{name: _pair(value) for name, value in slopes.items()})
             # calibrations written before bands were measured are of full-band recordings
-            bands = KnownBands(
-                **{name: float(value) for name, value in (values.get("bands") or dataclasses.asdict(FULL)).items()}
-            )
+            ends = values.get("bands")
+            bands = KnownBands(**{name: float(value) for name, value in ends.items()}) if ends else FULL
             found = Calibration(**{**values, "by_seconds": known, "bands": bands})
             found._check_types()
             least = found.scale + (known.least_scale() if known else 0.0)
@@ -367,13 +325,8 @@ def seconds_help(
     """
     values, labels = np.asarray(scores, np.float64), np.asarray(is_target).astype(bool)
     known = np.asarray(seconds, np.float64)
-    names, one, two = _numbered(enrolment_speakers, test_speakers)
-    rng = np.random.default_rng([seed, 2])
     gains = []
-    for _ in range(HALVES):
-        first = np.zeros(names, bool)
-        first[rng.permutation(names)[: names // 2]] = True
-        here, there = first[one] & first[two], ~first[one] & ~first[two]
+    for here, there in _halves(enrolment_speakers, test_speakers, HALVES, [seed, 2]):
         try:
             scale, offset = fit_logistic(values[here], labels[here], prior=prior)
             finer, base, slopes = fit_by_seconds(values[here], labels[here], known[here], prior=prior)
@@ -393,11 +346,21 @@ def _cost(llrs: Floats, labels: NDArray[np.bool_], prior: float) -> float:
     return float(prior * missed + (1 - prior) * alarmed)
 
 
-def _numbered(enrolment_speakers: Any, test_speakers: Any) -> tuple[int, NDArray[np.intp], NDArray[np.intp]]:
-    """How many speakers there are, and their numbers (N,) on both sides."""
+def _halves(
+    enrolment_speakers: Any, test_speakers: Any, count: int, seed: list[int]
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Trials (N,) among a random half of the speakers, and those among the others, ``count`` times.
+
+    None of fewer than four speakers: half of them would have no trials of two.
+    """
     both = np.concatenate([np.asarray(enrolment_speakers), np.asarray(test_speakers)])
     names, ids = np.unique(both, return_inverse=True)
-    return len(names), ids[: len(both) // 2], ids[len(both) // 2 :]
+    one, two = np.split(ids, 2)
+    rng = np.random.default_rng(seed)
+    for _ in range(count if len(names) >= 4 else 0):
+        first = np.zeros(len(names), bool)
+        first[rng.permutation(len(names))[: len(names) // 2]] = True
+        yield first[one] & first[two], ~first[one] & ~first[two]
 
 
 def _realised(
@@ -412,13 +375,9 @@ def _realised(
     seed: int,
 ) -> tuple[float, float]:
     """Bounds within which 95 % of the false-alarm rates of other speakers lie."""
-    names, one, two = _numbered(enrolment_speakers, test_speakers)
-    rng = np.random.default_rng([seed, 1])
     rates = []
-    for _ in range(draws if names >= 4 else 0):
-        first = np.zeros(names, bool)
-        first[rng.permutation(names)[: names // 2]] = True
-        here, there = first[one] & first[two], ~first[one] & ~first[two] & ~labels
+    for here, others in _halves(enrolment_speakers, test_speakers, draws, [seed, 1]):
+        there = others & ~labels
         if labels[here].any() and not labels[here].all() and there.any():
             limit = threshold_of(metrics.roc(values[here], labels[here]))
             rates.append(float((values[there] >= limit).mean()))

@@ -52,8 +52,6 @@ CREATE TABLE IF NOT EXISTS utterance (
 );
 CREATE TABLE IF NOT EXISTS calibration (origin TEXT PRIMARY KEY, value TEXT NOT NULL, added TEXT NOT NULL);
 """
-
-
 _COLUMNS = {
     "utterance": ["id", "speaker", "origin", "vector", "source", "sha256", "seconds", "added", "low", "high"],
     "calibration": ["origin", "value", "added"],
@@ -274,13 +272,12 @@ class SpeakerDatabase:
 
     def absorb(self, other: SpeakerDatabase) -> None:
         """Take in all that another database holds and this one does not."""
-        rows = other._rows(f"SELECT {', '.join(_COLUMNS['utterance'][1:])} FROM utterance ORDER BY id")
+        columns = _COLUMNS["utterance"][1:]  # without the id, which is the database's own
+        told, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        rows = other._rows(f"SELECT {told} FROM utterance ORDER BY id")
         calibrations = other._rows("SELECT origin, value, added FROM calibration")
-        marks = ", ".join("?" * len(_COLUMNS["utterance"][1:]))
         with self._writing():
-            self._connection.executemany(
-                f"INSERT OR IGNORE INTO utterance ({', '.join(_COLUMNS['utterance'][1:])}) VALUES ({marks})", rows
-            )
+            self._connection.executemany(f"INSERT OR IGNORE INTO utterance ({told}) VALUES ({marks})", rows)
             self._connection.executemany("INSERT OR IGNORE INTO calibration VALUES (?, ?, ?)", calibrations)
 
     def calibrated(self) -> list[str]:

@@ -14,24 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import GRADIO_WARNS, ignore_warnings
 
 pytest.importorskip("gradio")
 
-# Gradio and what it uses warn of their own future
-GRADIO_WARNS = [
-    "ignore::DeprecationWarning",
-    "ignore::PendingDeprecationWarning",
-    "ignore::UserWarning",
-    "ignore::ResourceWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-]
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            for warning in GRADIO_WARNS:
-                item.add_marker(pytest.mark.filterwarnings(warning))
+    ignore_warnings(items, Path(__file__).parent, (*GRADIO_WARNS, "ignore::PendingDeprecationWarning"))
 
 
 @pytest.fixture(scope="module", autouse=True)

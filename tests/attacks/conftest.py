@@ -8,22 +8,13 @@ from typing import Any
 
 import pytest
 from attack_service import PATIENCE, Service, serving
-from helpers import speech
+from helpers import GRADIO_WARNS, ignore_warnings, speech
 
 __all__ = ["speech"]
-GRADIO_WARNS = (
-    "ignore::DeprecationWarning",  # Gradio and what it uses warn of their own future
-    "ignore::UserWarning",
-    "ignore::ResourceWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            for warning in GRADIO_WARNS:
-                item.add_marker(pytest.mark.filterwarnings(warning))
+    ignore_warnings(items, Path(__file__).parent, GRADIO_WARNS)
 
 
 @pytest.fixture(scope="session")

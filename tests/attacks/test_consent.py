@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import Spectra
+from helpers import Spectra, takes
 
-from speechssl import audio, checkpoints, cli
+from speechssl import checkpoints, cli
 from speechssl.errors import CheckpointError
 from speechssl.receipts import contents
 from speechssl.signals import Waveform
@@ -19,10 +19,7 @@ ADA = consent.attest("Ada Smith", "her audiobook")
 
 @pytest.fixture
 def paths(tmp_path: Path, speech: list[Waveform]) -> list[Path]:
-    found = [tmp_path / f"{number}.wav" for number in range(3)]
-    for number, path in enumerate(found):
-        audio.write(path, Waveform(speech[0].samples[2000 * number :][:8000].clone(), 16_000))
-    return found
+    return takes(speech[0], tmp_path, (f"{number}.wav" for number in range(3)))
 
 
 @pytest.fixture

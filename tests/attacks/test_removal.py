@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import Spectra
+from helpers import Spectra, takes
 
-from speechssl import audio, checkpoints, cli
+from speechssl import checkpoints, cli
 from speechssl.receipts import signing, trust
 from speechssl.signals import Embedding, Waveform
 from speechssl.verification import calibration, database, evaluation
@@ -33,10 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def paths(tmp_path: Path, speech: list[Waveform]) -> list[Path]:
-    found = [tmp_path / f"take-{number}-of-ada.wav" for number in range(2)]
-    for number, path in enumerate(found):
-        audio.write(path, Waveform(speech[0].samples[2000 * number :][:8000].clone(), 16_000))
-    return found
+    return takes(speech[0], tmp_path, (f"take-{number}-of-ada.wav" for number in range(2)))
 
 
 def enrolment(path: Path, *numbers: float) -> Enrolment:

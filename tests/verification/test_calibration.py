@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 
 from speechssl.errors import CheckpointError, InputError
 from speechssl.verification import calibration, metrics
+from speechssl.verification.by_seconds import BySeconds
 from speechssl.verification.calibration import (
-    BySeconds,
     Calibration,
     fit_by_seconds,
     fit_logistic,
