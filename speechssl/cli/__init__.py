@@ -22,6 +22,7 @@ from speechssl.cli import (
     evaluation,
     features,
     pipes,
+    probe,
     receipt,
     report,
     say,
@@ -49,6 +50,7 @@ app.command("say", epilog=say.EXAMPLES)(say.say)
 app.command("features", epilog=features.EXAMPLES)(features.features)
 app.add_typer(voice.app, name="voice")
 app.add_typer(units.app, name="units")
+app.add_typer(probe.app, name="probe")
 app.add_typer(receipt.app, name="receipt")
 app.add_typer(data.app, name="data")
 app.add_typer(verification.app)

@@ -7,7 +7,7 @@ layer needs is built.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -115,6 +115,29 @@ def build(
     )
 
 
+def untrained(weights: Weights, *, seed: int = 0) -> Weights:
+    """The same network with the random weights that transformers would begin a training from.
+
+    Returns:
+        Weights of the name ``untrained:NAME``, which recommend the same layer.
+    Raises:
+        CheckpointError: an architecture that is not known here.
+    """
+    config = read_config(weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _network(config, device="cpu")
+        head = weights.projection
+        projection = None if head is None else nn.Linear(head[0].shape[1], head[0].shape[0])
+    return replace(
+        weights,
+        name=f"untrained:{weights.name}",
+        tensors=network.state_dict(),
+        origin=None,
+        projection=None if projection is None else (projection.weight.detach(), projection.bias.detach()),
+    )
+
+
 def _parts(network: Any, config: Any, epsilon: float | None, *, finish: bool) -> tuple[FrontEnd, Trunk]:
     if config.model_type == "whisper":
         return WhisperFrontEnd(network), WhisperTrunk(network, finish=finish)
@@ -199,8 +222,8 @@ def _normalisation(weights: Weights, normalise: bool | None, *, logmel: bool) ->
     return (TRANSFORMERS_EPSILON, "/normalised") if normalise else (None, "/raw")
 
 
-def _network(config: Any) -> Any:
-    """transformers' network without memory behind its weights, its weight norms resolved."""
+def _network(config: Any, device: str = "meta") -> Any:
+    """transformers' network, its weight norms resolved; on ``meta`` without memory behind its weights."""
     library = checkpoints.transformers()
     with errors.importing("transformers"):
         # the network's module is imported here: below, constants of what it imports would be without data for everybody
@@ -209,7 +232,7 @@ def _network(config: Any) -> Any:
     if config.model_type == "whisper":
         # transformers names no model that is the encoder alone
         from transformers.models.whisper.modeling_whisper import WhisperEncoder as build
-    with torch.device("meta"):
+    with torch.device(device):
         network = build(config)
     for module in network.modules():
         if parametrize.is_parametrized(module):
