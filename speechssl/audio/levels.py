@@ -204,7 +204,9 @@ def _k_weighting(size: int, rate: int) -> NDArray[np.complex128]:
     delay = np.exp(-1j * np.linspace(0, np.pi, size // 2 + 1))  # by one sample
 
     def response(before: list[float], after: list[float]) -> NDArray[np.complex128]:
-        return np.polyval(before[::-1], delay) / np.polyval(after[::-1], delay)
+        above, below = (first + delay * (second + delay * third) for first, second, third in (before, after))
+        quotient: NDArray[np.complex128] = above / below
+        return quotient
 
     gain, angle = 10 ** (4 / 40), 2 * math.pi * 1500 / rate
     turn, width = math.cos(angle), 2 * gain**0.5 * math.sin(angle) / (2 * 0.5**0.5)
@@ -215,4 +217,6 @@ def _k_weighting(size: int, rate: int) -> NDArray[np.complex128]:
     )
     angle = 2 * math.pi * 38 / rate
     turn, width = math.cos(angle), math.sin(angle)  # quality 0.5
-    return shelf * response([(1 + turn) / 2, -1 - turn, (1 + turn) / 2], [1 + width, -2 * turn, 1 - width])
+    high_pass = response([(1 + turn) / 2, -1 - turn, (1 + turn) / 2], [1 + width, -2 * turn, 1 - width])
+    weighting: NDArray[np.complex128] = shelf * high_pass
+    return weighting

@@ -76,7 +76,8 @@ class WhisperNetwork(nn.Module):
         self.conv1 = nn.Conv1d(config.num_mel_bins, width, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
         # drawing normal numbers on the device "meta" would import PyTorch's compiler
-        self.embed_positions = nn.Embedding.from_pretrained(torch.empty(config.max_source_positions, width))
+        positions = torch.empty(config.max_source_positions, width)
+        self.embed_positions = nn.Embedding(config.max_source_positions, width, _weight=positions)
         self.layers = nn.ModuleList(_Block(config) for _ in range(config.num_hidden_layers))
         self.layer_norm = nn.LayerNorm(width)
 

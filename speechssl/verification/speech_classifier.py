@@ -165,7 +165,7 @@ def features(log_bands: NDArray[np.floating]) -> Floats:
     loud = level > top - 6
     groups = bands.reshape(len(bands), 8, 10).mean(2)
     wide = bands.reshape(len(bands), 4, 20)
-    curve = cepstra(bands, bands.shape[1])
+    curve: Floats = cepstra(bands, bands.shape[1]).astype(np.float64)
     spans = ((1, 4), (4, 8), (8, 13), (13, 20), (20, 30), (30, 50), (50, 80))
     size = np.stack([np.sqrt((curve[:, a:b] ** 2).mean(1)) for a, b in spans], 1)
     found = [

@@ -15,8 +15,8 @@ CLIPS = PACKAGED / "clips"
 # seconds each; some are imported by others, and all are named so that a message says which came along
 HEAVY = frozenset({
     "torch", "torch._dynamo", "torch._inductor", "torch.distributed.tensor", "sympy", "torchaudio", "transformers",
-    "huggingface_hub", "accelerate", "scipy", "sklearn", "librosa", "numba", "pandas", "pyarrow", "matplotlib", "gradio",
-    "fastapi", "uvicorn", "datasets", "ray",
+    "huggingface_hub", "accelerate", "scipy", "sklearn", "librosa", "numba", "pandas", "pyarrow", "matplotlib",
+    "gradio", "fastapi", "uvicorn", "datasets", "ray",
 })  # fmt: skip
 PROGRAM = """
 import sys
