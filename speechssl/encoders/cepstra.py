@@ -48,7 +48,7 @@ class CepstraFrontEnd:
         """(N, 39) float32 at once: an hour has 28 MB."""
         import librosa
 
-        size = {"n_fft": WINDOW, "hop_length": self.hop_length, "center": False, "n_mels": BANDS}
+        size: dict[str, Any] = {"n_fft": WINDOW, "hop_length": self.hop_length, "center": False, "n_mels": BANDS}
         parts = []
         for block in cut_samples(blocks(), hop=BLOCK_FRAMES * self.hop_length, overlap=WINDOW - self.hop_length):
             if block.shape[0] >= WINDOW:

@@ -19,7 +19,7 @@ from speechssl.encoders.blocks import ConformerTrunk, ProjectedTrunk, Transforme
 from speechssl.encoders.encoder import GRID, SSLEncoder
 from speechssl.encoders.frontends import ConvFrontEnd, FrontEnd, LogMelFrontEnd
 from speechssl.encoders.precision import lower_weights
-from speechssl.encoders.whisper import WhisperFrontEnd, WhisperTrunk
+from speechssl.encoders.whisper import WhisperConfig, WhisperFrontEnd, WhisperNetwork, WhisperTrunk
 from speechssl.encoders.windows import Grid
 from speechssl.errors import CheckpointError, InputError
 
@@ -123,10 +123,16 @@ def untrained(weights: Weights, *, seed: int = 0) -> Weights:
     Raises:
         CheckpointError: an architecture that is not known here.
     """
-    config = read_config(weights)
+    read_config(weights)  # refuses what is not known here
+    library = checkpoints.transformers()
+    config = library.AutoConfig.for_model(**weights.config)
+    build: Any = library.AutoModel.from_config
+    if config.model_type == "whisper":
+        # transformers names no model that is the encoder alone
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder as build
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _network(config, device="cpu")
+        network = build(config)
         head = weights.projection
         projection = None if head is None else nn.Linear(head[0].shape[1], head[0].shape[0])
     return replace(
@@ -172,18 +178,22 @@ def _fitting_grid(weights: Weights, config: Any) -> Grid:
 
 
 def read_config(weights: Weights) -> Any:
-    """transformers' configuration object.
+    """transformers' configuration object; for Whisper the sizes of its encoder, without importing transformers.
 
     Raises:
         CheckpointError: a family or variant that is not known here.
     """
-    library = checkpoints.transformers()
-
     family = weights.config.get("model_type")
     if family not in FAMILIES:
         raise CheckpointError(
             f"{weights.source} is a model of type {family!r}; one of {', '.join(FAMILIES)} needed for an encoder"
         )
+    if family == "whisper":
+        try:
+            return WhisperConfig.read(weights.config)
+        except CheckpointError as error:
+            raise CheckpointError(f"the configuration of {weights.source} cannot be used: {error}") from error
+    library = checkpoints.transformers()
     try:
         config = library.AutoConfig.for_model(**weights.config)
         # without memory for weights; finds values that do not go together
@@ -222,18 +232,17 @@ def _normalisation(weights: Weights, normalise: bool | None, *, logmel: bool) ->
     return (TRANSFORMERS_EPSILON, "/normalised") if normalise else (None, "/raw")
 
 
-def _network(config: Any, device: str = "meta") -> Any:
-    """transformers' network, its weight norms resolved; on ``meta`` without memory behind its weights."""
+def _network(config: Any) -> Any:
+    """The network without memory behind its weights, its weight norms resolved."""
+    if isinstance(config, WhisperConfig):
+        with torch.device("meta"):
+            return WhisperNetwork(config).eval()
     library = checkpoints.transformers()
     with errors.importing("transformers"):
         # the network's module is imported here: below, constants of what it imports would be without data for everybody
         _ = library.MODEL_MAPPING[type(config)]
-    build: Any = library.AutoModel.from_config
-    if config.model_type == "whisper":
-        # transformers names no model that is the encoder alone
-        from transformers.models.whisper.modeling_whisper import WhisperEncoder as build
-    with torch.device(device):
-        network = build(config)
+    with torch.device("meta"):
+        network: Any = library.AutoModel.from_config(config)
     for module in network.modules():
         if parametrize.is_parametrized(module):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)

@@ -100,7 +100,7 @@ def weighted(
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    search.step(loss)  # type: ignore[arg-type]
+    search.step(loss)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         return classes[outputs(held).argmax(1).numpy()], [float(one) for one in scale.softmax(0)]
 
@@ -143,7 +143,7 @@ def attentive(
                 pooled = nn.functional.dropout(pool(*_padded([known[number] for number in numbers])), 0.2)
                 loss = nn.functional.cross_entropy(classify(pooled), torch.from_numpy(targets[numbers]))
                 optimiser.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
     with torch.no_grad():
         found = [

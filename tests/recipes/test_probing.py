@@ -11,6 +11,7 @@ import pytest
 
 from speechssl.probing import labels
 
+RECIPE = "probing"
 COLUMNS = ("path", "corpus", "speaker", "seconds", "language", "text", "split")
 
 
