@@ -198,7 +198,7 @@ def _without_interface_files() -> Iterator[None]:
             raise OSError("no source is wanted")
         return found(thing)
 
-    inspect.getfile = getfile
+    inspect.getfile = getfile  # type: ignore[assignment]  # takes what the other takes
     try:
         yield
     finally:

@@ -18,6 +18,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from speechssl import cli
 from speechssl.app.handlers import speakers, speaking
 from speechssl.app.state import Settings, State
 from speechssl.receipts import signing
