@@ -88,7 +88,7 @@ def kaldi(samples: Tensor, *, floor: float = FLOOR, double: bool = False) -> Ten
 
 
 def cepstra(log_bands: NDArray[np.floating], count: int) -> NDArray[np.floating]:
-    """The first ``count`` mel-frequency cepstra (F, count) of log-mel bands (F, B), by the orthonormal cosine transform."""
+    """The first ``count`` mel-frequency cepstra (F, count) of log-mel bands (F, B): an orthonormal cosine transform."""
     import numpy as np
 
     bands = log_bands.shape[1]

@@ -164,7 +164,8 @@ def rank(
     from speechssl.probing import rank as ranking
 
     files = [str(path) for path in batch.recordings(sources, listed)]
-    rows, left_out = [], {}
+    rows: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
     with terminal.progress("encoding", [(file, file) for file in files]) as advance:
         for encoder, numbers in _encoders(
             model, layers, alone, normalise=normalise, device=device, precision=precision

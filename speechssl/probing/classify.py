@@ -54,7 +54,8 @@ def classify(
     if unknown := sorted(set(use) - set(HEADS)):
         raise InputError(f"no head {unknown[0]!r}; one of {', '.join(HEADS)} needed")
     divide(recordings, seed=seed)  # what is wrong with the labels is said before the work
-    files, left_out = [one.file for one in recordings], {}
+    files = [one.file for one in recordings]
+    left_out: dict[str, str] = {}
     held = []
     for encoder, layers in encoders:
         found, reasons = encodings.encode_all(files, encoder, layers, seconds=seconds, cache=cache, advance=advance)

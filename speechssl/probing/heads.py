@@ -149,7 +149,8 @@ def attentive(
         found = [
             classify(pool(*_padded(held[start : start + BATCH]))).argmax(1) for start in range(0, len(held), BATCH)
         ]
-    return classes[torch.cat(found).numpy()]
+    answers: NDArray[np.str_] = classes[torch.cat(found).numpy()]
+    return answers
 
 
 def _padded(frames: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
