@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from speechssl.app import page, service
+from speechssl.app import page, server
 from speechssl.app.state import Settings, State
 
 TABS = ("convert", "speak", "batch", "voices", "history")
@@ -20,4 +20,4 @@ def build() -> gr.Blocks:
 
 
 if __name__ == "__main__":
-    service.serve_visitors(TABS)
+    server.serve_visitors(TABS)

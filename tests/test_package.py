@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
 import speechssl
 from speechssl import audio, checkpoints, cli
@@ -33,7 +32,7 @@ def _commands(group: Any, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]
     return [before, *(found for name, one in below.items() for found in _commands(one, (*before, name)))]
 
 
-COMMANDS = _commands(typer.main.get_command(cli.app))
+COMMANDS = _commands(cli.command())
 FIRST = {("convert",), ("features",), ("voice", "add"), ("voice", "import"), ("report",), ("doctor",), ("demo",)}
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from speechssl.app.page import build
-    from speechssl.app.service import make, serve
+    from speechssl.app.server import serve
+    from speechssl.app.service import make
     from speechssl.app.state import Settings, State
 
-_PLACES = {"build": "page", "make": "service", "serve": "service", "Settings": "state", "State": "state"}
+_PLACES = {"build": "page", "make": "service", "serve": "server", "Settings": "state", "State": "state"}
 
 __all__ = ["Settings", "State", "build", "make", "serve"]
 

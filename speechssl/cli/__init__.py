@@ -5,76 +5,18 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
-from functools import lru_cache
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import typer
-import typer.main
 
-from speechssl import __version__
-from speechssl.cli import (
-    common,
-    convert,
-    data,
-    demo,
-    docs,
-    doctor,
-    evaluation,
-    features,
-    pipes,
-    receipt,
-    report,
-    say,
-    serve,
-    terminal,
-    units,
-    verification,
-    voice,
-)
+from speechssl.cli import pipes, terminal
+from speechssl.cli.commands import command, for_arguments
 from speechssl.cli.terminal import remark
 from speechssl.errors import SpeechSSLError, not_loaded
 
-app = typer.Typer(
-    name="speechssl",
-    help="Voice conversion, speaker verification and discrete units on self-supervised speech features.",
-    epilog="Results are printed on stdout, progress and remarks on stderr. Exit code 0: done, 2: wrong input, "
-    "130: interrupted; `speechssl docs` has all. Examples: speechssl demo; speechssl convert --help",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # its boxes leave 18 of 80 columns for the explanations
-)
-app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
-app.command("say", epilog=say.EXAMPLES)(say.say)
-app.command("features", epilog=features.EXAMPLES)(features.features)
-app.add_typer(voice.app, name="voice")
-app.add_typer(units.app, name="units")
-app.add_typer(receipt.app, name="receipt")
-app.add_typer(data.app, name="data")
-app.add_typer(verification.app)
-app.add_typer(evaluation.app)
-app.command("report", epilog=report.EXAMPLES)(report.report)
-app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
-app.command("docs", epilog=docs.EXAMPLES)(docs.docs)
-app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
-app.command("app", epilog=serve.EXAMPLES)(serve.app)
+__all__ = ["command", "main", "run"]
 
 GREEDY = ("--reference", "-r")  # options that take every word up to the next option
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"speechssl {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -89,14 +31,6 @@ def run(arguments: list[str]) -> int:
     title = next((word for word in arguments if not word.startswith("-")), "speechssl")
     with terminal.working(title):
         return _run(arguments)
-
-
-@lru_cache(maxsize=1)
-def command() -> Any:
-    """All commands, with the options that each of them has."""
-    group = typer.main.get_command(app)
-    common.give(group)
-    return group
 
 
 def _run(arguments: list[str]) -> int:
@@ -130,7 +64,7 @@ def _run(arguments: list[str]) -> int:
 def _invoke(arguments: list[str]) -> Any:
     """Run a command; without one, print the help."""
     try:
-        return command()(args=arguments, prog_name="speechssl", standalone_mode=False)
+        return for_arguments(arguments)(args=arguments, prog_name="speechssl", standalone_mode=False)
     except typer.TyperException as error:
         if type(error).__name__ != "NoArgsIsHelpError":
             raise

@@ -29,7 +29,7 @@ NEEDED = {
     name: _RENAMED.get(name, name.replace("-", "_"))
     for name in (
         "torch", "torchaudio", "transformers", "huggingface-hub", "numpy", "scipy", "safetensors", "filelock",
-        "soundfile", "av", "soxr", "pyworld-prebuilt", "pyloudnorm", "typer", "gruut-lang-en", "python-crfsuite",
+        "soundfile", "av", "soxr", "pyworld-prebuilt", "typer", "gruut-lang-en", "python-crfsuite",
         "num2words", "sentencex", "markdown-it-py", "anyascii", "rich", "gradio", "starlette", "fastapi", "uvicorn",
         "pydantic", "anyio",
         "markupsafe", "pillow", "cryptography", "mutagen",

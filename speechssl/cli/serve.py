@@ -140,11 +140,11 @@ def app(
     named = tuple(name.strip() for name in (models or "").split(",") if name.strip())
     _check_models(named)
     users = [_pair(text) for text in auth or os.environ.get(PASSWORDS, "").split()]
-    from speechssl.app import service  # takes seconds
+    from speechssl.app import server  # its libraries are for this command alone
     from speechssl.conversion.bundles import BUNDLES
 
     # strangers must not make a public service download gigabytes
-    usual = tuple(BUNDLES) if models is None and service.is_local(host) else ("tiny",)
+    usual = tuple(BUNDLES) if models is None and server.is_local(host) else ("tiny",)
     settings = Settings(
         voices=voices,
         consent=consent,
@@ -160,7 +160,7 @@ def app(
         waiting=waiting,
         keep_seconds=60 * keep_minutes,
     )
-    service.serve(settings, host=host, port=port, auth=users, browser=browser, public_names=public_name or ())
+    server.serve(settings, host=host, port=port, auth=users, browser=browser, public_names=public_name or ())
 
 
 def _check_models(names: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ layer needs is built.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from speechssl.encoders.blocks import ConformerTrunk, ProjectedTrunk, Transforme
 from speechssl.encoders.encoder import GRID, SSLEncoder
 from speechssl.encoders.frontends import ConvFrontEnd, FrontEnd, LogMelFrontEnd
 from speechssl.encoders.precision import lower_weights
-from speechssl.encoders.whisper import WhisperFrontEnd, WhisperTrunk
+from speechssl.encoders.whisper import WhisperConfig, WhisperFrontEnd, WhisperNetwork, WhisperTrunk
 from speechssl.encoders.windows import Grid
 from speechssl.errors import CheckpointError, InputError
 
@@ -115,6 +115,35 @@ def build(
     )
 
 
+def untrained(weights: Weights, *, seed: int = 0) -> Weights:
+    """The same network with the random weights that transformers would begin a training from.
+
+    Returns:
+        Weights of the name ``untrained:NAME``, which recommend the same layer.
+    Raises:
+        CheckpointError: an architecture that is not known here.
+    """
+    read_config(weights)  # refuses what is not known here
+    library = checkpoints.transformers()
+    config = library.AutoConfig.for_model(**weights.config)
+    build: Any = library.AutoModel.from_config
+    if config.model_type == "whisper":
+        # transformers names no model that is the encoder alone
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder as build
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(config)
+        head = weights.projection
+        projection = None if head is None else nn.Linear(head[0].shape[1], head[0].shape[0])
+    return replace(
+        weights,
+        name=f"untrained:{weights.name}",
+        tensors=network.state_dict(),
+        origin=None,
+        projection=None if projection is None else (projection.weight.detach(), projection.bias.detach()),
+    )
+
+
 def _parts(network: Any, config: Any, epsilon: float | None, *, finish: bool) -> tuple[FrontEnd, Trunk]:
     if config.model_type == "whisper":
         return WhisperFrontEnd(network), WhisperTrunk(network, finish=finish)
@@ -149,18 +178,22 @@ def _fitting_grid(weights: Weights, config: Any) -> Grid:
 
 
 def read_config(weights: Weights) -> Any:
-    """transformers' configuration object.
+    """transformers' configuration object; for Whisper the sizes of its encoder, without importing transformers.
 
     Raises:
         CheckpointError: a family or variant that is not known here.
     """
-    library = checkpoints.transformers()
-
     family = weights.config.get("model_type")
     if family not in FAMILIES:
         raise CheckpointError(
             f"{weights.source} is a model of type {family!r}; one of {', '.join(FAMILIES)} needed for an encoder"
         )
+    if family == "whisper":
+        try:
+            return WhisperConfig.read(weights.config)
+        except CheckpointError as error:
+            raise CheckpointError(f"the configuration of {weights.source} cannot be used: {error}") from error
+    library = checkpoints.transformers()
     try:
         config = library.AutoConfig.for_model(**weights.config)
         # without memory for weights; finds values that do not go together
@@ -200,17 +233,16 @@ def _normalisation(weights: Weights, normalise: bool | None, *, logmel: bool) ->
 
 
 def _network(config: Any) -> Any:
-    """transformers' network without memory behind its weights, its weight norms resolved."""
+    """The network without memory behind its weights, its weight norms resolved."""
+    if isinstance(config, WhisperConfig):
+        with torch.device("meta"):
+            return WhisperNetwork(config).eval()
     library = checkpoints.transformers()
     with errors.importing("transformers"):
         # the network's module is imported here: below, constants of what it imports would be without data for everybody
         _ = library.MODEL_MAPPING[type(config)]
-    build: Any = library.AutoModel.from_config
-    if config.model_type == "whisper":
-        # transformers names no model that is the encoder alone
-        from transformers.models.whisper.modeling_whisper import WhisperEncoder as build
     with torch.device("meta"):
-        network = build(config)
+        network: Any = library.AutoModel.from_config(config)
     for module in network.modules():
         if parametrize.is_parametrized(module):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)

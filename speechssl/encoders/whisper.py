@@ -12,12 +12,13 @@ Source: Radford et al. 2022, arXiv:2212.04356, section 2.2.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from speechssl.encoders.blocks import attend, last
@@ -32,16 +33,85 @@ RANGE = 8.0
 GRID = Grid(window=1500, context=250)
 
 
+@dataclass
+class WhisperConfig:
+    """Sizes of the encoder, under the names that transformers gives them in every family."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    num_mel_bins: int
+    max_source_positions: int
+    model_type = "whisper"
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> WhisperConfig:
+        """The sizes in a configuration of transformers, whose other values are the decoder's.
+
+        Raises:
+            CheckpointError: a size that is missing or no positive whole number, heads that do not divide the width, or
+                another activation than GELU.
+        """
+        names = ("d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim", "num_mel_bins")
+        sizes = {name: values.get(name) for name in (*names, "max_source_positions")}
+        if wrong := {name: size for name, size in sizes.items() if type(size) is not int or size < 1}:
+            raise CheckpointError(f"it has {wrong}; positive whole numbers needed")
+        config = cls(*sizes.values())  # type: ignore[arg-type]  # checked above
+        if config.hidden_size % config.num_attention_heads:
+            raise CheckpointError(
+                f"{config.hidden_size} numbers cannot be divided by {config.num_attention_heads} heads"
+            )
+        if (activation := values.get("activation_function", "gelu")) != "gelu":
+            raise CheckpointError(f"its activation_function is {activation!r}; 'gelu' needed")
+        return config
+
+
+class WhisperNetwork(nn.Module):
+    """The weights of transformers' ``WhisperEncoder`` under the same names; importing that class takes seconds."""
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.conv1 = nn.Conv1d(config.num_mel_bins, width, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
+        # drawing normal numbers on the device "meta" would import PyTorch's compiler
+        positions = torch.empty(config.max_source_positions, width)
+        self.embed_positions = nn.Embedding(config.max_source_positions, width, _weight=positions)
+        self.layers = nn.ModuleList(_Block(config) for _ in range(config.num_hidden_layers))
+        self.layer_norm = nn.LayerNorm(width)
+
+
+class _Block(nn.Module):
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.self_attn = _Attention(width, config.num_attention_heads)
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, width)
+        self.final_layer_norm = nn.LayerNorm(width)
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        # a bias on the keys would add the same to every score of a query
+        self.k_proj = nn.Linear(width, width, bias=False)
+        self.v_proj, self.q_proj, self.out_proj = (nn.Linear(width, width) for _ in range(3))
+
+
 class WhisperFrontEnd:
     """Log-mel bands and the two convolutions, streamed; exactly what one pass over the whole utterance gives.
 
     Args:
-        encoder: transformers' ``WhisperEncoder``.
+        encoder: its weights.
     """
 
     hop_length = 320  # a stride of 2 over frames of 160 samples, 20 ms at 16 kHz
 
-    def __init__(self, encoder: Any) -> None:
+    def __init__(self, encoder: WhisperNetwork) -> None:
         self._conv1, self._conv2 = encoder.conv1, encoder.conv2
         self._bands = int(encoder.conv1.in_channels)
 
@@ -94,11 +164,11 @@ class WhisperTrunk:
     """Positions and blocks on one window; with the final norm where a projection follows.
 
     Args:
-        encoder: transformers' ``WhisperEncoder`` with the blocks that are needed.
+        encoder: the weights of the blocks that are needed.
         finish: whether the final norm is applied: what stands behind the last block of a fine-tuned encoder takes it.
     """
 
-    def __init__(self, encoder: Any, *, finish: bool) -> None:
+    def __init__(self, encoder: WhisperNetwork, *, finish: bool) -> None:
         self._positions = encoder.embed_positions.weight
         self._layers: list[Any] = list(encoder.layers)
         self._norm = encoder.layer_norm if finish else None
@@ -120,7 +190,7 @@ class WhisperTrunk:
             attention = layer.self_attn
             x = x + attend(attention, layer_norm(layer.self_attn_layer_norm, x), attention.num_heads)
             hidden = linear(layer.fc1, layer_norm(layer.final_layer_norm, x))
-            x = x + linear(layer.fc2, layer.activation_fn(hidden)).float()
+            x = x + linear(layer.fc2, functional.gelu(hidden)).float()
         yield x if self._norm is None else layer_norm(self._norm, x)
 
 

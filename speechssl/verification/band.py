@@ -174,8 +174,6 @@ def shares_by_band(waveform: Waveform) -> tuple[NDArray[np.float64], NDArray[np.
 
 def _powers(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     """Mean square (F, 128) in bands of 62.5 Hz every 20 ms; above 1 kHz the mean of 250 Hz around each."""
-    from scipy.ndimage import uniform_filter1d
-
     padded = np.pad(samples, (WINDOW // 2, WINDOW // 2 + HOP))
     frames = math.ceil(len(samples) / HOP)
     cut = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][:frames]
@@ -187,5 +185,6 @@ def _powers(samples: NDArray[np.float32]) -> NDArray[np.float64]:
         for first in range(0, len(cut), 1024)
     ]
     powers: NDArray[np.float64] = np.concatenate(found).astype(np.float64)
-    powers[:, 16:] = uniform_filter1d(powers[:, 16:], SMOOTHED, axis=1, mode="nearest")
+    beside = np.pad(powers[:, 16:], ((0, 0), (SMOOTHED // 2, SMOOTHED // 2 - 1)), mode="edge")
+    powers[:, 16:] = np.lib.stride_tricks.sliding_window_view(beside, SMOOTHED, axis=1).mean(axis=2)
     return powers * (2 / (WINDOW * float((window**2).sum())))

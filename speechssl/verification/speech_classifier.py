@@ -146,7 +146,7 @@ def _odds(samples: NDArray[np.float32], first: int, last: int) -> float:
     return float(load_model().odds(found[None])[0])
 
 
-def features(mel: NDArray[np.floating]) -> Floats:
+def features(log_bands: NDArray[np.floating]) -> Floats:
     """Statistics (S,) of log-mel bands (F, 80), natural log of power, F >= 50; no part knows the level.
 
     Of the frames within 26 dB of the loudest: standard deviation in each of eight groups of bands; mean change over
@@ -155,24 +155,25 @@ def features(mel: NDArray[np.floating]) -> Floats:
     groups, and how the level is distributed.
     """
     import numpy as np
-    from scipy.fft import dct
 
-    bands = np.asarray(mel, np.float64)
+    from speechssl.audio.mel import cepstra
+
+    bands = np.asarray(log_bands, np.float64)
     level = np.log(np.exp(bands - bands.max()).sum(1))
     top = np.quantile(level, 0.95)
     bands = np.maximum(bands, np.quantile(bands, 0.95) - 12)  # digital silence is no deeper than a quiet room
     loud = level > top - 6
     groups = bands.reshape(len(bands), 8, 10).mean(2)
     wide = bands.reshape(len(bands), 4, 20)
-    cepstra = dct(bands, axis=1, norm="ortho")
+    curve: Floats = cepstra(bands, bands.shape[1]).astype(np.float64)
     spans = ((1, 4), (4, 8), (8, 13), (13, 20), (20, 30), (30, 50), (50, 80))
-    size = np.stack([np.sqrt((cepstra[:, a:b] ** 2).mean(1)) for a, b in spans], 1)
+    size = np.stack([np.sqrt((curve[:, a:b] ** 2).mean(1)) for a, b in spans], 1)
     found = [
         groups[loud].std(0),
         *(_change(wide, loud, lag) for lag in LAGS),
         size[loud].mean(0),
         size[loud].std(0),
-        *(_change(cepstra[:, a:b], loud, 2)[None] for a, b in spans),
+        *(_change(curve[:, a:b], loud, 2)[None] for a, b in spans),
         _modulation(np.log(np.exp(wide).mean(2))),
         _neighbours(groups),
         np.diff(np.quantile(np.maximum(level, top - 10), [0.05, 0.25, 0.5, 0.75, 0.95])),

@@ -176,10 +176,8 @@ def _noise_weights(aperiodicity: Array, bands: Array, voiced: Array) -> Array:
 
 def _excitation(pulses: Pulses, lengths: Array, noise_weight: Array, random: np.random.Generator) -> Array:
     """(P, bins) spectra, time 0 at ``pulses.sample``: a pulse of its period's power, and noise up to the next pulse."""
-    from scipy import fft
-
     noise = _noise_pieces(lengths, random)
-    spectrum = fft.rfft(noise, axis=1) * noise_weight
+    spectrum = np.fft.rfft(noise, axis=1) * noise_weight
     voiced = pulses.voiced
     strength = np.sqrt(lengths[voiced, None].astype(np.float32) * (1 - noise_weight[voiced] ** 2))
     phase = np.multiply.outer(pulses.delay[voiced], np.arange(FFT_SIZE // 2 + 1) * (-2 * np.pi / FFT_SIZE))
@@ -216,9 +214,7 @@ def _without_constant(spectrum: Array) -> Array:
 
 
 def _overlap_add(output: Array, samples: Array, spectrum: Array) -> None:
-    from scipy import fft
-
-    responses = np.roll(fft.irfft(spectrum, FFT_SIZE, axis=1), LEAD, axis=1)
+    responses = np.roll(np.fft.irfft(spectrum, FFT_SIZE, axis=1), LEAD, axis=1)
     for sample, response in zip(samples, responses, strict=True):
         output[sample : sample + FFT_SIZE] += response
 

@@ -108,15 +108,17 @@ def equalise(waveform: Waveform, own: Spectrum, wanted: Spectrum, amount: float 
 def _filtered(samples: Tensor, taps: Tensor) -> Tensor:
     """(T,) samples through a symmetrical response, block by block."""
     import torch
-    from scipy.signal import oaconvolve
 
     result, reach = torch.empty_like(samples), len(taps) // 2
     for start in range(0, len(samples), BLOCK):
         first = max(0, start - reach)
-        block = oaconvolve(samples[first : start + BLOCK + reach].numpy(), taps.numpy())
+        piece = samples[first : start + BLOCK + reach]
+        # a power of two that holds the whole convolution
+        size = 1 << (len(piece) + len(taps) - 1).bit_length()
+        block = torch.fft.irfft(torch.fft.rfft(piece, size) * torch.fft.rfft(taps, size), size)
         count = min(BLOCK, len(samples) - start)
         begin = start - first + reach
-        result[start : start + count] = torch.from_numpy(block[begin : begin + count])
+        result[start : start + count] = block[begin : begin + count]
     return result
 
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -23,10 +19,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from speechssl import cli
-from speechssl.app import service
 from speechssl.app.handlers import speakers, speaking
 from speechssl.app.state import Settings, State
-from speechssl.errors import InputError
 from speechssl.receipts import signing
 from speechssl.voices import clips
 
@@ -379,107 +373,3 @@ def _until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-# ---- where it listens, and how it ends
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org", "::"])
-def test_a_public_address_needs_a_password(host: str) -> None:
-    with pytest.raises(InputError, match="--auth"):
-        service.check_address(host, [])
-    service.check_address(host, [("ada", "secret")])
-    assert "public" in service.greeting(host, 7860, [("ada", "secret")])
-    assert "secret" not in service.greeting(host, 7860, [("ada", "secret")])
-
-
-def test_the_command_line_refuses_before_anything_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["app", "--host", "0.0.0.0"]) == 2
-    assert "--auth" in capsys.readouterr().err
-    assert cli.run(["app", "--auth", "nobody"]) == 2
-    assert "USER:PASSWORD" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_this_machine_needs_none(host: str) -> None:
-    service.check_address(host, [])
-    assert "public" not in service.greeting(host, 7860, [])
-
-
-def test_told_to_end_it_finishes_what_runs_and_takes_nothing_more(tmp_path: Path) -> None:
-    """A job that waits for a file: it runs when the signal comes, and its result still reaches the client."""
-    (tmp_path / "run.py").write_text(SLOW, encoding="utf-8")
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "FOLDER": str(tmp_path)}
-    process = subprocess.Popen(
-        [sys.executable, str(tmp_path / "run.py")], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    try:
-        assert process.stdout is not None
-        place = process.stdout.readline().split()[-1]
-        _until(lambda: _answers(place))
-        running = Client(place, verbose=False).submit(None, api_name="/identify")
-        _until((tmp_path / "begun").exists)
-        late = Client(place, verbose=False)
-        process.send_signal(signal.SIGTERM)
-        _until(lambda: json.loads(_get(f"{place}/health")[1])["status"] == "closing")
-        with pytest.raises(AppError, match="closing"):
-            late.predict(None, api_name="/identify")
-        (tmp_path / "go").touch()
-        assert running.result(PATIENCE) == [{"speaker": "Ada"}]
-        out, _ = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
-    assert process.returncode == 0
-    assert "closing: 1 running jobs finished" in out
-
-
-SLOW = """
-import os, time
-from pathlib import Path
-from speechssl.app import service
-from speechssl.app.handlers import speakers
-from speechssl.app.state import Settings
-
-folder = Path(os.environ["FOLDER"])
-service._warm = lambda state: None
-
-def identify(*arguments):
-    (folder / "begun").touch()
-    while not (folder / "go").exists():
-        time.sleep(0.05)
-    return [{"speaker": "Ada"}]
-
-speakers.identify = identify
-service.serve(Settings(voices=folder / "voices", speakers=folder / "s.sqlite"), port=0)
-"""
-
-
-def _answers(place: str) -> bool:
-    try:
-        return _get(f"{place}/health")[0] == 200
-    except OSError:
-        return False
-
-
-@pytest.mark.parametrize("is_read", [True, False])
-def test_told_to_end_it_ends_and_leaves_nothing(tmp_path: Path, is_read: bool) -> None:
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "SPEECHSSL_APP_AUTH": "ada:secret"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from speechssl.cli import main; main()", "app", "--port", "0"],
-        stdout=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
-    assert process.stdout is not None
-    place = process.stdout.readline().split()[-1]
-    _until(lambda: _answers(place))
-    assert _get(f"{place}/config")[0] == 401
-    if not is_read:
-        # the terminal it was started from is gone
-        process.stdout.close()
-    process.send_signal(signal.SIGTERM)
-    if is_read:
-        out, _ = process.communicate(timeout=PATIENCE)
-        assert "closing: 0 running jobs finished" in out
-    else:
-        process.wait(PATIENCE)
-    assert process.returncode == 0
-    assert not list(tmp_path.glob("speechssl-app-*"))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.fft import dct
 
 from speechssl import audio, checkpoints
 from speechssl.audio import mel
@@ -89,6 +90,11 @@ def test_constants_made_where_nothing_has_memory_hold_numbers() -> None:
         window, bank = mel._constants(torch.float32, torch.device("cpu"))
     assert float(window.sum()) > 100
     assert float(bank.sum()) > 100
+
+
+def test_cepstra_equal_scipys_transform() -> None:
+    bands = np.random.default_rng(0).standard_normal((7, 80))
+    np.testing.assert_allclose(mel.cepstra(bands, 20), dct(bands, norm="ortho", axis=1)[:, :20], atol=1e-12)
 
 
 def test_cepstra_of_a_flat_spectrum_are_its_level() -> None:

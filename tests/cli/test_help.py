@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from speechssl import cli
+from speechssl.cli import commands
 from speechssl.conversion import converters
 
 Command = tuple[str, ...]
@@ -22,6 +23,19 @@ def _commands(group: Any, names: Command = ()) -> dict[Command, Any]:
 
 COMMANDS = _commands(cli.command())
 each_command = pytest.mark.parametrize("names", COMMANDS, ids=lambda names: " ".join(names) or "speechssl")
+
+
+def test_the_list_of_commands_says_of_each_what_its_own_help_says() -> None:
+    listed = {name: sentence for name, (_, sentence) in commands.COMMANDS.items()}
+    assert list(listed.items()) == [
+        (names[0], command.help.partition("\n")[0]) for names, command in COMMANDS.items() if len(names) == 1
+    ]
+
+
+@pytest.mark.parametrize("first", commands.COMMANDS)
+def test_a_command_is_found_in_its_module(first: str) -> None:
+    found = commands.for_arguments([first]).commands[first]
+    assert [option.name for option in found.params] == [option.name for option in COMMANDS[(first,)].params]
 
 
 @each_command

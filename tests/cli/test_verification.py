@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+import typer
 from typer.testing import CliRunner
 
 from speechssl import checkpoints
-from speechssl.cli import app
+from speechssl.cli import evaluation, verification
 from speechssl.errors import SpeechSSLError
 from speechssl.verification.embedders import log_mel
 from speechssl.verification.embedders.ecapa import Ecapa
+
+app = typer.Typer()
+app.add_typer(verification.app)
+app.add_typer(evaluation.app)
 
 CLIPS = checkpoints.PACKAGED / "clips"
 CONFIG = {"input_dim": 160, "channels": 16, "dim": 12, "bottleneck": 8, "scale": 4, "padding": "zeros"}

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer.main
 import yaml
 from docs_pages import COMMANDS, ENDPOINTS, PAGES, READ_FIRST, ROOT, Block, blocks
 
@@ -160,4 +159,4 @@ def test_the_make_targets_exist() -> None:
 
 
 def test_the_root_of_the_command_line_knows_the_commands_of_the_pages() -> None:
-    assert set(typer.main.get_command(cli.app).commands) == {names[0] for names in BELOW}
+    assert set(cli.command().commands) == {names[0] for names in BELOW}

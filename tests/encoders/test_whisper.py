@@ -87,6 +87,29 @@ def test_filters_are_those_of_transformers(bands: int) -> None:
     assert np.abs(whisper.constants(bands)[1].numpy() - theirs).max() < 1e-12
 
 
+def test_names_and_shapes_of_the_weights_are_those_of_transformers(model: Any) -> None:
+    ours = whisper.WhisperNetwork(whisper.WhisperConfig.read(CONFIG))
+    assert {name: part.shape for name, part in ours.state_dict().items()} == {
+        name: part.shape for name, part in model.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"d_model": None}, "random weights.*{'d_model': None}"),
+        ({"encoder_layers": 0}, "positive whole numbers"),
+        ({"num_mel_bins": 80.0}, "positive whole numbers"),
+        ({"encoder_attention_heads": 5}, "64 numbers cannot be divided by 5 heads"),
+        ({"activation_function": "relu"}, "'relu'; 'gelu' needed"),
+    ],
+)
+def test_a_configuration_that_is_none_is_refused(changes: dict[str, Any], message: str, model: Any) -> None:
+    weights = Weights("random", "random weights", {**CONFIG, **changes}, model.state_dict(), None)
+    with pytest.raises(CheckpointError, match=message):
+        build(weights, layer=1, device=torch.device("cpu"), dtype=torch.float32)
+
+
 @pytest.mark.parametrize("layer", [0, 1, 2, 3])
 def test_every_layer_equals_transformers(layer: int, model: Any, make_waveform: MakeWaveform) -> None:
     samples = make_waveform(80_000).samples

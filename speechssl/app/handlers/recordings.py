@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from speechssl import audio
 from speechssl.app.refusals import Refused
 from speechssl.app.state import Settings
@@ -78,6 +76,8 @@ def write(settings: Settings, path: Path, pieces: Sequence[Waveform]) -> dict[st
         The receipt's entry for the watermark, with the detector's confidence on average over the seconds; None without
         a watermark.
     """
+    import torch
+
     whole = Waveform(torch.cat([one.samples for one in pieces]), pieces[0].sample_rate)
     rates = RATES.get(audio.WRITABLE[path.suffix][1], (whole.sample_rate,))
     audio.write(path, whole if whole.sample_rate in rates else audio.resample(whole, 44_100))
