@@ -37,6 +37,10 @@ COMMANDS = {
         "Keep voices on disk, in the folder that `speechssl doctor` names or in $SPEECHSSL_VOICES.",
     ),
     "units": ("units", "Discrete units for language models: fit codebooks, encode collections, speak units."),
+    "probe": (
+        "probe",
+        "Probe encoders: how well small heads on their frozen features find labels, and which layer serves best.",
+    ),
     "receipt": (
         "receipt",
         "Show and check the signed receipts of synthetic recordings, and list the keys that you trust.",
@@ -66,7 +70,7 @@ COMMANDS = {
         "Measure error rates on a trial list, or on a balanced list of a folder of speakers, with 95 % intervals.",
     ),
 }
-GROUPS = ("voice", "units", "receipt", "data")  # modules of one command with subcommands
+GROUPS = ("voice", "units", "probe", "receipt", "data")  # modules of one command with subcommands
 FAMILIES = ("verification", "evaluation")  # modules of several commands
 
 ALL = tuple(dict.fromkeys(module for module, _ in COMMANDS.values()))

@@ -48,6 +48,7 @@ class Place:
 def places() -> list[Place]:
     """Every place, in the order of what would be missed most."""
     from speechssl import checkpoints
+    from speechssl.probing import encodings
     from speechssl.receipts import signing, trust
     from speechssl.verification import database, evaluation
 
@@ -56,13 +57,23 @@ def places() -> list[Place]:
     prints = [*_files(voices, "prints.sqlite*"), *_files(voices / "users", "*/prints.sqlite*")]
     enrolled = [*_files(speakers.parent, f"{speakers.stem}*{speakers.suffix}*"), *database.in_old_place()]
     embeddings = evaluation.cached_embeddings()
-    rest = set(_files(cache, "**/*")) - {*embeddings, *enrolled, *stored, *prints, signing.default_key(), trust.place()}
+    probed = _files(cache / encodings.CACHE, "*/*.safetensors")
+    rest = set(_files(cache, "**/*")) - {
+        *embeddings,
+        *probed,
+        *enrolled,
+        *stored,
+        *prints,
+        signing.default_key(),
+        trust.place(),
+    }
     return [
         Place("voices", f"{len(stored)} stored voices, and their voice prints", voices, (*stored, *prints)),
         Place("speakers", "enrolled speakers, and calibrations", speakers.parent, tuple(enrolled)),
         Place("key", "the key that signs receipts", *_one(signing.default_key())),
         Place("trusted-keys", "keys of others that you trust", *_one(trust.place())),
         Place("embeddings", "embeddings of recordings of trials", cache / evaluation.CACHE, tuple(embeddings), True),
+        Place("encodings", "encodings of recordings that were probed", cache / encodings.CACHE, tuple(probed), True),
         Place("downloads", "downloaded models", cache, tuple(sorted(rest)), True),
     ]
 

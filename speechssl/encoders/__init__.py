@@ -44,6 +44,7 @@ RECOMMENDED_LAYERS = {
     "hubert-base": 6,  # GSLM, Lakhotia et al. 2021, arXiv:2102.01192, section 3
 }
 
+UNTRAINED = "untrained:"  # before the name of a model
 TINY = PACKAGED / "tiny" / "encoder.safetensors"
 
 
@@ -61,7 +62,8 @@ def load(
     Args:
         name_or_path: ``"tiny"`` (in the package), a short name of ``HUB_NAMES``, a hub id
             (``"microsoft/wavlm-large"``), a folder of transformers, ``"torchaudio:WAVLM_LARGE"``, an original WavLM
-            ``.pt``, or one of our ``.safetensors``.
+            ``.pt``, one of our ``.safetensors``, or ``"mfcc"``; ``"untrained:NAME"`` is the network of any of these
+            with random weights, always the same.
         layer: l for the output of block l before any final norm, 0 for the input of the first; None for the layer the
             file or ``RECOMMENDED_LAYERS`` names.
         device: ``auto`` (CUDA, else Apple's GPU, else CPU), ``cpu``, ``cuda`` or ``mps``.
@@ -85,12 +87,19 @@ def load(
     """
     # torch and transformers take seconds to import
     from speechssl.checkpoints import choose_device
-    from speechssl.encoders.network import build
+    from speechssl.encoders.network import build, untrained
     from speechssl.encoders.precision import choose_dtype
 
     # a wrong option is told before gigabytes are fetched
     place, dtype = choose_device(device), choose_dtype(precision)
-    weights = _find(str(name_or_path), name, normalise)
+    wanted = str(name_or_path)
+    if wanted == "mfcc":
+        from speechssl.encoders import cepstra
+
+        return cepstra.load(layer)
+    weights = _find(wanted.removeprefix(UNTRAINED), name, normalise)
+    if wanted.startswith(UNTRAINED):
+        weights = untrained(weights)
     return build(weights, layer=layer, device=place, dtype=dtype, normalise=normalise)
 
 
@@ -116,6 +125,6 @@ def _find(wanted: str, name: str | None, normalise: bool | None) -> Weights:
     if wanted.count("/") == 1 and not path.suffix and not wanted.startswith((".", "/")):
         return transformers_family.read_hub(wanted, name=name or wanted, normalise=normalise)
     raise InputError(
-        f"no encoder {wanted!r}: give tiny, one of {', '.join(HUB_NAMES)}, a hub id (owner/model), "
+        f"no encoder {wanted!r}: give tiny, mfcc, one of {', '.join(HUB_NAMES)}, a hub id (owner/model), "
         "torchaudio:BUNDLE, or an existing folder, .pt or .safetensors file"
     )

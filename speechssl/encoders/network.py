@@ -7,7 +7,7 @@ layer needs is built.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -112,6 +112,35 @@ def build(
         trunk=trunk if projection is None else ProjectedTrunk(trunk, projection),
         grid=_fitting_grid(weights, config),
         origins=origins,
+    )
+
+
+def untrained(weights: Weights, *, seed: int = 0) -> Weights:
+    """The same network with the random weights that transformers would begin a training from.
+
+    Returns:
+        Weights of the name ``untrained:NAME``, which recommend the same layer.
+    Raises:
+        CheckpointError: an architecture that is not known here.
+    """
+    read_config(weights)  # refuses what is not known here
+    library = checkpoints.transformers()
+    config = library.AutoConfig.for_model(**weights.config)
+    build: Any = library.AutoModel.from_config
+    if config.model_type == "whisper":
+        # transformers names no model that is the encoder alone
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder as build
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(config)
+        head = weights.projection
+        projection = None if head is None else nn.Linear(head[0].shape[1], head[0].shape[0])
+    return replace(
+        weights,
+        name=f"untrained:{weights.name}",
+        tensors=network.state_dict(),
+        origin=None,
+        projection=None if projection is None else (projection.weight.detach(), projection.bias.detach()),
     )
 
 

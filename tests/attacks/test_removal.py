@@ -13,6 +13,7 @@ import torch
 from helpers import Spectra, takes
 
 from speechssl import checkpoints, cli
+from speechssl.probing import encodings
 from speechssl.receipts import signing, trust
 from speechssl.signals import Embedding, Waveform
 from speechssl.verification import calibration, database, evaluation
@@ -183,11 +184,14 @@ def test_data_lists_and_empties_every_place(
         speakers.enrol("ada", [enrolment(paths[0], 0.1, 0.9)])
     trust.add(signing.Signer().public, "myself")
     (checkpoints.cache_dir() / "model.bin").write_bytes(bytes(1000))
+    probed = checkpoints.cache_dir() / encodings.CACHE / "0123" / "4567.safetensors"
+    probed.parent.mkdir(parents=True)
+    probed.write_bytes(bytes(10))
     capsys.readouterr()
     assert cli.run(["data", "list", "--json"]) == 0
     found = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert all(row["files"] for row in found.values())
-    assert [name for name, row in found.items() if row["again"]] == ["embeddings", "downloads"]
+    assert [name for name, row in found.items() if row["again"]] == ["embeddings", "encodings", "downloads"]
     listed = {Path(path) for row in found.values() for path in row["files"]}
     kept = [path for folder in ("data", "cache") for path in (home / folder).rglob("*") if path.is_file()]
     assert {path for path in kept if not path.name.endswith(".lock")} == listed
