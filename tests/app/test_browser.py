@@ -114,7 +114,9 @@ def _download(page: Any, button: str, folder: Path) -> Path:
 def _in_view(page: Any, element: str) -> bool:
     """Whether the whole element is on the screen."""
     place, screen = page.locator(element).bounding_box(), page.viewport_size
-    return place is not None and place["y"] >= 0 and place["y"] + place["height"] <= screen["height"]
+    starts, sizes = (place["x"], place["y"]), (place["width"], place["height"])
+    ends = (screen["width"], screen["height"])
+    return all(0 <= start and start + size <= end for start, size, end in zip(starts, sizes, ends, strict=True))
 
 
 def _player(page: Any) -> dict[str, Any]:
@@ -146,6 +148,7 @@ def test_an_example_in_one_click_then_compare(page: Any, tmp_path: Path) -> None
     page.get_by_text("Details").first.click()
     assert page.locator("#convert-pictures svg").count() == 3
     assert page.locator("#convert-timeline svg").count() == 1
+    assert _in_view(page, "#convert-player audio")
     made = _download(page, "#convert-save", tmp_path)
     assert signing.check(made).genuine
     converter = signing.show(made)["settings"]["converter"]
