@@ -306,13 +306,15 @@ def microphone_note() -> None:
             "pages of the same machine. Upload a recording instead.</p>", elem_classes="tight")  # fmt: skip
 
 
-def actions(key: str, label: str) -> tuple[Any, Any]:
-    """The button that begins a job, and the one that cancels it; always in view."""
+def actions(key: str, label: str, *, preview: str = "") -> tuple[Any, Any, Any]:
+    """The buttons that begin a job, with or without one for a preview, and the one that cancels it: always in view."""
     with gr.Row(elem_classes="actions"):
-        go = gr.Button(label, variant="primary", elem_id=f"{key}-go", elem_classes="go", scale=3)
+        go = gr.Button(label, variant="primary", elem_id=f"{key}-go", elem_classes="go", scale=3, min_width=120)
+        short = gr.Button(preview, elem_id=f"{key}-preview", elem_classes="go", scale=1, min_width=110,
+                          visible=bool(preview))  # fmt: skip
         stop = gr.Button("Cancel", variant="stop", elem_id=f"{key}-cancel", elem_classes="cancel", scale=1,
                          min_width=90)  # fmt: skip
-    return go, stop
+    return go, short, stop
 
 
 # ---- errors

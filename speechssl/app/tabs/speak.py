@@ -39,7 +39,7 @@ def tab(page: Page) -> None:
                 seed = gr.Number(0, precision=0, label="Reading", info="Another number gives another rhythm.")
                 form = gr.Radio(list(FORMATS), value="wav", label="Kind of file")
             options_problem = parts.problem("speak-options-problem")
-            go, stop = parts.actions("speak", "Speak")
+            go, _, stop = parts.actions("speak", "Speak")
         with gr.Column(scale=6, min_width=320, elem_classes="stage"):
             status = gr.HTML(_WELCOME, elem_id="speak-status", elem_classes="status")
             live = gr.HTML("", elem_id="speak-live", elem_classes="unseen")
