@@ -386,6 +386,34 @@ def test_options_have_labels_and_the_chosen_converter_its_help(page: Any, tmp_pa
     }  # fmt: skip
 
 
+def test_a_voice_is_heard_before_it_is_chosen(page: Any) -> None:
+    _choose(page, "#convert-voice", "bundled: beth")
+    page.wait_for_function("document.querySelector('#convert-sample audio').src.includes('beth')")
+    page.evaluate("document.querySelector('#convert-sample audio').play()")
+    page.wait_for_function("document.querySelector('#convert-sample audio').currentTime > 0.3")
+    # a result stops it: one sound at a time
+    _convert_example(page)
+    page.wait_for_function("document.querySelector('#convert-player audio').currentTime > 0.3")
+    assert page.evaluate("document.querySelector('#convert-sample audio').paused")
+
+
+@pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
+def test_a_script_from_a_file_is_spoken_by_two_voices(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "play.txt").write_text("eric: Good morning. [pause 1]\nada: It rains.\n")
+    _tab(page, "Speak")
+    page.locator("input[type=file][accept='.txt, .md'], input[type=file][accept='.txt,.md']").set_input_files(
+        tmp_path / "play.txt"
+    )
+    sync_api.expect(page.locator("#speak-text textarea")).to_have_value(
+        re.compile("eric: Good morning"), timeout=PATIENCE
+    )
+    page.locator("#speak-go").click()
+    page.wait_for_selector("#speak-status .finished")
+    assert re.search(r"2 voices, \d s, made in", page.locator("#speak-status").inner_text())
+    receipt = signing.show(_download(page, "#speak-save", tmp_path))
+    assert [one["name"] for one in receipt["voices"]] == ["eric", "ada"]
+
+
 @pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
 def test_speak(page: Any, tmp_path: Path) -> None:
     _tab(page, "Speak")
