@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from speechssl.encoders import rounding
@@ -132,12 +133,21 @@ class _Queries:
         self.exact: Floats = queries.double().numpy()
         norms = np.sqrt((self.exact * self.exact).sum(axis=1))
         self.single = torch.from_numpy(self.exact / norms[:, None]).float()
-        self.half = self.single.bfloat16()
-        dim = self.single.shape[1]
-        self.bound = error_bound(dim, "float32")
-        # what rounding the queries really cost, which is less than half of what it could
+        self.bound = error_bound(self.single.shape[1], "float32")
+
+    @cached_property
+    def half(self) -> Tensor:
+        """In bfloat16; not made where the processor has no fast products of it."""
+        return self.single.bfloat16()
+
+    @cached_property
+    def half_bound(self) -> Tensor:
+        """What rounding the queries really cost, which is less than half of what it could."""
+        import torch
+
         loss = torch.linalg.vector_norm(self.single.double() - self.half.double(), dim=1)
-        self.half_bound = error_bound(dim, "bfloat16", loss=loss)
+        bound: Tensor = error_bound(self.single.shape[1], "bfloat16", loss=loss)
+        return bound
 
     def __len__(self) -> int:
         return len(self.exact)

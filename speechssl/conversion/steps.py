@@ -109,7 +109,7 @@ def encode(system: System, recording: Recording, *, with_values: bool = True) ->
     recorded, length = _heard(recording, system.encoder.sample_rate)
     waveform, raised = audio.audible(recorded)
     try:
-        keys, contour = system.encoder.encode(waveform), building.f0_of(waveform)
+        keys, contour = building.keys_and_f0(waveform, system.encoder)
         values = None
         if with_values:
             own = system.value_encoder is system.encoder

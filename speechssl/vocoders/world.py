@@ -8,6 +8,7 @@ cover: a conversion is as long as its source to within one frame, and sample n o
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +83,8 @@ class WorldAnalysis(World):
         """Values (N, dim): per WORLD frame ``order`` cepstra, then the aperiodicity in dB (0 where unvoiced).
 
         Args:
-            waveform: any length from 400 samples at 16 kHz; analysed in chunks, in flat memory.
+            waveform: any length from 400 samples at 16 kHz; analysed in chunks, as many at once as PyTorch has
+                threads, in flat memory.
             f0: (F,) Hz every 5 ms of the waveform; None to measure it.
         Raises:
             InputError: shorter than one frame.
@@ -100,12 +102,17 @@ class WorldAnalysis(World):
     def _analyse(self, samples: Array, f0: Array, *, chunk: int = CHUNK) -> Array:
         """(M, order + 1) float32 of WORLD frames 0 ... M - 1; ``f0`` (M,) is theirs."""
         values = np.empty((len(f0), self.order + BANDS), dtype=np.float32)
-        for start in range(0, len(f0), chunk):
+
+        def analyse(start: int) -> None:
             stop = min(start + chunk, len(f0))
             begin = max(0, STEP * (start + 1) - CONTEXT)
             piece = samples[begin : STEP * stop + CONTEXT].astype(np.float64)
             times = (STEP * np.arange(start + 1, stop + 1) - begin) / SAMPLE_RATE
             values[start:stop] = _coded(piece, f0[start:stop], times, self.order)
+
+        # pyworld lets other threads run, and draws its noise anew for each chunk
+        with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
+            list(pool.map(analyse, range(0, len(f0), chunk)))
         return values
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,11 +117,17 @@ def encode(waveform: Waveform, encoder: Encoder, value_encoder: Encoder) -> tupl
     Raises:
         InputError: too short for a frame, or encoders whose frames do not go together.
     """
-    contour = f0_of(waveform)
-    keys = encoder.encode(waveform)
+    keys, contour = keys_and_f0(waveform, encoder)
     if value_encoder is encoder:
         return keys, keys, contour
     return keys, encode_values(waveform, value_encoder, keys, contour), contour
+
+
+def keys_and_f0(waveform: Waveform, encoder: Encoder) -> tuple[Features, Tensor]:
+    """Keys of a waveform and, measured in a thread beside them, its F0."""
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        contour = beside.submit(f0_of, waveform)
+        return encoder.encode(waveform), contour.result()
 
 
 def encode_values(waveform: Waveform, value_encoder: Encoder, keys: Features, contour: Tensor) -> Features:

@@ -139,6 +139,16 @@ def test_values_are_pyworlds_at_the_frames_times() -> None:
     assert (difference[f0[1 : len(got) + 1] == 0] < 0.01).all()
 
 
+def test_analysis_on_several_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = np.random.default_rng(0).standard_normal(5 * 16_000).astype(np.float32)
+    f0 = np.where(np.arange(1000) % 100 < 60, 150.0, 0.0)
+    found = []
+    for threads in (1, 4):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        found.append(WorldAnalysis()._analyse(samples, f0, chunk=96))
+    np.testing.assert_array_equal(*found)
+
+
 def test_analysis_in_chunks_equals_the_whole() -> None:
     samples, f0 = speech().samples.double().numpy(), pitch_of_speech().double().numpy()[1:]
     whole = WorldAnalysis()._analyse(samples, f0, chunk=10**9)
