@@ -71,9 +71,12 @@ def from_codebook(name: str, **options: Any) -> Source:
     Raises:
         InputError: a codebook of several levels.
     """
+    from speechssl.encoders.encoder import SSLEncoder
     from speechssl.units.encoding.workers import Recipe
 
     made = Recipe(name, **options).make()
+    if not isinstance(made.encoder, SSLEncoder):
+        raise InputError(f"{name} is of the encoder {made.encoder.origin}, which has no layers to probe")
     if made.codebook.num_levels > 1:
         raise InputError(f"{name} has {made.codebook.num_levels} levels; a codebook of one needed")
     return Source(made.encoder, [made.encoder.layer], made.codebook)
