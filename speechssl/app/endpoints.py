@@ -144,7 +144,7 @@ def _convert(state: State) -> None:
                 yield str(made.path), made.facts()
                 return
             facts = {"piece": number, "second": round(second, 3), "seconds": round(made.seconds, 3)}
-            yield str(conversions.write_piece(state.store, job.session, made, facts)), facts
+            yield str(conversions.write_piece(state.store, job.session, made, number)), facts
             number, second = number + 1, second + made.seconds
 
     def inputs() -> dict[str, Argument]:

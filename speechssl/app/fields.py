@@ -20,14 +20,32 @@ from speechssl.conversion import converters
 from speechssl.conversion.bundles import BUNDLES, bundle
 
 Show = Callable[["Field", dict[str, Any]], Any]
-WAYS = (("As the target", "target"), ("As the source", "source"))
+WAYS = (("Of the voice", "target"), ("Of the source", "source"))
 LOUDNESS = (
-    ("As the source", "contour"),
+    ("Of the source", "contour"),
     ("Half way", "contour=0.5"),
-    ("As the source on the whole", "level"),
-    ("As the vocoder gives it", "off"),
+    ("Of the source on the whole", "level"),
+    ("As it comes", "off"),
 )
 TEMPOS = (("As the converter sets it", "auto"), *WAYS)
+NUMBER = "number"  # the choice that takes the number beside it
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A number that can be given instead of a choice, by a slider.
+
+    Args:
+        label: with the unit.
+        low, high, step: of the slider.
+        start: where the slider stands at first.
+    """
+
+    label: str
+    low: float
+    high: float
+    step: float
+    start: float
 
 
 @dataclass(frozen=True)
@@ -36,13 +54,15 @@ class Field:
 
     Args:
         name: of the attribute of ``Options``.
-        label: on the page.
+        label: for clients of the API; on the page too, unless ``plain`` says it without words of the trade.
         info: what the values mean.
         default: of the page and of the endpoints.
         show: makes the component of the page from the field and further arguments of the component.
         parse: makes the value for ``Options`` from what the page or a client sends.
         argument: name of the endpoints' argument, if it differs.
         limits: of a number; whole numbers only, unless it is a share.
+        scale: the number that can be given instead of one of the choices.
+        plain: label on the page.
     """
 
     name: str
@@ -53,6 +73,8 @@ class Field:
     parse: Callable[[Any], Any]
     argument: str = ""
     limits: tuple[float, float] = (0, 1)
+    scale: Scale | None = None
+    plain: str = ""
 
     def for_client(self) -> Argument:
         """The argument of an endpoint: a number or a text."""
@@ -64,16 +86,24 @@ class Field:
 
     def for_page(self, key: str, **more: Any) -> Any:
         """The component of the page, with an id for styles and tests."""
-        given = {"value": self.default, "label": self.label, "info": self.info, "elem_id": f"{key}-{self.name}"}
+        given = {"value": self.default, "label": self.plain or self.label, "elem_id": f"{key}-{self.name}"}
+        given["info"] = "" if self.scale else self.info  # the names of the choices say it on the page
         return self.show(self, given | more)
+
+    def number_for_page(self, key: str) -> Any:
+        """The slider for a number instead of a choice; it shows once that is chosen."""
+        assert self.scale is not None
+        scale = self.scale
+        return gr.Slider(scale.low, scale.high, scale.start, step=scale.step, label=scale.label, visible=False,
+                         elem_id=f"{key}-{self.name}-number")  # fmt: skip
 
 
 def _slider(low: float, high: float, step: float) -> Show:
     return lambda field, given: gr.Slider(low, high, step=step, **given)
 
 
-def _choice(*choices: Any, free: bool = False) -> Show:
-    return lambda field, given: gr.Dropdown(list(choices), allow_custom_value=free, **given)
+def _choice(*choices: Any) -> Show:
+    return lambda field, given: gr.Dropdown([*choices, *[("A number", NUMBER)] * (field.scale is not None)], **given)
 
 
 def _models(field: Field, given: dict[str, Any]) -> Any:
@@ -101,19 +131,22 @@ def _pitch(value: Any) -> str | float:
 # in the order of the endpoints' arguments
 OPTIONS = (
     Field("k", "k: neighbours averaged", "More is smoother, fewer is crisper. 0 takes the converter's own number.", 0,
-          _slider(0, 32, 1), lambda value: int(value) or None, limits=(0, 1000)),
+          _slider(0, 32, 1), lambda value: int(value) or None, limits=(0, 1000), plain="Smoothness (k)"),
     Field("converter", "Converter", f"auto, {', '.join(converters.NAMES)}.", "auto",
           _choice("auto", *converters.NAMES), str),
-    Field("interpolation", "Interpolation", "1 is the target's voice, 0 the source's.", 1, _slider(0, 1, 0.05), float),
-    Field("pitch", "Pitch", "target, source, or a number of semitones up or down.", "target",
-          _choice(*WAYS, "-4", "-2", "2", "4", free=True), _pitch),
+    Field("interpolation", "Interpolation", "1 is the target's voice, 0 the source's.", 1, _slider(0, 1, 0.05), float,
+          plain="How much of the voice"),
+    Field("pitch", "Pitch", "target, source, or a number of semitones up or down.", "target", _choice(*WAYS), _pitch,
+          scale=Scale("Semitones up or down", -12, 12, 0.5, 2)),
     Field("form", "File", f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}.", "wav",
-          lambda field, given: gr.Radio(list(FORMATS), **given), str, "file_format"),
+          lambda field, given: gr.Radio(list(FORMATS), **given), str, "file_format", plain="Kind of file"),
     Field("model", "Model", "All but tiny are downloaded at their first use.", "tiny", _models, str),
     Field("tempo", "Speaking rate", "auto (half way to the target's with selection, else the source's), source, "
-          "target, or a factor: 1.25 is 25 % faster.", "auto", _choice(*TEMPOS, "0.8", "1.25", free=True), str),
+          "target, or a factor: 1.25 is 25 % faster.", "auto", _choice(*TEMPOS), str,
+          scale=Scale("Times as fast", 0.5, 2, 0.05, 1.25)),
     Field("loudness", "Loudness", "contour (of the source at every moment), contour=0.5 (half way), level (of the "
-          "source on the whole), off, or LUFS such as -23.", "contour", _choice(*LOUDNESS, "-23", free=True), str),
+          "source on the whole), off, or LUFS such as -23.", "contour", _choice(*LOUDNESS), str,
+          scale=Scale("LUFS", -40, -10, 1, -23)),
 )  # fmt: skip
 
 

@@ -23,6 +23,8 @@ STOPS = np.array(
 RATE = 16_000  # Hz of spectrograms: 0 to 8 kHz
 BANDS = 72
 LONGEST = 60.0  # seconds drawn; more would be thinner than a pixel
+SPAN = 70.0  # dB from the darkest colour to the brightest
+QUIETEST = -60.0  # dBFS of the brightest colour at least: silence and its noise stay dark
 
 
 def png(waveform: Waveform, *, columns: int) -> str:
@@ -30,7 +32,7 @@ def png(waveform: Waveform, *, columns: int) -> str:
     from PIL import Image
 
     levels = _mel(waveform, columns=columns)
-    place = ((levels[::-1] + 70) / 70).clip(0, 1) * (len(STOPS) - 1)
+    place = ((levels[::-1] - max(levels.max(), QUIETEST)) / SPAN + 1).clip(0, 1) * (len(STOPS) - 1)
     low = np.minimum(place.astype(int), len(STOPS) - 2)
     colours = STOPS[low] + (STOPS[low + 1] - STOPS[low]) * (place - low)[..., None]
     file = io.BytesIO()
@@ -39,7 +41,7 @@ def png(waveform: Waveform, *, columns: int) -> str:
 
 
 def _mel(waveform: Waveform, *, columns: int) -> NDArray[np.float64]:
-    """Decibels (BANDS, frames), 0 at the loudest; not many more frames than ``columns``."""
+    """dBFS (BANDS, frames): 0 for a sine of full scale within a band; not many more frames than ``columns``."""
     samples = audio.resample(waveform, RATE).samples.detach().cpu().numpy()[: int(LONGEST * RATE)].astype(np.float64)
     size = 512
     hop = max(160, len(samples) // columns)
@@ -48,5 +50,5 @@ def _mel(waveform: Waveform, *, columns: int) -> NDArray[np.float64]:
     frames = padded[starts[:, None] + np.arange(size)] * np.hanning(size)
     bank = mel.filters(BANDS, size, sample_rate=RATE, high=RATE / 2) + 1e-6
     power = np.abs(np.fft.rfft(frames, axis=1)) ** 2 @ bank
-    levels = 10 * np.log10(power.T + 1e-9)
-    return np.asarray(levels - levels.max())
+    full = (np.hanning(size).sum() / 2) ** 2
+    return np.asarray(10 * np.log10(power.T / full + 1e-15))

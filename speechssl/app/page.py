@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -20,43 +21,8 @@ from speechssl.errors import InputError
 TITLE = "speechssl"
 CHEAP = 40  # calls at once that only list or rename something
 TABS = ("convert", "speak", "verify", "units", "batch", "voices", "history")
-CSS = """
-.gradio-container {width: 100% !important; max-width: 1180px !important; margin: 0 auto !important}
-.masthead {display:flex; flex-wrap:wrap; align-items:baseline; gap:.2rem .8rem; padding:.6rem .1rem .1rem}
-.masthead h1 {font-size:1.5rem; margin:0; letter-spacing:-.01em}
-.masthead p {margin:0; opacity:.75}
-.card {border:1px solid var(--border-color-primary); border-left:5px solid var(--border-color-primary);
-  border-radius:8px; padding:.65rem .9rem; margin:.15rem 0; background:var(--block-background-fill); line-height:1.5}
-.card strong {display:block; font-size:1.02rem}
-.card.good {border-left-color:#2fa36b} .card.warn {border-left-color:#e0a030} .card.bad {border-left-color:#d6455d}
-.card.muted div {opacity:.8}
-.card table {width:100%; font-size:.86rem; margin-top:.5rem; border-collapse:collapse; display:block; overflow-x:auto}
-.card th, .card td {text-align:left; padding:.18rem .6rem .18rem 0; white-space:nowrap}
-.card th {font-weight:600; opacity:.7}
-.card table, .card tr, .card th, .card td {border:none !important; background:none !important}
-.problem {color:#c02f47; margin:.15rem .2rem .3rem; font-weight:500}
-.dark .problem {color:#ff8fa0}
-.block.maybe:not(:has(.prose > *)):not(:has(.html-container.pending)) {display:none !important}
-.block.status:has(.html-container.pending) {min-height:4.5rem}
-.block.status .html-container.pending {visibility:hidden}
-.bottom {align-items:flex-end !important}
-.tight {padding:0 !important} .tight .small {margin:0}
-.fine {font-size:.8rem; opacity:.75; margin-top:.3rem}
-.card td.breaks {white-space:normal; overflow-wrap:anywhere; min-width:7rem}
-.scrolled {overflow-x:auto; border-radius:4px} .picture .scrolled svg {max-width:none}
-#history-files button[aria-label*="emove"] {display:none}
-.small {font-size:.86rem; opacity:.8; margin:.3rem .6rem}
-.picture {margin:.2rem 0 .1rem} .picture svg {width:100%; height:auto; display:block}
-.picture figcaption {font-size:.88rem; font-weight:600; margin-bottom:.2rem}
-.pictures {display:grid; grid-template-columns:repeat(auto-fit,minmax(140px,1fr)); gap:.6rem}
-.legend {display:flex; flex-wrap:wrap; gap:.15rem .9rem; font-size:.82rem; opacity:.85}
-.legend i {display:inline-block; width:.7rem; height:.7rem; border-radius:2px; margin-right:.35rem}
-.scale {position:relative; height:8px; border-radius:4px; margin:.6rem 0 .3rem;
-  background:linear-gradient(90deg,#d6455d,#e0a030 55%,#2fa36b)}
-.scale b {position:absolute; top:-4px; width:2px; height:16px; background:currentColor; opacity:.6}
-.scale i {position:absolute; top:-4px; width:16px; height:16px; margin-left:-8px; border-radius:50%;
-  background:var(--body-text-color); border:3px solid var(--body-background-fill)}
-"""
+CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+SCRIPT = f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
 
 
 def theme() -> Any:
@@ -66,12 +32,28 @@ def theme() -> Any:
         primary_hue="indigo", secondary_hue="indigo", neutral_hue="slate", font=fonts,
         font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"], radius_size="md", spacing_size="md",
     )  # fmt: skip
-    plain = {"background_fill": "transparent", "text_color": "*body_text_color", "text_weight": "600"}
+    # a contrast of 4.5 for text and of 3 for what can be chosen, as WCAG 2.2 asks for
+    looks = {
+        "block_title_background_fill": ("transparent", "transparent"),
+        "block_title_text_color": ("*body_text_color", "*body_text_color"),
+        "block_label_text_color": ("*primary_800", "*primary_100"),
+        "block_info_text_color": ("*neutral_600", "*neutral_300"),
+        "body_text_color_subdued": ("*neutral_600", "*neutral_300"),
+        "input_placeholder_color": ("*neutral_500", "*neutral_300"),
+        "checkbox_border_color": ("*neutral_500", "*neutral_400"),
+        "checkbox_label_background_fill_selected": ("*primary_600", "*primary_600"),
+        "checkbox_background_color_selected": ("*primary_600", "*primary_600"),
+        "button_primary_background_fill": ("*primary_600", "*primary_600"),
+        "button_primary_background_fill_hover": ("*primary_700", "*primary_500"),
+        "link_text_color": ("*primary_700", "*primary_300"),
+        "link_text_color_hover": ("*primary_800", "*primary_200"),
+        "link_text_color_visited": ("*primary_700", "*primary_300"),
+        "link_text_color_active": ("*primary_800", "*primary_200"),
+    }
+    both = {name + dark: pair[at] for name, pair in looks.items() for at, dark in enumerate(("", "_dark"))}
     return found.set(
-        block_title_padding="0", block_border_width="1px", block_shadow="none",
-        **{f"block_title_{name}{dark}": value for name, value in plain.items() for dark in ("", "_dark")
-           if not (name == "text_weight" and dark)},
-    )  # fmt: skip
+        block_title_padding="0", block_border_width="1px", block_shadow="none", block_title_text_weight="600", **both
+    )
 
 
 def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Blocks:

@@ -118,11 +118,42 @@ def report(found: ReferenceReport) -> str:
     return _card(kind, head, html("{}{}", _sentence(found.verdict), shown))
 
 
-def done(converter: str, reason: str, remark: str = "") -> str:
-    """The converter that was used, the reason, and a remark on the source."""
+def source(remarks: Sequence[str]) -> str:
+    """Remarks on a source; nothing without any."""
+    return _card("warn", "This recording may not convert well", listed(map(_sentence, remarks))) if remarks else ""
+
+
+def running(text: str, share: float = 0.0, left: float | None = None) -> str:
+    """A job at work: its step, how much is done, 0 to 1, and the seconds left."""
+    bar = html('<progress max="1" value="{:.2f}" aria-label="done so far"></progress>', share)
+    more = "" if left is None else f"About {max(1, round(left))} s left."
+    return _card("muted running", _sentence(text).rstrip("."), html("{}{}", bar, more))
+
+
+def failed(text: str, *, beside: bool) -> str:
+    """A job that made nothing; ``beside`` if the reason also stands beside a field."""
+    shown = html('<p class="{}">{}</p>', "" if beside else "problem", _sentence(text))
+    return _card("bad failed", "Nothing was made", shown)
+
+
+def finished(head: str, decision: Decision | str, name: str, remarks: Iterable[str] = ()) -> str:
+    """A job that is done: what was made, whether it sounds like the voice of this name, and remarks."""
+    notes = [_sentence(one) for one in remarks if one]
+    kind, said = "good", decision
+    if not isinstance(decision, str):
+        sure = "" if decision.probability is None else f" ({_percent(decision.probability)})"
+        kind, said = {
+            True: ("good", f"Sounds like {name}{sure}"),
+            False: ("warn", f"Does not sound like {name}{sure}"),
+            None: ("good", "No decision whether it sounds like the voice; see the details"),
+        }[decision.accepted]
+    return _card(f"{'warn' if notes else kind} finished", head, html("{}{}", _sentence(str(said)), listed(notes)))
+
+
+def done(converter: str, reason: str) -> str:
+    """The converter that was used, and the reason."""
     why = "as asked" if reason == "as asked" else f"chosen for {reason}"
-    more = f" Remark on the source: {remark}." if remark else ""
-    return html('<p class="small" role="status">Done. Converter <em>{}</em>, {}.{}</p>', converter, why, more)
+    return html('<p class="small">Converter <em>{}</em>, {}.</p>', converter, why)
 
 
 def batch(rows: Sequence[dict[str, Any]]) -> str:
@@ -130,7 +161,7 @@ def batch(rows: Sequence[dict[str, Any]]) -> str:
     failed = sum(bool(row["error"]) for row in rows)
     shown = table(("recording", "seconds", "passes", "in the zip as"), map(_batch_row, rows))
     kind = "good" if not failed else "warn" if failed < len(rows) else "bad"
-    return _card(kind, f"{len(rows) - failed} of {len(rows)} converted.", shown)
+    return _card(f"{kind} finished", f"{len(rows) - failed} of {len(rows)} converted.", shown)
 
 
 def _batch_row(row: dict[str, Any]) -> list[object]:

@@ -12,7 +12,7 @@ import fastapi
 import gradio as gr
 
 from speechssl import __version__
-from speechssl.app import gate, guard, leftovers, page
+from speechssl.app import front, gate, guard, leftovers, page
 from speechssl.app.state import State
 from speechssl.app.uploads import Uploads
 from speechssl.app.visitors import Visitors
@@ -54,6 +54,7 @@ def make(
     visitors = Visitors(state.sessions, guarded=bool(auth))
     application.add_api_route("/health", health)
     application.add_route(f"{guard.API}/upload", Uploads(state.sessions, state.settings).take, methods=["POST"])
+    application.add_middleware(front.Front)
     application.add_middleware(guard.Guard, visitors=visitors, endpoints=state.endpoints)
     application.add_middleware(gate.Gate, served=None if state.settings.public else served)
     blocks = page.build(state, tabs=tabs)
@@ -74,6 +75,7 @@ def make(
         run_history=False,
         theme=page.theme(),
         css=page.CSS,
+        head=page.SCRIPT,
         ssr_mode=False,
     )
     visitors.gradio = application.state.gradio = application.routes[-1].app

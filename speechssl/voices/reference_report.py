@@ -113,8 +113,13 @@ class ReferenceReport:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Problems, each with what would help; empty if there are none."""
-        found = (_too_little(self), _too_noisy(self), _clipped(self), _too_quiet(self), _mixed(self), _uncovered(self))
+        found = (_too_little(self), *self.sound_remarks, _mixed(self), _uncovered(self))
         return tuple(remark for remark in found if remark)
+
+    @property
+    def sound_remarks(self) -> tuple[str, ...]:
+        """Problems of the sound alone, which a source has as well as a reference."""
+        return tuple(remark for remark in (_too_noisy(self), _clipped(self), _too_quiet(self)) if remark)
 
     @property
     def verdict(self) -> str:

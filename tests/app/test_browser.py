@@ -100,7 +100,7 @@ def _tab(page: Any, name: str) -> None:
 
 def _convert_example(page: Any) -> None:
     page.get_by_role("button", name="Ada as Eric").click()
-    page.wait_for_selector("#convert-verdict .card")
+    page.wait_for_selector("#convert-status .finished")
 
 
 def _download(page: Any, button: str, folder: Path) -> Path:
@@ -111,43 +111,138 @@ def _download(page: Any, button: str, folder: Path) -> Path:
     return place
 
 
+def _in_view(page: Any, element: str) -> bool:
+    """Whether the whole element is on the screen."""
+    place, screen = page.locator(element).bounding_box(), page.viewport_size
+    return place is not None and place["y"] >= 0 and place["y"] + place["height"] <= screen["height"]
+
+
+def _player(page: Any) -> dict[str, Any]:
+    """What the player of the tab Convert does."""
+    state: dict[str, Any] = page.evaluate(
+        """() => { const {paused, currentTime, duration, src} = document.querySelector('#convert-player audio');
+                   return {paused, at: currentTime, seconds: duration, file: src.split('/').pop()}; }"""
+    )
+    return state
+
+
+def _choose(page: Any, field: str, option: str) -> None:
+    page.locator(f"{field} input").click()
+    page.get_by_role("option", name=option).last.click()  # the list of the other field is still fading
+
+
 def test_an_example_in_one_click_then_compare(page: Any, tmp_path: Path) -> None:
     _convert_example(page)
+    card = page.locator("#convert-status .finished").inner_text()
+    assert re.search(r"Eric's voice, 5 s, made in \d+\.\d s", card)
+    assert re.search(r"Sounds like Eric \((\d\d|more than 99) %\)\.", card)
+    # it plays by itself
+    page.wait_for_function("document.querySelector('#convert-player audio').currentTime > 0.3")
+    assert _player(page)["file"] == "ada_sentence-as-eric.wav"
+    # the same place in another sound
+    page.locator(".tracks").get_by_role("button", name="Source").click()
+    page.wait_for_function("document.querySelector('#convert-player audio').currentTime > 0.5")
+    assert _player(page)["file"] == "ada_sentence.wav"
+    page.get_by_text("Details").first.click()
     assert page.locator("#convert-pictures svg").count() == 3
     assert page.locator("#convert-timeline svg").count() == 1
     made = _download(page, "#convert-save", tmp_path)
     assert signing.check(made).genuine
     converter = signing.show(made)["settings"]["converter"]
-    assert f"{converter}, chosen for" in page.locator("#convert-status").inner_text()
+    assert f"{converter}, chosen for" in page.locator("#convert-verdict").inner_text()
     page.get_by_text("Options").first.click()
     _number(page, "#convert-k", "12")
-    _fill(page, "#convert-pitch", "high")
-    page.locator("#convert-pitch input").press("Enter")
     page.locator("#convert-go").click()
-    page.locator("#convert-options-problem .problem").wait_for()
-    assert "semitones needed" in page.locator("#convert-options-problem").inner_text()
-    _fill(page, "#convert-pitch", "2")
-    page.locator("#convert-pitch input").press("Enter")
-    page.locator("#convert-go").click()
-    page.get_by_text(f"B: eric, {converter}, k 12").wait_for()
-    assert page.locator("#convert-options-problem .problem").count() == 0
+    page.locator(".tracks").get_by_role("button", name="B: k 12").wait_for()
+    assert _player(page)["file"] == "ada_sentence-as-eric-2.wav"
+    page.locator(".tracks").get_by_role("button", name=re.compile("A: k ")).click()
+    page.wait_for_function("document.querySelector('#convert-player audio').src.endsWith('ada_sentence-as-eric.wav')")
     _tab(page, "History")
+    assert page.url.endswith("#history")
     # a table has a second, hidden copy of its cells
     page.locator("#history-table").get_by_text("ada_sentence-as-eric-2.wav").locator("visible=true").click()
     page.locator("#history-receipt").get_by_text("Ed25519").wait_for()
     assert "ada_sentence-as-eric-2.wav" in page.locator("#history-receipt").inner_text()
 
 
-def test_a_long_recording_is_heard_while_it_is_made(page: Any, tmp_path: Path, program: Callable[..., str]) -> None:
-    program("ffmpeg")  # which codes the stream
+def test_pitch_and_speaking_rate_are_the_numbers_that_were_given(page: Any, tmp_path: Path) -> None:
+    page.get_by_text("Options").first.click()
+    for field, number in (("pitch", "4"), ("tempo", "2")):
+        _choose(page, f"#convert-{field}", "A number")
+        _number(page, f"#convert-{field}-number", number)
+    _convert_example(page)
+    settings = signing.show(_download(page, "#convert-save", tmp_path))["settings"]
+    assert (settings["pitch"], settings["tempo"]) == (4.0, "2")
+    # twice as fast
+    assert 2 < _player(page)["seconds"] < 3.5
+    assert "Not judged" in page.locator("#convert-status .finished").inner_text()
+
+
+def test_on_a_phone_the_button_and_the_result_are_in_view(browser: Any, address: str) -> None:
+    phone = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True).new_page()
+    phone.set_default_timeout(PATIENCE)
+    phone.goto(address)
+    phone.wait_for_selector("#convert-go")
+    assert _in_view(phone, "#convert-go")
+    _convert_example(phone)
+    phone.wait_for_timeout(1000)  # scrolling is smooth
+    assert _in_view(phone, "#convert-status .finished")
+    assert _in_view(phone, "#convert-player audio")
+    phone.context.close()
+
+
+HEARD = """() => { window.heard = [];
+    const start = AudioBufferSourceNode.prototype.start;
+    AudioBufferSourceNode.prototype.start = function (at) {
+        window.heard.push({now: performance.now() / 1000, late: at - this.context.currentTime,
+                           seconds: this.buffer.duration});
+        return start.call(this, at); };
+    const close = AudioContext.prototype.close;
+    AudioContext.prototype.close = function () { window.silent = true; return close.call(this); }; }"""
+
+
+def _long(folder: Path, seconds: int) -> Path:
     ada = audio.read_mono(clips.clip("ada").path, 16_000).samples
-    audio.write(tmp_path / "long.wav", Waveform(torch.cat([ada, ada])[: 16_000 * 45].clone(), 16_000))
-    _upload(page, "#convert-source", tmp_path / "long.wav")
-    with page.expect_response("**/stream/**"):
-        page.locator("#convert-go").click()
-    page.wait_for_selector("#convert-verdict .card")
+    audio.write(folder / "long.wav", Waveform(torch.cat([ada, ada, ada])[: 16_000 * seconds].clone(), 16_000))
+    return folder / "long.wav"
+
+
+def test_a_long_recording_is_heard_while_it_is_made(page: Any, tmp_path: Path) -> None:
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.evaluate(HEARD)
+    _upload(page, "#convert-source", _long(tmp_path, 58))
+    page.locator("#convert-go").click()
+    page.wait_for_function("document.querySelector('.live')")
+    piece = page.evaluate("performance.now() / 1000")
+    page.wait_for_function("window.heard.length")
+    first = page.evaluate("window.heard[0]")
+    # the first piece is heard as a whole, at once
+    assert first["seconds"] > 1
+    assert first["now"] + first["late"] - piece < 2
+    assert page.locator("#convert-status .running").is_visible()
+    page.wait_for_selector("#convert-status .finished")
+    # the player takes over where the pieces had come to
+    page.wait_for_function("!document.querySelector('#convert-player audio').paused")
+    assert page.evaluate("window.silent")
+    assert _player(page)["at"] > 0.5
     receipt = signing.show(_download(page, "#convert-save", tmp_path))
     assert receipt["settings"]["streamed"] is True
+    assert problems == []
+
+
+def test_cancel_is_silent_at_once(page: Any, tmp_path: Path, state: State) -> None:
+    page.evaluate(HEARD)
+    _upload(page, "#convert-source", _long(tmp_path, 58))
+    page.locator("#convert-go").click()
+    page.wait_for_function("window.heard.length")
+    page.locator("#convert-cancel").click()
+    assert page.evaluate("window.silent")
+    page.locator("#convert-status .problem").wait_for()
+    _until(lambda: state.jobs.running == 0)
+    begun = page.evaluate("window.heard.length")
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.heard.length") == begun
 
 
 def test_upload_report_refusal_consent_clone(page: Any, speech: Speech) -> None:
@@ -163,7 +258,7 @@ def test_upload_report_refusal_consent_clone(page: Any, speech: Speech) -> None:
     _fill(page, "#convert-who", "Eric")
     _fill(page, "#convert-purpose", "a test")
     page.locator("#convert-go").click()
-    page.wait_for_selector("#convert-verdict .card")
+    page.wait_for_selector("#convert-status .finished")
     assert page.locator("#convert-consent-problem .problem").count() == 0
 
 
@@ -177,6 +272,27 @@ def test_a_corrupt_file_is_a_sentence_beside_its_field(page: Any, tmp_path: Path
     assert "/" not in text
 
 
+def test_an_error_leaves_with_the_change_and_what_was_made_before_does_not_stay(page: Any, tmp_path: Path) -> None:
+    _convert_example(page)
+    assert page.locator("#convert-player").is_visible()
+    page.locator("#convert-source button[aria-label=Clear]").click()
+    page.locator("#convert-go").click()
+    page.locator("#convert-source-problem .problem").wait_for()
+    # failed: the old result is gone, and the card says so
+    assert "Nothing was made" in page.locator("#convert-status").inner_text()
+    assert not page.locator("#convert-player").is_visible()
+    audio.write(tmp_path / "silence.wav", Waveform(torch.zeros(32_000), 16_000))
+    _upload(page, "#convert-source", tmp_path / "silence.wav")
+    page.locator("#convert-source-report .card").wait_for()
+    assert "No speech in it" in page.locator("#convert-source-report").inner_text()
+    assert page.locator("#convert-source-problem .problem").count() == 0
+    assert "Say it in another voice" in page.locator("#convert-status").inner_text()
+    # what is converted all the same is no success
+    page.locator("#convert-go").click()
+    page.locator("#convert-status .finished.warn").wait_for()
+    assert "No speech in it" in page.locator("#convert-status").inner_text()
+
+
 def test_two_windows_do_not_see_each_other(page: Any, browser: Any, address: str) -> None:
     _convert_example(page)
     other = browser.new_context().new_page()
@@ -187,7 +303,7 @@ def test_two_windows_do_not_see_each_other(page: Any, browser: Any, address: str
     page.locator("#history-table").get_by_text("conversion", exact=True).first.wait_for(state="attached")
     # as much has happened in the other one by the time that it has made something of its own
     other.get_by_role("button", name="Finn as Beth").click()
-    other.wait_for_selector("#convert-verdict .card")
+    other.wait_for_selector("#convert-status .finished")
     _tab(other, "History")
     other.locator("#history-table").get_by_text("finn_sentence-as-beth.wav").first.wait_for(state="attached")
     assert other.get_by_text("ada_sentence-as-eric").count() == 0
@@ -204,7 +320,7 @@ def test_the_microphone(page: Any, tmp_path: Path) -> None:
     page.locator("#convert-source .timestamps").get_by_text(re.compile("0:0[1-9]")).first.wait_for()
     page.wait_for_timeout(1000)
     page.locator("#convert-go").click()
-    page.wait_for_selector("#convert-verdict .card")
+    page.wait_for_selector("#convert-status .finished")
     made = _download(page, "#convert-save", tmp_path)
     assert signing.check(made).genuine
     # Chromium's microphone beeps, and what was recorded is converted from its first second to its last
@@ -230,11 +346,12 @@ def test_cancel(page: Any, state: State, monkeypatch: pytest.MonkeyPatch) -> Non
     page.locator("#convert-status .problem").wait_for()
     assert "Cancelled" in page.locator("#convert-status").inner_text()
     _until(lambda: state.jobs.running == 0)
-    assert page.locator("#convert-verdict .card").count() == 0
+    assert page.locator("#convert-status .finished").count() == 0
+    assert not page.locator("#convert-player").is_visible()
     # the next one is not ended by what was meant for the last
     monkeypatch.setattr(conversions, "encoded_source", real)
     page.locator("#convert-go").click()
-    page.wait_for_selector("#convert-verdict .card")
+    page.wait_for_selector("#convert-status .finished")
 
 
 def _until(true: Callable[[], bool]) -> None:
@@ -249,9 +366,8 @@ def test_options_have_labels_and_the_chosen_converter_its_help(page: Any, tmp_pa
     page.locator("#convert-converter input").click()
     page.get_by_role("option", name="distance").click()
     page.locator("#convert-converter").get_by_text("nearer frames count more").wait_for()
-    for field, label in (("pitch", "As the source"), ("tempo", "As the target")):
-        page.locator(f"#convert-{field} input").click()
-        page.get_by_role("option", name=label).last.click()  # the list of the other field is still fading
+    _choose(page, "#convert-pitch", "Of the source")
+    _choose(page, "#convert-tempo", "Of the voice")
     _convert_example(page)
     settings = signing.show(_download(page, "#convert-save", tmp_path))["settings"]
     assert {name: settings[name] for name in ("converter", "pitch", "tempo")} == {
@@ -268,7 +384,7 @@ def test_speak(page: Any, tmp_path: Path) -> None:
     page.locator("#speak-text-problem .problem").wait_for()
     _fill(page, "#speak-text", "Good morning. It rains.")
     page.locator("#speak-go").click()
-    page.wait_for_selector("#speak-verdict .card")
+    page.wait_for_selector("#speak-status .finished")
     assert page.locator("#speak-text-problem .problem").count() == 0
     assert signing.check(_download(page, "#speak-save", tmp_path)).genuine
     titles = _download(page, "#speak-titles", tmp_path)
@@ -297,7 +413,13 @@ def test_voices_are_stored_shown_renamed_exported_imported_deleted(page: Any, sp
     page.locator("#voices-export").click()
     page.locator("#voices-saved").wait_for()
     exported = _download(page, "#voices-saved", tmp_path)
+    # it asks first
     page.locator("#voices-delete").click()
+    page.get_by_role("button", name="No, keep it").locator("visible=true").click()
+    page.locator("#voices-show").click()
+    page.locator("#voices-facts .card").wait_for()
+    assert "beth-two" in page.locator("#voices-facts").inner_text()
+    _sure(page, "#voices-delete")
     _gone(page, "#voices-table", "beth-two")
     page.get_by_text("Import a voice file").click()
     _upload(page, "#voices-import", exported)
@@ -309,10 +431,15 @@ def test_voices_are_stored_shown_renamed_exported_imported_deleted(page: Any, sp
     page.get_by_role("option", name=exported.stem).click()
     _upload(page, "#convert-source", speech["source"])
     page.locator("#convert-go").click()
-    page.wait_for_selector("#convert-verdict .card")
+    page.wait_for_selector("#convert-status .finished")
     _tab(page, "Voices")
-    page.locator("#voices-delete").click()
+    _sure(page, "#voices-delete")
     _gone(page, "#voices-table", exported.stem)
+
+
+def _sure(page: Any, button: str) -> None:
+    page.locator(button).click()
+    page.locator(f"{button}-yes").click()
 
 
 def _gone(page: Any, table: str, text: str) -> None:
@@ -345,6 +472,8 @@ def test_calibrate_from_a_zip(page: Any, tmp_path: Path, monkeypatch: pytest.Mon
     assert "5.0 %" in page.locator("#calibrate-answer").inner_text()
     assert page.locator("#calibrate-problem .problem").count() == 0
     assert given == ["speakers.zip"]
+    _sure(page, "#calibrate-reset")
+    page.get_by_text("There is no calibration of your own").wait_for()
 
 
 def test_verify_and_identify(page: Any, speech: Speech, state: State) -> None:
@@ -367,7 +496,7 @@ def test_verify_and_identify(page: Any, speech: Speech, state: State) -> None:
     _upload(page, "#identify-test", speech["source"])
     page.locator("#identify-go").click()
     page.get_by_text("Nobody who is enrolled").wait_for()
-    page.locator("#enrol-remove").click()
+    _sure(page, "#enrol-remove")
     page.get_by_text("Eric is removed").wait_for()
     with state.store.speakers() as speakers:
         assert speakers.speakers() == []
@@ -388,6 +517,16 @@ def test_units_are_shown_saved_and_spoken(page: Any, tmp_path: Path) -> None:
     assert saved["units"][0] == int(first.group(1))
     page.locator("#units-say").click()
     page.locator("#units-spoken .timestamps").first.wait_for()
+    # one unit less is as long as before, but for this unit
+    written = page.locator("#units-text textarea").input_value()
+    _fill(page, "#units-text", written[written.index(">") + 1 :])
+    page.locator("#units-say").click()
+    with page.expect_download() as waiting:
+        page.locator("#units-spoken").get_by_text("units-beth-2.wav").or_(
+            page.locator("#units-spoken a[download]")
+        ).last.click()
+    waiting.value.save_as(tmp_path / "spoken.wav")
+    assert 0.9 * saved["seconds"] < audio.info(tmp_path / "spoken.wav").seconds <= saved["seconds"] + 0.1
 
 
 def test_batch(page: Any, speech: Speech, tmp_path: Path) -> None:
@@ -435,3 +574,58 @@ def test_every_field_and_button_has_a_name(page: Any) -> None:
         _tab(page, name)
         page.wait_for_timeout(300)
         assert page.evaluate(NAMELESS) == [], name
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_people_with_disabilities_can_use_every_tab(browser: Any, address: str, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    window = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900}).new_page()
+    window.set_default_timeout(PATIENCE)
+    window.goto(address)
+    window.wait_for_selector("#convert-go")
+    _convert_example(window)
+    window.get_by_text("Details").first.click()
+    window.get_by_text("Options").first.click()
+    found = []
+    for name in TABS:
+        _tab(window, name)
+        window.wait_for_timeout(500)
+        for one in axe.run(window).response["violations"]:
+            found += [(name, one["id"], node["html"][:120]) for node in one["nodes"] if one["impact"] in SERIOUS]
+    window.context.close()
+    assert found == []
+
+
+SERIOUS = ("serious", "critical")
+
+
+def test_the_page_is_in_english_whatever_the_browser_speaks(browser: Any, address: str) -> None:
+    for locale in ("de-DE", "ar"):
+        window = browser.new_context(locale=locale).new_page()
+        window.set_default_timeout(PATIENCE)
+        window.goto(address)
+        window.get_by_text("Click to Upload").first.wait_for()
+        assert window.evaluate("[document.documentElement.lang, document.documentElement.dir || 'ltr']") == [
+            "en",
+            "ltr",
+        ]
+        window.context.close()
+
+
+def test_an_address_opens_its_tab(browser: Any, address: str) -> None:
+    window = browser.new_context().new_page()
+    window.set_default_timeout(PATIENCE)
+    window.goto(f"{address}/#units")
+    window.locator("#units-go").wait_for()
+    assert not window.locator("#convert-go").is_visible()
+    window.context.close()
+
+
+def test_a_page_without_https_says_what_the_microphone_needs(browser: Any, address: str) -> None:
+    window = browser.new_context().new_page()
+    window.set_default_timeout(PATIENCE)
+    window.add_init_script("Object.defineProperty(window, 'isSecureContext', {get: () => false})")
+    window.goto(address)
+    window.wait_for_selector("#convert-go")
+    window.get_by_text("The microphone needs https").first.wait_for()
+    window.context.close()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import torch
+import base64
+import dataclasses
+import io
 
-from speechssl.app import pictures
+import torch
+from PIL import Image
+
+from speechssl.app import mel_image, pictures
+from speechssl.app.tabs import stage
 from speechssl.signals import Waveform
 from speechssl.verification import decisions
 
@@ -34,6 +40,34 @@ def test_pictures_name_every_unit_and_claim_no_certainty() -> None:
     assert "Broken.wav" not in pictures.problem("broken.wav is no audio")
 
 
-def test_the_result_says_that_the_source_holds_no_speech() -> None:
-    assert "Remark" not in pictures.done("variance", "as asked")
-    assert "Remark on the source: no speech in it." in pictures.done("variance", "as asked", "no speech in it")
+def _brightest(waveform: Waveform) -> int:
+    image = Image.open(io.BytesIO(base64.b64decode(mel_image.png(waveform, columns=200)))).convert("L")
+    return int(image.getextrema()[1])
+
+
+def test_silence_is_dark_and_speech_is_bright() -> None:
+    noise = torch.randn(16_000, generator=torch.Generator().manual_seed(0))
+    assert _brightest(Waveform(torch.zeros(16_000), 16_000)) < 30
+    assert _brightest(Waveform(1e-5 * noise, 16_000)) < 90  # what a silent microphone gives
+    assert _brightest(Waveform(0.1 * noise, 16_000)) > 200
+    assert _brightest(Waveform(0.005 * noise, 16_000)) > 200  # soft, still speech
+
+
+def test_the_result_is_told_in_plain_words_with_what_is_wrong_with_the_source() -> None:
+    decision = decisions.Decision(score=0.9, scoring="cosine", llr=3.0, probability=0.96, prior=0.5, accepted=True,
+                                  threshold=0.6, threshold_source="given", origin="tiny", remarks=())  # fmt: skip
+    good = pictures.finished("Eric's voice, 5 s, made in 2.6 s", decision, "Eric", [""])
+    assert "card good finished" in good
+    assert "Sounds like Eric (96 %)." in good
+    warned = pictures.finished("Eric's voice, 5 s", decision, "Eric", ["no speech in it"])
+    assert "card warn finished" in warned
+    assert "No speech in it." in warned
+    other = pictures.finished("Eric's voice", dataclasses.replace(decision, accepted=False, probability=0.001), "Eric")
+    assert "Does not sound like Eric (less than 1 %)." in other
+
+
+def test_the_time_left_is_said_once_it_can_be_known() -> None:
+    assert stage.left(0.5, 10.0) == 10.0
+    assert stage.left(0.05, 10.0) is None
+    assert stage.left(0.5, 1.0) is None
+    assert "About 10 s left." in pictures.running("speaking, sentence 3 of 12", 0.5, 10.0)

@@ -43,6 +43,20 @@ class Options(ConversionOptions):
     form: str = "wav"
     model: str = "tiny"
 
+    @property
+    def changed(self) -> list[str]:
+        """What differs from the defaults, in a few words each; converter and k are named with the result."""
+        usual, found = Options(), []
+        for name, words in _WORDS.items():
+            value = getattr(self, name)
+            if value != getattr(usual, name):
+                found.append(words.format(value if isinstance(value, str) else float(value)))
+        return found
+
+
+_WORDS = {"pitch": "pitch {}", "tempo": "rate {}", "loudness": "loudness {}", "interpolation": "{:.0%} of the voice",
+          "form": "{}", "model": "{}"}  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Made:
@@ -81,6 +95,14 @@ class Made:
         }
 
 
+def unjudged(target: Target, options: Options) -> str:
+    """Why a result is not judged as a copy of one voice: it was asked to be something else; empty if it is judged."""
+    asked = "a blend of voices" if len(target.voices) > 1 else ""
+    asked = "a blend with the source" if options.interpolation < 1 else asked
+    asked = "another pitch than the voice has" if options.pitch != "target" else asked
+    return f"not judged as a copy of the voice: {asked} was asked for" if asked else ""
+
+
 def streamable(models: Models, source: str | Path | None, options: Options) -> bool:
     """Whether the source is long enough to be heard while it is converted, and the options allow that."""
     try:
@@ -97,11 +119,11 @@ def streamable(models: Models, source: str | Path | None, options: Options) -> b
         return False  # the conversion will raise the error and name the field
 
 
-def write_piece(store: Store, session: Session, sound: Waveform, facts: dict[str, Any]) -> Path:
+def write_piece(store: Store, session: Session, sound: Waveform, number: int) -> Path:
     """Write a piece of a stream as a file with a short receipt; the receipt of the whole has all facts."""
-    path = session.place(f"piece-{facts['piece']}", ".wav")
+    path = session.place(f"piece-{number}", ".wav")
     audio.write(path, sound)
-    signing.issue(path, contents.of_piece(facts), store.signer())
+    signing.issue(path, contents.of_piece({"piece": number, "seconds": round(sound.seconds, 3)}), store.signer())
     return path
 
 
@@ -235,7 +257,7 @@ class Work:
         path = session.place(f"{self.source.stem[:40]}-as-{target.name}", f".{options.form}")
         mark = recordings.write(self.settings, path, sounds)
         self.job(0.9, "verifying")
-        decision = targets.verify(self.models, self.store, session.user, target, path)
+        decision = unjudged(target, options) or targets.verify(self.models, self.store, session.user, target, path)
         k = converters.TABLE[result.converter].neighbours(options.k)
         settings: dict[str, Any] = {
             "k": k, "interpolation": options.interpolation, "pitch": options.pitch, "tempo": options.tempo,
@@ -247,8 +269,7 @@ class Work:
         )  # fmt: skip
         facts |= {"similarity": decision_facts(decision), "watermark": mark}
         receipt = signing.issue(path, facts, self.store.signer())
-        blend = "" if options.interpolation == 1 else f", {100 * options.interpolation:.0f} %"
-        label = f"{target.name[:24]}, {result.converter}, k {k}{blend}"
+        label = ", ".join([target.name[:24], result.converter, f"k {k}", *options.changed])
         result = replace(result, remark=speech_classifier.remark_on(self.source))
         made = Made(path, receipt, result, decision, self.source, next(iter(target.audible), None), label)
         session.remember(

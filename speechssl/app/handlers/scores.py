@@ -70,6 +70,19 @@ def calibrate(models: Models, store: Store, settings: Settings, job: Job, archiv
     }
 
 
+def reset(models: Models, store: Store, user: str) -> str:
+    """Remove the user's own calibration, so that the one of the model is used again; return what it was made of.
+
+    Raises:
+        Refused: there is none.
+    """
+    with store.speakers(user) as speakers:
+        removed = speakers.remove_calibration(models.embedder().origin)
+    if removed is None:
+        raise Refused("archive", "There is no calibration of your own; the one of the model is used.")
+    return str(removed.source)
+
+
 def _sort(archive: Path, folder: Path, most: float) -> None:
     """Unpack a zip of speaker/recording into a folder for each speaker; ``most`` seconds of recordings, together."""
     total = 0.0

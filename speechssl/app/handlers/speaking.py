@@ -48,13 +48,14 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """A spoken text: the recording, its subtitles (.srt), receipt, decision, and numbers."""
+    """A spoken text: the recording, its subtitles (.srt), receipt, decision, numbers, and remarks on the text."""
 
     path: Path
     subtitles: Path
     receipt: dict[str, Any]
     decision: Decision | str
     facts: dict[str, Any]
+    remarks: tuple[str, ...] = ()
 
 
 def available() -> bool:
@@ -103,17 +104,21 @@ def say(
     voice = targets.encoded(models, store, job, target, "tiny")[0][0]
     parts = []
     with blaming("text"):
+        total = sum(1 for _ in synthesizer.front_end.sentences(text))
+        job(0.2, f"speaking, sentence 1 of {total}")
         for part in synthesizer.stream(text, voice, **reading.settings):
             parts.append(dataclasses.replace(part, waveform=recordings.marked(settings, part.waveform)))
-            job(min(0.2 + 0.03 * len(parts), 0.85), f"sentence {len(parts)}")
             yield parts[-1].waveform
+            if len(parts) < total:
+                job(0.2 + 0.65 * len(parts) / total, f"speaking, sentence {len(parts) + 1} of {total}")
     whole = join(parts, text)
     job(0.9, "writing")
     begins = text.strip()[:24].strip(" .,!?").replace("/", " ")
     path = job.session.place(f"{begins}-{target.name}", f".{reading.form}")
     mark = recordings.write(settings, path, [part.waveform for part in parts])
     subtitles.write(path.with_suffix(".srt"), whole.words)
-    decision = targets.verify(models, store, user, target, path)
+    blend = "not judged as a copy of the voice: a blend with the text model's own was asked for"
+    decision = blend if reading.interpolation < 1 else targets.verify(models, store, user, target, path)
     facts = contents.of_speech(
         text, voice, text_model=synthesizer.model.origin, consent=consents, settings=reading.settings
     )
@@ -128,7 +133,7 @@ def say(
     }
     label = f"{target.name}: “{text.strip()[:40]}”"
     job.session.remember({"what": "speech", "path": path, "label": label, "made": receipt["created"], **numbers})
-    yield Said(path, path.with_suffix(".srt"), receipt, decision, numbers)
+    yield Said(path, path.with_suffix(".srt"), receipt, decision, numbers, parts[0].remarks)
 
 
 def _check(settings: Settings, text: str, target: Target, reading: Reading) -> None:

@@ -43,6 +43,19 @@ class Target:
         return "-".join(plain(name) for name, _ in self.voices) if self.voices else self.files[0].stem
 
     @property
+    def spoken(self) -> str:
+        """The voice as a sentence names it."""
+        named = [plain(name) for name, _ in self.voices]
+        return " and ".join(name[:1].upper() + name[1:] for name in named) or "the recordings"
+
+    @property
+    def spoken_voice(self) -> str:
+        """Whose voice a result has, as the beginning of a sentence."""
+        if len(self.voices) > 1:
+            return f"A blend of {self.spoken}"
+        return f"{self.spoken}'s voice" if self.voices else "The voice of the recordings"
+
+    @property
     def audible(self) -> list[Path]:
         """Recordings of the target that are at hand: those given, and those of bundled voices."""
         bundled = [clip(plain(name)).path for name, _ in self.voices if is_bundled(name)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
 import re
@@ -80,6 +81,25 @@ def parse(text: str) -> list[int]:
     if len(words) > MOST_UNITS:
         raise InputError(f"{len(words)} units; at most {MOST_UNITS} here")
     return [int(word) for word in words]
+
+
+def durations_after(before: Sequence[int], durations: Sequence[int], after: Sequence[int]) -> list[int]:
+    """Durations of units that somebody edited.
+
+    Args:
+        before: the units of the recording, and
+        durations: their frames.
+        after: the units after the edit.
+    Returns:
+        The frames of each: units that were kept keep theirs, those that replace as many others have the frames of
+        those, and new ones have as many as is usual in the recording.
+    """
+    usual = sorted(durations)[len(durations) // 2]
+    found: list[int] = []
+    edits = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    for _, first, last, begin, end in edits:
+        found += durations[first:last] if last - first == end - begin else [usual] * (end - begin)
+    return found
 
 
 def speak(

@@ -13,7 +13,7 @@ from speechssl.app.refusals import Refused, blaming
 from speechssl.app.sessions import Session
 from speechssl.app.state import Models, Settings, Store
 from speechssl.errors import InputError
-from speechssl.verification import decisions
+from speechssl.verification import decisions, speech_classifier
 from speechssl.verification.database import Enrolment
 from speechssl.voices import check_name, reference_report
 from speechssl.voices.consent import Consent
@@ -153,3 +153,16 @@ def report(settings: Settings, files: Sequence[Path]) -> ReferenceReport:
         recordings.check(files, most=settings.reference_seconds, what="the references")
         waveforms = [audio.read_mono(file, 16_000) for file in files]
         return reference_report.report(waveforms, names=audio.told_apart(files))
+
+
+def source_remarks(settings: Settings, files: Sequence[Path]) -> tuple[str, ...]:
+    """What to know of a source before it is converted; nothing if it is clean speech.
+
+    Raises:
+        Refused: an unreadable or a too long one.
+    """
+    with blaming("source"):
+        recordings.check(files, most=settings.source_seconds, what="the source")
+        if remark := speech_classifier.remark_on(files[0]):
+            return (remark,)
+        return reference_report.report([audio.read_mono(files[0], 16_000)]).sound_remarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from speechssl.app import pictures
 from speechssl.app.handlers import batches, conversions
 from speechssl.app.handlers.conversions import Made, Options
 from speechssl.app.handlers.targets import Target
-from speechssl.app.jobs import Job
+from speechssl.app.jobs import Job, Tell
 from speechssl.app.state import State
 from speechssl.app.tabs import parts
-from speechssl.app.tabs.parts import PROGRESS, Page
+from speechssl.app.tabs.parts import Page
+from speechssl.app.tabs.stage import Stage
 from speechssl.voices.consent import Consent
 
 
@@ -27,32 +29,35 @@ def tab(page: Page) -> None:
             target = parts.target_fields(page, "batch")
             consent = parts.consent_fields(page, "batch")
             options = parts.option_fields(page, "batch")
-            with gr.Row():
-                go = gr.Button("Convert all", variant="primary", elem_id="batch-go", scale=3)
-                stop = gr.Button("Cancel", variant="stop", elem_id="batch-cancel", scale=1, min_width=90)
-        with gr.Column(min_width=320):
-            status = gr.HTML(_WELCOME, elem_id="batch-status", elem_classes="status maybe")
-            save = gr.DownloadButton("Download the zip", visible=False, elem_id="batch-save")
+            go, stop = parts.actions("batch", "Convert all")
+        with gr.Column(min_width=320, elem_classes="stage"):
+            status = gr.HTML(_WELCOME, elem_id="batch-status", elem_classes="status")
+            with gr.Column(elem_classes="outcome"):
+                save = gr.DownloadButton("Download the zip", elem_id="batch-save")
     lines = {"archive": archive_problem, "target": target.problem, "consent": consent.problem,
              "options": options.problem, "model": options.problem}  # fmt: skip
+    stage = Stage(page, status, _WELCOME, lines)
 
-    @parts.answering(page.state, lines, status)
-    def run(values: dict[Any, Any], request: gr.Request, progress: gr.Progress = PROGRESS) -> dict[Any, Any]:
+    def run(values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         session = page.session(request)
-        each = converter(page.state, target.read(values), options.read(values), consent.read(values))
-        made, rows = batches.convert(
-            page.state.jobs, session, parts.path(values[archive]), each, most_seconds=page.state.settings.batch_seconds,
-            tell=lambda share, text: progress(min(share, 1.0), desc=text),
-        )  # fmt: skip
-        saved = gr.update(value=str(made), visible=True)
-        return {**parts.clear(lines), status: pictures.batch(rows), save: saved, **page.remembered(session)}
 
-    outputs = [*dict.fromkeys(lines.values()), status, save, *page.history]
-    parts.forget(go, lines)
+        def start(tell: Tell) -> Iterator[dict[Any, Any]]:
+            each = converter(page.state, target.read(values), options.read(values), consent.read(values))
+            made, rows = batches.convert(
+                page.state.jobs, session, parts.path(values[archive]), each,
+                most_seconds=page.state.settings.batch_seconds, tell=tell,
+            )  # fmt: skip
+            yield {status: pictures.batch(rows), save: str(made), **page.remembered(session)}
+
+        yield from stage.drive(start)
+
     inputs = {archive, *target.inputs, *consent.inputs, *options.inputs}
-    event = go.click(run, inputs, outputs, show_progress_on=[status], **page.heavy)
+    stage.begins(go)
+    event = go.click(run, inputs, [*stage.outputs, save, *page.history], show_progress="hidden", trigger_mode="once",
+                     **page.heavy)  # fmt: skip
+    stage.forgets([archive, *target.inputs, consent.agreed])
     parts.ask_only_where_needed(page, target, consent)
-    stop.click(parts.stopper(page), None, status, cancels=[event], queue=False, api_visibility="private")
+    stop.click(parts.stopper(page), None, status, cancels=[event], **parts.QUIET)
 
 
 def converter(state: State, target: Target, options: Options, consent: Consent | None) -> batches.Convert:

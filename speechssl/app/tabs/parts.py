@@ -5,29 +5,26 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
-import numpy as np
 
 from speechssl.app import fields, pictures
 from speechssl.app.handlers import targets, voices
 from speechssl.app.handlers.conversions import Options
 from speechssl.app.handlers.targets import BUNDLED, Target
 from speechssl.app.jobs import Job, Tell, silent
+from speechssl.app.markup import html
 from speechssl.app.refusals import Refused, in_words
 from speechssl.app.sessions import Session
 from speechssl.app.state import State
 from speechssl.conversion import converters
 from speechssl.errors import SpeechSSLError
-from speechssl.signals import Waveform
 from speechssl.voices.consent import LONGEST, STATEMENT, Consent, attest
 
-HEARD_AT_ONCE = shutil.which("ffmpeg") is not None  # Gradio encodes its streams with ffmpeg
 Result = TypeVar("Result")
 # what endpoints call the fields of the page
 ARGUMENTS = {"files": ("recordings",), "source": ("recording",), "target": ("recordings",), "units": ("written",)}
@@ -67,10 +64,6 @@ class Page:
         """Do a job for the window that asks; its steps show on the page."""
         return self.state.jobs.run(self.session(request), work, shown(progress))
 
-    def stream(self, request: gr.Request, work: Callable[[Job], Iterator[Result]], progress: Any) -> Iterator[Result]:
-        """As ``run``, for work that gives its results one by one."""
-        return self.state.jobs.stream(self.session(request), work, shown(progress))
-
     def remembered(self, session: Session) -> dict[Any, Any]:
         """Return updates of the tab History."""
         return dict(zip(self.history, (rows_of(session), files_of(session)), strict=False))
@@ -108,11 +101,6 @@ def path(file: str | None) -> Path | None:
     return Path(file) if file else None
 
 
-def heard(waveform: Waveform) -> tuple[int, Any]:
-    """Return a piece of sound for a streaming player."""
-    return waveform.sample_rate, (waveform.samples.clamp(-1, 1).numpy() * 32767).astype(np.int16)
-
-
 def rows_of(session: Session) -> list[list[Any]]:
     """The history as a table, newest first."""
     rows = []
@@ -140,8 +128,15 @@ def files_of(session: Session) -> list[str]:
 
 def heads_of(target: Target) -> tuple[str, str]:
     """How a verdict on this voice begins, if accepted and if not."""
-    name = " and ".join(targets.plain(name) for name, _ in target.voices) or "the target"
-    return f"Passes as {name}", f"Does not pass as {name}"
+    return f"Passes as {target.spoken}", f"Does not pass as {target.spoken}"
+
+
+def differences(before: str, now: str) -> tuple[str, str]:
+    """What tells two labels apart: the parts between commas that only one of them has."""
+    sides = before.split(", "), now.split(", ")
+    first, second = (", ".join(one for one in mine if one not in other) for mine, other in (sides, sides[::-1]))
+    return (first or "earlier, no change", second or "now, no change") if first == second else (
+        first or "as usual", second or "as usual")  # fmt: skip
 
 
 # ---- fields
@@ -253,15 +248,22 @@ def ask_only_where_needed(page: Page, target: TargetFields, consent: ConsentFiel
 
 @dataclass(frozen=True, eq=False)
 class OptionFields:
-    """The options of a conversion, by name, and a line for errors."""
+    """The options of a conversion.
+
+    Args:
+        components: by the name of the option.
+        numbers: sliders for a number instead of a choice, by the name of the option.
+        problem: a line for errors.
+    """
 
     components: dict[str, Any]
+    numbers: dict[str, Any]
     problem: Any
 
     @property
     def inputs(self) -> set[Any]:
         """The components that an event reads."""
-        return set(self.components.values())
+        return {*self.components.values(), *self.numbers.values()}
 
     def read(self, values: Mapping[Any, Any]) -> Options:
         """Return the options.
@@ -269,7 +271,9 @@ class OptionFields:
         Raises:
             Refused: the pitch is no number.
         """
-        return fields.options_of({name: values[component] for name, component in self.components.items()})
+        chosen = {name: values[component] for name, component in self.components.items()}
+        numbers = {name: values[self.numbers[name]] for name in self.numbers if chosen[name] == fields.NUMBER}
+        return fields.options_of({**chosen, **{name: f"{number:g}" for name, number in numbers.items()}})
 
 
 def option_fields(page: Page, key: str) -> OptionFields:
@@ -280,15 +284,35 @@ def option_fields(page: Page, key: str) -> OptionFields:
         "model": {"models": page.state.settings.models},
         "converter": {"info": helps["auto"]},
     }
+    components, numbers = {}, {}
     with gr.Accordion("Options", open=False):
-        components = {
-            name: known[name].for_page(key, **more.get(name, {}))
-            for name in ("k", "converter", "interpolation", "pitch", "tempo", "loudness", "form", "model")
-        }
+        for name in ("pitch", "tempo", "loudness", "interpolation", "form", "k", "converter", "model"):
+            components[name] = known[name].for_page(key, **more.get(name, {}))
+            if known[name].scale:
+                numbers[name] = known[name].number_for_page(key)
+                components[name].change(None, components[name], numbers[name], js=_SHOWN_FOR_A_NUMBER, **QUIET)
     converter = components["converter"]
     converter.change(lambda name: gr.update(info=helps[name]), converter, converter, **QUIET)
     # outside the accordion: an error in a closed one would be hidden
-    return OptionFields(components, problem(f"{key}-options-problem"))
+    return OptionFields(components, numbers, problem(f"{key}-options-problem"))
+
+
+_SHOWN_FOR_A_NUMBER = f"(chosen) => ({{__type__: 'update', visible: chosen === '{fields.NUMBER}'}})"
+
+
+def microphone_note() -> None:
+    """Say, on a page that may not use the microphone, what it needs; the browser shows this only there."""
+    gr.HTML('<p class="small needs-https">The microphone needs https: browsers give it to pages with https, and to '
+            "pages of the same machine. Upload a recording instead.</p>", elem_classes="tight")  # fmt: skip
+
+
+def actions(key: str, label: str) -> tuple[Any, Any]:
+    """The button that begins a job, and the one that cancels it; always in view."""
+    with gr.Row(elem_classes="actions"):
+        go = gr.Button(label, variant="primary", elem_id=f"{key}-go", elem_classes="go", scale=3)
+        stop = gr.Button("Cancel", variant="stop", elem_id=f"{key}-cancel", elem_classes="cancel", scale=1,
+                         min_width=90)  # fmt: skip
+    return go, stop
 
 
 # ---- errors
@@ -357,11 +381,26 @@ def told(state: State, name: str) -> Iterator[None]:
         raise gr.Error(f"{field}: {state.sentence(said)}".removeprefix(": "), print_exception=False) from error
 
 
+def asked_first(button: Any, question: str, yes: str) -> Any:
+    """A button that is pressed instead of this one once a person has said yes; ``question`` says what is lost."""
+    with gr.Row(visible=False, elem_classes="question") as asked:
+        gr.HTML(html('<p role="alert">{}</p>', question))
+        sure = gr.Button(yes, variant="stop", size="sm", min_width=80, elem_id=f"{button.elem_id}-yes")
+        no = gr.Button("No, keep it", size="sm", min_width=80)
+    button.click(None, None, asked, js=_SHOW, **QUIET)
+    for one in (sure, no):
+        one.click(None, None, asked, js=_HIDE, **QUIET)
+    return sure
+
+
+_SHOW, _HIDE = (f"() => ({{__type__: 'update', visible: {shown}}})" for shown in ("true", "false"))
+
+
 def stopper(page: Page) -> Any:
     """Return the event of a button that cancels."""
 
     def stop(request: gr.Request) -> str:
         page.session(request).stop()
-        return pictures.problem("Cancelled; nothing was kept.")
+        return pictures.failed("Cancelled; nothing was kept.", beside=False)
 
     return stop

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from speechssl.app import pictures
-from speechssl.app.handlers import speaking
+from speechssl.app.handlers import conversions, speaking
 from speechssl.app.handlers.recordings import FORMATS
 from speechssl.app.handlers.speaking import Reading, Said
+from speechssl.app.handlers.targets import Target
 from speechssl.app.jobs import Job
+from speechssl.app.player import Track, pieces, player
 from speechssl.app.tabs import parts
-from speechssl.app.tabs.parts import HEARD_AT_ONCE, PROGRESS, Page
+from speechssl.app.tabs.parts import Page
+from speechssl.app.tabs.stage import Stage
 
 EXAMPLE = "Good morning. The train to the coast leaves at half past seven, and it is nearly always full on Fridays."
 
@@ -29,63 +34,65 @@ def tab(page: Page) -> None:
             consent = parts.consent_fields(page, "speak")
             with gr.Accordion("Options", open=False):
                 speed = gr.Slider(0.5, 2, 1, step=0.05, label="Speed", info="2 is twice as fast.")
-                interpolation = gr.Slider(0, 1, 1, step=0.05, label="Interpolation",
-                                          info="1 is the target's voice, 0 the text model's own.")  # fmt: skip
-                seed = gr.Number(0, precision=0, label="Seed", info="Random seed for sound durations; change it for "
-                                 "another reading.")  # fmt: skip
-                form = gr.Radio(list(FORMATS), value="wav", label="File")
-                options_problem = parts.problem("speak-options-problem")
-            with gr.Row():
-                go = gr.Button("Speak", variant="primary", elem_id="speak-go", scale=3)
-                stop = gr.Button("Cancel", variant="stop", scale=1, min_width=90)
-        with gr.Column(scale=6, min_width=320):
-            status = gr.HTML(_WELCOME, elem_id="speak-status", elem_classes="status maybe")
-            live = gr.Audio(label="While the rest is made", streaming=True, autoplay=True, interactive=False,
-                            visible=False, elem_id="speak-live", buttons=[])  # fmt: skip
-            result = gr.Audio(label="Result", type="filepath", interactive=False, visible=False, buttons=["download"],
-                              elem_id="speak-result")  # fmt: skip
-            with gr.Row(visible=False) as downloads:
-                save = gr.DownloadButton("Download recording", size="sm", elem_id="speak-save")
-                paper = gr.DownloadButton("Download receipt", size="sm", elem_id="speak-receipt")
-                titles = gr.DownloadButton("Download subtitles", size="sm", elem_id="speak-titles")
-            verdict = gr.HTML("", elem_id="speak-verdict", elem_classes="maybe")
+                interpolation = gr.Slider(0, 1, 1, step=0.05, label="How much of the voice",
+                                          info="1 is the voice, 0 the text model's own.")  # fmt: skip
+                seed = gr.Number(0, precision=0, label="Reading", info="Another number gives another rhythm.")
+                form = gr.Radio(list(FORMATS), value="wav", label="Kind of file")
+            options_problem = parts.problem("speak-options-problem")
+            go, stop = parts.actions("speak", "Speak")
+        with gr.Column(scale=6, min_width=320, elem_classes="stage"):
+            status = gr.HTML(_WELCOME, elem_id="speak-status", elem_classes="status")
+            live = gr.HTML("", elem_id="speak-live", elem_classes="unseen")
+            with gr.Column(elem_classes="outcome"):
+                shown = _results()
     lines = {"text": text_problem, "target": target.problem, "consent": consent.problem, "options": options_problem}
-    state = page.state
+    stage = Stage(page, status, _WELCOME, lines, live)
 
-    @parts.answering(state, lines, status)
-    def on_say(values: dict[Any, Any], request: gr.Request, progress: gr.Progress = PROGRESS) -> Iterator[Any]:
-        wanted = target.read(values)
-        reading = Reading(float(values[speed]), float(values[interpolation]), int(values[seed] or 0), values[form])
-        attested = consent.read(values)
+    def on_say(values: dict[Any, Any], request: gr.Request) -> Iterator[Any]:
+        def work(job: Job) -> Iterator[dict[Any, Any]]:
+            begun, heard = time.monotonic(), list[Path]()
+            wanted, attested = target.read(values), consent.read(values)
+            reading = Reading(float(values[speed]), float(values[interpolation]), int(values[seed] or 0), values[form])
+            for one in speaking.say(*page.state.shared, job, values[text], wanted, reading, consent=attested):
+                if isinstance(one, Said):
+                    card = pictures.finished(_head(one, wanted, time.monotonic() - begun), one.decision, wanted.spoken,
+                                             one.remarks)  # fmt: skip
+                    yield {status: card, live: "", **_filled(shown, one, wanted), **page.remembered(job.session)}
+                else:
+                    heard.append(conversions.write_piece(page.state.store, job.session, one, len(heard)))
+                    yield {live: pieces(heard, one.sample_rate)}
 
-        def work(job: Job) -> Iterator[Any]:
-            return speaking.say(*state.shared, job, values[text], wanted, reading, consent=attested)
+        yield from stage.follow(request, work)
 
-        for one in page.stream(request, work, progress):
-            if isinstance(one, Said):
-                made = page.remembered(page.session(request))
-                yield {**parts.clear(lines), **done(one, parts.heads_of(wanted)), **made}
-            elif HEARD_AT_ONCE:
-                yield {live: parts.heard(one)}
-
-    def done(one: Said, heads: tuple[str, str]) -> dict[Any, Any]:
-        return {
-            status: "",
-            result: gr.update(value=str(one.path), visible=True),
-            downloads: gr.update(visible=True),
-            save: str(one.path),
-            paper: f"{one.path}.receipt.json",
-            titles: str(one.subtitles),
-            verdict: pictures.verdict(one.decision, heads),
-        }
-
-    outputs = [*lines.values(), status, live, result, downloads, save, paper, titles, verdict, *page.history]
     inputs = {text, *target.inputs, *consent.inputs, speed, interpolation, seed, form}
-    parts.forget(go, lines)
-    shown = go.click(lambda: gr.update(visible=HEARD_AT_ONCE), None, live, queue=False, api_visibility="private")
-    event = shown.then(on_say, inputs, outputs, show_progress_on=[status], **page.heavy)
-    stop.click(parts.stopper(page), None, status, cancels=[event], queue=False, api_visibility="private")
+    outputs = [*stage.outputs, *shown, *page.history]
+    stage.begins(go)
+    event = go.click(on_say, inputs, outputs, show_progress="hidden", trigger_mode="once", **page.heavy)
+    stage.forgets([text, *target.inputs, consent.agreed])
+    stop.click(parts.stopper(page), None, status, cancels=[event], **parts.QUIET)
     parts.ask_only_where_needed(page, target, consent)
+
+
+def _results() -> tuple[Any, ...]:
+    """The player, what can be downloaded, and the verdict."""
+    shown = gr.HTML("", elem_id="speak-player")
+    with gr.Row():
+        save = gr.DownloadButton("Download recording", size="sm", elem_id="speak-save")
+        paper = gr.DownloadButton("Download receipt", size="sm", elem_id="speak-receipt")
+        titles = gr.DownloadButton("Download subtitles", size="sm", elem_id="speak-titles")
+    with gr.Accordion("Details", open=False, elem_id="speak-details"):
+        verdict = gr.HTML("", elem_id="speak-verdict", elem_classes="maybe")
+    return shown, save, paper, titles, verdict
+
+
+def _filled(shown: tuple[Any, ...], said: Said, wanted: Target) -> dict[Any, Any]:
+    verdict = pictures.verdict(said.decision, parts.heads_of(wanted))
+    values = (player([Track("Result", said.path)]), str(said.path), f"{said.path}.receipt.json", str(said.subtitles))
+    return dict(zip(shown, (*values, verdict), strict=True))
+
+
+def _head(said: Said, wanted: Target, seconds: float) -> str:
+    return f"{wanted.spoken_voice}, {said.facts['seconds']:.0f} s, made in {seconds:.1f} s"
 
 
 _WELCOME = (

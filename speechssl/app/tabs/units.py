@@ -12,7 +12,7 @@ from speechssl.app.handlers import targets, units
 from speechssl.app.handlers.targets import BUNDLED
 from speechssl.app.jobs import Job
 from speechssl.app.tabs import parts
-from speechssl.app.tabs.parts import PROGRESS, Page
+from speechssl.app.tabs.parts import PROGRESS, QUIET, Page
 from speechssl.voices.clips import clip
 
 
@@ -23,7 +23,8 @@ def tab(page: Page) -> None:
             example = gr.Button("Example: Cleo says a sentence", size="sm")
             source = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Recording",
                               elem_id="units-source", buttons=[])  # fmt: skip
-            source_problem = parts.problem("units-source-problem")
+            parts.microphone_note()
+            problem = parts.problem("units-source-problem")
             codebook = gr.Dropdown(list(units.CODEBOOKS), value="tiny/500", label="Codebook",
                                    info="The number after the slash is the number of different units.")  # fmt: skip
             collapse = gr.Checkbox(True, label="Merge repeated units", info="Off: one unit every 20 ms.")
@@ -31,24 +32,26 @@ def tab(page: Page) -> None:
         with gr.Column(scale=7, min_width=320):
             picture = gr.HTML(_WELCOME, elem_id="units-picture", elem_classes="status")
             text = gr.Textbox(label="Units, as a language model reads them", lines=4, max_lines=8, buttons=["copy"],
-                              elem_id="units-text", info="Edit the units, then press “Say the units”.",
-                              placeholder="<unit_12><unit_7> or 12 7")  # fmt: skip
+                              elem_id="units-text", placeholder="<unit_12><unit_7> or 12 7",
+                              info="Edit the units, then press “Say the units”: those that stay keep their "
+                              "lengths.")  # fmt: skip
             text_problem = parts.problem("units-text-problem")
             save = gr.DownloadButton("Download JSON lines", visible=False, size="sm", elem_id="units-save")
-            with gr.Row(equal_height=False, elem_classes="bottom"):
-                voice = gr.Dropdown(
-                    targets.names(page.state.store), value=f"{BUNDLED}beth", label="Voice", elem_id="units-voice"
-                )
-                say = gr.Button("Say the units", elem_id="units-say")
-            voice_problem = parts.problem("units-voice-problem")
-            spoken = gr.Audio(label="Units, spoken", type="filepath", interactive=False, visible=False,
-                              elem_id="units-spoken", buttons=["download"])  # fmt: skip
-    record = gr.State(None)
-    page.voices.append(voice)
-    lines = {"source": source_problem, "codebook": source_problem}
-    state = page.state
+            record = gr.State(None)
+            _say(page, text, text_problem, codebook, record)
+    show = _shows(page, problem, (picture, text, save, record))
+    parts.forget(go, {"source": problem})
+    inputs, shown = [source, codebook, collapse], [problem, picture, text, save, record]
+    go.click(show, inputs, shown, show_progress_on=[picture], **page.heavy)
+    first = example.click(lambda: str(clip("cleo", "sentence").path), None, source, **QUIET)
+    first.then(show, inputs, shown, show_progress_on=[picture], **page.heavy)
 
-    @parts.answering(state, lines, source_problem)
+
+def _shows(page: Page, problem: Any, shown: tuple[Any, Any, Any, Any]) -> Any:
+    """The event that shows the units of a recording."""
+    state, (picture, text, save, record) = page.state, shown
+
+    @parts.answering(state, {"source": problem, "codebook": problem}, problem)
     def show(
         file: Any, book: str, merged: bool, request: gr.Request, progress: gr.Progress = PROGRESS
     ) -> dict[Any, Any]:
@@ -64,37 +67,42 @@ def tab(page: Page) -> None:
 
         found, drawn = page.run(request, work, progress)
         return {
-            source_problem: "",
+            problem: "",
             picture: drawn,
             text: units.as_text(found),
             save: gr.update(value=str(units.write(page.session(request), found)), visible=True),
             record: {name: found[name] for name in ("units", "durations")},
         }
 
-    spoken_lines = {"units": text_problem, "voice": voice_problem}
+    return show
 
-    @parts.answering(state, spoken_lines, text_problem)
+
+def _say(page: Page, text: Any, text_problem: Any, codebook: Any, record: Any) -> None:
+    """Say the units in a voice."""
+    with gr.Row(equal_height=False, elem_classes="bottom"):
+        voice = gr.Dropdown(
+            targets.names(page.state.store), value=f"{BUNDLED}beth", label="Voice", elem_id="units-voice"
+        )
+        say = gr.Button("Say the units", elem_id="units-say")
+    voice_problem = parts.problem("units-voice-problem")
+    spoken = gr.Audio(label="Units, spoken", type="filepath", interactive=False, visible=False,
+                      elem_id="units-spoken", buttons=["download"])  # fmt: skip
+    page.voices.append(voice)
+    lines = {"units": text_problem, "voice": voice_problem}
+
+    @parts.answering(page.state, lines, text_problem)
     def speak(
         written: str, wanted: str, book: str, known: Any, request: gr.Request, progress: gr.Progress = PROGRESS
     ) -> dict[Any, Any]:
-        # unedited units keep the durations of the recording
-        durations = known["durations"] if known is not None and written == units.as_text(known) else None
-        made = page.run(
-            request,
-            lambda job: units.speak(*state.shared, job, written, wanted, codebook=book, durations=durations), progress,
-        )  # fmt: skip
-        return {
-            **parts.clear(spoken_lines), spoken: gr.update(value=str(made), visible=True),
-            **page.remembered(page.session(request)),
-        }  # fmt: skip
+        def work(job: Job) -> Any:
+            durations = known and units.durations_after(known["units"], known["durations"], units.parse(written))
+            return units.speak(*page.state.shared, job, written, wanted, codebook=book, durations=durations)
 
-    parts.forget(go, lines)
-    parts.forget(say, spoken_lines)
-    shown = [source_problem, picture, text, save, record]
-    go.click(show, [source, codebook, collapse], shown, show_progress_on=[picture], **page.heavy)
-    first = example.click(lambda: str(clip("cleo", "sentence").path), None, source, queue=False,
-                          api_visibility="private")  # fmt: skip
-    first.then(show, [source, codebook, collapse], shown, show_progress_on=[picture], **page.heavy)
+        made = page.run(request, work, progress)
+        player = gr.update(value=str(made), visible=True)
+        return {**parts.clear(lines), spoken: player, **page.remembered(page.session(request))}
+
+    parts.forget(say, lines)
     say.click(speak, [text, voice, codebook, record], [text_problem, voice_problem, spoken, *page.history],
               show_progress_on=[spoken], **page.heavy)  # fmt: skip
 

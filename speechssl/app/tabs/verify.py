@@ -78,6 +78,8 @@ def _identify(page: Page) -> None:
             with gr.Row():
                 add = gr.Button("Enrol", variant="primary", elem_id="enrol-go")
                 forget = gr.Button("Remove this speaker", elem_id="enrol-remove")
+            sure = parts.asked_first(forget, "Remove this speaker with all recordings? It cannot be undone.",
+                                     "Remove the speaker")  # fmt: skip
             table = gr.Dataframe(headers=["speaker", "recordings", "seconds", "added"], interactive=False,
                                  label="Enrolled", elem_id="enrol-table")  # fmt: skip
         with gr.Column(min_width=320):
@@ -114,10 +116,10 @@ def _identify(page: Page) -> None:
         return {**parts.clear(lines), answer: pictures.ranked(found)}
 
     outputs = [*lines.values(), table, answer]
-    for button in (add, forget, go):
+    for button in (add, sure, go):
         parts.forget(button, lines)
     add.click(on_enrol, [name, files], outputs, show_progress_on=[answer], **page.heavy)
-    forget.click(on_remove, name, outputs, **page.heavy)
+    sure.click(on_remove, name, outputs, **page.heavy)
     go.click(on_identify, test, outputs, show_progress_on=[answer], **page.heavy)
     page.opened[table] = rows
 
@@ -129,7 +131,10 @@ def _calibrate(page: Page) -> None:
     )
     archive = gr.File(label="Zip: speaker/recording", elem_id="calibrate-zip", height=170)
     wrong = parts.problem("calibrate-problem")
-    go = gr.Button("Calibrate", variant="primary", elem_id="calibrate-go")
+    with gr.Row():
+        go = gr.Button("Calibrate", variant="primary", elem_id="calibrate-go", scale=3)
+        back = gr.Button("Remove my calibration", elem_id="calibrate-reset", scale=1)
+    sure = parts.asked_first(back, "Remove your own calibration? The one of the model is used again.", "Remove it")
     answer = gr.HTML("", elem_id="calibrate-answer", elem_classes="status maybe")
 
     @parts.answering(page.state, {}, wrong)
@@ -137,7 +142,15 @@ def _calibrate(page: Page) -> None:
         found = page.run(request, lambda job: scores.calibrate(*page.state.shared, job, parts.path(file)), progress)
         return {wrong: "", answer: pictures.calibration(found)}
 
-    parts.forget(go, {"archive": wrong, "answer": answer})
+    @parts.answering(page.state, {}, wrong)
+    def on_reset(request: gr.Request) -> dict[Any, str]:
+        name = scores.reset(page.state.models, page.state.store, page.session(request).user)
+        text = html('<p role="status">The calibration on {} is removed.</p>', name)
+        return {wrong: "", answer: text}
+
+    for button in (go, sure):
+        parts.forget(button, {"archive": wrong, "answer": answer})
+    sure.click(on_reset, None, [wrong, answer], **page.heavy)
     go.click(on_calibrate, archive, [wrong, answer], show_progress_on=[answer], **page.heavy)
 
 

@@ -105,6 +105,8 @@ def _keep(page: Page, changed: Changed, lists: list[Any], chosen: Any, facts: An
         inspect = gr.Button("Show", size="sm", min_width=80, elem_id="voices-show")
         export = gr.Button("Export", size="sm", min_width=80, elem_id="voices-export")
         delete = gr.Button("Delete", size="sm", variant="stop", min_width=80, elem_id="voices-delete")
+    sure = parts.asked_first(delete, "Delete this voice, its recordings and its voice prints? It cannot be undone.",
+                             "Delete the voice")  # fmt: skip
     facts.render()
     saved.render()
     with gr.Row(equal_height=False, elem_classes="bottom"):
@@ -135,7 +137,7 @@ def _keep(page: Page, changed: Changed, lists: list[Any], chosen: Any, facts: An
         made = voices.export(state.store, state.settings, page.session(request), name or "")
         return {problem: "", saved: gr.update(value=str(made), visible=True)}
 
-    delete.click(on_delete, chosen, [problem, *lists], api_visibility="private")
+    sure.click(on_delete, chosen, [problem, *lists], api_visibility="private")
     rename.click(on_rename, [chosen, new], [problem, *lists], api_visibility="private")
     inspect.click(on_show, chosen, [problem, facts], api_visibility="private")
     export.click(on_export, chosen, [problem, saved], api_visibility="private")

@@ -36,3 +36,12 @@ def test_units_there_and_back(state: State, shared: Shared, job: Job, speech: Sp
     ):
         with pytest.raises(Refused):
             work()
+
+
+def test_an_edit_keeps_the_lengths_of_the_units_that_stay() -> None:
+    before, frames = [5, 7, 5, 9, 3], [10, 2, 8, 4, 6]
+    assert units.durations_after(before, frames, before) == frames
+    assert units.durations_after(before, frames, [5, 7, 9, 3]) == [10, 2, 4, 6]
+    assert units.durations_after(before, frames, [5, 7, 1, 9, 3]) == frames
+    # a new one has the usual length
+    assert units.durations_after(before, frames, [5, 7, 5, 9, 3, 8]) == [*frames, 6]

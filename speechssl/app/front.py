@@ -1,0 +1,59 @@
+"""The page and its scripts as they leave the service: compressed, and in English whatever the browser prefers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.middleware.gzip import GZipMiddleware
+
+from speechssl.app.guard import API
+
+# Gradio takes its own words and <html lang> from the browser when its first script is loaded; scripts that Gradio adds
+# to a page come later
+ENGLISH = b"""<head><script>
+for (const [name, value] of [["language", "en"], ["languages", ["en"]]])
+  Object.defineProperty(navigator, name, {get: () => value});
+</script>"""
+
+
+class Front:
+    """ASGI middleware.
+
+    Args:
+        app: the application behind.
+    """
+
+    def __init__(self, app: Callable[..., Any]) -> None:
+        self.app = app
+        # half a megabyte of descriptions of fields becomes a tenth of that
+        self.compressed = GZipMiddleware(self._in_english, minimum_size=2000, compresslevel=5)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer; recordings and streams of events are left as they are."""
+        plain = scope["type"] != "http" or scope["path"].startswith(API)
+        await (self.app if plain else self.compressed)(scope, receive, send)
+
+    async def _in_english(self, scope: Any, receive: Any, send: Any) -> None:
+        """The page gets a script as the first of its head."""
+        if scope["path"] != "/":
+            await self.app(scope, receive, send)
+            return
+        begun: list[Any] = []
+        body = bytearray()
+
+        async def changed(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                begun.append(message)
+                return
+            body.extend(message.get("body", b""))
+            if not message.get("more_body"):
+                whole = bytes(body).replace(b"<head>", ENGLISH, 1)
+                start = begun[0]
+                kept = [(name, value) for name, value in start["headers"] if name != b"content-length"]
+                if scope["method"] != "HEAD":
+                    kept.append((b"content-length", str(len(whole)).encode()))
+                await send({**start, "headers": kept})
+                await send({"type": "http.response.body", "body": whole})
+
+        await self.app(scope, receive, changed)

@@ -1,0 +1,136 @@
+// What the page does in the browser: one sound at a time, pieces of a stream, what is new in view, tabs in the address.
+(() => {
+  // ---- pieces of a stream, one after the other
+  let stream = null;
+
+  function silence() {
+    if (stream) stream.context.close();
+    stream = null;
+    document.querySelectorAll("audio").forEach((audio) => audio.pause());
+  }
+
+  function position() {
+    return Math.max(0, stream.seconds - Math.max(0, stream.end - stream.context.currentTime));
+  }
+
+  async function schedule(playing, address) {
+    const data = await (await fetch(address)).arrayBuffer();
+    if (playing !== stream) return;
+    const sound = await playing.context.decodeAudioData(data);
+    if (playing !== stream) return;
+    const node = playing.context.createBufferSource();
+    node.buffer = sound;
+    node.connect(playing.context.destination);
+    const start = Math.max(playing.end, playing.context.currentTime + 0.05);
+    node.start(start);
+    playing.end = start + sound.duration;
+    playing.seconds += sound.duration;
+  }
+
+  function hear(list) {
+    const pieces = JSON.parse(list.dataset.pieces);
+    if (stream?.first !== pieces[0]) {
+      silence();
+      const context = new AudioContext({ sampleRate: Number(list.dataset.rate) });
+      stream = { first: pieces[0], context, known: 0, end: 0, seconds: 0, ready: Promise.resolve() };
+    }
+    const playing = stream;
+    for (const address of pieces.slice(playing.known)) {
+      playing.ready = playing.ready.then(() => schedule(playing, address)).catch(() => {});
+    }
+    playing.known = pieces.length;
+  }
+
+  // ---- the player: one sound, one position, several tracks
+  function begin(player) {
+    const audio = player.querySelector("audio");
+    const at = stream ? position() : 0;
+    silence();
+    audio.addEventListener("loadedmetadata", () => (audio.currentTime = Math.min(at, audio.duration)), { once: true });
+    audio.src = player.dataset.made;
+    audio.play().catch(() => {}); // a browser may want a click first
+  }
+
+  function choose(button) {
+    const player = button.closest(".player");
+    const audio = player.querySelector("audio");
+    const { currentTime, duration, paused } = audio;
+    player.querySelectorAll("button").forEach((one) => one.setAttribute("aria-pressed", String(one === button)));
+    audio.addEventListener("loadedmetadata", () => {
+      // the same place in the sentence, also at another speaking rate; a recording of the voice says something else
+      const share = duration ? currentTime / duration : 0;
+      audio.currentTime = button.dataset.apart ? 0 : Math.min(share, 0.999) * audio.duration;
+    }, { once: true });
+    audio.src = button.dataset.address;
+    if (!paused || !currentTime) audio.play().catch(() => {});
+  }
+
+  document.addEventListener("play", (event) => {
+    document.querySelectorAll("audio").forEach((audio) => audio !== event.target && audio.pause());
+  }, true);
+  document.addEventListener("click", (event) => {
+    const track = event.target.closest?.(".player button");
+    if (track) choose(track);
+    if (event.target.closest?.(".cancel")) silence();
+  });
+
+  // ---- what is new on the page; Gradio changes elements as well as it adds some
+  const known = new WeakMap();
+
+  function isNew(element, value) {
+    const before = known.get(element);
+    known.set(element, value);
+    return before !== value;
+  }
+
+  function show(element, block, needed = 0) {
+    const { top, bottom } = element.getBoundingClientRect();
+    const end = needed ? top + needed : bottom;
+    if (top < 0 || end > window.innerHeight - 80) element.scrollIntoView({ block, behavior: "smooth" });
+  }
+
+  function look() {
+    document.querySelectorAll(".live").forEach(hear);
+    document.querySelectorAll(".player").forEach((player) => isNew(player, player.dataset.made) && begin(player));
+    for (const stage of document.querySelectorAll(".stage")) {
+      const card = stage.querySelector(".running, .finished");
+      const state = card ? (card.matches(".running") ? "running" : "finished") : "";
+      if (isNew(stage, state) && card) show(stage, "start", 300);
+    }
+    if (!window.isSecureContext) {
+      document.querySelectorAll(".needs-https").forEach((note) => (note.closest(".block").style.display = "block"));
+    }
+    document.querySelectorAll(".problem").forEach((line) => isNew(line, line.textContent) && show(line, "center"));
+  }
+
+  // ---- tabs in the address
+  const tabs = () => [...document.querySelectorAll("[role=tab]")];
+  const named = (tab) => "#" + tab.textContent.trim().toLowerCase().replaceAll(" ", "-");
+
+  function follow() {
+    const wanted = tabs().find((tab) => named(tab) === location.hash);
+    if (wanted && wanted.getAttribute("aria-selected") !== "true") wanted.click();
+    return Boolean(wanted);
+  }
+
+  let opened = false;
+  let due = 0;
+  new MutationObserver(() => {
+    due ||= requestAnimationFrame(() => {
+      due = 0;
+      look();
+      if (!opened && tabs().length) opened = setTimeout(follow, 0);
+    });
+  }).observe(document.documentElement, {
+    childList: true, subtree: true, characterData: true,
+    attributes: true, attributeFilter: ["class", "data-made", "data-pieces"],
+  });
+  document.addEventListener("click", (event) => {
+    const tab = event.target.closest?.("[role=tab], .overflow-dropdown button");
+    if (tab) history.replaceState(null, "", named(tab));
+  });
+  window.addEventListener("hashchange", follow);
+  window.addEventListener("beforeunload", (event) => {
+    if (document.querySelector(".running")) event.preventDefault();
+  });
+})();
