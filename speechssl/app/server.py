@@ -58,14 +58,14 @@ class Door:
         """From the start of the server to its end, in which the application behind is begun and ended."""
         await receive()
         await send({"type": "lifespan.startup.complete"})
-        loading = asyncio.create_task(self._load())
+        over = asyncio.Event()
+        loading = asyncio.create_task(self._load(over))
         await receive()
-        loading.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await loading
+        over.set()
+        await loading
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _load(self) -> None:
+    async def _load(self, over: asyncio.Event) -> None:
         try:
             inside = await asyncio.to_thread(self._make)
         except Exception as error:
@@ -74,7 +74,7 @@ class Door:
             return
         async with inside.router.lifespan_context(inside):
             self.inside = inside
-            await asyncio.Event().wait()
+            await over.wait()
 
 
 def _wait(path: str) -> Response:

@@ -139,6 +139,70 @@ def classify(
         _print_classes(found)
 
 
+@app.command(
+    "recognise",
+    epilog=examples("probe recognise list.csv", "probe recognise list.csv --minutes 60 --codebook tiny/500"),
+)
+def recognise(
+    given: Given,
+    text: Annotated[
+        str, typer.Option("--text", metavar="COLUMN", help="Column of the manifest with what is said.")
+    ] = "text",
+    speaker: Speaker = "",
+    split: Split = "",
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.1, help="Minutes of transcribed speech to train on, at most.")
+    ] = 10.0,
+    codebook: Annotated[
+        str,
+        typer.Option(
+            "--codebook",
+            metavar="NAME|FILE",
+            help="Recognise from the units of this codebook, not from frames: tiny/500, or a file.",
+            show_default=False,
+        ),
+    ] = "",
+    model: Model = "tiny",
+    layers: Layers = "all",
+    normalise: Normalise = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of training, 16 recordings each.")] = 400,
+    alone: Alone = False,
+    output: Report = None,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    precision: Precision = "float32",
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Measure recognition from minutes of transcribed speech, by a small head that CTC trains on frozen features."""
+    _check_report(output, ("report.json",), given, overwrite)
+    from speechssl.probing import transcripts
+
+    recordings = transcripts.read(given, text, speaker=speaker, split=split)
+    options = {"normalise": normalise, "device": device, "precision": precision}
+    if codebook:
+        sources = [transcripts.from_codebook(codebook, **options)]
+    else:
+        sources = [transcripts.Source(one, numbers) for one, numbers in _encoders(model, layers, alone, **options)]
+    with terminal.progress("encoding", [(one.file, one.file) for one in recordings]) as advance:
+        found = transcripts.probe(
+            recordings, sources, minutes=minutes, steps=steps, seed=seed, advance=advance, stage=terminal.stage
+        )
+    _remark(found["left_out"])
+    for one in found["models"]:
+        if one["unseen"]:
+            unseen = ", ".join(map(repr, one["unseen"]))
+            terminal.remark(f"remark: {unseen} in the test but not in training: each counts as an error")
+            break
+    _write(output, found, json)
+    if not json:
+        terminal.say(
+            f"{found['train']} recordings to train on ({found['minutes']:.1f} min), {found['test']} to test on"
+        )
+        rows = [(one["model"], f"{100 * one['cer']:.1f}", f"{100 * one['wer']:.1f}") for one in found["models"]]
+        terminal.table(rows, ("model", "CER, %", "WER, %"))
+
+
 @app.command("rank", epilog=examples("probe rank recordings/ --model hubert-base"))
 def rank(
     sources: Sources = None,

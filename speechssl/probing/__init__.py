@@ -1,4 +1,4 @@
 """What an encoder knows of anybody's labels: frozen features, small heads trained on them, and measures without labels.
 
-``classify`` probes labels of whole recordings, ``rank`` needs no labels.
+``classify`` probes labels of whole recordings, ``recognise`` transcripts, ``rank`` needs no labels.
 """

@@ -107,20 +107,21 @@ def _one(
     seconds: float | None,
     place: Path,
 ) -> Layers:
-    waveform = audio.read(path)  # before the checksum: what is missing or damaged says so
-    if seconds is not None:
-        end = max(1, round(seconds * waveform.sample_rate))
-        waveform = Waveform(waveform.samples[:end].clone(), waveform.sample_rate)
-    if float(waveform.samples.abs().max()) < SILENCE:
-        heard = "" if seconds is None else f" in its first {seconds:g} s"
-        raise InputError(f"{path} is silent{heard}; leave it out, or record it again")
-    target = place / f"{checkpoints.sha256_of(path)}.safetensors"
+    # what is missing or no file is told by the reading below
+    target = place / f"{checkpoints.sha256_of(path) if path.is_file() else 'none'}.safetensors"
     if target.exists():
         try:
             held = safetensors.numpy.load(target.read_bytes())
             return [held[str(number)].astype(np.float32) for number in layers]
         except (safetensors.SafetensorError, KeyError):
             target.unlink(missing_ok=True)  # damaged: encoded anew
+    waveform = audio.read(path)
+    if seconds is not None:
+        end = max(1, round(seconds * waveform.sample_rate))
+        waveform = Waveform(waveform.samples[:end].clone(), waveform.sample_rate)
+    if float(waveform.samples.abs().max()) < SILENCE:
+        heard = "" if seconds is None else f" in its first {seconds:g} s"
+        raise InputError(f"{path} is silent{heard}; leave it out, or record it again")
     try:
         found = encoder.layers(waveform)
     except InputError as error:

@@ -112,21 +112,49 @@ def divide(recordings: Sequence[Labelled], *, seed: int = 0) -> tuple[Numbers, N
     labels = np.array(names)
     if len(set(names)) < 2:
         raise InputError(f"all recordings have one label, {names[0]!r}; two classes or more needed")
-    parts = np.array([one.part for one in recordings])
-    if any(parts):
-        train, test = (np.flatnonzero(parts == part) for part in ("train", "test"))
-        for part, members in (("train", train), ("test", test)):
-            if not len(members):
-                raise InputError(
-                    f"no recording is of the part {part!r} (parts there: {', '.join(sorted(set(parts) - {''}))}); "
-                    "both train and test needed, or --split with another column"
-                )
+    if any(one.part for one in recordings):
+        train, test = _given_parts(recordings)
         if unseen := sorted({names[number] for number in test} - {names[number] for number in train}):
             raise InputError(f"the class {unseen[0]!r} is in the test alone; every class needs recordings to train on")
         if len(set(labels[train])) < 2:
             raise InputError(f"all recordings to train on have one label, {names[train[0]]!r}; two classes needed")
         return train, test
     return draw(labels, [one.group for one in recordings], seed=seed)
+
+
+def divide_texts(recordings: Sequence[Labelled], minutes: float, *, seed: int = 0) -> tuple[Numbers, Numbers]:
+    """As ``divide`` for recordings whose labels are texts; the training has so many minutes at most, drawn by the seed.
+
+    Raises:
+        InputError: no recordings of one side, fewer than two speakers, or none to train on that fits the minutes.
+    """
+    from speechssl import audio
+
+    if any(one.part for one in recordings):
+        train, test = _given_parts(recordings)
+    else:
+        train, test = draw(np.array(["text"] * len(recordings)), [one.group for one in recordings], seed=seed)
+    kept, seconds = [], 0.0
+    for number in np.random.default_rng(seed).permutation(train).tolist():
+        more = float(audio.info(recordings[number].file).seconds)
+        if seconds + more <= 60 * minutes:
+            kept.append(number)
+            seconds += more
+    if not kept:
+        raise InputError(f"no recording to train on is shorter than {minutes:g} minutes; give more minutes")
+    return np.sort(kept), test
+
+
+def _given_parts(recordings: Sequence[Labelled]) -> tuple[Numbers, Numbers]:
+    parts = np.array([one.part for one in recordings])
+    found = {part: np.flatnonzero(parts == part) for part in ("train", "test")}
+    for part, members in found.items():
+        if not len(members):
+            raise InputError(
+                f"no recording is of the part {part!r} (parts there: {', '.join(sorted(set(parts) - {''}))}); "
+                "both train and test needed, or --split with another column"
+            )
+    return found["train"], found["test"]
 
 
 def draw(labels: NDArray[np.str_], groups: Sequence[str], *, seed: int = 0) -> tuple[Numbers, Numbers]:

@@ -81,3 +81,18 @@ def test_what_cannot_be_probed_is_one_line(
     assert answer.code == 2
     assert message in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_recognise_prints_error_rates(command: Callable[..., Any], tones: Path, encoder_file: Path) -> None:
+    rows = ["path,text,speaker"]
+    for number, path in enumerate(sorted(tones.rglob("*.wav"))):
+        rows.append(f"{path},{'A B' if number else 'A Z'},s{number}")
+    (tones / "list.csv").write_text("\n".join(rows))
+    words = ("probe", "recognise", tones / "list.csv", "--minutes", "1", "--steps", "2", "--alone", "--seed", "1")
+    answer = command(*words, "--model", encoder_file)
+    assert answer.code == 0, answer.err
+    assert re.search(r"^small +\d+\.\d +\d+\.\d", answer.out, flags=re.MULTILINE)
+    found = command(*words, "--codebook", "tiny/100", "--json").json
+    assert [one["model"].rpartition("-")[0] for one in found["models"]] == ["tiny/4/km100"]
+    refused = command("probe", "recognise", tones)
+    assert (refused.code, "no column 'text'" in refused.err) == (2, True)
