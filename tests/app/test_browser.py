@@ -33,7 +33,7 @@ FLAGS = [
     "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
 ]  # fmt: skip
 Speech = dict[str, Path]
-PATIENCE = 25_000  # milliseconds
+PATIENCE = 240_000  # milliseconds
 TABS = ("Convert", *(("Speak",) if speaking.available() else ()), "Verify", "Units", "Batch", "Voices", "History")
 NAMELESS = """() => [...document.querySelectorAll('button, input:not([type=file]), textarea, select')]
     .filter(e => e.offsetParent !== null)
