@@ -1,9 +1,10 @@
-"""Write the manifests of the probes: words, sounds and letters.
+"""Write the manifests of the probes: words, sounds, anomalies and letters.
 
     python recipes/probing/prepare.py DATA --output runs/probing
 
 DATA is a folder with ``manifest.csv`` (columns path, corpus, speaker, seconds, text, split). *Words*: Speech Commands,
-at most 250 of each word. *Sounds*: ESC-10, fold 5 to test on. *Letters*: AN4,
+at most 250 of each word. *Sounds*: ESC-10, fold 5 to test on. *Normal* and
+*anomalies*: the same without three classes, and its test with them. *Letters*: AN4,
 the first ``--minutes`` of recordings after a shuffle by ``--seed`` to train on.
 """
 
@@ -21,6 +22,7 @@ from speechssl.errors import InputError
 
 Row = dict[str, str]
 COLUMNS = ("label", "text", "speaker", "split")  # where they say anything
+ANOMALIES = ("Baby_cry", "Chainsaw", "Rooster")  # a person, a machine and an animal; the others are normal
 MOST = 250  # recordings of a word
 
 
@@ -38,6 +40,14 @@ def sounds(rows: list[Row]) -> list[Row]:
     """ESC-10, whose file names are NUMBER_CLASS__CLIP."""
     found = [(row, re.search(r"\d+_([^/]+?)__", row["path"])) for row in rows if row["corpus"] == "noise_esc10"]
     return [{**row, "label": name[1], "speaker": ""} for row, name in found if name]
+
+
+def states(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Normal sounds to know, and sounds to test: three classes are anomalies, and are in the test alone."""
+    found = sounds(rows)
+    known = [row for row in found if row["split"] == "train" and row["label"] not in ANOMALIES]
+    tested = [row for row in found if row["split"] == "test"]
+    return known, [{**row, "label": "anomaly" if row["label"] in ANOMALIES else "normal"} for row in tested]
 
 
 def letters(rows: list[Row], minutes: float, rng: random.Random) -> list[Row]:
@@ -66,6 +76,7 @@ def main() -> None:
         rows = list(csv.DictReader(file))
     rng = random.Random(args.seed)
     found = {"words": words(rows, rng), "sounds": sounds(rows), "letters": letters(rows, args.minutes, rng)}
+    found["normal"], found["anomalies"] = states(rows)
     args.output.mkdir(parents=True, exist_ok=True)
     for name, kept in found.items():
         if not kept:

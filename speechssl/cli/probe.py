@@ -203,6 +203,77 @@ def recognise(
         terminal.table(rows, ("model", "CER, %", "WER, %"))
 
 
+@app.command(
+    "anomalies",
+    epilog=examples("probe anomalies normal/ test/", "probe anomalies normal/ test.csv --label state --normal ok"),
+)
+def anomalies(
+    normal: Annotated[
+        str, typer.Argument(metavar="NORMAL", help="Folder or manifest of normal recordings.", show_default=False)
+    ],
+    test: Annotated[
+        str,
+        typer.Argument(metavar="TEST", help="Folder or manifest of normal and anomalous ones.", show_default=False),
+    ],
+    label: Label = "folder",
+    called: Annotated[
+        str, typer.Option("--normal", metavar="NAME", help="Label of the normal recordings of the test.")
+    ] = "normal",
+    neighbours: Annotated[
+        int, typer.Option("--neighbours", min=1, help="Nearest normal recordings whose mean distance is the score.")
+    ] = 1,
+    model: Model = "tiny",
+    layers: Layers = "all",
+    normalise: Normalise = None,
+    seconds: Seconds = None,
+    alone: Alone = False,
+    output: Report = None,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    precision: Precision = "float32",
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Find anomalous sounds by their distance to normal ones, and print AUC and pAUC (false alarms up to 10 %)."""
+    _check_report(output, ("report.json",), [normal, test], overwrite)
+    import numpy as np
+
+    from speechssl.probing import anomalies as finding
+    from speechssl.probing import encodings
+    from speechssl.probing import labels as labelled
+    from speechssl.units.encoding import manifest
+
+    known = [one.file for one in manifest.entries([normal])]
+    asked = labelled.read([test], label)
+    if called not in {one.label for one in asked}:
+        names = ", ".join(sorted({one.label for one in asked}))
+        raise InputError(f"{test} has no recordings labelled {called!r} (labels there: {names}); see --normal")
+    files = list(dict.fromkeys([*known, *(one.file for one in asked)]))
+    rows: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
+    with terminal.progress("encoding", [(file, file) for file in files]) as advance:
+        for encoder, numbers in _encoders(
+            model, layers, alone, normalise=normalise, device=device, precision=precision
+        ):
+            kept, reasons = encodings.encode_all(files, encoder, numbers, seconds=seconds, advance=advance)
+            left_out |= reasons
+            heard = [one for one in asked if one.file in kept]
+            rows += finding.find(
+                [kept[file] for file in known if file in kept],
+                [kept[one.file] for one in heard],
+                np.array([one.label != called for one in heard]),
+                [encoder.origins[number] for number in numbers],
+                neighbours=neighbours,
+                seed=seed,
+            )
+    _remark(left_out)
+    tested = [{"path": one.path, "label": one.label} for one in asked if one.file not in left_out]
+    _write(output, {"normal": len(known), "test": tested, "layers": rows, "left_out": left_out}, json)
+    if not json:
+        cells = [(row["origin"], *_percent(row["auc"], row["interval_95"]), f"{100 * row['pauc']:.1f}") for row in rows]
+        terminal.table(cells, ("layer", "AUC, %", "95 %", "pAUC, %"))
+
+
 @app.command("rank", epilog=examples("probe rank recordings/ --model hubert-base"))
 def rank(
     sources: Sources = None,
@@ -308,5 +379,9 @@ def _print_classes(found: dict[str, Any]) -> None:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, str]:
-    low, high = row["interval_95"]
-    return f"{100 * row['accuracy']:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"
+    return _percent(row["accuracy"], row["interval_95"])
+
+
+def _percent(value: float, interval: Sequence[float]) -> tuple[str, str]:
+    low, high = interval
+    return f"{100 * value:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"

@@ -96,3 +96,15 @@ def test_recognise_prints_error_rates(command: Callable[..., Any], tones: Path, 
     assert [one["model"].rpartition("-")[0] for one in found["models"]] == ["tiny/4/km100"]
     refused = command("probe", "recognise", tones)
     assert (refused.code, "no column 'text'" in refused.err) == (2, True)
+
+
+def test_anomalies_are_ranked_above_normal_sounds(command: Callable[..., Any], tones: Path, encoder_file: Path) -> None:
+    words = ("probe", "anomalies", tones / "high", tones, "--normal", "high", "--model", encoder_file)
+    answer = command(*words)
+    assert answer.code == 0, answer.err
+    assert re.search(r"^mfcc/0 +100\.0 .*100\.0$", answer.out, flags=re.MULTILINE)
+    found = command(*words, "--alone", "--layers", "2", "--json").json
+    assert [row["origin"] for row in found["layers"]] == ["small/2"]
+    assert len(found["test"]) == len(found["layers"][0]["scores"]) == 16
+    refused = command("probe", "anomalies", tones / "high", tones)
+    assert (refused.code, "no recordings labelled 'normal' (labels there: high, low)" in refused.err) == (2, True)

@@ -1,0 +1,88 @@
+"""Anomalous sounds without an example of one: the distance to the nearest normal recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechssl import errors
+from speechssl.errors import InputError
+from speechssl.probing.encodings import Layers
+
+NEIGHBOURS = 1  # nearest normal recordings whose distance counts
+MAX_FALSE_ALARMS = 0.1  # of the partial area, as in the DCASE challenges
+DRAWS = 200  # of the intervals
+
+
+def distances(normal: NDArray[np.float32], test: NDArray[np.float32], *, neighbours: int = NEIGHBOURS) -> NDArray[Any]:
+    """Mean distance (M,) of vectors (M, D) to the nearest of the normal ones (N, D); higher is more anomalous.
+
+    All are standardised by mean and deviation of the normal ones first. The distance is Euclidean, because a sound that
+    is far from all normal ones may lie in the direction of one, which a cosine would take for normal.
+
+    Raises:
+        InputError: fewer normal recordings than neighbours.
+    """
+    if len(normal) < max(2, neighbours):
+        raise InputError(f"{len(normal)} normal recordings; at least {max(2, neighbours)} needed")
+    mean, spread = normal.mean(0), normal.std(0) + 1e-6
+    known, asked = ((one - mean) / spread for one in (normal, test))
+    squares = (asked**2).sum(1)[:, None] + (known**2).sum(1) - 2 * asked @ known.T
+    found: NDArray[Any] = np.sqrt(np.sort(squares, axis=1)[:, :neighbours].clip(min=0)).mean(1)
+    return found
+
+
+def areas(scores: NDArray[Any], anomalous: NDArray[np.bool_], *, seed: int = 0) -> dict[str, Any]:
+    """AUC with its 95 % interval by bootstrap, and standardised pAUC up to a false-alarm rate of 0.1.
+
+    Raises:
+        InputError: no normal or no anomalous recording.
+    Source: McClish 1989 for the partial area; both as in DCASE task 2, Koizumi et al. 2020, arXiv:2006.05822.
+    """
+    errors.require("sklearn", purpose="probing", extra="probing")
+    from sklearn.metrics import roc_auc_score
+
+    if anomalous.all() or not anomalous.any():
+        raise InputError(f"{int(anomalous.sum())} of {len(anomalous)} test recordings are anomalous; both kinds needed")
+    rng = np.random.default_rng(seed)
+    kinds = [np.flatnonzero(anomalous), np.flatnonzero(~anomalous)]
+    drawn = []
+    for _ in range(DRAWS):
+        chosen = np.concatenate([rng.choice(kind, len(kind)) for kind in kinds])
+        drawn.append(roc_auc_score(anomalous[chosen], scores[chosen]))
+    return {
+        "auc": float(roc_auc_score(anomalous, scores)),
+        "interval_95": [float(one) for one in np.quantile(drawn, (0.025, 0.975))],
+        "pauc": float(roc_auc_score(anomalous, scores, max_fpr=MAX_FALSE_ALARMS)),
+    }
+
+
+def find(
+    normal: Sequence[Layers],
+    test: Sequence[Layers],
+    anomalous: NDArray[np.bool_],
+    origins: Sequence[str],
+    *,
+    neighbours: int = NEIGHBOURS,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """A row for each layer: ``origin``, what ``areas`` gives, and the ``scores`` of the test recordings.
+
+    Args:
+        normal, test: pooled vectors of each layer of each recording.
+        anomalous: (M,) which of the test recordings are.
+        origins: of the layers.
+        neighbours: nearest normal recordings whose distance counts.
+        seed: of the intervals.
+    Raises:
+        InputError: as ``distances`` and ``areas``.
+    """
+    rows = []
+    for place, origin in enumerate(origins):
+        sides = (np.stack([one[place] for one in part]) for part in (normal, test))
+        scores = distances(*sides, neighbours=neighbours)
+        rows.append({"origin": origin, **areas(scores, anomalous, seed=seed), "scores": scores.tolist()})
+    return rows
