@@ -34,12 +34,14 @@ from wave_batches import Distortion, WaveBatches
 from speechssl import checkpoints, errors
 from speechssl.training import script
 from speechssl.training.augmentation import NUM_BANDS
+from speechssl.training.objectives.data2vec import Data2Vec
 from speechssl.training.objectives.dinosr import DinoSR
 from speechssl.training.objectives.distil import CodebookDistillation
 from speechssl.training.objectives.hubert import MaskedUnits
 from speechssl.training.objectives.phones import RETRIEVAL_FRAMES, PhoneStates
 
-OBJECTIVES = ("phones", "hubert", "dinosr", "distil")
+TAUGHT = {"dinosr": DinoSR, "data2vec": Data2Vec}  # a teacher hears the clean input
+OBJECTIVES = ("phones", "hubert", *TAUGHT, "distil")
 INPUT_DIM = 2 * NUM_BANDS
 TOY = {"size": "toy", "steps": 6, "batch_seconds": 6.0}
 SLOWER = 0.2  # rate of what is pretrained, where 1 is that of the projection and the heads
@@ -79,8 +81,8 @@ def make_objective(args: argparse.Namespace) -> tuple[torch.nn.Module, dict[str,
     if args.objective == "hubert":
         units = np.load(_needed(args.units, "--units"))
         return MaskedUnits(network, dim=dim, input_dim=INPUT_DIM, num_units=int(units.max()) + 1), {"units": units}
-    if args.objective == "dinosr":
-        return DinoSR(network, dim=dim, input_dim=INPUT_DIM, num_layers=min(3, blocks)), {}
+    if args.objective in TAUGHT:
+        return TAUGHT[args.objective](network, dim=dim, input_dim=INPUT_DIM, num_layers=min(3, blocks)), {}
     indexes = np.load(_needed(args.indexes, "--indexes"))
     sizes = {"num_codebooks": indexes.shape[1], "num_codes": int(indexes.max()) + 1}
     return CodebookDistillation(network, dim=dim, **sizes), {"indexes": indexes}
@@ -123,7 +125,7 @@ def from_mel(args: argparse.Namespace) -> tuple[torch.nn.Module, MelBatches, Aug
     if args.init:
         initialise(objective, Path(args.init))
     speed_up(objective.network)  # type: ignore[arg-type]
-    if args.objective == "dinosr":
+    if args.objective in TAUGHT:
         speed_up(objective.teacher)  # type: ignore[arg-type]
     batches = MelBatches(
         args.cache,
@@ -131,7 +133,7 @@ def from_mel(args: argparse.Namespace) -> tuple[torch.nn.Module, MelBatches, Aug
         batch_seconds=args.batch_seconds,
         augmentation=augmentation,
         seed=args.seed,
-        clean=args.objective == "dinosr",
+        clean=args.objective in TAUGHT,
         device=args.device,
     )
     return objective, batches, augmentation

@@ -162,7 +162,7 @@ def test_speed_up_changes_nothing(recipe: Any, length: int) -> None:
         assert (one - other).abs().max() < 2e-5
 
 
-@pytest.mark.parametrize("objective", ["phones", "hubert", "dinosr", "distil"])
+@pytest.mark.parametrize("objective", ["phones", "hubert", "dinosr", "data2vec", "distil"])
 def test_every_objective_trains_and_resumes_bit_for_bit(
     recipe: Any, data: Path, tmp_path: Path, objective: str
 ) -> None:

@@ -72,7 +72,12 @@ class DinoSR(nn.Module):
         loss = functional.cross_entropy(logits.flatten(0, 1), codes.flatten())
         correct = (logits.argmax(-1) == codes).float().mean()
         used = sum(len(torch.bincount(layer).nonzero()) for layer in codes) / self.counts.numel()
-        return {"total": loss, "masked_accuracy": correct.detach(), "used_codes": torch.tensor(used)}
+        return {
+            "total": loss,
+            "masked_accuracy": correct.detach(),
+            "masked_share": mask.float().mean(),
+            "used_codes": torch.tensor(used),
+        }
 
     @torch.no_grad()
     def _codes(self, clean: Tensor, mask: Tensor) -> Tensor:

@@ -56,4 +56,9 @@ class MaskedUnits(nn.Module):
         loss = functional.cross_entropy(logits, units[mask])
         correct = (logits.argmax(-1) == units[mask]).float().mean()
         used = len(torch.bincount(logits.argmax(-1)).nonzero()) / logits.shape[-1]
-        return {"total": loss, "masked_accuracy": correct.detach(), "predicted_units": torch.tensor(used)}
+        return {
+            "total": loss,
+            "masked_accuracy": correct.detach(),
+            "masked_share": mask.float().mean(),
+            "predicted_units": torch.tensor(used),
+        }

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from speechssl.training.objectives.data2vec import Data2Vec
 from speechssl.training.objectives.dinosr import DinoSR
 from speechssl.training.objectives.hubert import MaskedUnits
+from speechssl.training.objectives.masking import span_mask
 
 DIM = 16
 
@@ -71,3 +75,64 @@ def test_cosines_of_masked_units_are_float32_under_bfloat16() -> None:
             losses = objective.losses(batch)
         totals.append(float(losses["total"].detach()))
     assert totals[0] == pytest.approx(totals[1], rel=1e-6)
+
+
+def _data2vec(**options: Any) -> Data2Vec:
+    torch.manual_seed(0)
+    return Data2Vec(Blocks(dropout=0.3), dim=DIM, input_dim=DIM, num_layers=2, **options)
+
+
+def test_targets_of_data2vec_are_the_mean_of_standardised_blocks() -> None:
+    objective, frames = _data2vec().train(), torch.randn(3, 20, DIM)
+    states = [state.numpy() for state in objective.teacher(frames).hidden_states[1:]]
+    wanted = [(one - one.mean(1, keepdims=True)) / np.sqrt(one.var(1, keepdims=True) + 1e-5) for one in states]
+    np.testing.assert_allclose(objective.targets(frames).numpy(), np.mean(wanted, axis=0), atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = objective.targets(frames)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), np.mean(wanted, axis=0), atol=0.1)
+
+
+def test_the_loss_of_data2vec_is_the_squared_error_at_masked_frames_under_every_mask() -> None:
+    objective, batch = _data2vec(masks=3).eval(), {"input": torch.randn(2, 40, DIM), "clean": torch.randn(2, 40, DIM)}
+    calls = []
+    objective.teacher.register_forward_hook(lambda *_: calls.append(1))
+    torch.manual_seed(5)
+    found = objective.losses(batch)
+    assert len(calls) == 1
+    torch.manual_seed(5)
+    mask = span_mask(6, 40, probability=0.65, span=10, device=torch.device("cpu"))
+    assert not torch.equal(mask[:2], mask[2:4])
+    targets, errors = objective.targets(batch["clean"]), []
+    for row in range(6):
+        heard = torch.where(mask[row, :, None], objective.mask_vector, batch["input"][row % 2])
+        output = objective.head(objective.network(heard[None]).last_hidden_state[0])
+        errors.append(((output - targets[row % 2]) ** 2)[mask[row]])
+    torch.testing.assert_close(found["total"], torch.cat(errors).mean())
+    assert float(found["masked_share"]) == pytest.approx(float(mask.float().mean()))
+    found["total"].backward()
+    assert all(parameter.grad is None for parameter in objective.teacher.parameters())
+    assert all(parameter.grad is not None for parameter in objective.network.parameters())
+
+
+def test_the_teacher_of_data2vec_follows_by_its_rising_decay() -> None:
+    objective = _data2vec(first_decay=0.5, last_decay=0.9, ramp=10)
+    objective.network.layers[0].weight.data += 1.0
+    before = objective.teacher.layers[0].weight.clone()
+    objective.after_step(0)
+    torch.testing.assert_close(objective.teacher.layers[0].weight, before + 0.5)
+    objective.after_step(10)
+    torch.testing.assert_close(objective.teacher.layers[0].weight, before + 0.5 + 0.1 * 0.5)
+    assert not objective.train().teacher.training
+
+
+def test_the_share_of_masked_frames_is_stated() -> None:
+    frames = torch.randn(2, 50, DIM)
+    dinosr = DinoSR(Blocks(), dim=DIM, input_dim=DIM, num_codes=8, num_layers=1)
+    hubert = MaskedUnits(Blocks(), dim=DIM, input_dim=DIM, num_units=5)
+    for objective in (dinosr, hubert):
+        torch.manual_seed(3)
+        stated = objective.losses({"input": frames, "units": torch.zeros(2, 50, dtype=torch.int64)})["masked_share"]
+        torch.manual_seed(3)
+        mask = span_mask(2, 50, probability=0.65, span=10, device=torch.device("cpu"))
+        assert float(stated) == pytest.approx(float(mask.float().mean()))
