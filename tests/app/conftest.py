@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import shutil
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import FLAGS, PATIENCE
 from helpers import GRADIO_WARNS, ignore_warnings
 
 pytest.importorskip("gradio")
@@ -134,3 +136,32 @@ def _serving(state: object, **options: Any) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def chromium(program: Callable[..., str]) -> str:
+    """Its path: $CHROMIUM, or one of the names that systems give it."""
+    known = [os.environ.get("CHROMIUM"), *(shutil.which(name) for name in ("chromium-browser", "google-chrome"))]
+    return next(filter(None, known), None) or program("chromium")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as tool:
+        found = tool.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A window of its own; what it showed at the end is kept where $SPEECHSSL_SCREENSHOTS says."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["microphone"])
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE)
+    opened.goto(address)
+    opened.wait_for_selector("#convert-go")
+    yield opened
+    if folder := os.environ.get("SPEECHSSL_SCREENSHOTS"):
+        opened.screenshot(path=str(Path(folder) / f"{request.node.name}.png"), full_page=True)
+    context.close()

@@ -1,0 +1,295 @@
+"""The tab Convert as people use it, in a Chromium. Skipped where no Chromium or no Playwright is installed."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from browsing import (
+    HEARD,
+    PATIENCE,
+    choose,
+    convert_example,
+    download,
+    fill,
+    fill_number,
+    is_in_view,
+    long_recording,
+    open_tab,
+    player_of,
+    upload,
+    wait_until,
+)
+
+from speechssl import audio
+from speechssl.app.handlers import conversions
+from speechssl.app.state import State
+from speechssl.receipts import signing
+from speechssl.signals import Waveform
+from speechssl.voices import clips
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here; pip install playwright")
+# a busy machine takes minutes for what takes seconds
+pytestmark = pytest.mark.timeout(900)
+Speech = dict[str, Path]
+
+
+def test_an_example_in_one_click_then_compare(page: Any, tmp_path: Path) -> None:
+    convert_example(page)
+    card = page.locator("#convert-status .finished").inner_text()
+    assert re.search(r"Eric's voice, 5 s, made in \d+\.\d s", card)
+    assert re.search(r"Sounds like Eric \((\d\d|more than 99) %\)\.", card)
+    # it plays by itself
+    page.wait_for_function("document.querySelector('#convert-player audio').currentTime > 0.3")
+    assert player_of(page)["file"] == "ada_sentence-as-eric.wav"
+    # the same place in another sound
+    page.locator(".tracks").get_by_role("button", name="Source").click()
+    page.wait_for_function("document.querySelector('#convert-player audio').currentTime > 0.5")
+    assert player_of(page)["file"] == "ada_sentence.wav"
+    page.get_by_text("Details").first.click()
+    assert page.locator("#convert-pictures svg").count() == 3
+    assert page.locator("#convert-timeline svg").count() == 1
+    assert is_in_view(page, "#convert-player audio")
+    made = download(page, "#convert-save", tmp_path)
+    assert signing.check(made).genuine
+    converter = signing.show(made)["settings"]["converter"]
+    assert f"{converter}, chosen for" in page.locator("#convert-verdict").inner_text()
+    page.get_by_text("Options").first.click()
+    fill_number(page, "#convert-k", "12")
+    page.locator("#convert-go").click()
+    page.locator(".tracks").get_by_role("button", name="B: k 12").wait_for()
+    assert player_of(page)["file"] == "ada_sentence-as-eric-2.wav"
+    page.locator(".tracks").get_by_role("button", name=re.compile("A: k ")).click()
+    page.wait_for_function("document.querySelector('#convert-player audio').src.endsWith('ada_sentence-as-eric.wav')")
+    open_tab(page, "History")
+    assert page.url.endswith("#history")
+    # a table has a second, hidden copy of its cells
+    page.locator("#history-table").get_by_text("ada_sentence-as-eric-2.wav").locator("visible=true").click()
+    page.locator("#history-receipt").get_by_text("Ed25519").wait_for()
+    assert "ada_sentence-as-eric-2.wav" in page.locator("#history-receipt").inner_text()
+
+
+def test_pitch_and_speaking_rate_are_the_numbers_that_were_given(page: Any, tmp_path: Path) -> None:
+    page.get_by_text("Options").first.click()
+    for field, number in (("pitch", "4"), ("tempo", "2")):
+        choose(page, f"#convert-{field}", "A number")
+        fill_number(page, f"#convert-{field}-number", number)
+    convert_example(page)
+    settings = signing.show(download(page, "#convert-save", tmp_path))["settings"]
+    assert (settings["pitch"], settings["tempo"]) == (4.0, "2")
+    # twice as fast
+    assert 2 < player_of(page)["seconds"] < 3.5
+    assert "Not judged" in page.locator("#convert-status .finished").inner_text()
+
+
+def test_on_a_phone_the_button_and_the_result_are_in_view(browser: Any, address: str) -> None:
+    phone = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True).new_page()
+    phone.set_default_timeout(PATIENCE)
+    phone.goto(address)
+    phone.wait_for_selector("#convert-go")
+    assert is_in_view(phone, "#convert-go")
+    convert_example(phone)
+    phone.wait_for_timeout(1000)  # scrolling is smooth
+    assert is_in_view(phone, "#convert-status .finished")
+    assert is_in_view(phone, "#convert-player audio")
+    phone.context.close()
+
+
+def test_a_long_recording_is_heard_while_it_is_made(page: Any, tmp_path: Path) -> None:
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.evaluate(HEARD)
+    upload(page, "#convert-source", long_recording(tmp_path, 58))
+    page.locator("#convert-go").click()
+    page.wait_for_function("document.querySelector('.live')")
+    piece = page.evaluate("performance.now() / 1000")
+    page.wait_for_function("window.heard.length")
+    first = page.evaluate("window.heard[0]")
+    # the first piece is heard as a whole, at once
+    assert first["seconds"] > 1
+    assert first["now"] + first["late"] - piece < 2
+    assert page.locator("#convert-status .running").is_visible()
+    page.wait_for_selector("#convert-status .finished")
+    # the player takes over where the pieces had come to
+    page.wait_for_function("!document.querySelector('#convert-player audio').paused")
+    assert page.evaluate("window.silent")
+    assert player_of(page)["at"] > 0.5
+    receipt = signing.show(download(page, "#convert-save", tmp_path))
+    assert receipt["settings"]["streamed"] is True
+    assert problems == []
+
+
+def test_cancel_is_silent_at_once(page: Any, tmp_path: Path, state: State) -> None:
+    page.evaluate(HEARD)
+    upload(page, "#convert-source", long_recording(tmp_path, 58))
+    page.locator("#convert-go").click()
+    page.wait_for_function("window.heard.length")
+    page.locator("#convert-cancel").click()
+    assert page.evaluate("window.silent")
+    page.locator("#convert-status .problem").wait_for()
+    wait_until(lambda: state.jobs.running == 0)
+    begun = page.evaluate("window.heard.length")
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.heard.length") == begun
+
+
+def test_upload_report_refusal_consent_clone(page: Any, speech: Speech) -> None:
+    upload(page, "#convert-source", speech["source"])
+    page.locator("#convert-kind label", has_text="Recordings").click()
+    upload(page, "#convert-files", speech["reference"])
+    page.locator("#convert-report .card").wait_for()
+    assert "30 s or more would help" in page.locator("#convert-report").inner_text()
+    page.locator("#convert-go").click()
+    page.locator("#convert-consent-problem .problem").wait_for()
+    assert "Attest first" in page.locator("#convert-consent-problem").inner_text()
+    page.locator("#convert-agree input").check()
+    fill(page, "#convert-who", "Eric")
+    fill(page, "#convert-purpose", "a test")
+    page.locator("#convert-go").click()
+    page.wait_for_selector("#convert-status .finished")
+    assert page.locator("#convert-consent-problem .problem").count() == 0
+    # the next time, the browser knows both; the attestation is made anew
+    page.reload()
+    page.wait_for_selector("#convert-go")
+    page.locator("#convert-kind label", has_text="Recordings").click()
+    page.locator("#convert-who").wait_for()
+    sync_api.expect(page.locator("#convert-who input, #convert-who textarea").first).to_have_value("Eric")
+    sync_api.expect(page.locator("#convert-purpose input, #convert-purpose textarea").first).to_have_value("a test")
+    assert not page.locator("#convert-agree input").is_checked()
+
+
+def test_a_corrupt_file_is_a_sentence_beside_its_field(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"RIFF....WAVEfmt broken")
+    upload(page, "#convert-source", tmp_path / "broken.wav")
+    page.locator("#convert-go").click()
+    page.locator("#convert-source-problem .problem").wait_for()
+    text = page.locator("#convert-source-problem").inner_text()
+    assert "broken.wav is not audio" in text
+    assert "/" not in text
+
+
+def test_an_error_leaves_with_the_change_and_what_was_made_before_does_not_stay(page: Any, tmp_path: Path) -> None:
+    convert_example(page)
+    assert page.locator("#convert-player").is_visible()
+    page.locator("#convert-source button[aria-label=Clear]").click()
+    page.locator("#convert-go").click()
+    page.locator("#convert-source-problem .problem").wait_for()
+    # failed: the old result is gone, and the card says so
+    assert "Nothing was made" in page.locator("#convert-status").inner_text()
+    assert not page.locator("#convert-player").is_visible()
+    audio.write(tmp_path / "silence.wav", Waveform(torch.zeros(32_000), 16_000))
+    upload(page, "#convert-source", tmp_path / "silence.wav")
+    page.locator("#convert-source-report .card").wait_for()
+    assert "No speech in it" in page.locator("#convert-source-report").inner_text()
+    assert page.locator("#convert-source-problem .problem").count() == 0
+    assert "Say it in another voice" in page.locator("#convert-status").inner_text()
+    # what is converted all the same is no success
+    page.locator("#convert-go").click()
+    page.locator("#convert-status .finished.warn").wait_for()
+    assert "No speech in it" in page.locator("#convert-status").inner_text()
+
+
+def test_the_microphone(page: Any, tmp_path: Path) -> None:
+    page.locator("#convert-source button[aria-label='Record audio']").click()
+    page.locator("#convert-source button", has_text="Record").first.click()
+    page.wait_for_timeout(1500)
+    page.locator("#convert-source button", has_text="Stop").first.click()
+    # with its length: the whole recording is there
+    page.locator("#convert-source .timestamps").get_by_text(re.compile("0:0[1-9]")).first.wait_for()
+    page.wait_for_timeout(1000)
+    page.locator("#convert-go").click()
+    page.wait_for_selector("#convert-status .finished")
+    made = download(page, "#convert-save", tmp_path)
+    assert signing.check(made).genuine
+    # Chromium's microphone beeps, and what was recorded is converted from its first second to its last
+    heard = audio.read(made)
+    assert heard.seconds >= 1
+    assert float(heard.samples.abs().max()) > 0.01
+
+
+def test_cancel(page: Any, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = threading.Event()
+    real = conversions.encoded_source
+
+    def slow(models: Any, *rest: Any) -> Any:
+        begun.set()
+        # much longer than a person waits
+        assert all(time.sleep(0.01) is None for _ in range(60_000))
+        return real(models, *rest)
+
+    monkeypatch.setattr(conversions, "encoded_source", slow)
+    page.get_by_role("button", name="Dan as Cleo").click()
+    assert begun.wait(PATIENCE / 1000)
+    page.locator("#convert-cancel").click()
+    page.locator("#convert-status .problem").wait_for()
+    assert "Cancelled" in page.locator("#convert-status").inner_text()
+    wait_until(lambda: state.jobs.running == 0)
+    assert page.locator("#convert-status .finished").count() == 0
+    assert not page.locator("#convert-player").is_visible()
+    # the next one is not ended by what was meant for the last
+    monkeypatch.setattr(conversions, "encoded_source", real)
+    page.locator("#convert-go").click()
+    page.wait_for_selector("#convert-status .finished")
+
+
+def test_options_have_labels_and_the_chosen_converter_its_help(page: Any, tmp_path: Path) -> None:
+    page.get_by_text("Options").first.click()
+    page.locator("#convert-converter input").click()
+    page.get_by_role("option", name="distance").click()
+    page.locator("#convert-converter").get_by_text("nearer frames count more").wait_for()
+    choose(page, "#convert-pitch", "Of the source")
+    choose(page, "#convert-tempo", "Of the voice")
+    convert_example(page)
+    settings = signing.show(download(page, "#convert-save", tmp_path))["settings"]
+    assert {name: settings[name] for name in ("converter", "pitch", "tempo")} == {
+        "converter": "distance", "pitch": "source", "tempo": "target",
+    }  # fmt: skip
+
+
+def test_a_voice_is_heard_before_it_is_chosen(page: Any) -> None:
+    choose(page, "#convert-voice", "bundled: beth")
+    page.wait_for_function("document.querySelector('#convert-sample audio').src.includes('beth')")
+    page.evaluate("document.querySelector('#convert-sample audio').play()")
+    page.wait_for_function("document.querySelector('#convert-sample audio').currentTime > 0.3")
+    # a result stops it: one sound at a time
+    convert_example(page)
+    page.wait_for_function("document.querySelector('#convert-player audio').currentTime > 0.3")
+    assert page.evaluate("document.querySelector('#convert-sample audio').paused")
+
+
+def test_a_video_comes_back_with_the_new_voice(page: Any, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "film.mp4"), "w") as film:
+        shown = film.add_stream("mpeg4", rate=10)
+        shown.width, shown.height, shown.pix_fmt = 64, 48, "yuv420p"
+        heard = film.add_stream("aac", rate=48_000, layout="mono")
+        for _ in range(50):
+            film.mux(shown.encode(av.VideoFrame(64, 48, "yuv420p")))
+        samples = audio.resample(audio.read(clips.clip("ada", "sentence").path), 48_000).samples.numpy()
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = 48_000
+        film.mux([*heard.encode(frame), *shown.encode(None), *heard.encode(None)])
+    page.locator("input[type=file][accept='video/*']").set_input_files(tmp_path / "film.mp4")
+    page.locator("#convert-source .timestamps, #convert-source audio").first.wait_for(state="attached")
+    page.locator("#convert-go").click()
+    page.wait_for_selector("#convert-status .finished")
+    assert "Sounds like Eric" in page.locator("#convert-status").inner_text()
+    made = download(page, "#convert-film", tmp_path)
+    assert made.suffix == ".mp4"
+    with av.open(str(made)) as opened:
+        assert len(list(opened.decode(video=0))) == 50
+    assert audio.read(made).seconds == pytest.approx(player_of(page)["seconds"], abs=0.2)
+
+
+def test_a_long_recording_is_tried_on_its_first_seconds(page: Any, tmp_path: Path) -> None:
+    upload(page, "#convert-source", long_recording(tmp_path, 40))
+    page.locator("#convert-preview").click()
+    page.wait_for_selector("#convert-status .finished")
+    page.wait_for_function("document.querySelector('#convert-player audio').duration > 0")
+    assert player_of(page)["seconds"] == pytest.approx(15, abs=0.1)
+    assert "Eric's voice, 15 s" in page.locator("#convert-status").inner_text()

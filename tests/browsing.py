@@ -1,0 +1,125 @@
+"""What tests do to the page in a browser."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speechssl import audio
+from speechssl.signals import Waveform
+from speechssl.voices import clips
+
+# for a closed network; the microphone is a tone of Chromium's own
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+]  # fmt: skip
+PATIENCE = 240_000  # milliseconds
+HEARD = """() => { window.heard = [];
+    const start = AudioBufferSourceNode.prototype.start;
+    AudioBufferSourceNode.prototype.start = function (at) {
+        window.heard.push({now: performance.now() / 1000, late: at - this.context.currentTime,
+                           seconds: this.buffer.duration});
+        return start.call(this, at); };
+    const close = AudioContext.prototype.close;
+    AudioContext.prototype.close = function () { window.silent = true; return close.call(this); }; }"""
+
+
+def upload(page: Any, field: str, path: Path) -> None:
+    """Choose a file and wait until the field shows it: a list of files its name, a player the length."""
+    with page.expect_response("**/upload?*"):
+        page.locator(f"{field} input[type=file]").first.set_input_files(path)
+    page.locator(f"{field} .file-preview, {field} .timestamps, {field} audio").first.wait_for(state="attached")
+
+
+def fill(page: Any, field: str, text: str) -> None:
+    page.locator(field).locator("input, textarea").first.fill(text)
+
+
+def fill_number(page: Any, field: str, value: str) -> None:
+    """Fill a number until it stays: a field that has just been unfolded takes its first value once more."""
+    box = page.locator(f"{field} input[type=number]")
+    for _ in range(20):
+        box.fill(value)
+        box.press("Tab")
+        page.wait_for_timeout(500)
+        if box.input_value() == value:
+            return
+    raise AssertionError(f"{field} stays at {box.input_value()}")
+
+
+def open_tab(page: Any, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def convert_example(page: Any) -> None:
+    page.get_by_role("button", name="Ada as Eric").click()
+    page.wait_for_selector("#convert-status .finished")
+
+
+def download(page: Any, button: str, folder: Path) -> Path:
+    with page.expect_download() as waiting:
+        page.locator(button).click()
+    place = folder / waiting.value.suggested_filename
+    waiting.value.save_as(place)
+    return place
+
+
+def is_in_view(page: Any, element: str) -> bool:
+    """Whether the whole element is on the screen."""
+    place, screen = page.locator(element).bounding_box(), page.viewport_size
+    starts, sizes = (place["x"], place["y"]), (place["width"], place["height"])
+    ends = (screen["width"], screen["height"])
+    return all(start >= 0 and start + size <= end for start, size, end in zip(starts, sizes, ends, strict=True))
+
+
+def player_of(page: Any) -> dict[str, Any]:
+    """What the player of the tab Convert does."""
+    state: dict[str, Any] = page.evaluate(
+        """() => { const {paused, currentTime, duration, src} = document.querySelector('#convert-player audio');
+                   return {paused, at: currentTime, seconds: duration, file: src.split('/').pop()}; }"""
+    )
+    return state
+
+
+def choose(page: Any, field: str, option: str) -> None:
+    page.locator(f"{field} input").click()
+    page.get_by_role("option", name=option).last.click()  # the list of the other field is still fading
+
+
+def long_recording(folder: Path, seconds: int) -> Path:
+    ada = audio.read_mono(clips.clip("ada").path, 16_000).samples
+    audio.write(folder / "long.wav", Waveform(torch.cat([ada, ada, ada])[: 16_000 * seconds].clone(), 16_000))
+    return folder / "long.wav"
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE / 1000
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def press_surely(page: Any, button: str) -> None:
+    page.locator(button).click()
+    page.locator(f"{button}-yes").click()
+
+
+def wait_until_gone(page: Any, table: str, text: str) -> None:
+    wait_until(lambda: page.locator(table).get_by_text(text).count() == 0)
+
+
+def open_on_a_phone(phone: Any, name: str) -> None:
+    """Tabs that do not fit are behind a button."""
+    tab = phone.get_by_role("tab", name=name, exact=True)
+    if not tab.first.is_visible():
+        phone.locator(".overflow-menu > button").first.click()
+        phone.locator(".overflow-dropdown button", has_text=name).first.click()
+    else:
+        tab.first.click()
+    phone.wait_for_timeout(300)
