@@ -22,10 +22,18 @@ TORCHAUDIO = (
     ((2, 15), ("2.11.0", "2.11.1")),
 )
 LONGEST = 200  # characters of another library's message that are repeated
+MESSAGE = 2000  # characters of a message of ours; a name of 5,000 characters is not repeated whole
 
 
 class SpeechSSLError(Exception):
-    """Base of every error speechssl raises on purpose; its message is written for the person who erred."""
+    """Base of every error speechssl raises on purpose; its message is written for the person who erred.
+
+    Of a message over 2,000 characters the middle is left out: what happened begins it, and what to do ends it.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        half = MESSAGE // 2
+        super().__init__(f"{message[:half]} ... {message[-half:]}" if len(message) > MESSAGE else message)
 
 
 class InputError(SpeechSSLError, ValueError):

@@ -159,3 +159,11 @@ def test_faults_of_a_recipe_itself_are_not_hidden() -> None:
         errors.run_recipe(lambda: sys.exit(143))
     assert left.value.code == 143
     errors.run_recipe(lambda: None)
+
+
+def test_a_message_keeps_what_happened_and_what_to_do_however_long_a_name_is() -> None:
+    text = str(InputError(f"no such file: {'x' * 5000}; give another name"))
+    assert len(text) < 2100
+    assert text.startswith("no such file: xxx")
+    assert text.endswith("; give another name")
+    assert str(InputError("short")) == "short"

@@ -28,7 +28,7 @@ from speechssl.voices import consent
 from speechssl.voices.consent import Consent
 
 Facts = dict[str, Any]
-ATTEST = "'WHO: FOR WHAT', attests the right to use the voice"
+ATTEST = "who attests the right to use the voice, and for what: 'Ada Smith: an audio book'"
 
 
 def add(state: State, tabs: Sequence[str]) -> None:
@@ -93,8 +93,13 @@ def _endpoint(
 def _wanted() -> dict[str, Argument]:
     """Arguments that say whose voice is wanted."""
     return {
-        "references": schema.uploads("recordings of the wanted voice; or"),
-        "voice": schema.text("stored or bundled voice, several with weights: ada=0.7, eric=0.3", longest=1000),
+        "references": schema.uploads(
+            "recordings of the wanted voice, which need consent; an empty list if voice names one"
+        ),
+        "voice": schema.text(
+            "name of a stored or bundled voice instead of recordings; several with weights: ada=0.7, eric=0.3",
+            longest=1000,
+        ),
         "consent": schema.text(ATTEST, longest=500),
     }
 
@@ -153,7 +158,15 @@ def _convert(state: State) -> None:
     def outputs() -> list[Any]:
         return [gr.File(label="converted recording, its receipt inside"), gr.JSON(label="facts and receipt")]
 
-    _endpoint(state, "convert", convert, inputs(), outputs(), "Say the words of a recording in another voice.")
+    _endpoint(
+        state,
+        "convert",
+        convert,
+        inputs(),
+        outputs(),
+        "Say the words of a recording in another voice. "
+        "Example: client.predict(handle_file('recording.wav'), [], 'eric', api_name='/convert')",
+    )
     _endpoint(state, "convert_stream", stream, inputs(), outputs(),
               "Convert piece by piece: WAV files as they are ready, then the whole with its facts.")  # fmt: skip
 
@@ -170,7 +183,7 @@ def _speak(state: State) -> None:
         return str(made.path), str(made.subtitles), made.facts
 
     inputs = {
-        "text": schema.text("English text", longest=2 * speaking.MOST_CHARACTERS),
+        "text": schema.text("English text to say", longest=2 * speaking.MOST_CHARACTERS),
         **_wanted(),
         "speed": schema.number("speed; 2 is twice as fast", 1.0, 0.25, 4),
         "interpolation": schema.number("1 is the target's voice, 0 the text model's own", 1.0, 0, 1),
@@ -178,7 +191,14 @@ def _speak(state: State) -> None:
         "file_format": schema.text("wav, flac or mp3", "wav"),
     }
     outputs = [gr.File(label="recording"), gr.File(label="subtitles"), gr.JSON(label="facts and receipt")]
-    _endpoint(state, "say", say, inputs, outputs, "Say a text in any voice.")
+    _endpoint(
+        state,
+        "say",
+        say,
+        inputs,
+        outputs,
+        "Say a text in any voice. Example: client.predict('Good morning.', [], 'eric', api_name='/say')",
+    )
 
 
 def _batch(state: State) -> None:
@@ -190,7 +210,7 @@ def _batch(state: State) -> None:
         )  # fmt: skip
         return str(made), rows
 
-    inputs = {"archive": schema.upload("zip of recordings"), **_wanted(), **fields.arguments()}
+    inputs = {"archive": schema.upload("zip of recordings", "recordings.zip"), **_wanted(), **fields.arguments()}
     outputs = [gr.File(label="zip of converted recordings"), gr.JSON(label="result of each recording")]
     _endpoint(state, "batch", batch, inputs, outputs, "Convert every recording of a zip.")
 
@@ -215,10 +235,10 @@ def _verify(state: State) -> None:
         return scores.calibrate(*state.shared, job, archive)
 
     def recordings() -> Argument:
-        return schema.uploads("recordings of the speaker")
+        return schema.uploads("recordings of the speaker who is asked for")
 
     def test() -> Argument:
-        return schema.upload("test recording")
+        return schema.upload("recording whose speaker is in question")
 
     _endpoint(state, "verify", verify, {"enrolment": recordings(), "test": test()}, [gr.JSON(label="decision")],
               "Decide whether the test recording is by the speaker of the others.")  # fmt: skip
@@ -226,10 +246,16 @@ def _verify(state: State) -> None:
               [gr.JSON(label="what was added")], "Add recordings to a speaker.")  # fmt: skip
     _endpoint(state, "identify", identify, {"test": test()},
               [gr.JSON(label="decision (known, unknown or none)")], "Find the enrolled speaker.")  # fmt: skip
-    _endpoint(state, "speakers", enrolled, {"remove": schema.text("name of a speaker to remove first")},
+    _endpoint(state, "speakers", enrolled, {"remove": schema.text("name of a speaker to remove first; empty for none")},
               [gr.JSON(label="enrolled speakers")], "List the enrolled speakers.")  # fmt: skip
-    _endpoint(state, "calibrate", calibrate, {"archive": schema.upload("zip of speaker/recording")},
-              [gr.JSON(label="the calibration")], "Fit probability and threshold to your recordings.")  # fmt: skip
+    _endpoint(
+        state,
+        "calibrate",
+        calibrate,
+        {"archive": schema.upload("zip with a folder of recordings for each speaker", "speakers.zip")},
+        [gr.JSON(label="the calibration")],
+        "Fit probability and threshold to your recordings.",
+    )
 
 
 def _units(state: State) -> None:
@@ -244,15 +270,24 @@ def _units(state: State) -> None:
         return str(units.speak(*state.shared, job, written, named[0][0] if named else "", codebook=codebook))
 
     def codebook() -> Argument:
-        return schema.text("tiny/100, tiny/200 or tiny/500", "tiny/500")
+        return schema.text("codebook: tiny/100, tiny/200 or tiny/500 units", "tiny/500")
 
     _endpoint(state, "units", encode,
               {"recording": schema.upload("recording"), "codebook": codebook(),
                "collapse": schema.flag("merge repeated units", True)},
               [gr.JSON(label="units, durations, times, text")], "Discrete units of a recording.")  # fmt: skip
-    _endpoint(state, "speak_units", speak,
-              {"written": schema.text("units", longest=200_000), "voice": schema.text("voice"), "codebook": codebook()},
-              [gr.File(label="recording")], "Say units in a stored or bundled voice.")  # fmt: skip
+    _endpoint(
+        state,
+        "speak_units",
+        speak,
+        {
+            "written": schema.text("units, as <unit_12><unit_7> or 12 7", longest=200_000),
+            "voice": schema.text("name of a stored or bundled voice"),
+            "codebook": codebook(),
+        },
+        [gr.File(label="recording")],
+        "Say units in a stored or bundled voice.",
+    )
 
 
 def _voices(state: State) -> None:
@@ -283,7 +318,7 @@ def _voices(state: State) -> None:
         return voices.report(state.settings, recordings).as_dict()
 
     def name() -> Argument:
-        return schema.text("name")
+        return schema.text("name of the voice")
 
     def voice() -> list[Any]:
         return [gr.JSON(label="the voice")]
@@ -294,14 +329,28 @@ def _voices(state: State) -> None:
                "consent": schema.text(ATTEST, longest=500)},
               voice(), "Store a voice, or add recordings to one.")  # fmt: skip
     _endpoint(state, "remove_voice", remove,
-              {"name": name(), "recording": schema.text("only this recording")},
+              {"name": name(), "recording": schema.text("only this recording of the voice; empty for the whole voice")},
               [gr.JSON(label="what was removed")], "Delete a voice, or one of its recordings.")  # fmt: skip
-    _endpoint(state, "rename_voice", rename, {"name": name(), "new": schema.text("new name")}, voice(),
+    _endpoint(state, "rename_voice", rename, {"name": name(), "new": schema.text("new name of the voice")}, voice(),
               "Give a voice another name.")  # fmt: skip
     _endpoint(state, "export_voice", export, {"name": name()}, [gr.File(label="voice file")],
               "Export a stored voice as a file.")  # fmt: skip
-    _endpoint(state, "import_voice", take_in,
-              {"file": schema.upload("voice file"), "name": schema.text("name; empty for its own")},
-              voice(), "Import a voice file.")  # fmt: skip
-    _endpoint(state, "report", report, {"recordings": schema.uploads("references")}, [gr.JSON(label="report")],
-              "Measure recordings that might become references.")  # fmt: skip
+    _endpoint(
+        state,
+        "import_voice",
+        take_in,
+        {
+            "file": schema.upload("voice file that speechssl exported", "voice.safetensors"),
+            "name": schema.text("name of the voice; empty for its own"),
+        },
+        voice(),
+        "Import a voice file.",
+    )
+    _endpoint(
+        state,
+        "report",
+        report,
+        {"recordings": schema.uploads("recordings that might become references")},
+        [gr.JSON(label="report")],
+        "Measure recordings that might become references.",
+    )

@@ -89,7 +89,26 @@
     if (top < 0 || end > window.innerHeight - 80) element.scrollIntoView({ block, behavior: "smooth" });
   }
 
+  // ---- a person's name and purpose stay in this browser
+  const KEPT = ["who", "purpose"];
+  const fields = (name) => document.querySelectorAll(`[id$="-${name}"] input, [id$="-${name}"] textarea`);
+
+  function fill(name) {
+    const value = localStorage.getItem(`speechssl-${name}`);
+    for (const field of fields(name)) {
+      if (!isNew(field, name) || field.value || !value) continue;
+      field.value = value;
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  }
+
+  document.addEventListener("input", ({ target }) => {
+    const name = KEPT.find((one) => target.closest?.(`[id$="-${one}"]`));
+    if (name) localStorage.setItem(`speechssl-${name}`, target.value);
+  });
+
   function look() {
+    KEPT.forEach(fill);
     document.querySelectorAll(".live").forEach(hear);
     document.querySelectorAll(".player").forEach((player) => isNew(player, player.dataset.made) && begin(player));
     for (const stage of document.querySelectorAll(".stage")) {

@@ -43,6 +43,8 @@ def theme() -> Any:
         "checkbox_border_color": ("*neutral_500", "*neutral_400"),
         "checkbox_label_background_fill_selected": ("*primary_600", "*primary_600"),
         "checkbox_background_color_selected": ("*primary_600", "*primary_600"),
+        "button_secondary_border_color": ("*neutral_400", "*neutral_500"),
+        "button_secondary_border_color_hover": ("*neutral_500", "*neutral_400"),
         "button_primary_background_fill": ("*primary_600", "*primary_600"),
         "button_primary_background_fill_hover": ("*primary_700", "*primary_500"),
         "link_text_color": ("*primary_700", "*primary_300"),
@@ -52,7 +54,12 @@ def theme() -> Any:
     }
     both = {name + dark: pair[at] for name, pair in looks.items() for at, dark in enumerate(("", "_dark"))}
     return found.set(
-        block_title_padding="0", block_border_width="1px", block_shadow="none", block_title_text_weight="600", **both
+        block_title_padding="0",
+        block_border_width="1px",
+        block_shadow="none",
+        block_title_text_weight="600",
+        button_border_width="1px",
+        **both,
     )
 
 
@@ -97,6 +104,8 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
     blocks.limiter = CapacityLimiter(blocks.max_threads)
     blocks.state_session_capacity = sessions.MOST + sessions.MOST_ONCE
     blocks.queue(max_size=1000, default_concurrency_limit=None)
+    # Gradio looks for new calls a thousand times a second, 3 % of a core, also when nobody is there
+    blocks._queue.sleep_when_free = 0.02
     blocks.validate_inputs, blocks._format_processing_error = _check_number, _unusable
     return blocks
 

@@ -43,6 +43,15 @@ def player(tracks: Sequence[Track]) -> Markup:
     return html('<div class="player" data-made="{}">{}{}</div>', made, sound, choice if len(tracks) > 1 else "")
 
 
+def sample(path: Path | None, name: str) -> Markup:
+    """A recording of a voice, to hear before it is chosen; nothing if none is kept."""
+    if path is None:
+        return html("")
+    return element(
+        "audio", class_="sample", controls="", preload="none", src=address(path), aria_label=f"how {name} sounds"
+    )
+
+
 def pieces(paths: Sequence[Path], sample_rate: int) -> Markup:
     """Pieces of one sound: the browser plays those that it has not played, without a gap."""
     listed = json.dumps([address(path) for path in paths])

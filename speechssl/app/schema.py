@@ -37,7 +37,7 @@ def text(label: str, default: str = "", longest: int = LONGEST) -> Argument:
     """A text; a number is taken as its digits."""
     kind = Annotated[str, BeforeValidator(_or(default, _as_text)), Field(strict=True, max_length=longest)]
     needed = f"a text of at most {longest} characters without control characters"
-    return Argument(gr.Textbox(default, label=label), kind, needed)
+    return Argument(gr.Textbox(default, label=_sentence(label)), kind, needed)
 
 
 def number(label: str, default: float, low: float, high: float, *, whole: bool = False) -> Argument:
@@ -45,25 +45,30 @@ def number(label: str, default: float, low: float, high: float, *, whole: bool =
     limits = Field(strict=True, ge=low, le=high, allow_inf_nan=False)
     kind = Annotated[float, BeforeValidator(_or(default, _whole if whole else _same)), limits]
     needed = f"a {'whole ' if whole else ''}number from {low:g} to {high:g}"
-    return Argument(gr.Number(default, label=label), kind, needed)
+    return Argument(gr.Number(default, label=_sentence(label)), kind, needed)
 
 
 def flag(label: str, default: bool) -> Argument:
     """True or false."""
     kind = Annotated[bool, BeforeValidator(_or(default, _same)), Field(strict=True)]
-    return Argument(gr.Checkbox(default, label=label), kind, "true or false")
+    return Argument(gr.Checkbox(default, label=_sentence(label)), kind, "true or false")
 
 
-def upload(label: str) -> Argument:
-    """One file, or nothing."""
-    return Argument(_unread(gr.File(label=label)), Annotated[Path | None, BeforeValidator(_file)], f"a file: {_FILE}")
+def upload(label: str, example: str = "recording.wav") -> Argument:
+    """One file, or nothing; ``example`` is a name of one, as the list of endpoints shows it."""
+    return Argument(
+        _unread(gr.File(label=_sentence(label)), _file_named(example)),
+        Annotated[Path | None, BeforeValidator(_file)],
+        f"a file: {_FILE}",
+    )
 
 
 def uploads(label: str) -> Argument:
     """Several files; nothing is none."""
     kind = Annotated[tuple[Path, ...], BeforeValidator(_files), Field(max_length=MOST_FILES)]
     needed = f"a list of at most {MOST_FILES} files, each {_FILE}"
-    return Argument(_unread(gr.File(label=label, file_count="multiple")), kind, needed)
+    component = _unread(gr.File(label=_sentence(label), file_count="multiple"), [_file_named("voice.wav")])
+    return Argument(component, kind, needed)
 
 
 def model(name: str, arguments: Mapping[str, Argument]) -> type[BaseModel]:
@@ -102,8 +107,18 @@ def described(value: Any) -> str:
 _FILE = '{"path": what the upload answered, "meta": {"_type": "gradio.FileData"}}'
 
 
-def _unread(component: Any) -> Any:
-    """Let Gradio list this component, but leave the values of clients to the schema."""
+def _sentence(label: str) -> str:
+    """A label as the list of endpoints shows it."""
+    return f"{label[:1].upper()}{label[1:]}".rstrip(".") + "."
+
+
+def _file_named(name: str) -> dict[str, Any]:
+    return {"path": name, "url": name, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+
+def _unread(component: Any, example: Any) -> Any:
+    """Let Gradio list this component with an example, but leave the values of clients to the schema."""
+    component.example_payload = lambda: example
     component.api_info()  # is remembered
     component.data_model = None
     return component

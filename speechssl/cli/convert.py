@@ -239,6 +239,7 @@ class Work:
 
     def __call__(self, job: Job) -> dict[str, Any]:
         from speechssl.conversion.convert import rate_for
+        from speechssl.receipts import signing
         from speechssl.verification import speech_classifier
 
         wanted = self.asked[job]
@@ -248,7 +249,10 @@ class Work:
         result = self.system.run(job.source, target, options)
         facts = _write(result, job, self.tables.get(job)) | remark
         signer = receipt.signer(self.receipts, [one for one, _ in target])
-        return facts if signer is None else {**facts, "receipt": self._sign(signer, job, result)}
+        if signer is None:
+            signing.drop(job.output)
+            return facts
+        return {**facts, "receipt": self._sign(signer, job, result)}
 
     def settings(self, job: Job) -> dict[str, Any]:
         """Whatever decides the result besides the source."""

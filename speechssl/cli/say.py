@@ -169,6 +169,7 @@ def _sign(
 
     signer = receipt.signer(wanted, [voice])
     if signer is None:
+        signing.drop(output)
         return {}
     consent = contents.consents([voice], otherwise=receipt.NOBODY)
     facts = contents.of_speech(text, voice, text_model=made.model.origin, consent=consent, settings=settings)

@@ -51,14 +51,19 @@ def of_conversion(
 
 
 def of_speech(
-    text: str, voice: MatchingSet, *, text_model: str, consent: Sequence[dict[str, Any]], settings: dict[str, Any]
+    text: str,
+    voice: MatchingSet,
+    *others: MatchingSet,
+    text_model: str,
+    consent: Sequence[dict[str, Any]],
+    settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """Facts about speech made from text."""
+    """Facts about speech made from text, in one voice or in several."""
     return {
         "what": "speech synthesised from text",
         "consent": list(consent),
         "text": {"sha256": hashlib.sha256(text.encode()).hexdigest(), "characters": len(text)},
-        "voices": [_voice(voice)],
+        "voices": [_voice(one) for one in (voice, *others)],
         "models": {"text": text_model, "encoder": voice.key_origin, "values": voice.value_origin},
         "settings": settings,
     }

@@ -126,6 +126,11 @@ def beside(path: str | Path) -> Path:
     return Path(f"{path}{SUFFIX}")
 
 
+def drop(path: str | Path) -> None:
+    """Remove the receipt beside a file that was replaced: it speaks of a recording that is no more."""
+    beside(path).unlink(missing_ok=True)
+
+
 def show(path: str | Path) -> dict[str, Any]:
     """The receipt of a file: the one inside it, else the one beside it; or a receipt file itself. Nothing is checked.
 

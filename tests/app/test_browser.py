@@ -114,7 +114,9 @@ def _download(page: Any, button: str, folder: Path) -> Path:
 def _in_view(page: Any, element: str) -> bool:
     """Whether the whole element is on the screen."""
     place, screen = page.locator(element).bounding_box(), page.viewport_size
-    return place is not None and place["y"] >= 0 and place["y"] + place["height"] <= screen["height"]
+    starts, sizes = (place["x"], place["y"]), (place["width"], place["height"])
+    ends = (screen["width"], screen["height"])
+    return all(start >= 0 and start + size <= end for start, size, end in zip(starts, sizes, ends, strict=True))
 
 
 def _player(page: Any) -> dict[str, Any]:
@@ -146,6 +148,7 @@ def test_an_example_in_one_click_then_compare(page: Any, tmp_path: Path) -> None
     page.get_by_text("Details").first.click()
     assert page.locator("#convert-pictures svg").count() == 3
     assert page.locator("#convert-timeline svg").count() == 1
+    assert _in_view(page, "#convert-player audio")
     made = _download(page, "#convert-save", tmp_path)
     assert signing.check(made).genuine
     converter = signing.show(made)["settings"]["converter"]
@@ -260,6 +263,14 @@ def test_upload_report_refusal_consent_clone(page: Any, speech: Speech) -> None:
     page.locator("#convert-go").click()
     page.wait_for_selector("#convert-status .finished")
     assert page.locator("#convert-consent-problem .problem").count() == 0
+    # the next time, the browser knows both; the attestation is made anew
+    page.reload()
+    page.wait_for_selector("#convert-go")
+    page.locator("#convert-kind label", has_text="Recordings").click()
+    page.locator("#convert-who").wait_for()
+    sync_api.expect(page.locator("#convert-who input, #convert-who textarea").first).to_have_value("Eric")
+    sync_api.expect(page.locator("#convert-purpose input, #convert-purpose textarea").first).to_have_value("a test")
+    assert not page.locator("#convert-agree input").is_checked()
 
 
 def test_a_corrupt_file_is_a_sentence_beside_its_field(page: Any, tmp_path: Path) -> None:
@@ -373,6 +384,34 @@ def test_options_have_labels_and_the_chosen_converter_its_help(page: Any, tmp_pa
     assert {name: settings[name] for name in ("converter", "pitch", "tempo")} == {
         "converter": "distance", "pitch": "source", "tempo": "target",
     }  # fmt: skip
+
+
+def test_a_voice_is_heard_before_it_is_chosen(page: Any) -> None:
+    _choose(page, "#convert-voice", "bundled: beth")
+    page.wait_for_function("document.querySelector('#convert-sample audio').src.includes('beth')")
+    page.evaluate("document.querySelector('#convert-sample audio').play()")
+    page.wait_for_function("document.querySelector('#convert-sample audio').currentTime > 0.3")
+    # a result stops it: one sound at a time
+    _convert_example(page)
+    page.wait_for_function("document.querySelector('#convert-player audio').currentTime > 0.3")
+    assert page.evaluate("document.querySelector('#convert-sample audio').paused")
+
+
+@pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
+def test_a_script_from_a_file_is_spoken_by_two_voices(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "play.txt").write_text("eric: Good morning. [pause 1]\nada: It rains.\n")
+    _tab(page, "Speak")
+    page.locator("input[type=file][accept='.txt, .md'], input[type=file][accept='.txt,.md']").set_input_files(
+        tmp_path / "play.txt"
+    )
+    sync_api.expect(page.locator("#speak-text textarea")).to_have_value(
+        re.compile("eric: Good morning"), timeout=PATIENCE
+    )
+    page.locator("#speak-go").click()
+    page.wait_for_selector("#speak-status .finished")
+    assert re.search(r"2 voices, \d s, made in", page.locator("#speak-status").inner_text())
+    receipt = signing.show(_download(page, "#speak-save", tmp_path))
+    assert [one["name"] for one in receipt["voices"]] == ["eric", "ada"]
 
 
 @pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
@@ -542,6 +581,56 @@ def test_batch(page: Any, speech: Speech, tmp_path: Path) -> None:
     assert "two.wav is not audio" in page.locator("#batch-status").inner_text()
     made = _download(page, "#batch-save", tmp_path)
     assert "results.csv" in zipfile.ZipFile(made).namelist()
+
+
+def test_several_recordings_at_once_keep_their_names(page: Any, speech: Speech, tmp_path: Path) -> None:
+    given = [tmp_path / name for name in ("Große Übung é.wav", "你好.wav")]
+    for place in given:
+        shutil.copy(speech["source"], place)
+    (tmp_path / "notes.txt").write_text("no recording")
+    _tab(page, "Batch")
+    page.locator("#batch-zip input[type=file]").first.set_input_files([*given, tmp_path / "notes.txt"])
+    page.locator("#batch-zip").get_by_text("notes").first.wait_for()
+    page.locator("#batch-go").click()
+    page.get_by_text("2 of 3 converted.").wait_for()
+    shown = page.locator("#batch-status").inner_text()
+    assert "Not taken" in shown
+    assert "Große Übung é.wav" in shown
+    names = zipfile.ZipFile(_download(page, "#batch-save", tmp_path)).namelist()
+    assert len([name for name in names if "Große_Übung_é" in name or "你好" in name]) == 2
+
+
+def test_a_video_comes_back_with_the_new_voice(page: Any, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "film.mp4"), "w") as film:
+        shown = film.add_stream("mpeg4", rate=10)
+        shown.width, shown.height, shown.pix_fmt = 64, 48, "yuv420p"
+        heard = film.add_stream("aac", rate=48_000, layout="mono")
+        for _ in range(50):
+            film.mux(shown.encode(av.VideoFrame(64, 48, "yuv420p")))
+        samples = audio.resample(audio.read(clips.clip("ada", "sentence").path), 48_000).samples.numpy()
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = 48_000
+        film.mux([*heard.encode(frame), *shown.encode(None), *heard.encode(None)])
+    page.locator("input[type=file][accept='video/*']").set_input_files(tmp_path / "film.mp4")
+    page.locator("#convert-source .timestamps, #convert-source audio").first.wait_for(state="attached")
+    page.locator("#convert-go").click()
+    page.wait_for_selector("#convert-status .finished")
+    assert "Sounds like Eric" in page.locator("#convert-status").inner_text()
+    made = _download(page, "#convert-film", tmp_path)
+    assert made.suffix == ".mp4"
+    with av.open(str(made)) as opened:
+        assert len(list(opened.decode(video=0))) == 50
+    assert audio.read(made).seconds == pytest.approx(_player(page)["seconds"], abs=0.2)
+
+
+def test_a_long_recording_is_tried_on_its_first_seconds(page: Any, tmp_path: Path) -> None:
+    _upload(page, "#convert-source", _long(tmp_path, 40))
+    page.locator("#convert-preview").click()
+    page.wait_for_selector("#convert-status .finished")
+    page.wait_for_function("document.querySelector('#convert-player audio').duration > 0")
+    assert _player(page)["seconds"] == pytest.approx(15, abs=0.1)
+    assert "Eric's voice, 15 s" in page.locator("#convert-status").inner_text()
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Any, address: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
 import urllib.error
@@ -18,7 +19,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from speechssl import cli
+from speechssl import audio, cli
 from speechssl.app.handlers import speakers, speaking
 from speechssl.app.state import Settings, State
 from speechssl.receipts import signing
@@ -97,6 +98,27 @@ def test_convert_piece_by_piece(client: Client) -> None:
     assert signing.check(path).genuine
     with pytest.raises(AppError, match="needs the whole source"):
         client.predict(_file(clips.clip("ada").path), None, "eric", "", 4, "shift", api_name="/convert_stream")
+
+
+def test_the_list_of_endpoints_describes_every_argument_and_has_its_own_examples(address: str) -> None:
+    listed = json.loads(_get(f"{address}/gradio_api/info")[1])["named_endpoints"]
+    arguments = [(name, one) for name, endpoint in listed.items() for one in endpoint["parameters"]]
+    assert len(arguments) > 40
+    assert all(re.fullmatch(r"[A-Z0-9'].{7,}\.", one["label"]) for _, one in arguments), arguments
+    assert "sample_file" not in json.dumps(listed)
+    convert = {one["parameter_name"]: one["example_input"] for one in listed["/convert"]["parameters"]}
+    assert convert["source"]["path"] == "recording.wav"
+    assert [one["path"] for one in convert["references"]] == ["voice.wav"]
+
+
+def test_the_examples_of_the_endpoints_run(address: str, speech: Speech, tmp_path: Path) -> None:
+    client = Client(address, verbose=False, download_files=str(tmp_path))
+    listed = json.loads(_get(f"{address}/gradio_api/info")[1])["named_endpoints"]
+    for name in ("/convert", "/say"):
+        example = listed[name]["description"].split("Example: ")[1]
+        example = example.replace("'recording.wav'", repr(str(speech["source"])))
+        made = eval(example, {"client": client, "handle_file": _file})
+        assert audio.info(made[0]).seconds > 0.5
 
 
 @pytest.mark.parametrize(

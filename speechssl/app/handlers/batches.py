@@ -11,13 +11,13 @@ import struct
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from speechssl import audio
-from speechssl.app.handlers import recordings
+from speechssl.app.handlers import recordings, videos
 from speechssl.app.handlers.conversions import Made
 from speechssl.app.jobs import Job, Jobs, Tell, silent
 from speechssl.app.refusals import Overdue, Refused, Stopped, blaming
@@ -74,6 +74,22 @@ class Archive:
         return place
 
 
+def packed(session: Session, files: Sequence[Path]) -> Path | None:
+    """What a person gave as one zip: a zip alone as it is, other files in a new one under the names that they have."""
+    if len(files) < 2 and all(zipfile.is_zipfile(file) for file in files):
+        return next(iter(files), None)
+    place, taken = session.place("given", ".zip"), set[str]()
+    with zipfile.ZipFile(place, "w") as zipped:
+        for file in files:
+            name, number = file.name, 1
+            while name in taken:
+                number += 1
+                name = f"{file.stem}-{number}{file.suffix}"
+            taken.add(name)
+            zipped.write(file, name)
+    return place
+
+
 def placed(one: Packed, folder: Path, number: int) -> Path:
     """Where a recording of a zip is unpacked to, under a harmless name."""
     name = PurePosixPath(one.name)
@@ -93,7 +109,7 @@ def opened(archive: Path) -> Iterator[Archive]:
             files = [one for one in zipped.infolist() if not one.is_dir() and not _is_hidden(one)]
             inside = [Packed(_name(one), one) for one in files if _is_recording(one)]
         if not inside:
-            raise InputError("the zip holds no recording")
+            raise InputError("no recording among these files")
         total = sum(one.entry.file_size for one in inside)
         if len(inside) > MOST_FILES or total > MOST_BYTES:
             raise InputError(
@@ -113,7 +129,7 @@ def _readable() -> Iterator[None]:
 
 
 def _is_recording(one: zipfile.ZipInfo) -> bool:
-    return PurePosixPath(one.filename).suffix.lower() in audio.SUFFIXES
+    return PurePosixPath(one.filename).suffix.lower() in (*audio.SUFFIXES, *videos.SUFFIXES)
 
 
 def _is_hidden(one: zipfile.ZipInfo) -> bool:
@@ -164,7 +180,7 @@ def convert(
         Stopped: cancelled, or the service is closing.
     """
     if archive is None:
-        raise Refused("archive", "Give a zip of recordings.")
+        raise Refused("archive", "Give recordings, or a zip of recordings.")
     begun, place = time.monotonic(), session.place("converted", ".zip")
     rows: list[dict[str, Any]] = []
     with blaming("archive"), opened(archive) as given, zipfile.ZipFile(place, "w") as zipped:

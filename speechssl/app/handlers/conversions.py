@@ -14,6 +14,7 @@ from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused, blaming
 from speechssl.app.sessions import Session
 from speechssl.app.state import Models, Settings, Store
+from speechssl.audio import files
 from speechssl.conversion import converters, streaming
 from speechssl.conversion.options import ConversionOptions
 from speechssl.errors import SpeechSSLError
@@ -93,6 +94,22 @@ class Made:
             "similarity": decision_facts(self.decision),
             "receipt": self.receipt,
         }
+
+
+def beginning(session: Session, source: str | Path | None, seconds: float) -> Path | None:
+    """The first seconds of a source, as a recording of their own.
+
+    Raises:
+        Refused: an unreadable one.
+    """
+    if not source:
+        return None
+    with blaming("source"):
+        rate = audio.info(source).sample_rate
+        samples = next(files.stream(source, rate, seconds))
+    place = session.place(f"{Path(source).stem[:40]}-preview", ".wav")
+    audio.write(place, Waveform(samples, rate))
+    return place
 
 
 def unjudged(target: Target, options: Options) -> str:

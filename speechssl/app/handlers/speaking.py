@@ -8,20 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from speechssl.app.handlers import recordings, targets
+from speechssl.app.handlers.passages import Passage, passages
 from speechssl.app.handlers.targets import Target, decision_facts
 from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused, blaming
 from speechssl.app.state import Models, Settings, Store
 from speechssl.receipts import contents, signing
+from speechssl.signals import Waveform
 from speechssl.synthesis import say as say_module
 from speechssl.voices.consent import Consent
 
 if TYPE_CHECKING:
-    from speechssl.signals import Waveform
+    from speechssl.synthesis.synthesizer import Speech, Synthesizer
     from speechssl.verification.decisions import Decision
+    from speechssl.voices.matching_set import MatchingSet
 
-MOST_CHARACTERS = 5000
+MOST_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,21 @@ def available() -> bool:
     return Path(say_module.SYNTHESIZER).exists()
 
 
+def written(file: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        Refused: no text in UTF-8, or a too long one, for the field ``text``.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise Refused("text", f"{file.name} is no text in UTF-8; save it as UTF-8 and give it again") from None
+    if len(text) > MOST_CHARACTERS:
+        raise Refused("text", f"{file.name} has {len(text)} characters; at most {MOST_CHARACTERS} here")
+    return text
+
+
 def say(
     models: Models,
     store: Store,
@@ -81,8 +101,8 @@ def say(
         store: stored voices, and the key that signs.
         settings: limits of this service.
         job: takes the result; its person may cancel.
-        text: English, up to ``MOST_CHARACTERS``.
-        target: one voice, by recordings or by name.
+        text: English, up to ``MOST_CHARACTERS``; names of voices and pauses in it are those of ``passages``.
+        target: one voice, by recordings or by name, for what no other voice in the text says.
         reading: None for the defaults.
         consent: see ``conversions.begin``.
     Returns:
@@ -95,32 +115,33 @@ def say(
     from speechssl.synthesis.synthesizer import join
 
     reading = reading or Reading()
-    _check(settings, text, target, reading)
-    user = job.session.user
-    consents = targets.consents_of(settings, store, user, target, consent)
+    script = _check(settings, store, job.session.user, text, target, reading)
+    cast = {one.voice: _of(one.voice, target) for one in script}
+    consents = [one for who in cast.values() for one in
+                targets.consents_of(settings, store, job.session.user, who, consent)]  # fmt: skip
     job(0.05, "loading the models")
     synthesizer = models.synthesizer()
     job(0.15, "encoding the voice")
-    voice = targets.encoded(models, store, job, target, "tiny")[0][0]
+    voices = {name: targets.encoded(models, store, job, who, "tiny")[0][0] for name, who in cast.items()}
     parts = []
     with blaming("text"):
-        total = sum(1 for _ in synthesizer.front_end.sentences(text))
+        total = sum(1 for one in script for _ in synthesizer.front_end.sentences(one.text))
         job(0.2, f"speaking, sentence 1 of {total}")
-        for part in synthesizer.stream(text, voice, **reading.settings):
+        for part in _spoken(synthesizer, script, voices, reading):
             parts.append(dataclasses.replace(part, waveform=recordings.marked(settings, part.waveform)))
             yield parts[-1].waveform
             if len(parts) < total:
                 job(0.2 + 0.65 * len(parts) / total, f"speaking, sentence {len(parts) + 1} of {total}")
     whole = join(parts, text)
     job(0.9, "writing")
+    name = "-".join(who.name for who in cast.values())[:40]
     begins = text.strip()[:24].strip(" .,!?").replace("/", " ")
-    path = job.session.place(f"{begins}-{target.name}", f".{reading.form}")
+    path = job.session.place(f"{begins}-{name}", f".{reading.form}")
     mark = recordings.write(settings, path, [part.waveform for part in parts])
     subtitles.write(path.with_suffix(".srt"), whole.words)
-    blend = "not judged as a copy of the voice: a blend with the text model's own was asked for"
-    decision = blend if reading.interpolation < 1 else targets.verify(models, store, user, target, path)
+    decision = _judged(models, store, job.session.user, list(cast.values()), reading, path)
     facts = contents.of_speech(
-        text, voice, text_model=synthesizer.model.origin, consent=consents, settings=reading.settings
+        text, *voices.values(), text_model=synthesizer.model.origin, consent=consents, settings=reading.settings
     )
     facts |= {"similarity": decision_facts(decision), "watermark": mark}
     receipt = signing.issue(path, facts, store.signer())
@@ -131,21 +152,56 @@ def say(
         "similarity": facts["similarity"],
         "receipt": receipt,
     }
-    label = f"{target.name}: “{text.strip()[:40]}”"
+    label = f"{name}: “{text.strip()[:40]}”"
     job.session.remember({"what": "speech", "path": path, "label": label, "made": receipt["created"], **numbers})
-    yield Said(path, path.with_suffix(".srt"), receipt, decision, numbers, parts[0].remarks)
+    yield Said(path, path.with_suffix(".srt"), receipt, decision, numbers, whole.remarks)
 
 
-def _check(settings: Settings, text: str, target: Target, reading: Reading) -> None:
+def _of(voice: str, chosen: Target) -> Target:
+    """The target of a passage: the voice that it names, or the one that was chosen for the text."""
+    return Target(voices=((voice, 1.0),)) if voice else chosen
+
+
+def _spoken(
+    synthesizer: Synthesizer, script: list[Passage], voices: dict[str, MatchingSet], reading: Reading
+) -> Iterator[Speech]:
+    """The sentences of all passages, each passage with its pause at the end."""
+    for one in script:
+        before = None
+        for part in synthesizer.stream(one.text, voices[one.voice], **reading.settings):
+            if before is not None:
+                yield before
+            before = part
+        if before is not None:
+            silence = round(one.pause * before.waveform.sample_rate)
+            samples = torch.nn.functional.pad(before.waveform.samples, (0, silence))
+            yield dataclasses.replace(before, waveform=Waveform(samples, before.waveform.sample_rate))
+
+
+def _judged(
+    models: Models, store: Store, user: str, cast: list[Target], reading: Reading, path: Path
+) -> Decision | str:
+    if len(cast) > 1:
+        return "not judged as a copy of one voice: several speak"
+    if reading.interpolation < 1:
+        return "not judged as a copy of the voice: a blend with the text model's own was asked for"
+    return targets.verify(models, store, user, cast[0], path)
+
+
+def _check(settings: Settings, store: Store, user: str, text: str, target: Target, reading: Reading) -> list[Passage]:
+    """Check everything that can be checked before the models are loaded, and take the text apart."""
     from speechssl.synthesis.synthesizer import check_options
 
-    if not text.strip():
-        raise Refused("text", "Write what is to be said.")
     if len(text) > MOST_CHARACTERS:
         raise Refused("text", f"{len(text)} characters; at most {MOST_CHARACTERS} here.")
+    if not text.strip():
+        raise Refused("text", "Write what is to be said.")
+    script = passages(text, targets.names(store, user)) or [Passage(text)]
     recordings.check_format(reading.form)
     with blaming("options"):
         check_options(interpolation=reading.interpolation, speed=reading.speed)
-    targets.check(settings, target)
-    if len(target.voices) > 1:
-        raise Refused("target", "A text is spoken in one voice; only conversions can blend two.")
+    if any(not one.voice for one in script):
+        targets.check(settings, target)
+        if len(target.voices) > 1:
+            raise Refused("target", "A text is spoken in one voice; only conversions can blend two.")
+    return script

@@ -1,4 +1,4 @@
-"""The tab Batch: a zip of recordings becomes a zip of converted recordings."""
+"""The tab Batch: recordings, or a zip of them, become a zip of converted recordings."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ def tab(page: Page) -> None:
     """Build the tab."""
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
-            archive = gr.File(label="Zip of recordings", elem_id="batch-zip", height=170)
+            archive = gr.File(label="Recordings, or a zip of recordings", elem_id="batch-zip", height=170,
+                              file_count="multiple")  # fmt: skip
             archive_problem = parts.problem("batch-zip-problem")
             target = parts.target_fields(page, "batch")
             consent = parts.consent_fields(page, "batch")
             options = parts.option_fields(page, "batch")
-            go, stop = parts.actions("batch", "Convert all")
+            go, _, stop = parts.actions("batch", "Convert all")
         with gr.Column(min_width=320, elem_classes="stage"):
             status = gr.HTML(_WELCOME, elem_id="batch-status", elem_classes="status")
             with gr.Column(elem_classes="outcome"):
@@ -44,7 +45,7 @@ def tab(page: Page) -> None:
         def start(tell: Tell) -> Iterator[dict[Any, Any]]:
             each = converter(page.state, target.read(values), options.read(values), consent.read(values))
             made, rows = batches.convert(
-                page.state.jobs, session, parts.path(values[archive]), each,
+                page.state.jobs, session, batches.packed(session, parts.paths(values[archive])), each,
                 most_seconds=page.state.settings.batch_seconds, tell=tell,
             )  # fmt: skip
             yield {status: pictures.batch(rows), save: str(made), **page.remembered(session)}
@@ -70,6 +71,6 @@ def converter(state: State, target: Target, options: Options, consent: Consent |
 
 
 _WELCOME = (
-    '<div class="card muted"><strong>Many at once</strong><div>Every recording in the zip is converted to the same '
+    '<div class="card muted"><strong>Many at once</strong><div>Every recording is converted to the same '
     "voice. The table gives the reason for each recording that fails.</div></div>"
 )

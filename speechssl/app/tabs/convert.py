@@ -12,7 +12,7 @@ import gradio as gr
 
 from speechssl import audio
 from speechssl.app import pictures
-from speechssl.app.handlers import conversions, voices
+from speechssl.app.handlers import conversions, videos, voices
 from speechssl.app.handlers.conversions import Made
 from speechssl.app.handlers.targets import BUNDLED, Target
 from speechssl.app.jobs import Job
@@ -24,6 +24,7 @@ from speechssl.app.tabs.stage import Stage
 from speechssl.signals import Waveform
 from speechssl.voices.clips import clip
 
+PREVIEW = 15.0  # seconds that are converted to try the settings on a long recording
 EXAMPLES = (("ada", "eric"), ("finn", "beth"), ("dan", "cleo"))
 
 
@@ -39,10 +40,11 @@ def tab(page: Page) -> None:
                 shown = _results()
     stage = Stage(page, status, _WELCOME, fields.lines, live)
 
-    def on_convert(values: dict[Any, Any], request: gr.Request) -> Iterator[Any]:
+    def convert(values: dict[Any, Any], request: gr.Request, begins: bool = False) -> Iterator[Any]:
         def work(job: Job) -> Iterator[dict[Any, Any]]:
             begun, heard = time.monotonic(), list[Path]()
             recording, target = values[fields.source], fields.target.read(values)
+            recording = conversions.beginning(job.session, recording, PREVIEW) if begins else recording
             chosen, attested = fields.options.read(values), fields.consent.read(values)
             streamed = values[fields.aloud] and conversions.streamable(page.state.models, recording, chosen)
             work = conversions.begin(*page.state.shared, job, recording, target, chosen, consent=attested)
@@ -51,19 +53,27 @@ def tab(page: Page) -> None:
                     card = pictures.finished(_head(one, target, time.monotonic() - begun), one.decision,
                                              target.spoken, [one.conversion.remark])  # fmt: skip
                     results = shown.filled(one, target, values[shown.last])
-                    yield {status: card, live: "", **results, **page.remembered(job.session)}
+                    film = _film(job, one, values[fields.film])
+                    yield {status: card, live: "", **results, shown.film: film, **page.remembered(job.session)}
                 else:
                     heard.append(conversions.write_piece(page.state.store, job.session, one, len(heard)))
                     yield {live: pieces(heard, one.sample_rate)}
 
         yield from stage.follow(request, work)
 
+    def on_convert(values: dict[Any, Any], request: gr.Request) -> Iterator[Any]:
+        yield from convert(values, request)
+
+    def on_preview(values: dict[Any, Any], request: gr.Request) -> Iterator[Any]:
+        yield from convert(values, request, begins=True)
+
     inputs = {*fields.inputs, shown.last}
     outputs = [*stage.outputs, *shown.outputs, *page.history]
     how = {"show_progress": "hidden", "trigger_mode": "once", **page.heavy}
-    for button in (fields.go, *fields.examples):
+    for button in (fields.go, fields.preview, *fields.examples):
         stage.begins(button)
-    events = [fields.go.click(on_convert, inputs, outputs, **how)]
+    events = [button.click(work, inputs, outputs, **how) for button, work in
+              ((fields.go, on_convert), (fields.preview, on_preview))]  # fmt: skip
     for (speaker, voice), button in zip(EXAMPLES, fields.examples, strict=True):
         given = [fields.source, fields.target.kind, fields.target.voice, fields.target.second]
         first = button.click(_example(page, speaker, voice), None, given, **QUIET)
@@ -82,14 +92,16 @@ class _Fields:
     consent: parts.ConsentFields
     options: parts.OptionFields
     aloud: Any
+    film: Any
     go: Any
+    preview: Any
     stop: Any
     lines: dict[str, Any]
 
     @property
     def inputs(self) -> set[Any]:
         """The components that a conversion reads."""
-        return {self.source, *self.target.inputs, *self.consent.inputs, *self.options.inputs, self.aloud}
+        return {self.source, *self.target.inputs, *self.consent.inputs, *self.options.inputs, self.aloud, self.film}
 
 
 def _fields(page: Page) -> _Fields:
@@ -99,6 +111,8 @@ def _fields(page: Page) -> _Fields:
     source = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Whose words? Upload or record",
                       elem_id="convert-source", buttons=[])  # fmt: skip
     parts.microphone_note()
+    film, video = gr.State(None), gr.UploadButton("Take the words of a video", size="sm", file_types=["video"],
+                                                  elem_id="convert-video")  # fmt: skip
     source_problem = parts.problem("convert-source-problem")
     heard = gr.HTML("", elem_id="convert-source-report", elem_classes="maybe")
     target = parts.target_fields(page, "convert")
@@ -108,15 +122,16 @@ def _fields(page: Page) -> _Fields:
     aloud = gr.Checkbox(True, label="Listen during the conversion", elem_id="convert-aloud",
                         info="Recordings of 30 s and more play after a second or two. Off: the whole recording is "
                         "measured first, as on the command line.")  # fmt: skip
-    go, stop = parts.actions("convert", "Convert")
+    go, preview, stop = parts.actions("convert", "Convert", preview=f"First {PREVIEW:.0f} s")
     lines = {"source": source_problem, "target": target.problem, "consent": consent.problem,
              "options": options.problem, "model": options.problem}  # fmt: skip
+    _take_sound(page, video, source, film, source_problem)
     _report_on(page, source, heard, source_problem, lambda *given: pictures.source(voices.source_remarks(*given)))
     for field in (target.files, target.microphone):
         _report_on(page, field, report, target.problem, lambda *given: pictures.report(voices.report(*given)))
     target.kind.change(None, None, report, js="() => ''", **QUIET)
     parts.ask_only_where_needed(page, target, consent)
-    return _Fields(examples, source, target, consent, options, aloud, go, stop, lines)
+    return _Fields(examples, source, target, consent, options, aloud, film, go, preview, stop, lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +141,7 @@ class _Results:
     player: Any
     save: Any
     paper: Any
+    film: Any
     verdict: Any
     look: Any
     trail: Any
@@ -165,17 +181,39 @@ def _results() -> _Results:
     with gr.Row():
         save = gr.DownloadButton("Download recording", elem_id="convert-save", size="sm")
         paper = gr.DownloadButton("Download receipt", elem_id="convert-receipt", size="sm")
+        film = gr.DownloadButton("Download video", elem_id="convert-film", size="sm", visible=False)
     with gr.Accordion("Details", open=False, elem_id="convert-details"):
         verdict = gr.HTML("", elem_id="convert-verdict", elem_classes="maybe")
         look = gr.HTML("", elem_id="convert-pictures", elem_classes="maybe")
         trail = gr.HTML("", elem_id="convert-timeline", elem_classes="maybe")
     gr.HTML('<p class="small">Change an option and convert again to compare both.</p>')
-    return _Results(shown, save, paper, verdict, look, trail, gr.State(None))
+    return _Results(shown, save, paper, film, verdict, look, trail, gr.State(None))
 
 
 def _head(made: Made, target: Target, seconds: float) -> str:
     length = made.conversion.waveform.seconds
     return f"{target.spoken_voice}, {length:.0f} s, made in {seconds:.1f} s"
+
+
+def _take_sound(page: Page, button: Any, source: Any, film: Any, problem: Any) -> None:
+    """Make the sound of a video the source, and remember the video."""
+
+    @parts.answering(page.state, {"source": problem}, problem)
+    def on_video(file: str, request: gr.Request) -> dict[Any, Any]:
+        video = Path(file)
+        sound = str(page.run(request, lambda job: videos.sound_of(page.state.settings, job, video)))
+        return {source: sound, film: {"video": str(video), "sound": sound}, problem: ""}
+
+    button.upload(on_video, button, [source, film, problem], show_progress_on=[source], **page.heavy)
+
+
+def _film(job: Job, made: Made, film: dict[str, str] | None) -> Any:
+    """The video with the result as its sound, if the source is the sound of a video."""
+    if film is None or film["sound"] != str(made.source):
+        return gr.update(visible=False)
+    job(0.97, "putting the sound into the video")
+    place = videos.with_sound(Path(film["video"]), made.path, job.session.place(made.path.stem, ""))
+    return gr.update(value=str(place), visible=True)
 
 
 def _look(made: Made) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from speechssl.app import fields, pictures
+from speechssl.app import fields, pictures, player
 from speechssl.app.handlers import targets, voices
 from speechssl.app.handlers.conversions import Options
 from speechssl.app.handlers.targets import BUNDLED, Target
@@ -23,6 +23,7 @@ from speechssl.app.sessions import Session
 from speechssl.app.state import State
 from speechssl.conversion import converters
 from speechssl.errors import SpeechSSLError
+from speechssl.voices.clips import clip
 from speechssl.voices.consent import LONGEST, STATEMENT, Consent, attest
 
 Result = TypeVar("Result")
@@ -217,6 +218,7 @@ def target_fields(page: Page, key: str, *, blend: bool = True) -> TargetFields:
     with gr.Group(visible=True) as listed:
         voice = gr.Dropdown(choices, value=f"{BUNDLED}eric", label="Voice", elem_id=f"{key}-voice",
                             info="Stored voices, and six that ship with speechssl.")  # fmt: skip
+        sample = gr.HTML(_sample(f"{BUNDLED}eric"), elem_id=f"{key}-sample", elem_classes="maybe")
         with gr.Accordion("Blend with a second voice", open=False, visible=blend):
             second = gr.Dropdown(["", *choices], value="", label="Second voice", elem_id=f"{key}-second")
             share = gr.Slider(0, 1, 0.3, step=0.05, label="Share of the second voice",
@@ -228,9 +230,17 @@ def target_fields(page: Page, key: str, *, blend: bool = True) -> TargetFields:
     wrong = problem(f"{key}-target-problem")
     kind.change(lambda chosen: [gr.update(visible=chosen == one) for one in (LISTED, FILES, MICROPHONE)],
                 kind, [listed, files, microphone], **QUIET)  # fmt: skip
+    voice.change(_sample, voice, sample, **QUIET)
     page.voices.append(voice)
     page.seconds.append(second)
     return TargetFields(kind, voice, second, share, files, microphone, wrong)
+
+
+def _sample(voice: str | None) -> str:
+    """A recording of the voice; stored voices keep none."""
+    known = bool(voice) and targets.is_bundled(str(voice))
+    name = targets.plain(str(voice))
+    return player.sample(clip(name).path if known else None, name)
 
 
 def ask_only_where_needed(page: Page, target: TargetFields, consent: ConsentFields) -> None:
@@ -306,13 +316,15 @@ def microphone_note() -> None:
             "pages of the same machine. Upload a recording instead.</p>", elem_classes="tight")  # fmt: skip
 
 
-def actions(key: str, label: str) -> tuple[Any, Any]:
-    """The button that begins a job, and the one that cancels it; always in view."""
+def actions(key: str, label: str, *, preview: str = "") -> tuple[Any, Any, Any]:
+    """The buttons that begin a job, with or without one for a preview, and the one that cancels it: always in view."""
     with gr.Row(elem_classes="actions"):
-        go = gr.Button(label, variant="primary", elem_id=f"{key}-go", elem_classes="go", scale=3)
+        go = gr.Button(label, variant="primary", elem_id=f"{key}-go", elem_classes="go", scale=3, min_width=120)
+        short = gr.Button(preview, elem_id=f"{key}-preview", elem_classes="go", scale=1, min_width=110,
+                          visible=bool(preview))  # fmt: skip
         stop = gr.Button("Cancel", variant="stop", elem_id=f"{key}-cancel", elem_classes="cancel", scale=1,
                          min_width=90)  # fmt: skip
-    return go, stop
+    return go, short, stop
 
 
 # ---- errors

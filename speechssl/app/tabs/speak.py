@@ -27,8 +27,11 @@ def tab(page: Page) -> None:
     """Build the tab."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
-            text = gr.Textbox(EXAMPLE, label="Text (English)", lines=4, elem_id="speak-text",
-                              max_length=speaking.MOST_CHARACTERS)  # fmt: skip
+            text = gr.Textbox(EXAMPLE, label="Text (English)", lines=4, max_lines=16, elem_id="speak-text",
+                              max_length=speaking.MOST_CHARACTERS, info="Several voices: begin a line with the name of "
+                              "one, “ada: Good morning.” Silence: [pause 0.5] is half a second.")  # fmt: skip
+            file = gr.UploadButton("Read a text file (.txt, .md)", size="sm", file_types=[".txt", ".md"],
+                                   elem_id="speak-file")  # fmt: skip
             text_problem = parts.problem("speak-text-problem")
             target = parts.target_fields(page, "speak", blend=False)
             consent = parts.consent_fields(page, "speak")
@@ -39,7 +42,7 @@ def tab(page: Page) -> None:
                 seed = gr.Number(0, precision=0, label="Reading", info="Another number gives another rhythm.")
                 form = gr.Radio(list(FORMATS), value="wav", label="Kind of file")
             options_problem = parts.problem("speak-options-problem")
-            go, stop = parts.actions("speak", "Speak")
+            go, _, stop = parts.actions("speak", "Speak")
         with gr.Column(scale=6, min_width=320, elem_classes="stage"):
             status = gr.HTML(_WELCOME, elem_id="speak-status", elem_classes="status")
             live = gr.HTML("", elem_id="speak-live", elem_classes="unseen")
@@ -64,6 +67,11 @@ def tab(page: Page) -> None:
 
         yield from stage.follow(request, work)
 
+    @parts.answering(page.state, lines, status)
+    def on_file(given: str) -> dict[Any, str]:
+        return {text: speaking.written(Path(given)), text_problem: ""}
+
+    file.upload(on_file, file, [text, *stage.outputs], show_progress="hidden", api_visibility="private")
     inputs = {text, *target.inputs, *consent.inputs, speed, interpolation, seed, form}
     outputs = [*stage.outputs, *shown, *page.history]
     stage.begins(go)
@@ -92,7 +100,9 @@ def _filled(shown: tuple[Any, ...], said: Said, wanted: Target) -> dict[Any, Any
 
 
 def _head(said: Said, wanted: Target, seconds: float) -> str:
-    return f"{wanted.spoken_voice}, {said.facts['seconds']:.0f} s, made in {seconds:.1f} s"
+    voices = said.receipt["voices"]
+    whose = f"{len(voices)} voices" if len(voices) > 1 else wanted.spoken_voice
+    return f"{whose}, {said.facts['seconds']:.0f} s, made in {seconds:.1f} s"
 
 
 _WELCOME = (

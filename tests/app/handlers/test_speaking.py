@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -38,3 +40,35 @@ def test_what_is_heard_first_is_marked_like_the_file(shared: Shared, job: Job, m
     two = Target(voices=(("bundled: eric", 0.5), ("bundled: ada", 0.5)))
     with pytest.raises(Refused, match="one voice"):
         next(speaking.say(*shared, job, text, two))
+
+
+@pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
+def test_a_script_is_spoken_by_its_voices_with_its_pauses(shared: Shared, job: Job) -> None:
+    *_, alone = speaking.say(*shared, job, "Good morning.", ERIC)
+    *pieces, made = speaking.say(*shared, job, "Good morning. [pause 2]\nAda: It rains.", ERIC)
+    assert isinstance(alone, speaking.Said)
+    assert isinstance(made, speaking.Said)
+    assert [one["name"] for one in made.receipt["voices"]] == ["eric", "ada"]
+    assert len(made.receipt["consent"]) == 2
+    assert made.decision == "not judged as a copy of one voice: several speak"
+    assert pieces[0].seconds == pytest.approx(alone.facts["seconds"] + 2, abs=0.01)  # type: ignore[union-attr]
+    # the subtitles know of the pause, and nobody reads names and marks aloud
+    titles = made.subtitles.read_text()
+    assert "It rains." in titles
+    assert "Ada" not in titles
+    assert "pause" not in titles
+    # a voice for everything needs no other
+    *_, hers = speaking.say(*shared, job, "ada: It rains.", Target())
+    assert isinstance(hers, speaking.Said)
+    assert [one["name"] for one in hers.receipt["voices"]] == ["ada"]
+
+
+def test_a_file_is_a_text_or_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.md").write_bytes("\ufeffGood morning.".encode())
+    assert speaking.written(tmp_path / "text.md") == "Good morning."
+    (tmp_path / "old.txt").write_bytes("Größe".encode("latin-1"))
+    with pytest.raises(Refused, match=r"old\.txt is no text in UTF-8"):
+        speaking.written(tmp_path / "old.txt")
+    (tmp_path / "book.txt").write_text("a " * speaking.MOST_CHARACTERS)
+    with pytest.raises(Refused, match="at most"):
+        speaking.written(tmp_path / "book.txt")

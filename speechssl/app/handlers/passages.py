@@ -1,0 +1,71 @@
+"""A text as passages: who says them, and the silence after them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from speechssl.app.handlers.targets import plain
+from speechssl.app.refusals import Refused
+
+LONGEST_PAUSE = 30.0  # seconds
+_PAUSE = re.compile(r"\[pause\s+(\d+(?:\.\d+)?)\s*s?\]", re.IGNORECASE)
+_SPEAKER = re.compile(r"^[ \t]*([^:\n]{1,64}?)[ \t]*:[ \t]*", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Something that one voice says.
+
+    Args:
+        text: what is said.
+        voice: name of a stored or bundled voice; empty for the voice that was chosen for the text.
+        pause: seconds of silence after it.
+    """
+
+    text: str
+    voice: str = ""
+    pause: float = 0.0
+
+
+def passages(text: str, names: Iterable[str]) -> list[Passage]:
+    """Take a text apart.
+
+    A line that begins with the name of a voice and a colon, ``eric: Good morning.``, is said by this voice, and so are
+    the lines after it up to the next name. ``[pause 0.5]`` is half a second of silence.
+
+    Args:
+        text: any.
+        names: of the voices, as ``targets.names`` gives them; capitals do not matter.
+    Raises:
+        Refused: a pause longer than ``LONGEST_PAUSE``, for the field ``text``.
+    """
+    known = {plain(name).casefold(): name for name in names}
+    found: list[Passage] = []
+    voice, begin = "", 0
+    for match in _SPEAKER.finditer(text):
+        if match[1].casefold() in known:
+            found += _paused(text[begin : match.start()], voice)
+            voice, begin = known[match[1].casefold()], match.end()
+    found += _paused(text[begin:], voice)
+    return _without_empty(found)
+
+
+def _paused(text: str, voice: str) -> list[Passage]:
+    parts = _PAUSE.split(text)
+    pauses = [float(one) for one in parts[1::2]]
+    if any(pause > LONGEST_PAUSE for pause in pauses):
+        raise Refused("text", f"a pause of {max(pauses):g} s; at most {LONGEST_PAUSE:.0f} s")
+    return [Passage(part, voice, pause) for part, pause in zip(parts[::2], [*pauses, 0.0], strict=True)]
+
+
+def _without_empty(found: list[Passage]) -> list[Passage]:
+    """Only passages with something to say; pauses of the others go to the one before."""
+    kept: list[Passage] = []
+    for one in found:
+        if any(letter.isalnum() for letter in one.text):
+            kept.append(one)
+        elif kept:
+            kept[-1] = replace(kept[-1], pause=kept[-1].pause + one.pause)
+    return kept

@@ -1,0 +1,33 @@
+"""Who says what in a text, and the silence between."""
+
+from __future__ import annotations
+
+import pytest
+
+from speechssl.app.handlers.passages import Passage, passages
+from speechssl.app.refusals import Refused
+
+NAMES = ["Beth of today", "bundled: ada", "bundled: eric"]
+
+
+def test_a_text_without_names_is_one_passage() -> None:
+    assert passages("Good morning: it rains.", NAMES) == [Passage("Good morning: it rains.")]
+    assert passages(" ... ", NAMES) == []
+
+
+def test_a_name_holds_until_the_next_one() -> None:
+    script = "It rains.\nERIC: Good morning.\nNote: it is late.\n  beth of today : Yes."
+    assert passages(script, NAMES) == [
+        Passage("It rains.\n"),
+        Passage("Good morning.\nNote: it is late.\n", "bundled: eric"),
+        Passage("Yes.", "Beth of today"),
+    ]
+
+
+def test_pauses_end_passages() -> None:
+    found = passages("One. [pause 0.5] Two. [Pause 1 s][pause 1]\nada: Three.", NAMES)
+    assert [(one.text.strip(), one.voice, one.pause) for one in found] == [
+        ("One.", "", 0.5), ("Two.", "", 2.0), ("Three.", "bundled: ada", 0.0),
+    ]  # fmt: skip
+    with pytest.raises(Refused, match="at most 30 s"):
+        passages("One. [pause 300]", NAMES)
