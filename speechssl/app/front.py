@@ -1,12 +1,14 @@
-"""The page and its scripts as they leave the service: compressed, and in English whatever the browser prefers."""
+"""The page and its scripts as they leave the service: compressed, in English, with a cookie for the browser."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.middleware.gzip import GZipMiddleware
 
+from speechssl.app import visitors
 from speechssl.app.guard import API
 
 # Gradio takes its own words and <html lang> from the browser when its first script is loaded; scripts that Gradio adds
@@ -22,10 +24,11 @@ class Front:
 
     Args:
         app: the application behind.
+        keep_seconds: how long a browser may come back to what it made.
     """
 
-    def __init__(self, app: Callable[..., Any]) -> None:
-        self.app = app
+    def __init__(self, app: Callable[..., Any], keep_seconds: float) -> None:
+        self.app, self.keep_seconds = app, keep_seconds
         # half a megabyte of descriptions of fields becomes a tenth of that
         self.compressed = GZipMiddleware(self._in_english, minimum_size=2000, compresslevel=5)
 
@@ -51,6 +54,8 @@ class Front:
                 whole = bytes(body).replace(b"<head>", ENGLISH, 1)
                 start = begun[0]
                 kept = [(name, value) for name, value in start["headers"] if name != b"content-length"]
+                shown, secure = Headers(scope=scope).get("cookie", ""), scope["scheme"] == "https"
+                kept.append((b"set-cookie", visitors.cookie(shown, self.keep_seconds, secure=secure)))
                 if scope["method"] != "HEAD":
                     kept.append((b"content-length", str(len(whole)).encode()))
                 await send({**start, "headers": kept})

@@ -42,13 +42,18 @@
   }
 
   // ---- the player: one sound, one position, several tracks
+  let touched = false;
+  for (const kind of ["pointerdown", "keydown"]) {
+    document.addEventListener(kind, () => (touched = true), { capture: true, once: true });
+  }
+
   function begin(player) {
     const audio = player.querySelector("audio");
     const at = stream ? position() : 0;
     silence();
     audio.addEventListener("loadedmetadata", () => (audio.currentTime = Math.min(at, audio.duration)), { once: true });
     audio.src = player.dataset.made;
-    audio.play().catch(() => {}); // a browser may want a click first
+    if (touched) audio.play().catch(() => {}); // what is shown again after a reload waits for a click
   }
 
   function choose(button) {
@@ -88,6 +93,20 @@
     const end = needed ? top + needed : bottom;
     if (top < 0 || end > window.innerHeight - 80) element.scrollIntoView({ block, behavior: "smooth" });
   }
+
+  // ---- settings stay in this browser, and the number of the tab in the tab
+  const settings = () => JSON.parse(localStorage.getItem("speechssl-settings") ?? "{}");
+
+  window.speechssl = {
+    keep(name, value) {
+      localStorage.setItem("speechssl-settings", JSON.stringify({ ...settings(), [name]: value }));
+    },
+    opened() {
+      const tab = sessionStorage.getItem("speechssl-tab") ?? String(crypto.getRandomValues(new Uint32Array(4)));
+      sessionStorage.setItem("speechssl-tab", tab);
+      return JSON.stringify({ tab, kept: settings() });
+    },
+  };
 
   // ---- a person's name and purpose stay in this browser
   const KEPT = ["who", "purpose"];

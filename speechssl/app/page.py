@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ import gradio as gr
 from anyio import CapacityLimiter
 
 from speechssl import __version__
-from speechssl.app import endpoints, schema, sessions
-from speechssl.app.handlers import speaking
+from speechssl.app import endpoints, schema, sessions, visitors
+from speechssl.app.handlers import speaking, targets
 from speechssl.app.markup import html
 from speechssl.app.state import State
-from speechssl.app.tabs import batch, convert, speak, units, verify, voices
+from speechssl.app.tabs import batch, convert, parts, speak, units, verify, voices
 from speechssl.app.tabs.parts import Page
 from speechssl.errors import InputError
 
@@ -92,12 +93,7 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
         gr.HTML(html('<p class="small">speechssl {}. Up to {} MB per file and {:.3g} min per source.</p>',
                      __version__, limits.megabytes, limits.source_seconds / 60))  # fmt: skip
 
-        def opened(request: gr.Request) -> dict[Any, Any]:
-            user = page.session(request).user
-            return {**{one: fill(user) for one, fill in page.opened.items()}, **page.listed(user)}
-
-        filled = [*page.opened, *page.voices, *page.seconds]
-        blocks.load(opened, None, filled, api_visibility="private", show_progress="hidden")
+        _open(page, blocks)
         endpoints.add(state, tabs)
     # the queue is that of ``Jobs``: every call gets a thread at once, and waits for its turn only if it costs something
     blocks.max_threads = limits.parallel + limits.waiting + CHEAP
@@ -108,6 +104,37 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
     blocks._queue.sleep_when_free = 0.02
     blocks.validate_inputs, blocks._format_processing_error = _check_number, _unusable
     return blocks
+
+
+def _open(page: Page, blocks: gr.Blocks) -> None:
+    """Fill the page when a person opens it: lists, what the browser kept, what its session had."""
+    window = gr.Textbox(visible=False)  # what the browser says of itself
+
+    def opened(told: str, request: gr.Request) -> dict[Any, Any]:
+        user, cookies = getattr(request, "username", None) or "", dict(request.cookies)
+        tab, kept = _told(told)
+        session = page.state.sessions.take_up(str(request.session_hash), tab, user, visitors.browser_of(cookies))
+        found = {**{one: fill(session.user) for one, fill in page.opened.items()}, **page.listed(session.user)}
+        names = targets.names(page.state.store, session.user)
+        for name, one in page.kept.items():
+            if name in kept and parts.is_possible(one, kept[name], names if one in page.voices else ()):
+                found[one] = gr.update(**{**found.get(one, {}), "value": kept[name]})
+        return {**found, **page.remembered(session)}
+
+    filled = dict.fromkeys([*page.opened, *page.voices, *page.seconds, *page.kept.values(), *page.history])
+    ready = blocks.load(opened, window, list(filled), js="() => speechssl.opened()", api_visibility="private",
+                        show_progress="hidden")  # fmt: skip
+    for again, outputs in page.again:
+        ready.then(again, None, outputs, show_progress="hidden", **page.heavy)
+
+
+def _told(text: str) -> tuple[str, dict[str, Any]]:
+    """The number of a browser's tab, and the values that it kept; nothing if a browser says something else."""
+    try:
+        found = json.loads(text)
+        return str(found["tab"])[:64], dict(found["kept"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return "", {}
 
 
 def _check_number(function: Any, values: Sequence[Any]) -> None:
@@ -134,9 +161,9 @@ def _history() -> tuple[Any, Any]:
 def _show_history(page: Page) -> None:
     rows, files = page.history
     gr.Markdown(
-        f"Everything made in this window. It is deleted {page.state.settings.keep_seconds / 60:.0f} minutes after the "
-        "last use; download what you want to keep. Choose a row to read its receipt; `speechssl receipt check FILE` "
-        "verifies the receipt on any machine."
+        "Everything made in this window, also before it was closed or loaded again. It is deleted "
+        f"{page.state.settings.keep_seconds / 60:.0f} minutes after the last use; download what you want to keep. "
+        "Choose a row to read its receipt; `speechssl receipt check FILE` verifies the receipt on any machine."
     )
     rows.render()
     paper = gr.JSON(label="Receipt", visible=False, elem_id="history-receipt", max_height=420)

@@ -54,7 +54,7 @@ def make(
     visitors = Visitors(state.sessions, guarded=bool(auth))
     application.add_api_route("/health", health)
     application.add_route(f"{guard.API}/upload", Uploads(state.sessions, state.settings).take, methods=["POST"])
-    application.add_middleware(front.Front)
+    application.add_middleware(front.Front, keep_seconds=state.settings.keep_seconds)
     application.add_middleware(guard.Guard, visitors=visitors, endpoints=state.endpoints)
     application.add_middleware(gate.Gate, served=None if state.settings.public else served)
     blocks = page.build(state, tabs=tabs)

@@ -1,4 +1,7 @@
-"""Sessions: each browser window has its own folder with an unguessable name, its results, and its wish to stop."""
+"""Sessions: each browser window has its own folder with an unguessable name, its results, and its wish to stop.
+
+A window that was reloaded, or closed and opened again, gets the session that it had: its browser shows a cookie.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,9 @@ class Session:
         folder: files of this session.
         user: owner of the voices and speakers that this session sees; empty for those of the command line.
         turn: clients that share their turns in the queue: a user, else a window, else an address.
+        browser: the secret of the cookie; empty for a client without one, whose session nobody takes up.
+        tab: number of the browser's tab, which stays over a reload; no secret.
+        shown: what the jobs of the page show, by the card that shows it.
         results: what was made, newest last.
         uploads: folders of the uploads that this session used.
         stopped: when the person last cancelled, by ``time.monotonic``. Jobs that began earlier end.
@@ -43,6 +49,9 @@ class Session:
     folder: Path
     user: str = ""
     turn: str = ""
+    browser: str = ""
+    tab: str = ""
+    shown: dict[str, Any] = field(default_factory=dict)
     results: list[dict[str, Any]] = field(default_factory=list)
     uploads: set[Path] = field(default_factory=set)
     stopped: float = -math.inf
@@ -51,6 +60,11 @@ class Session:
     used: float = field(default_factory=time.monotonic)
     busy: int = 0
     _names: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether somebody would miss it: a job is at work, or something was made."""
+        return bool(self.busy or self.results or self.shown)
 
     def place(self, name: str, suffix: str) -> Path:
         """Return a path for a new file in a new folder, with a harmless name; a repeated name gets a number."""
@@ -66,8 +80,9 @@ class Session:
         self.stopped = time.monotonic()
 
     def leave(self) -> None:
-        """Drop the jobs that wait: nobody would get their results."""
-        self.left = time.monotonic()
+        """Drop the jobs that wait: nobody would get their results, unless a browser can come back for them."""
+        if not self.browser:
+            self.left = time.monotonic()
 
     def close(self) -> None:
         """End the session soon, unless its window comes back."""
@@ -98,7 +113,7 @@ class Sessions:
         """The name of the folder of a user or an address, which nobody else can guess."""
         return hmac.digest(self._secret, owner.encode("utf-8", "replace"), "sha256").hex()[:24]
 
-    def get(self, key: str | None, user: str = "", address: str = "") -> Session:
+    def get(self, key: str | None, user: str = "", address: str = "", browser: str = "") -> Session:
         """Return the session of this key and user, a new one at the first request or without a key."""
         name = (user, key or f"{ONCE}{secrets.token_hex(16)}")
         with self._lock:
@@ -106,12 +121,30 @@ class Sessions:
                 owner = user or (f"window {name[1]}" if self.apart else "")
                 folder = self.folder / self.home(user) / f"session-{secrets.token_hex(16)}"
                 turn = user or (address if _is_once(name[1]) else name[1])
-                self._found[name] = Session(folder, owner, turn)
+                self._found[name] = Session(folder, owner, turn, browser)
             session = self._found[name]
             session.used, session.closed = time.monotonic(), math.inf
             self._found.move_to_end(name)
             old = self._too_many()
         self._delete(old)
+        return session
+
+    def take_up(self, key: str, tab: str, user: str = "", browser: str = "") -> Session:
+        """Give a window that opens the session that it had: that of its tab, else one whose window was closed.
+
+        Args:
+            key: of the window's new connection.
+            tab: its number.
+            user, browser: whose session it has to be; both have to agree.
+        """
+        session = self.get(key, user, browser=browser)
+        with self._lock:
+            mine = [one for (owner, _), one in self._found.items() if owner == user and _agree(one.browser, browser)]
+            same = [one for one in mine if tab and one.tab == tab]
+            left = [one for one in mine if one.closed < math.inf and one.is_worth_keeping]
+            session = next(iter((*reversed(same), *reversed(left))), session)
+            session.tab, session.used, session.closed = tab, time.monotonic(), math.inf
+            self._found[user, key] = session
         return session
 
     def find(self, key: str, user: str = "") -> Session | None:
@@ -141,7 +174,8 @@ class Sessions:
     def _is_over(self, name: tuple[str, str], now: float) -> bool:
         session = self._found[name]
         keep = min(self.keep_seconds, ONCE_SECONDS) if _is_once(name[1]) else self.keep_seconds
-        return session.used + keep < now or session.closed + min(keep, CLOSED_SECONDS) < now
+        comes_back = session.browser and session.is_worth_keeping
+        return session.used + keep < now or (not comes_back and session.closed + min(keep, CLOSED_SECONDS) < now)
 
     def _too_many(self) -> list[tuple[str, Session]]:
         """Take the sessions out that were used longest ago, once there are too many."""
@@ -152,11 +186,15 @@ class Sessions:
 
     def _delete(self, gone: list[tuple[str, Session]]) -> None:
         with self._lock:
-            used = {upload for session in self._found.values() for upload in session.uploads}
+            used = {folder for session in self._found.values() for folder in (session.folder, *session.uploads)}
         for key, session in gone:
-            for folder in (session.folder, *(session.uploads - used)):
+            for folder in {session.folder, *session.uploads} - used:
                 shutil.rmtree(folder, ignore_errors=True)
             self.ended(key)
+
+
+def _agree(one: str, other: str) -> bool:
+    return bool(one) and hmac.compare_digest(one, other)
 
 
 def _is_once(key: str) -> bool:

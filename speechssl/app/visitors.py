@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from speechssl.checkpoints import PACKAGED
 
 LONGEST_KEY = 200
 CLIPS = PACKAGED / "clips"
+COOKIE = "speechssl-browser"
+SECRET = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,14 @@ class Visitor:
         home: name of the folder of this user or, without passwords, of the address.
         prefix: begins the keys of all sessions of this user, so that nobody can name the session of somebody else.
         address: of the other end.
+        browser: secret of the cookie that the page gives to a browser; empty without one.
     """
 
     user: str
     home: str
     prefix: str
     address: str
+    browser: str = ""
 
     def key(self, asked: str | None) -> str:
         """The key of the session that the client names; a new one for a client that names none."""
@@ -56,19 +60,20 @@ class Visitors:
 
     def of(self, headers: Any, address: str) -> Visitor | None:
         """Who sent a request with these headers; None if they have to sign in first."""
-        if not self.guarded:
-            return Visitor("", self.sessions.home(f"address {address}"), "", address)
         cookies = cookie_parser(headers.get("cookie", ""))
+        browser = browser_of(cookies)
+        if not self.guarded:
+            return Visitor("", self.sessions.home(f"address {address}"), "", address, browser)
         names = (f"access-token-{self.gradio.cookie_id}", f"access-token-unsecure-{self.gradio.cookie_id}")
         user = next((self.gradio.tokens[cookies[one]] for one in names if cookies.get(one) in self.gradio.tokens), None)
         if user is None:
             return None
         home = self.sessions.home(user)
-        return Visitor(user, home, f"{home}-", address)
+        return Visitor(user, home, f"{home}-", address, browser)
 
     def session(self, visitor: Visitor, key: str) -> Session:
         """The session of this key, as handlers get it."""
-        return self.sessions.get(key, visitor.user, visitor.address)
+        return self.sessions.get(key, visitor.user, visitor.address, visitor.browser)
 
     def heard_by(self, event: str) -> str:
         """The key of the session of an event that waits, runs, or has a result that nobody fetched; else empty."""
@@ -105,6 +110,18 @@ class Visitors:
         """The names of the folders below that of all files, and of the file; nothing for a file elsewhere."""
         place, root = Path(path), self.sessions.folder
         return place.relative_to(root).parts if place.is_relative_to(root) else ()
+
+
+def browser_of(cookies: Mapping[str, str]) -> str:
+    """The secret that a browser shows; empty if it shows none as this service makes them."""
+    found = cookies.get(COOKIE, "")
+    return found if SECRET.fullmatch(found) else ""
+
+
+def cookie(shown: str, seconds: float, *, secure: bool) -> bytes:
+    """The header that gives a browser its secret for so many seconds more: that which it shows, else a new one."""
+    found = browser_of(cookie_parser(shown)) or secrets.token_hex(32)
+    return f"{COOKIE}={found}; Max-Age={seconds:.0f}; Path=/; HttpOnly; SameSite=Lax{'; Secure' * secure}".encode()
 
 
 def _is_copy(parts: tuple[str, ...]) -> bool:

@@ -162,6 +162,6 @@ def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator
     opened.goto(address)
     opened.wait_for_selector("#convert-go")
     yield opened
-    if folder := os.environ.get("SPEECHSSL_SCREENSHOTS"):
+    if (folder := os.environ.get("SPEECHSSL_SCREENSHOTS")) and not opened.is_closed():
         opened.screenshot(path=str(Path(folder) / f"{request.node.name}.png"), full_page=True)
     context.close()

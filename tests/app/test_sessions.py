@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
 import pytest
 
 from speechssl.app import sessions
-from speechssl.app.sessions import Sessions
+from speechssl.app.sessions import Session, Sessions
 
 
 def test_idle_sessions_vanish_with_their_files(tmp_path: Path) -> None:
@@ -78,3 +79,72 @@ def test_names_of_others_become_harmless(name: str, kept: str) -> None:
 
 def test_long_names_fit_into_a_name_of_a_file() -> None:
     assert sessions.harmless("夜" * 200) == "夜" * 13
+
+
+MINE, OTHERS = "a" * 64, "b" * 64
+
+
+def made_something(found: Sessions, key: str, user: str = "", browser: str = MINE) -> Session:
+    session = found.take_up(key, f"tab of {key}", user, browser)
+    session.remember({"what": "conversion"})
+    return session
+
+
+def test_a_window_that_is_loaded_again_has_the_session_of_its_tab(tmp_path: Path) -> None:
+    found = Sessions(tmp_path, keep_seconds=600.0)
+    session = made_something(found, "one")
+    # before the service has noticed that the old connection is gone, and after
+    assert found.take_up("two", "tab of one", "", MINE) is session
+    assert found.get("two") is session
+    session.close()
+    assert found.take_up("three", "tab of one", "", MINE) is session
+    assert session.closed == math.inf
+
+
+def test_a_closed_window_is_found_again_for_an_hour_in_another_tab_of_its_browser(tmp_path: Path) -> None:
+    found = Sessions(tmp_path, keep_seconds=3600.0)
+    session = made_something(found, "one")
+    place = session.place("a", ".wav")
+    # it is still open: another tab is another window
+    assert found.take_up("two", "new", "", MINE) is not session
+    session.close()
+    session.closed, session.used = session.closed - 3500, session.used - 3500
+    found.expire()
+    assert found.take_up("three", "newer", "", MINE) is session
+    assert found.take_up("four", "newest", "", MINE) is not session
+    session.close()
+    session.used -= 3700
+    assert found.expire() == 2  # both of its connections; its files went once
+    assert not place.parent.exists()
+
+
+def test_an_old_connection_that_ends_takes_no_files_from_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Sessions(tmp_path, keep_seconds=3600.0)
+    place = made_something(found, "one").place("a", ".wav")
+    found.take_up("two", "tab of one", "", MINE)
+    monkeypatch.setattr(sessions, "MOST", 1)
+    found.get("two")
+    assert found.find("one") is None
+    assert place.parent.exists()
+
+
+@pytest.mark.parametrize(("user", "browser"), [("", OTHERS), ("", ""), ("beth", MINE)])
+def test_nobody_takes_up_the_session_of_another_browser_or_user(tmp_path: Path, user: str, browser: str) -> None:
+    found = Sessions(tmp_path, keep_seconds=600.0)
+    session = made_something(found, "one")
+    nobodys = made_something(found, "two", browser="")
+    for one in (session, nobodys):
+        one.close()
+    for tab in ("tab of one", "tab of two", ""):
+        assert not found.take_up(f"thief {tab}", tab, user, browser).results
+
+
+def test_only_a_browser_that_can_come_back_keeps_its_place_in_the_queue(tmp_path: Path) -> None:
+    found = Sessions(tmp_path, keep_seconds=600.0)
+    window, client = found.get("one", browser=MINE), found.get(None)
+    window.leave()
+    client.leave()
+    assert window.left == -math.inf
+    assert client.left > 0

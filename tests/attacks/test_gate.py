@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -107,3 +108,22 @@ def test_after_a_minute_the_right_password_is_taken_again() -> None:
     now[0] = 61.0
     assert passwords("ada", "secret")
     assert not passwords("nobody", "")
+
+
+def test_the_page_gives_a_browser_a_secret_that_its_scripts_cannot_read(open_service: Any) -> None:
+    import httpx
+
+    def given(shown: str = "") -> str:
+        answer = httpx.get(open_service.address, headers={"cookie": shown} if shown else {})
+        (cookie,) = answer.headers.get_list("set-cookie")
+        secret = re.fullmatch(r"speechssl-browser=([0-9a-f]{64}); Max-Age=\d+; Path=/; HttpOnly; SameSite=Lax", cookie)
+        assert secret, cookie
+        return secret[1]
+
+    first, second = given(), given()
+    assert first != second
+    # a browser keeps its own; what no service made is replaced
+    assert given(f"speechssl-browser={first}") == first
+    assert given("speechssl-browser=guessed") != "guessed"
+    # no other answer gives one
+    assert "set-cookie" not in httpx.get(f"{open_service.address}/health").headers

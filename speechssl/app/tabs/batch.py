@@ -37,7 +37,8 @@ def tab(page: Page) -> None:
                 save = gr.DownloadButton("Download the zip", elem_id="batch-save")
     lines = {"archive": archive_problem, "target": target.problem, "consent": consent.problem,
              "options": options.problem, "model": options.problem}  # fmt: skip
-    stage = Stage(page, status, _WELCOME, lines)
+    stage = Stage(page, status, _WELCOME, lines, fields=(archive, target.kind, target.files, target.microphone))
+    stage.comes_back([save])
 
     def run(values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         session = page.session(request)
@@ -50,7 +51,7 @@ def tab(page: Page) -> None:
             )  # fmt: skip
             yield {status: pictures.batch(rows), save: str(made), **page.remembered(session)}
 
-        yield from stage.drive(start)
+        yield from stage.drive(session, start, values)
 
     inputs = {archive, *target.inputs, *consent.inputs, *options.inputs}
     stage.begins(go)

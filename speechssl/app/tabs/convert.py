@@ -38,7 +38,8 @@ def tab(page: Page) -> None:
             live = gr.HTML("", elem_id="convert-live", elem_classes="unseen")
             with gr.Column(elem_classes="outcome"):
                 shown = _results()
-    stage = Stage(page, status, _WELCOME, fields.lines, live)
+    taken = (fields.source, fields.film, fields.target.kind, fields.target.files, fields.target.microphone)
+    stage = Stage(page, status, _WELCOME, fields.lines, live, taken)
 
     def convert(values: dict[Any, Any], request: gr.Request, begins: bool = False) -> Iterator[Any]:
         def work(job: Job) -> Iterator[dict[Any, Any]]:
@@ -59,7 +60,7 @@ def tab(page: Page) -> None:
                     heard.append(conversions.write_piece(page.state.store, job.session, one, len(heard)))
                     yield {live: pieces(heard, one.sample_rate)}
 
-        yield from stage.follow(request, work)
+        yield from stage.follow(request, work, values)
 
     def on_convert(values: dict[Any, Any], request: gr.Request) -> Iterator[Any]:
         yield from convert(values, request)
@@ -69,6 +70,7 @@ def tab(page: Page) -> None:
 
     inputs = {*fields.inputs, shown.last}
     outputs = [*stage.outputs, *shown.outputs, *page.history]
+    stage.comes_back(shown.outputs)
     how = {"show_progress": "hidden", "trigger_mode": "once", **page.heavy}
     for button in (fields.go, fields.preview, *fields.examples):
         stage.begins(button)
@@ -123,6 +125,7 @@ def _fields(page: Page) -> _Fields:
                         info="Recordings of 30 s and more play after a second or two. Off: the whole recording is "
                         "measured first, as on the command line.")  # fmt: skip
     go, preview, stop = parts.actions("convert", "Convert", preview=f"First {PREVIEW:.0f} s")
+    page.keep(aloud)
     lines = {"source": source_problem, "target": target.problem, "consent": consent.problem,
              "options": options.problem, "model": options.problem}  # fmt: skip
     _take_sound(page, video, source, film, source_problem)

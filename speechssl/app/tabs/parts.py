@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,8 @@ class Page:
         voices: drop-downs of one voice; and
         seconds: drop-downs of a voice that may be empty. All of them follow the stored voices.
         opened: for components that are filled when a person opens the page: the value, from the user.
+        kept: components whose values stay in the browser, by their ids.
+        again: what shows the jobs of a window that is opened again, each with its outputs.
     """
 
     state: State
@@ -51,11 +54,21 @@ class Page:
     voices: list[Any] = field(default_factory=list)
     seconds: list[Any] = field(default_factory=list)
     opened: dict[Any, Callable[[str], Any]] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+    again: list[tuple[Callable[..., Any], list[Any]]] = field(default_factory=list)
 
     @property
     def heavy(self) -> dict[str, Any]:
         """Arguments of an event that computes."""
         return {"concurrency_limit": None, "api_visibility": "private"}
+
+    def keep(self, *components: Any) -> None:
+        """Keep what a person chooses here in the browser."""
+        for one in components:
+            self.kept[one.elem_id] = one
+            # a text can also be pasted or come from a file, which is no input to Gradio
+            event = one.change if isinstance(one, gr.Textbox) else one.input
+            event(None, one, None, js=f"(value) => {{ speechssl.keep('{one.elem_id}', value); }}", **QUIET)
 
     def session(self, request: gr.Request) -> Session:
         """Return the session of the window that asks."""
@@ -76,6 +89,19 @@ class Page:
             **{one: gr.update(choices=names) for one in self.voices},
             **{one: gr.update(choices=["", *names]) for one in self.seconds},
         }
+
+
+def is_possible(component: Any, value: Any, names: Sequence[str] = ()) -> bool:
+    """Whether a value that a browser kept is one of the component's; ``names`` are choices that were added since."""
+    if isinstance(component, gr.Dropdown | gr.Radio):
+        return value in [choice for _, choice in component.choices] or value in names
+    if isinstance(component, gr.Slider):
+        return type(value) in (int, float) and component.minimum <= value <= component.maximum
+    if isinstance(component, gr.Checkbox):
+        return isinstance(value, bool)
+    if isinstance(component, gr.Number):
+        return type(value) in (int, float) and math.isfinite(value)
+    return isinstance(value, str) and len(value) <= component.max_length
 
 
 def shown(progress: Any) -> Tell:
@@ -231,6 +257,7 @@ def target_fields(page: Page, key: str, *, blend: bool = True) -> TargetFields:
     kind.change(lambda chosen: [gr.update(visible=chosen == one) for one in (LISTED, FILES, MICROPHONE)],
                 kind, [listed, files, microphone], **QUIET)  # fmt: skip
     voice.change(_sample, voice, sample, **QUIET)
+    page.keep(voice)
     page.voices.append(voice)
     page.seconds.append(second)
     return TargetFields(kind, voice, second, share, files, microphone, wrong)
@@ -301,6 +328,7 @@ def option_fields(page: Page, key: str) -> OptionFields:
             if known[name].scale:
                 numbers[name] = known[name].number_for_page(key)
                 components[name].change(None, components[name], numbers[name], js=_SHOWN_FOR_A_NUMBER, **QUIET)
+    page.keep(*components.values(), *numbers.values())
     converter = components["converter"]
     converter.change(lambda name: gr.update(info=helps[name]), converter, converter, **QUIET)
     # outside the accordion: an error in a closed one would be hidden

@@ -36,11 +36,14 @@ def tab(page: Page) -> None:
             target = parts.target_fields(page, "speak", blend=False)
             consent = parts.consent_fields(page, "speak")
             with gr.Accordion("Options", open=False):
-                speed = gr.Slider(0.5, 2, 1, step=0.05, label="Speed", info="2 is twice as fast.")
+                speed = gr.Slider(0.5, 2, 1, step=0.05, label="Speed", info="2 is twice as fast.",
+                                  elem_id="speak-speed")  # fmt: skip
                 interpolation = gr.Slider(0, 1, 1, step=0.05, label="How much of the voice",
-                                          info="1 is the voice, 0 the text model's own.")  # fmt: skip
-                seed = gr.Number(0, precision=0, label="Reading", info="Another number gives another rhythm.")
-                form = gr.Radio(list(FORMATS), value="wav", label="Kind of file")
+                                          info="1 is the voice, 0 the text model's own.",
+                                          elem_id="speak-interpolation")  # fmt: skip
+                seed = gr.Number(0, precision=0, label="Reading", info="Another number gives another rhythm.",
+                                 elem_id="speak-seed")  # fmt: skip
+                form = gr.Radio(list(FORMATS), value="wav", label="Kind of file", elem_id="speak-form")
             options_problem = parts.problem("speak-options-problem")
             go, _, stop = parts.actions("speak", "Speak")
         with gr.Column(scale=6, min_width=320, elem_classes="stage"):
@@ -49,7 +52,8 @@ def tab(page: Page) -> None:
             with gr.Column(elem_classes="outcome"):
                 shown = _results()
     lines = {"text": text_problem, "target": target.problem, "consent": consent.problem, "options": options_problem}
-    stage = Stage(page, status, _WELCOME, lines, live)
+    stage = Stage(page, status, _WELCOME, lines, live, (target.kind, target.files, target.microphone))
+    page.keep(text, speed, interpolation, seed, form)
 
     def on_say(values: dict[Any, Any], request: gr.Request) -> Iterator[Any]:
         def work(job: Job) -> Iterator[dict[Any, Any]]:
@@ -65,7 +69,7 @@ def tab(page: Page) -> None:
                     heard.append(conversions.write_piece(page.state.store, job.session, one, len(heard)))
                     yield {live: pieces(heard, one.sample_rate)}
 
-        yield from stage.follow(request, work)
+        yield from stage.follow(request, work, values)
 
     @parts.answering(page.state, lines, status)
     def on_file(given: str) -> dict[Any, str]:
@@ -74,6 +78,7 @@ def tab(page: Page) -> None:
     file.upload(on_file, file, [text, *stage.outputs], show_progress="hidden", api_visibility="private")
     inputs = {text, *target.inputs, *consent.inputs, speed, interpolation, seed, form}
     outputs = [*stage.outputs, *shown, *page.history]
+    stage.comes_back(shown)
     stage.begins(go)
     event = go.click(on_say, inputs, outputs, show_progress="hidden", trigger_mode="once", **page.heavy)
     stage.forgets([text, *target.inputs, consent.agreed])

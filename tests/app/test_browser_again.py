@@ -1,0 +1,171 @@
+"""A page that is loaded again, or closed and opened again, in a Chromium. Skipped where no Chromium is installed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsing import (
+    PATIENCE,
+    choose,
+    convert_example,
+    download,
+    fill,
+    fill_number,
+    open_tab,
+    player_of,
+    upload,
+    wait_until,
+)
+
+from speechssl.app.handlers import conversions, speaking
+from speechssl.app.state import State
+from speechssl.conversion import converters
+from speechssl.receipts import signing
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here; pip install playwright")
+# a busy machine takes minutes for what takes seconds
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Conversions wait for this event."""
+    go, real = threading.Event(), conversions.encoded_source
+
+    def waiting(*given: Any) -> Any:
+        while not go.wait(0.05):
+            pass
+        return real(*given)
+
+    monkeypatch.setattr(conversions, "encoded_source", waiting)
+    yield go
+    go.set()
+
+
+def load_again(page: Any) -> None:
+    page.reload()
+    page.wait_for_selector("#convert-go")
+
+
+def another_window(context: Any, address: str) -> Any:
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE)
+    opened.goto(address)
+    opened.wait_for_selector("#convert-go")
+    return opened
+
+
+def test_settings_recordings_result_and_history_are_there_after_a_reload(
+    page: Any, speech: dict[str, Path], tmp_path: Path
+) -> None:
+    upload(page, "#convert-source", speech["source"])
+    choose(page, "#convert-voice", "bundled: beth")
+    page.get_by_text("Options").first.click()
+    choose(page, "#convert-pitch", "A number")
+    fill_number(page, "#convert-pitch-number", "4")
+    page.locator("#convert-go").click()
+    page.wait_for_selector("#convert-status .finished")
+    card, made = page.locator("#convert-status").inner_text(), player_of(page)["file"]
+    load_again(page)
+    page.wait_for_selector("#convert-status .finished")
+    assert page.locator("#convert-status").inner_text() == card
+    page.wait_for_function("document.querySelector('#convert-player audio').duration > 0")
+    assert player_of(page)["file"] == made
+    assert player_of(page)["paused"]  # nobody asked for it yet
+    page.locator("#convert-source .timestamps, #convert-source audio").first.wait_for(state="attached")
+    sync_api.expect(page.locator("#convert-voice input")).to_have_value("bundled: beth")
+    open_tab(page, "History")
+    page.locator("#history-table").get_by_text(made).first.wait_for(state="attached")
+    open_tab(page, "Convert")
+    page.get_by_text("Options").first.click()
+    sync_api.expect(page.locator("#convert-pitch-number input[type=number]")).to_have_value("4")
+    page.locator("#convert-go").click()
+    # the result before is compared with the new one
+    page.locator(".tracks").get_by_role("button", name="B: ").wait_for()
+    receipt = signing.show(download(page, "#convert-save", tmp_path))
+    assert receipt["settings"]["pitch"] == 4
+    assert [one["name"] for one in receipt["voices"]] == ["beth"]
+
+
+@pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
+def test_a_text_is_there_after_a_reload(page: Any, address: str) -> None:
+    open_tab(page, "Speak")
+    fill(page, "#speak-text", "A text that took an hour.")
+    kept = "localStorage.getItem('speechssl-settings')"
+    page.wait_for_function(f"{kept}?.includes('took an hour')")
+    page.goto(address)  # at the first tab: that of the text is shown later
+    page.wait_for_selector("#convert-go")
+    page.wait_for_timeout(1000)
+    open_tab(page, "Speak")
+    sync_api.expect(page.locator("#speak-text textarea")).to_have_value("A text that took an hour.", timeout=20_000)
+    assert "took an hour" in page.evaluate(kept)
+    page.reload()  # at this tab
+    sync_api.expect(page.locator("#speak-text textarea")).to_have_value("A text that took an hour.", timeout=20_000)
+
+
+def test_what_a_browser_kept_and_the_page_does_not_offer_is_passed_over(page: Any, tmp_path: Path) -> None:
+    page.evaluate("""localStorage.setItem("speechssl-settings", JSON.stringify(
+        {"convert-voice": "gone", "convert-pitch": ["x"], "convert-k": 1e9, "convert-form": "flac", "unknown": 1}))""")
+    load_again(page)
+    page.get_by_text("Options").first.click()
+    sync_api.expect(page.get_by_role("radio", name="flac").first).to_be_checked(timeout=PATIENCE)
+    sync_api.expect(page.locator("#convert-voice input")).to_have_value("bundled: eric")
+    convert_example(page)
+    settings = signing.show(download(page, "#convert-save", tmp_path))["settings"]
+    assert settings["k"] == converters.TABLE[settings["converter"]].neighbours(None)
+    assert settings["pitch"] == "target"
+
+
+def test_a_job_survives_its_tab_and_is_found_by_its_browser_alone(
+    page: Any, browser: Any, address: str, held: threading.Event, state: State
+) -> None:
+    page.get_by_role("button", name="Ada as Eric").click()
+    wait_until(lambda: state.jobs.running == 1)
+    tab = page.evaluate("sessionStorage.getItem('speechssl-tab')")
+    page.close()
+    stranger = browser.new_context()
+    stranger.add_init_script(f"sessionStorage.setItem('speechssl-tab', '{tab}')")
+    theirs = another_window(stranger, address)
+    again = another_window(page.context, address)
+    again.wait_for_selector("#convert-status .running")
+    again.reload(wait_until="domcontentloaded")
+    again.wait_for_selector("#convert-status .running")
+    held.set()
+    again.wait_for_selector("#convert-status .finished")
+    assert player_of(again)["file"] == "ada_sentence-as-eric.wav"
+    # as long as it took to make it, and the other browser still has nothing, also not after a reload
+    load_again(theirs)
+    theirs.wait_for_timeout(2000)
+    assert "Say it in another voice" in theirs.locator("#convert-status").inner_text()
+    assert theirs.get_by_text("ada_sentence-as-eric").count() == 0
+    stranger.close()
+
+
+def test_a_job_that_was_found_again_can_be_cancelled(page: Any, held: threading.Event, state: State) -> None:
+    page.get_by_role("button", name="Ada as Eric").click()
+    wait_until(lambda: state.jobs.running == 1)
+    load_again(page)
+    page.wait_for_selector("#convert-status .running")
+    page.locator("#convert-cancel").click()
+    page.locator("#convert-status .problem").wait_for()
+    wait_until(lambda: state.jobs.running == 0)
+    # it stays cancelled
+    load_again(page)
+    page.wait_for_timeout(1500)
+    assert "Say it in another voice" in page.locator("#convert-status").inner_text()
+
+
+def test_leaving_asks_first_while_a_job_runs(page: Any, held: threading.Event) -> None:
+    asks = """() => { const leaving = new Event("beforeunload", {cancelable: true});
+                      window.dispatchEvent(leaving); return leaving.defaultPrevented; }"""
+    assert not page.evaluate(asks)
+    page.get_by_role("button", name="Ada as Eric").click()
+    page.wait_for_selector("#convert-status .running")
+    assert page.evaluate(asks)
+    held.set()
+    page.wait_for_selector("#convert-status .finished")
+    assert not page.evaluate(asks)
