@@ -35,13 +35,16 @@ CHARACTERS = 14.0  # of a second of speech, by which the length of a text is est
 EXAMPLES = examples(
     'say "Good morning." --reference ada1.wav ada2.wav -o out.wav',
     "say book.txt --voice ada --output book.opus --subtitles book.srt",
+    "say film.srt --voice ada --output dubbed.wav",
     "say - --voice ada --speed 1.2 --output said.wav < notes.txt",
 )
 
 Text: TypeAlias = Annotated[
     str,
     typer.Argument(
-        metavar="TEXT|FILE|-", help="Text to speak, a text file in UTF-8, or - for standard input.", show_default=False
+        metavar="TEXT|FILE|-",
+        help="Text to speak, a text file in UTF-8, or - for standard input. Subtitles (.srt, .vtt) are spoken in time.",
+        show_default=False,
     ),
 ]
 Sound: TypeAlias = Annotated[
@@ -110,6 +113,7 @@ def say(
 ) -> None:
     """Speak a text in the voice of some recordings, which need no transcript."""
     from speechssl.conversion import convert
+    from speechssl.synthesis import dubbing
     from speechssl.synthesis import model as text_models
     from speechssl.synthesis import say as say_module
     from speechssl.synthesis import subtitles as writer
@@ -123,6 +127,8 @@ def say(
     given: list[str | Path] = [*files, *([voice] if voice else []), *([text] if len(text) < LONGEST_NAME else [])]
     outputs.check([output, *([subtitles] if subtitles else [])], given, overwrite=overwrite)
     words = read_text(text)
+    cues = writer.read(words, text) if Path(text[:LONGEST_NAME]).suffix.lower() in writer.FORMATS else []
+    words = "\n".join(cue.text for cue in cues) or words
     text_model = text_models.load(synthesizer or say_module.SYNTHESIZER)
     FrontEnd(text_model.language).prepare(words)  # a text that cannot be read is refused before the rest is loaded
     system = models.load(model, [text_model.origin], layer=layer, normalise=normalise, device=device)
@@ -131,13 +137,16 @@ def say(
     target = convert.open_voice(made.system, files, voice)
     tally = Tally()
     terminal.stage("speaking")
-    terminal.expect(len(words) / (CHARACTERS * speed))
-    parts = made.stream(words, target, interpolation=interpolation, speed=speed, seed=seed)
+    terminal.expect(cues[-1].end if cues else len(words) / (CHARACTERS * speed))
+    settings: dict[str, Any] = {"interpolation": interpolation, "speed": speed, "seed": seed}
+    if cues:
+        parts = dubbing.stream(made, cues, [target] * len(cues), **settings)
+    else:
+        parts = made.stream(words, target, **settings)
     for part in say_module.stream_to(output, parts):
         tally.add(part)
         terminal.advance(part.waveform.seconds)
     facts = {"output": str(output), **tally.facts()}
-    settings = {"interpolation": interpolation, "speed": speed, "seed": seed}
     facts |= _sign(sign, output, words, target, made, settings)
     if subtitles is not None:
         writer.write(subtitles, tally.words)
@@ -145,7 +154,8 @@ def say(
     if json:
         terminal.emit({**facts, "words": [_word(word) for word in tally.words]})
     else:
-        terminal.say(f"{output}  {facts['seconds']:.1f} s, {terminal.count(facts['sentences'], 'sentence')}")
+        what = "cue" if cues else "sentence"
+        terminal.say(f"{output}  {facts['seconds']:.1f} s, {terminal.count(facts['sentences'], what)}")
 
 
 def _check_output(output: Path, subtitles: Path | None) -> None:
@@ -219,7 +229,7 @@ def read_text(text: str) -> str:
         # unlike Path.is_file, this knows that a long text is no file
         if os.path.isfile(path):
             return _decoded(path.read_bytes(), text)
-        if path.suffix.lower() in (".txt", ".md") and " " not in text:
+        if path.suffix.lower() in (".txt", ".md", ".srt", ".vtt") and " " not in text:
             raise InputError(f"{text}: no such file; check the path")
     return text
 

@@ -1,8 +1,10 @@
-"""Subtitles (SubRip and WebVTT) of words with their times."""
+"""Subtitles (SubRip and WebVTT): written for words with their times, and read as cues."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from speechssl.checkpoints import atomic_path
@@ -16,6 +18,84 @@ LASTS = 7.0  # seconds on the screen at most
 _HELD = "a an the of to and or in on at for with der die das ein eine und oder im am"
 HELD = frozenset(_HELD.split())  # words that no line ends with
 FORMATS = (".srt", ".vtt")
+LONGEST_GAP = 1800.0  # seconds from the beginning of one cue to that of the next: silence takes memory too
+_TIME = r"(?:(\d{1,3}):)?([0-5]?\d):([0-5]?\d)[,.](\d{1,3})"
+_TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
+_MARKS = re.compile(r"</?[a-zA-Z][^<>\n]*>|<[\d:.]+>|\{\\[^{}\n]*\}")  # <i>, <v Ada>, <00:01.000>, {\an8}
+
+
+@dataclass(frozen=True)
+class Cue:
+    """What is said at one time.
+
+    Args:
+        number: as the file gives it, else from 1 on.
+        start, end: seconds.
+        text: on one line, without marks such as ``<i>``.
+    """
+
+    number: int
+    start: float
+    end: float
+    text: str
+
+
+def are_in(text: str) -> bool:
+    """Whether a text is subtitles: its first lines say so, or have times."""
+    lines = [line for line in text.lstrip("\ufeff").splitlines() if line.strip()][:2]
+    return any("-->" in line for line in lines) or bool(lines and lines[0].startswith("WEBVTT"))
+
+
+def read(text: str, name: str = "subtitles") -> list[Cue]:
+    """The cues of subtitles; those without a letter or a digit, such as ``♪``, are left out.
+
+    Args:
+        text: SubRip or WebVTT.
+        name: of the file, for errors.
+    Raises:
+        InputError: no cues, times that cannot be read, or cues that are not in order; the message names the cue.
+
+    Example:
+        >>> read("1\\n00:00:01,000 --> 00:00:02,500\\n<i>Good morning.</i>")
+        [Cue(number=1, start=1.0, end=2.5, text='Good morning.')]
+    """
+    cues: list[Cue] = []
+    count, before = 0, 0.0
+    for block in re.split(r"\n(?:[ \t]*\n)+", "\n".join(text.lstrip("\ufeff").splitlines()).strip("\n")):
+        lines = block.strip().split("\n")
+        if re.match(r"(WEBVTT|NOTE|STYLE|REGION)\b", lines[0]) or not block.strip():
+            continue
+        count += 1
+        cue = _cue(lines, count, name)
+        if not before <= cue.start <= before + LONGEST_GAP:
+            wrong = "begins before the cue before it; sort the cues by time"
+            wrong = (
+                wrong if cue.start < before else f"begins more than {LONGEST_GAP / 60:.0f} minutes after the one before"
+            )
+            raise InputError(f"{name}, cue {cue.number}: {clock(cue.start)} {wrong}")
+        before = cue.start
+        cues += [cue] if any(map(str.isalnum, cue.text)) else []
+    if not cues:
+        raise InputError(f"{name} has no cue with text; times such as 00:00:01,000 --> 00:00:02,500 and a text needed")
+    return cues
+
+
+def _cue(lines: Sequence[str], count: int, name: str) -> Cue:
+    number = int(lines[0]) if re.fullmatch(r"\s*\d{1,9}\s*", lines[0], re.ASCII) else count
+    times = next((line for line in lines[:2] if "-->" in line), lines[min(1, len(lines) - 1)])
+    found = _TIMES.fullmatch(times)
+    if found is None:
+        raise InputError(
+            f"{name}, cue {number}: {times.strip()[:60]!r} is no line of times; 00:00:01,000 --> 00:00:02,500 needed"
+        )
+    start, end = (
+        int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + int(part.ljust(3, "0")) / 1000
+        for hours, minutes, seconds, part in (found.groups()[:4], found.groups()[4:])
+    )
+    if end <= start:
+        raise InputError(f"{name}, cue {number}: it ends at {clock(end)}, not after it begins ({clock(start)})")
+    said = _MARKS.sub("", " ".join(lines[lines.index(times) + 1 :]))
+    return Cue(number, start, end, " ".join(said.split()))
 
 
 def check_format(path: str | Path) -> Path:

@@ -63,9 +63,7 @@ def test_two_windows_do_not_see_each_other(page: Any, browser: Any, address: str
 def test_a_script_from_a_file_is_spoken_by_two_voices(page: Any, tmp_path: Path) -> None:
     (tmp_path / "play.txt").write_text("eric: Good morning. [pause 1]\nada: It rains.\n")
     open_tab(page, "Speak")
-    page.locator("input[type=file][accept='.txt, .md'], input[type=file][accept='.txt,.md']").set_input_files(
-        tmp_path / "play.txt"
-    )
+    page.locator("input[type=file][accept*='.srt']").set_input_files(tmp_path / "play.txt")
     sync_api.expect(page.locator("#speak-text textarea")).to_have_value(
         re.compile("eric: Good morning"), timeout=PATIENCE
     )
@@ -74,6 +72,22 @@ def test_a_script_from_a_file_is_spoken_by_two_voices(page: Any, tmp_path: Path)
     assert re.search(r"2 voices, \d s, made in", page.locator("#speak-status").inner_text())
     receipt = signing.show(download(page, "#speak-save", tmp_path))
     assert [one["name"] for one in receipt["voices"]] == ["eric", "ada"]
+
+
+@pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
+def test_subtitles_from_a_file_are_spoken_in_time(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "film.srt").write_text(
+        "1\n00:00:01,000 --> 00:00:02,000\nGood morning.\n\n2\n00:00:04,000 --> 00:00:04,300\nIt rains all day.\n"
+    )
+    open_tab(page, "Speak")
+    page.locator("input[type=file][accept*='.srt']").set_input_files(tmp_path / "film.srt")
+    sync_api.expect(page.locator("#speak-text textarea")).to_have_value(re.compile("00:00:01,000"), timeout=PATIENCE)
+    page.locator("#speak-go").click()
+    page.wait_for_selector("#speak-status .finished")
+    assert re.search(r"cue 2 \(00:00:04,000\) ends \d\.\d s late", page.locator("#speak-status").inner_text())
+    titles = download(page, "#speak-titles", tmp_path).read_text()
+    assert re.findall(r"(\S+) -->", titles) == ["00:00:01,000", "00:00:04,000"]
+    assert 4.5 < audio.read(download(page, "#speak-save", tmp_path)).seconds < 7
 
 
 @pytest.mark.skipif(not speaking.available(), reason="no text model in the package")

@@ -22,6 +22,7 @@ from speechssl.synthesis import say as say_module
 from speechssl.voices.consent import Consent
 
 if TYPE_CHECKING:
+    from speechssl.synthesis.subtitles import Cue
     from speechssl.synthesis.synthesizer import Speech, Synthesizer
     from speechssl.verification.decisions import Decision
     from speechssl.voices.matching_set import MatchingSet
@@ -101,7 +102,8 @@ def say(
         store: stored voices, and the key that signs.
         settings: limits of this service.
         job: takes the result; its person may cancel.
-        text: English, up to ``MOST_CHARACTERS``; names of voices and pauses in it are those of ``passages``.
+        text: English, up to ``MOST_CHARACTERS``; names of voices and pauses in it are those of ``passages``. Subtitles
+            are spoken in time.
         target: one voice, by recordings or by name, for what no other voice in the text says.
         reading: None for the defaults.
         consent: see ``conversions.begin``.
@@ -115,7 +117,9 @@ def say(
     from speechssl.synthesis.synthesizer import join
 
     reading = reading or Reading()
-    script = _check(settings, store, job.session.user, text, target, reading)
+    cues = _cues(settings, text)
+    text = "\n".join(cue.text for cue in cues) or text
+    script = _check(settings, store, job.session.user, text, target, reading, timed=bool(cues))
     cast = {one.voice: _of(one.voice, target) for one in script}
     consents = [one for who in cast.values() for one in
                 targets.consents_of(settings, store, job.session.user, who, consent)]  # fmt: skip
@@ -125,9 +129,9 @@ def say(
     voices = {name: targets.encoded(models, store, job, who, "tiny")[0][0] for name, who in cast.items()}
     parts = []
     with blaming("text"):
-        total = sum(1 for one in script for _ in synthesizer.front_end.sentences(one.text))
+        total = len(cues) or sum(1 for one in script for _ in synthesizer.front_end.sentences(one.text))
         job(0.2, f"speaking, sentence 1 of {total}")
-        for part in _spoken(synthesizer, script, voices, reading):
+        for part in _spoken(synthesizer, script, voices, reading, cues):
             parts.append(dataclasses.replace(part, waveform=recordings.marked(settings, part.waveform)))
             yield parts[-1].waveform
             if len(parts) < total:
@@ -157,15 +161,34 @@ def say(
     yield Said(path, path.with_suffix(".srt"), receipt, decision, numbers, whole.remarks)
 
 
+def _cues(settings: Settings, text: str) -> list[Cue]:
+    """The cues of a text that is subtitles; none of another text."""
+    from speechssl.synthesis import subtitles
+
+    if len(text) > MOST_CHARACTERS or not subtitles.are_in(text):
+        return []
+    with blaming("text"):
+        cues = subtitles.read(text)
+    if cues[-1].end > settings.source_seconds:
+        raise Refused("text", f"the subtitles end after {cues[-1].end / 60:.1f} minutes; at most "
+                      f"{settings.source_seconds / 60:.3g} here")  # fmt: skip
+    return cues
+
+
 def _of(voice: str, chosen: Target) -> Target:
     """The target of a passage: the voice that it names, or the one that was chosen for the text."""
     return Target(voices=((voice, 1.0),)) if voice else chosen
 
 
 def _spoken(
-    synthesizer: Synthesizer, script: list[Passage], voices: dict[str, MatchingSet], reading: Reading
+    synthesizer: Synthesizer, script: list[Passage], voices: dict[str, MatchingSet], reading: Reading, cues: list[Cue]
 ) -> Iterator[Speech]:
-    """The sentences of all passages, each passage with its pause at the end."""
+    """The sentences of all passages, each passage with its pause at the end; or the cues, each at its time."""
+    if cues:
+        from speechssl.synthesis import dubbing
+
+        yield from dubbing.stream(synthesizer, cues, [voices[""]] * len(cues), **reading.settings)
+        return
     for one in script:
         before = None
         for part in synthesizer.stream(one.text, voices[one.voice], **reading.settings):
@@ -188,7 +211,9 @@ def _judged(
     return targets.verify(models, store, user, cast[0], path)
 
 
-def _check(settings: Settings, store: Store, user: str, text: str, target: Target, reading: Reading) -> list[Passage]:
+def _check(
+    settings: Settings, store: Store, user: str, text: str, target: Target, reading: Reading, *, timed: bool
+) -> list[Passage]:
     """Check everything that can be checked before the models are loaded, and take the text apart."""
     from speechssl.synthesis.synthesizer import check_options
 
@@ -196,7 +221,7 @@ def _check(settings: Settings, store: Store, user: str, text: str, target: Targe
         raise Refused("text", f"{len(text)} characters; at most {MOST_CHARACTERS} here.")
     if not text.strip():
         raise Refused("text", "Write what is to be said.")
-    script = passages(text, targets.names(store, user)) or [Passage(text)]
+    script = [Passage(text)] if timed else passages(text, targets.names(store, user)) or [Passage(text)]
     recordings.check_format(reading.form)
     with blaming("options"):
         check_options(interpolation=reading.interpolation, speed=reading.speed)

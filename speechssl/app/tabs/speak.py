@@ -30,7 +30,8 @@ def tab(page: Page) -> None:
             text = gr.Textbox(EXAMPLE, label="Text (English)", lines=4, max_lines=16, elem_id="speak-text",
                               max_length=speaking.MOST_CHARACTERS, info="Several voices: begin a line with the name of "
                               "one, “ada: Good morning.” Silence: [pause 0.5] is half a second.")  # fmt: skip
-            file = gr.UploadButton("Read a text file (.txt, .md)", size="sm", file_types=[".txt", ".md"],
+            file = gr.UploadButton("Read a text file (.txt, .md) or subtitles (.srt, .vtt)", size="sm",
+                                   file_types=[".txt", ".md", ".srt", ".vtt"],
                                    elem_id="speak-file")  # fmt: skip
             text_problem = parts.problem("speak-text-problem")
             target = parts.target_fields(page, "speak", blend=False)

@@ -15,6 +15,7 @@ from speechssl.app.refusals import Refused
 from speechssl.app.state import Models, Settings, Store
 from speechssl.receipts import watermark
 from speechssl.signals import Waveform
+from speechssl.synthesis import subtitles
 
 Shared = tuple[Models, Store, Settings]
 ERIC = Target(voices=(("bundled: eric", 1.0),))
@@ -72,3 +73,29 @@ def test_a_file_is_a_text_or_is_refused(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("a " * speaking.MOST_CHARACTERS)
     with pytest.raises(Refused, match="at most"):
         speaking.written(tmp_path / "book.txt")
+
+
+@pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
+def test_subtitles_are_spoken_in_time(shared: Shared, job: Job) -> None:
+    film = "1\n00:00:01,000 --> 00:00:02,000\nGood morning.\n\n2\n00:00:04,000 --> 00:00:04,300\nIt rains all day.\n"
+    *pieces, made = speaking.say(*shared, job, film, ERIC)
+    assert isinstance(made, speaking.Said)
+    assert len(pieces) == 2
+    assert pieces[0].seconds == 4  # type: ignore[union-attr]
+    assert audio.read(made.path).seconds == pytest.approx(made.facts["seconds"], abs=0.001)
+    assert [one.start for one in subtitles.read(made.subtitles.read_text())] == [1.0, 4.0]
+    assert made.remarks[0].startswith("cue 2 (00:00:04,000) ends ")
+    assert made.path.name.startswith("Good_morning")
+
+
+@pytest.mark.parametrize(
+    ("film", "message"),
+    [
+        ("1\n00:00:03,000 --> 00:00:02,000\nHello.", "cue 1: it ends at 00:00:02,000"),
+        ("1\n00:01:03,000 --> 00:01:04,000\nHello.", "the subtitles end after 1.1 minutes; at most 1 here"),
+    ],
+)
+def test_subtitles_that_cannot_be_spoken_are_refused(shared: Shared, job: Job, film: str, message: str) -> None:
+    with pytest.raises(Refused, match=message) as refused:
+        next(speaking.say(*shared, job, film, ERIC))
+    assert refused.value.field == "text"
