@@ -141,7 +141,8 @@ def embed(
         )
     embedding = embedder.embed(waveform)
     remarks += remarks_on(waveform, heard, channels, embedder, calibration)
-    if unlike_speech(embedding, embedder.cohort):
+    # a narrow band has its remark already, and makes any voice unlike those the model knows
+    if waveform.sample_rate >= embedder.sample_rate and unlike_speech(embedding, embedder.cohort):
         remarks.append(
             "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
         )
