@@ -75,8 +75,8 @@ def test_a_torchaudio_bundle_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_a_library_that_does_not_load_is_no_damaged_checkpoint(tmp_path: Path) -> None:
     command = ("features", CLIPS[0], "-o", "f.safetensors")
-    said = refusal(program(tmp_path, *command, without="transformers"))
-    assert "transformers " in said
+    said = refusal(program(tmp_path, *command, without="safetensors"))
+    assert "safetensors " in said
     assert "cannot be loaded beside torch" in said
     assert "encoder.safetensors" not in said
 
@@ -106,13 +106,20 @@ def test_parquet_is_refused_before_anything_is_made(tmp_path: Path) -> None:
         ("2.10.0+cu128", ("2.9.0", "2.9.1", "2.10.0")),
         ("2.11.0", ("2.11.0",)),
         ("2.12.1", ("2.11.0",)),
-        ("2.13.0+cpu", ("2.11.0", "2.11.1")),
-        ("2.15.0", ("2.11.0", "2.11.1")),
+        ("2.13.0+cpu", ("2.11.1", "2.11.0")),
+        ("2.15.0", ("2.11.1", "2.11.0")),
         ("2.16.0", ()),
     ],
 )
 def test_pairs_of_torch_and_torchaudio(torch: str, wanted: tuple[str, ...]) -> None:
     assert errors.torchaudio_beside(torch) == wanted
+
+
+def test_the_torchaudio_that_is_advised_is_one_that_the_package_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "version", lambda name: "2.13.0+cpu")
+    assert "'torchaudio==2.11.0' --index-url https://download.pytorch.org/whl/cpu" in errors.install_command(
+        "torchaudio"
+    )
 
 
 def test_an_extra_that_is_absent_is_named() -> None:

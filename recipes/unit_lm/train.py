@@ -170,10 +170,11 @@ def train(
 
 def gpt(num_units: int, args: argparse.Namespace) -> torch.nn.Module:
     """An untrained one; its last id is the end mark."""
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from speechssl.checkpoints import published
 
-    return GPT2LMHeadModel(
-        GPT2Config(
+    library = published.transformers()
+    return library.GPT2LMHeadModel(
+        library.GPT2Config(
             vocab_size=num_units + 1, n_positions=args.length, n_embd=args.width, n_layer=args.layers,
             n_head=max(1, args.width // 32), resid_pdrop=args.dropout, embd_pdrop=args.dropout,
             attn_pdrop=args.dropout, bos_token_id=num_units, eos_token_id=num_units,

@@ -304,12 +304,12 @@ def _remark_on(references: list[Path]) -> None:
     from speechssl import audio
     from speechssl.voices import reference_report
 
-    waveforms, seconds = [], 0.0
+    heard, seconds = [], 0.0
     for file in references:
         if seconds < LOOKED_AT:
-            waveforms.append(audio.read_mono(file, 16_000))
-            seconds += waveforms[-1].seconds
-    found = reference_report.report(waveforms)
+            heard.append(file)
+            seconds += audio.info(file).seconds
+    found = reference_report.report(heard, names=audio.told_apart(heard))
     if found.remarks:
         terminal.remark(f"reference: {found.verdict}")
 

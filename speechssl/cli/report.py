@@ -46,12 +46,11 @@ def report(
     from speechssl.voices import reference_report
 
     files, failed = batch.usable(references, listed, speech=False)
-    waveforms = [audio.read_mono(file, 16_000) for file in files]
     coverage = None
     if source is not None:
         loaded = {"layer": layer, "normalise": normalise, "device": device, "precision": precision}
         coverage = _coverage(files, source, model, loaded)
-    found = reference_report.report(waveforms, names=audio.told_apart(files), coverage=coverage)
+    found = reference_report.report(files, names=audio.told_apart(files), coverage=coverage)
     if json:
         terminal.emit(found.as_dict())
     else:

@@ -261,7 +261,8 @@ def make_trials(
         order = rng.permutation(len(pairs))[:per_speaker]
         trials += [Trial(pairs[number][0], pairs[number][1], True) for number in order]
     if not trials:
-        raise InputError("no speaker has two recordings that may be paired; give more recordings or allow one session")
+        instead = ", or leave out --other-sessions" if other_sessions else ""
+        raise InputError(f"no speaker has two recordings that may be paired; give more recordings{instead}")
     return trials + _others(recordings, max(len(trials), others), rng)
 
 

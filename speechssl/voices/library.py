@@ -17,6 +17,7 @@ from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform, check_same_origin
 from speechssl.voices import building, matching_set
+from speechssl.voices.clips import clips
 from speechssl.voices.files import SUFFIX, VoiceInfo, info, load, save
 
 if TYPE_CHECKING:
@@ -274,7 +275,11 @@ class VoiceLibrary:
         path = self.path(name)
         if not path.is_file():
             known = ", ".join(repr(voice.name) for voice in self.list()) or "none yet"
-            raise InputError(f"no voice {name!r} in {self.folder}; there are: {known}. Make it with 'voice add'")
+            packaged = ", ".join(dict.fromkeys(clip.voice for clip in clips()))
+            raise InputError(
+                f"no voice {name!r} in {self.folder}; there are: {known}. Make it with 'voice add', or convert with "
+                f"one of the package: {packaged}"
+            )
         return path
 
 

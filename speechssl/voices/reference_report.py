@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from speechssl import audio
@@ -33,6 +34,7 @@ LITTLE_SPEECH = 10.0  # seconds below which whole sounds are likely to be missin
 NOISY, SOME_NOISE = 15.0, 22.0  # dB: noise that is retrieved with the voice; noise that is heard in its pauses
 CLIPPED = 0.001  # share of samples in flat tops that is heard
 QUIET = -45.0  # LUFS; speech is recorded at -35 to -15
+RATE = 16_000  # Hz at which encoders listen
 POOR_COVERAGE = 0.5  # share of source frames, see Coverage
 
 
@@ -47,6 +49,7 @@ class RecordingReport:
         snr_db: signal-to-noise ratio, dB; nan without speech.
         clipping: share of samples in flat tops.
         loudness: LUFS; -inf for silence.
+        sample_rate: Hz, of the recording as it was given.
     """
 
     name: str
@@ -55,6 +58,7 @@ class RecordingReport:
     snr_db: float
     clipping: float
     loudness: float
+    sample_rate: int = RATE
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class ReferenceReport:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Problems, each with what would help; empty if there are none."""
-        found = (_too_little(self), *self.sound_remarks, _mixed(self), _uncovered(self))
+        found = (_too_little(self), *self.sound_remarks, _narrow(self), _mixed(self), _uncovered(self))
         return tuple(remark for remark in found if remark)
 
     @property
@@ -166,13 +170,13 @@ def report(
     if names is not None and len(names) != len(given):
         raise InputError(f"{len(names)} names for {len(given)} references; one each needed")
     labels = list(names or map(str, range(1, len(given) + 1)))
-    waveforms = (one if isinstance(one, Waveform) else audio.read_mono(one, 16_000) for one in given)
-    measured = [_measured(name, waveform) for name, waveform in zip(labels, waveforms, strict=True)]
+    measured = [_measured(name, one) for name, one in zip(labels, given, strict=True)]
     pieces = [(piece, index) for index, (_, found) in enumerate(measured) for piece in found]
     return ReferenceReport(tuple(one for one, _ in measured), suspected_speakers(pieces, labels), coverage)
 
 
-def _measured(name: str, waveform: Waveform) -> tuple[RecordingReport, list[Piece]]:
+def _measured(name: str, recording: str | Path | Waveform) -> tuple[RecordingReport, list[Piece]]:
+    waveform = recording if isinstance(recording, Waveform) else audio.read_mono(recording, RATE)
     samples = activity.at_16_khz(waveform)
     bands = activity.band_powers(samples)
     active = activity.active_frames(bands)
@@ -183,6 +187,7 @@ def _measured(name: str, waveform: Waveform) -> tuple[RecordingReport, list[Piec
         activity.ratio_of_bands(bands, active),
         activity.clipping_fraction(waveform),
         audio.loudness(waveform),
+        (recording if isinstance(recording, Waveform) else audio.info(recording)).sample_rate,
     )
     pieces = [
         (samples[start * 160 : stop * 160], bands[start:stop], active[start:stop]) for start, stop in chunks(active)
@@ -279,6 +284,17 @@ def _too_quiet(report: ReferenceReport) -> str | None:
     if not report.loudness < QUIET:
         return None
     return f"very quiet ({report.loudness:.0f} LUFS); record nearer to the microphone"
+
+
+def _narrow(report: ReferenceReport) -> str | None:
+    names = [one.name for one in report.recordings if one.sample_rate < RATE]
+    if not names:
+        return None
+    rate = min(one.sample_rate for one in report.recordings)
+    return (
+        f"sampled at {rate} Hz, as on a telephone ({_list(names)}): the frequencies above {rate // 2} Hz will be "
+        f"missing from the voice; give recordings of {RATE} Hz or more"
+    )
 
 
 def _mixed(report: ReferenceReport) -> str | None:

@@ -247,6 +247,7 @@ def test_a_rate_below_the_models_is_remarked_on(tmp_path: Path, model: Path) -> 
     clip = audio.resample(audio.read_mono(CLIPS / "ada_reference.opus", 16000), 8000).samples[:40000]
     low = decisions.embed(write(tmp_path / "low.wav", clip, 8000), embedders.load(model, device="cpu"))
     assert any(remark.startswith("sampled at 8000 Hz, 16000 Hz needed") for remark in low.remarks)
+    assert not any("music or noise" in remark for remark in low.remarks)  # the rate says why
 
 
 def test_two_speakers_are_suspected_where_parts_of_a_recording_differ(model: Path) -> None:
@@ -344,7 +345,8 @@ def test_strangers_on_the_telephone_are_not_taken_for_each_other(tmp_path: Path)
     wide = CLIPS / "ada_sentence.opus"
     for one, two in ((files["ada"], files["eric"]), (files["ada"], wide), (wide, files["eric"])):
         found = speechssl.verify(one, two)
-        assert (found.decision, found.probability) == ("none", None)
+        assert found.decision in ("none", "different")
+        assert found.probability is None or found.probability < 0.1
     assert speechssl.verify(CLIPS / "ada_reference.opus", wide).decision == "same"
 
 

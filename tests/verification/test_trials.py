@@ -180,3 +180,6 @@ def test_folders_without_two_speakers_are_refused(tmp_path: Path) -> None:
         find_recordings(tmp_path)
     with pytest.raises(InputError, match="two recordings that may be paired"):
         make_trials({"ada": ["ada/1.wav"], "bob": ["bob/1.wav"]})
+    one_session = {"ada": ["ada/1.wav", "ada/2.wav"], "bob": ["bob/1.wav", "bob/2.wav"]}
+    with pytest.raises(InputError, match="give more recordings, or leave out --other-sessions"):
+        make_trials(one_session, other_sessions=True)

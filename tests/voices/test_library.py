@@ -181,7 +181,9 @@ def test_add_list_show_remove(library, files, encoder):
     library.remove("ada")
     assert "ada" not in library
     assert [voice.name for voice in library.list()] == ["dan"]
-    with pytest.raises(InputError, match=r"no voice 'ada'.*'dan'"):
+    with pytest.raises(
+        InputError, match=r"no voice 'ada'.*'dan'.*'voice add', or convert with one of the package: ada, "
+    ):
         library.show("ada")
 
 

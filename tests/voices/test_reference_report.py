@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,13 +89,18 @@ def test_the_dictionary_is_json_and_complete() -> None:
         "snr_db": None,
         "clipping": 0.0,
         "loudness": None,
+        "sample_rate": RATE,
     }
     assert set(plain) >= {"speech_seconds", "snr_db", "loudness", "clipping", "speakers", "coverage", "remarks"}
 
 
-def test_any_rate_will_do() -> None:
+def test_any_rate_will_do(tmp_path: Path) -> None:
     found = reference_report.report([Waveform(torch.randn(44_100) * 0.1, 44_100)])
     assert found.recordings[0].seconds == 1.0
+    audio.write(tmp_path / "call.wav", Waveform(torch.randn(8000) * 0.1, 8000))
+    call = reference_report.report([tmp_path / "call.wav"], names=["call.wav"])
+    assert (call.recordings[0].seconds, call.recordings[0].sample_rate) == (1.0, 8000)
+    assert any("as on a telephone (call.wav)" in remark for remark in call.remarks)
 
 
 def test_nothing_to_report_on() -> None:
@@ -125,6 +131,7 @@ def test_good_references_are_called_good() -> None:
         ({"snr_db": 18.0}, "some noise (signal-to-noise 18 dB)"),
         ({"clipping": 0.02}, "clipped (a.wav: up to 2.0 % of the samples)"),
         ({"loudness": -52.0}, "very quiet (-52 LUFS)"),
+        ({"sample_rate": 8000}, "sampled at 8000 Hz, as on a telephone (a.wav): the frequencies above 4000 Hz"),
     ],
 )
 def test_each_fault_has_its_sentence(facts: dict[str, float], words: str) -> None:
