@@ -169,6 +169,8 @@
   });
   window.addEventListener("hashchange", follow);
   window.addEventListener("beforeunload", (event) => {
-    if (document.querySelector(".running")) event.preventDefault();
+    if (!document.querySelector(".running")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation(); // Gradio would close its connection, also for a person who then stays
   });
 })();
