@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from speechssl.training.augmentation import in_a_room, masked, paired, through_channel, warp_matrix, with_noise
+from speechssl.verification.embedders import log_mel
 
 SHORTEST = 90  # frames of 10 ms; one-second words have 98
 NUM_WARPS = 65
@@ -38,6 +39,7 @@ class Settings:
             with one voice are kept few: two of their utterances in a batch pass for two speakers.
         warp: largest change of the frequency axis, natural log, the same for all crops of an utterance.
         noise, reverberation, channel, mask: probabilities.
+        narrow: only the bands that a telephone carries.
     """
 
     utterances: int = 64
@@ -53,6 +55,7 @@ class Settings:
     reverberation: float = 0.3
     channel: float = 0.8
     mask: float = 0.6
+    narrow: bool = False
 
 
 class SpeakerCrops:
@@ -127,7 +130,7 @@ class SpeakerCrops:
             mel = self._add_noise(mel, rng)
         if rng.random() < strength.channel:
             mel = through_channel(mel, rng, size=1.4)  # +-6 dB
-        mel = levelled(mel)
+        mel = levelled(mel, narrow=strength.narrow)
         longest = max(1, len(mel) // 8)
         return masked(mel, rng, bands=11, frames=longest) if rng.random() < strength.mask else mel
 
@@ -151,12 +154,15 @@ def frames_of(cache: Path, name: str) -> np.ndarray:
     return found.reshape(-1, 160) if name.startswith("samples") else found
 
 
-def levelled(mel: np.ndarray) -> np.ndarray:
+def levelled(mel: np.ndarray, *, narrow: bool = False) -> np.ndarray:
     """Mean over time and bands taken off, which is the recording's level; scaled to about unit spread.
 
     Not each band's own mean: a voice's average spectrum tells of it. Random channels in training say how far to trust.
+
+    Args:
+        narrow: only the bands that a telephone carries; the others become 0.
     """
-    return ((mel - mel.mean()) / SCALE).astype(np.float32)
+    return log_mel.levelled(torch.from_numpy(mel), SCALE, narrow=narrow).numpy()
 
 
 def _corpus_weights(rows: list[dict[str, Any]], shares: dict[str, float]) -> dict[int, float]:

@@ -86,17 +86,26 @@ def measure(name: str, embed: Embed | OnEncoder, held: dict[str, Held], *, draws
     return found
 
 
-def network_embedding(network: torch.nn.Module) -> Embed | OnEncoder:
-    """Embedding of log-mel bands by a network in eval mode; one on an encoder as it is."""
+def network_embedding(network: torch.nn.Module, *, narrow: bool = False) -> Embed | OnEncoder:
+    """Embedding of log-mel bands by a network in eval mode; one on an encoder as it is.
+
+    Args:
+        narrow: the network hears only what a telephone carries.
+    """
     network.eval()
     if isinstance(network, OnEncoder):
         return network
 
     @torch.inference_mode()
     def embed(mel: np.ndarray) -> np.ndarray:
-        return network(torch.from_numpy(paired(levelled(mel)))[None])[0].float().numpy()
+        return network(torch.from_numpy(paired(levelled(mel, narrow=narrow)))[None])[0].float().numpy()
 
     return embed
+
+
+def is_narrow(run: Path) -> bool:
+    """Whether a run heard only what a telephone carries."""
+    return bool(json.loads((run / "config.json").read_text())["settings"].get("narrow"))
 
 
 def of_file(path: Path) -> torch.nn.Module:
@@ -146,7 +155,7 @@ def main() -> None:
     for run in args.run:
         network = trained(run)
         step = json.loads((run / "last" / "state.json").read_text())["step"]
-        show(f"{run.name} after {step} steps", network_embedding(network))
+        show(f"{run.name} after {step} steps", network_embedding(network, narrow=is_narrow(run)))
     for path in args.model:
         show(path.name, network_embedding(of_file(path)))
 

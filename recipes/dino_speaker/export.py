@@ -1,11 +1,14 @@
 """Write a run's averaged network as an embedder file, with the last map, cohort and calibration fitted.
 
     python recipes/dino_speaker/export.py cache runs/dino --output speaker.safetensors --name tiny-speaker
+    python recipes/dino_speaker/export.py cache runs/dino --narrow runs/narrow --output speaker.safetensors
     python recipes/dino_speaker/export.py waves --front-end tiny --blocks 1-2 --output closed.safetensors
 
 The last map and the cohort use no labels. The calibration does, those of the cache's training speakers. With
 ``--front-end`` and no run, a linear map of the means and deviations of the blocks is fitted in closed form. ``--lines``
 lets the crops of the last map go over telephones, codecs and filters; it needs a cache of ``prepare.py --samples``.
+``--narrow`` adds a second network, for recordings that came over a telephone. Embedder files do in place of runs;
+``--half-way-from`` takes the mean of the weights with those the run began with.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from torch import nn
 from waves import Lines, WaveCrops
 from whiten import collect, discriminants, join_plain
 
-from speechssl import encoders, errors
+from speechssl import checkpoints, encoders, errors
 from speechssl.errors import InputError
 from speechssl.verification import calibration
 from speechssl.verification.embedders import heads, log_mel, ssl
@@ -37,10 +40,27 @@ CALIBRATION = (("librispeech", "train", 160), ("an4", "train", 150))  # corpus, 
 
 
 def averaged(run: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Network of a run and what is known of its training."""
+    """Network of a run, or of an embedder file, and what is known of its training."""
+    if run.is_file():
+        header = checkpoints.peek(run)
+        return trained(run), {**header["provenance"], "config": config_of(run)}
     config = config_of(run)
     steps = json.loads((run / "last" / "state.json").read_text())["step"]
     return trained(run), {"recipe": "recipes/dino_speaker", "config": config, "steps": steps}
+
+
+def half_way(network: nn.Module, source: Path) -> None:
+    """Take the mean of the weights with those of a run or a file that this network began with."""
+    theirs = trained(source).state_dict()
+    mixed = {name: (one + theirs[name]) / 2 for name, one in network.state_dict().items() if one.is_floating_point()}
+    network.load_state_dict({**network.state_dict(), **mixed})
+
+
+def arguments_of(run: Path) -> dict[str, Any]:
+    """Arguments of the ``Ecapa`` of a run or a file."""
+    config = config_of(run)
+    found: dict[str, Any] = config.get("network") or ecapa_config(config["size"])
+    return found
 
 
 def untrained(seed: int) -> tuple[nn.Module, dict[str, Any]]:
@@ -57,9 +77,9 @@ def crops_of(args: argparse.Namespace, settings: Settings, *, samples: bool = Fa
     return WaveCrops(args.cache, settings, Lines(line=args.lines or 0.0), seed=args.seed, samples=samples)
 
 
-def add_plain(network: Ecapa, args: argparse.Namespace) -> None:
+def add_plain(network: Ecapa, args: argparse.Namespace, *, narrow: bool = False) -> None:
     """Join discriminants of the input's own statistics."""
-    settings = Settings(utterances=64, global_crops=4, local_crops=0, global_frames=250)
+    settings = Settings(utterances=64, global_crops=4, local_crops=0, global_frames=250, narrow=narrow)
     crops = crops_of(args, settings)
     statistics = collect(crops, plain_statistics, count=args.batches)
     directions, mean = discriminants(statistics, dim=args.dim, shrink=args.shrink)
@@ -82,12 +102,23 @@ def closed_form(args: argparse.Namespace) -> tuple[OnEncoder, dict[str, Any]]:
     return network, {"recipe": "recipes/dino_speaker", "config": config, "steps": 0}
 
 
-def embeddings_of(network: nn.Module, data: Held) -> np.ndarray:
-    """Embeddings (N, E) of whole utterances."""
-    return vectors_of(network_embedding(network), data.samples, data.mels)
+def embeddings_of(network: nn.Module, narrow: nn.Module | None, data: Held) -> np.ndarray:
+    """Embeddings (N, E) of whole utterances; with the part of the second network where there is one."""
+    found = vectors_of(network_embedding(network), data.samples, data.mels)
+    if narrow is None:
+        return found
+    heard = vectors_of(network_embedding(narrow, narrow=True), data.samples, data.mels)
+    parts = ((found, 1.0), (heard, log_mel.NARROW))
+    return np.concatenate([share * part / np.linalg.norm(part, axis=1, keepdims=True) for part, share in parts], axis=1)
 
 
-def save(args: argparse.Namespace, network: nn.Module, provenance: dict[str, Any], vectors: list[Any]) -> None:
+def save(
+    args: argparse.Namespace,
+    network: nn.Module,
+    narrow: nn.Module | None,
+    provenance: dict[str, Any],
+    vectors: list[Any],
+) -> None:
     """Write the file of either family; ``vectors`` with their ``Held`` for cohort and calibration."""
     joined = np.concatenate([found for found, _ in vectors])
     chosen = np.random.default_rng(args.seed).permutation(len(joined))[:300]
@@ -105,14 +136,16 @@ def save(args: argparse.Namespace, network: nn.Module, provenance: dict[str, Any
         ssl.write(args.output, network.head, header, tuned=network.tuned_tensors(), cohort=cohort)
         return
     made = config.get("network") or ecapa_config(config["size"])
-    if args.batches:
-        made = {**made, "plain": True, "dim": network.fc.out_channels}
+    made = {**made, "plain": network.plain, "dim": network.fc.out_channels}
     log_mel.write(
         args.output,
         network,
         name=args.name,
         config=made,
         scale=SCALE,
+        narrow=None
+        if narrow is None
+        else (narrow, {**arguments_of(args.narrow), "plain": narrow.plain, "dim": narrow.fc.out_channels}),
         provenance=provenance,
         licence=args.licence,
         cohort=cohort,
@@ -149,6 +182,12 @@ def main() -> None:
     parser.add_argument("--front-end", default=None, metavar="NAME", help="encoder, where there is no run")
     parser.add_argument("--blocks", default="1-2", help="of the encoder")
     parser.add_argument("--lines", type=float, default=None, metavar="P", help="share of crops that go over a line")
+    parser.add_argument(
+        "--narrow", type=Path, default=None, metavar="RUN", help="run of train.py --narrow, to go along"
+    )
+    parser.add_argument(
+        "--half-way-from", type=Path, default=None, metavar="RUN", help="mean of the weights with these"
+    )
     parser.add_argument("--batches", type=int, default=40, help="of utterances for the last map; 0 keeps it")
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--shrink", type=float, default=0.03)
@@ -159,15 +198,21 @@ def main() -> None:
         network, provenance = closed_form(args)
     else:
         network, provenance = averaged(args.run) if args.run else untrained(args.seed)
-        if args.batches and isinstance(network, Ecapa):
-            if network.plain:
-                raise SystemExit(f"{args.run} began with a file whose last map is joined already; give --batches 0")
+        if args.half_way_from:
+            half_way(network, args.half_way_from)
+            provenance["half_way_from"] = args.half_way_from.name
+        if args.batches and isinstance(network, Ecapa) and not network.plain:
             add_plain(network, args)
     if args.batches:
         provenance["plain"] = {"batches": args.batches, "shrink": args.shrink, "seed": args.seed, "lines": args.lines}
     data = [Held(args.cache, corpus, split, limit=limit) for corpus, split, limit in CALIBRATION]
     data = [held for held in data if len(set(held.speakers.tolist())) > 1]
-    save(args, network, provenance, [(embeddings_of(network, held), held) for held in data])
+    narrow = None
+    if args.narrow:
+        narrow, provenance["narrow"] = averaged(args.narrow)
+        if args.batches:
+            add_plain(narrow, args, narrow=True)
+    save(args, network, narrow, provenance, [(embeddings_of(network, narrow, held), held) for held in data])
     print(json.dumps({"output": str(args.output), "parameters": sum(p.numel() for p in network.parameters())}))
 
 

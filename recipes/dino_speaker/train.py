@@ -135,6 +135,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--head", choices=sorted(heads.HEADS), default="mhfa")
     parser.add_argument("--unfreeze", type=int, default=0, metavar="N", help="train the highest N blocks too")
     parser.add_argument("--lines", type=float, default=None, metavar="P", help="share of crops that go over a line")
+    parser.add_argument("--narrow", action="store_true", help="hear only the bands that a telephone carries")
     parser.add_argument(
         "--labels", type=Path, default=None, help="pseudo-speakers of cluster.py, to learn with a margin"
     )
@@ -170,9 +171,8 @@ def describe_network(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         blocks = front_end.numbers(args.blocks)
         more = {"blocks": blocks, "head": args.head, "head_config": config, "unfreeze": args.unfreeze}
         return {"front_end": args.front_end, **more}, dim
-    if args.start and args.start.is_file():
-        found = config_of(args.start)
-        return found, int(found["network"]["dim"])
+    if args.start and (network := config_of(args.start).get("network")):
+        return {"network": network}, int(network["dim"])
     return {"size": args.size}, dim
 
 
@@ -194,6 +194,7 @@ def main() -> None:
         local_frames=round(100 * args.local_seconds),
         local_crops=args.local_crops if args.objective == "dino" else 0,
         warp=args.warp,
+        narrow=args.narrow,
     )
     network_config, dim = describe_network(args)
     network = make_network(network_config)

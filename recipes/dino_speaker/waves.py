@@ -25,21 +25,17 @@ FRAME, MORE = 160, 240  # samples of 10 ms, and what the last frame reaches beyo
 
 @dataclass(frozen=True)
 class Lines:
-    """How often crops go over lines, and which.
+    """How often crops go over lines.
 
     Args:
         line: probability of a line at all.
-        telephone, low_pass, high_pass, opus, mp3: shares among the lines.
+        shares: of the kinds of lines; those of ``distort.LINES`` if None.
         recorded: share of the rooms that are measured ones, where the cache has some.
         clip: probability of an overdriven recording.
     """
 
     line: float = 0.5
-    telephone: float = 0.35
-    low_pass: float = 0.2
-    high_pass: float = 0.05
-    opus: float = 0.2
-    mp3: float = 0.2
+    shares: dict[str, float] | None = None
     recorded: float = 0.4
     clip: float = 0.02
 
@@ -85,7 +81,7 @@ class WaveCrops(SpeakerCrops):
         samples = self._distorted(samples, rng)[: length * FRAME + MORE]
         if self._samples:
             return samples
-        mel = levelled(kaldi(torch.from_numpy(samples)).numpy())
+        mel = levelled(kaldi(torch.from_numpy(samples)).numpy(), narrow=self._settings.narrow)
         return paired(
             masked(mel, rng, bands=11, frames=max(1, len(mel) // 8)) if rng.random() < self._settings.mask else mel
         )
@@ -102,7 +98,7 @@ class WaveCrops(SpeakerCrops):
         if rng.random() < settings.channel:
             samples = distort.through_channel(samples, rng)
         if rng.random() < self._lines.line:
-            samples = self._over_a_line(samples, rng)
+            samples = distort.over_a_line(samples, rng, self._lines.shares)
         peak = float(np.abs(samples).max())
         if rng.random() < self._lines.clip:
             limit = peak * rng.uniform(0.2, 0.7)
@@ -121,17 +117,3 @@ class WaveCrops(SpeakerCrops):
         row = self._noise[int(rng.integers(len(self._noise)))]
         noise = self._read(row["start"], row["frames"])
         return noise[(int(rng.integers(len(noise))) + np.arange(length)) % len(noise)]
-
-    def _over_a_line(self, samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        lines = self._lines
-        shares = np.array([lines.telephone, lines.low_pass, lines.high_pass, lines.opus, lines.mp3])
-        kind = int(rng.choice(len(shares), p=shares / shares.sum()))
-        if kind == 0:
-            low = rng.uniform(200, 350) if rng.random() < 0.7 else 0.0  # not every line of 8 kHz has a high-pass
-            narrow = distort.through_line(samples, low, rng.uniform(3200, 3900), order=rng.uniform(6, 20))
-            return distort.mu_law(narrow) if rng.random() < 0.5 else narrow
-        if kind == 1:
-            return distort.through_line(samples, 0.0, rng.uniform(2000, 7200), order=rng.uniform(4, 20))
-        if kind == 2:
-            return distort.through_line(samples, rng.uniform(150, 400), 8000.0)
-        return distort.coded(samples, "opus" if kind == 3 else "mp3", float(rng.uniform(0, 0.4)))

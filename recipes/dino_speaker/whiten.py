@@ -59,6 +59,8 @@ def discriminants(statistics: np.ndarray, *, dim: int, shrink: float) -> tuple[n
 def join_plain(network: Ecapa, directions: np.ndarray, mean: np.ndarray, sample: np.ndarray, crops: Tensor) -> None:
     """Put ``directions @ (plain statistics - mean)`` beside the trained embedding, with equal weight, in one map.
 
+    A network whose last map sees plain statistics already keeps what it makes of them.
+
     Args:
         sample: plain statistics (N, S), and crops (B, T, C), over which both sides get unit mean square norm.
     """
@@ -71,16 +73,23 @@ def join_plain(network: Ecapa, directions: np.ndarray, mean: np.ndarray, sample:
         ((torch.from_numpy(sample).float() - torch.from_numpy(mean).float()) @ plain.T).square().sum(1).mean().sqrt()
     )
     old_norm, old_map = network.asp_bn, network.fc
-    size, extra = old_map.in_channels, len(mean)
+    extra = len(mean)
+    size = old_map.in_channels - (extra if network.plain else 0)
     norm = nn.BatchNorm1d(size + extra).eval()
     for name in ("weight", "bias", "running_mean", "running_var"):
-        getattr(norm, name)[:size] = getattr(old_norm, name)
+        getattr(norm, name)[:size] = getattr(old_norm, name)[:size]
     norm.running_mean[size:] = torch.from_numpy(mean).float()
     norm.running_var[size:] = 1.0 - norm.eps
     last = nn.Conv1d(size + extra, old_map.out_channels + len(plain), 1)
     last.weight.zero_()
     last.bias.zero_()
-    last.weight[: old_map.out_channels, :size] = old_map.weight * share
+    last.weight[: old_map.out_channels, :size] = old_map.weight[:, :size] * share
     last.bias[: old_map.out_channels] = (old_map.bias - centre) * share
+    if network.plain:  # what the old norm made of the plain statistics, in terms of what the new one makes of them
+        scale = old_norm.weight[size:] / (old_norm.running_var[size:] + old_norm.eps).sqrt()
+        shift = old_norm.bias[size:] + scale * (norm.running_mean[size:] - old_norm.running_mean[size:])
+        theirs = old_map.weight[:, size:, 0]
+        last.weight[: old_map.out_channels, size:, 0] = theirs * scale * share
+        last.bias[: old_map.out_channels] += theirs @ shift * share
     last.weight[old_map.out_channels :, size:, 0] = plain
     network.asp_bn, network.fc, network.plain = norm, last, True

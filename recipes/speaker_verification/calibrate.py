@@ -25,6 +25,9 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--scores", type=Path, nargs="+", required=True, metavar="CSV")
     parser.add_argument("--source", default="the training speakers of recipes/dino_speaker")
+    parser.add_argument(
+        "--false-alarm", type=float, default=None, help="rate of a cautious threshold; where the ratio is 1"
+    )
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     lists = [read_scores(path) for path in args.scores]
@@ -36,9 +39,9 @@ def main() -> None:
     try:
         found = calibration.calibrate(
             scores, [trial.is_target for trial in trials], *sides, origin="-", source=args.source, seconds=seconds,
-            draws=100,
+            false_alarm=args.false_alarm, draws=100,
         )  # fmt: skip
-        values = found.as_dict()
+        values = {**found.as_dict(), "cautious": args.false_alarm is not None}
         del values["origin"]  # that of the file, which does not exist yet
         checkpoint = checkpoints.load(args.model, kind="embedder")
         header = {key: value for key, value in checkpoint.header.items() if key not in ("sha256", "format")}

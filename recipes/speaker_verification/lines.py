@@ -128,7 +128,7 @@ def row_of(
         "strangers": int((~labels).sum()),
         "same": int(labels.sum()),
         "eer": metrics.roc([row.score for row in found], labels).eer(),
-        "forced_false_acceptance": float(np.mean([row.accepted for row in forced], where=~labels)),
+        "forced_false_acceptance": float(np.mean([row.accepted is True for row in forced], where=~labels)),
         "false_acceptance": float(accepted[~labels].mean()),
         "same_accepted": float(accepted[labels].mean()),
         "strangers_undecided": float(undecided[~labels].mean()),

@@ -215,7 +215,7 @@ class Store:
 
         with self.speakers(user) as speakers:
             own = speakers.calibration(embedder.origin)
-        return own or decisions.shipped_calibration(embedder)
+        return decisions.calibration_for(embedder, own)
 
     def signer(self) -> Signer:
         """Return the key that signs receipts, made at its first use."""

@@ -358,7 +358,7 @@ def load(name: str, device: str, database: str | None) -> tuple[Embedder, Calibr
     embedder = embedders.load(name, device=device)
     with open_database(database) as store:
         own = store.calibration(embedder.origin)
-    return embedder, own or decisions.shipped_calibration(embedder)
+    return embedder, decisions.calibration_for(embedder, own)
 
 
 def open_database(path: str | None) -> SpeakerDatabase:

@@ -7,6 +7,7 @@ was, delays of codecs are taken back. All randomness comes from the generator gi
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.fft import irfft, rfft, rfftfreq
@@ -121,3 +122,26 @@ def coded(samples: Samples, codec: str, quality: float) -> Samples:
     decoded = np.pad(decoded, (0, max(0, len(samples) - len(decoded))))[: len(samples)]
     found: Samples = (decoded * (peak / 0.7)).astype(np.float32)
     return found
+
+
+LINES = {"telephone": 0.35, "low_pass": 0.2, "high_pass": 0.05, "opus": 0.2, "mp3": 0.2}  # shares
+
+
+def over_a_line(samples: Samples, rng: np.random.Generator, shares: Mapping[str, float] | None = None) -> Samples:
+    """Samples over a telephone band, a filter or a codec, drawn with its edges and its quality.
+
+    Args:
+        shares: how often each kind of ``LINES`` is drawn.
+    """
+    shares = LINES if shares is None else shares
+    weights = np.array(list(shares.values()))
+    kind = list(shares)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+    if kind == "telephone":
+        low = rng.uniform(200, 350) if rng.random() < 0.7 else 0.0  # not every line of 8 kHz has a high-pass
+        narrow = through_line(samples, low, rng.uniform(3200, 3900), order=rng.uniform(6, 20))
+        return mu_law(narrow) if rng.random() < 0.5 else narrow
+    if kind == "low_pass":
+        return through_line(samples, 0.0, rng.uniform(2000, 7200), order=rng.uniform(4, 20))
+    if kind == "high_pass":
+        return through_line(samples, rng.uniform(150, 400), 8000.0)
+    return coded(samples, kind, float(rng.uniform(0, 0.4)))

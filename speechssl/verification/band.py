@@ -122,6 +122,15 @@ def why_undecided(enrolment: Sequence[Band | None], test: Band | None, known: Kn
     return None
 
 
+def shared(enrolment: Sequence[Band | None], test: Band | None, narrow: KnownBands, wide: KnownBands | None) -> bool:
+    """Whether a calibration on pairs of these bands, of which one may be ``wide``, knows recordings of such bands."""
+    both = [*enrolment, test]
+    heard = [band for band in both if band is not None]
+    if len(heard) < len(both) or max(band.low for band in heard) >= min(band.high for band in heard):
+        return False
+    return all(narrow.holds(band) or (wide is not None and wide.holds(band)) for band in heard)
+
+
 def measure(waveform: Waveform) -> Band | None:
     """Lowest and highest frequency that carry speech; None if nothing sounds like speech.
 

@@ -46,7 +46,7 @@ def enrol(
         raise InputError(f"no recording of {name!r}; give at least one")
     embedder = embedders.load(model) if isinstance(model, str | Path) else model
     with _opened(database) as store:
-        calibration = store.calibration(embedder.origin) or decisions.shipped_calibration(embedder)
+        calibration = decisions.calibration_for(embedder, store.calibration(embedder.origin))
         heard = [decisions.embed(one, embedder, calibration=calibration) for one in given]
         names = audio.told_apart([one.name for one in heard])
         rows = [Enrolment(u.embedding, n, u.sha256, u.seconds, u.band) for n, u in zip(names, heard, strict=True)]
@@ -81,7 +81,7 @@ def identify(
     """
     embedder = embedders.load(model) if isinstance(model, str | Path) else model
     with _opened(database) as store:
-        calibration = store.calibration(embedder.origin) or decisions.shipped_calibration(embedder)
+        calibration = decisions.calibration_for(embedder, store.calibration(embedder.origin))
         heard = (
             test if isinstance(test, decisions.Utterance) else decisions.embed(test, embedder, calibration=calibration)
         )

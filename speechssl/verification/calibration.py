@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from speechssl.checkpoints import names
 from speechssl.errors import CheckpointError, InputError
 from speechssl.verification import metrics
-from speechssl.verification.band import FULL, KnownBands
+from speechssl.verification.band import FULL, Band, KnownBands, shared, why_undecided
 from speechssl.verification.by_seconds import BySeconds
 
 Floats = NDArray[np.float64]
@@ -40,6 +40,11 @@ class Calibration:
         scoring: ``"cosine"``, ``"as-norm"`` or ``"plda"``.
         by_seconds: effect of the seconds of speech; None if the ratio depends only on the score.
         bands: of the recordings it was fitted on; it says nothing about other lines.
+        wider: of the other recording of each trial, where the two came over different lines; None: ``bands`` too.
+        part: of the embeddings whose cosine it is for, from a number to before another; None: all of them.
+        cautious: nothing is decided where the ratio speaks for one speaker and the score is below the threshold.
+        accepts: whether scores from the threshold on are accepted; if not, nothing is decided about them.
+        lines: calibrations for pairs whose bands this one does not know, such as telephone speech.
     """
 
     origin: str
@@ -55,6 +60,27 @@ class Calibration:
     scoring: str = "cosine"
     by_seconds: BySeconds | None = None
     bands: KnownBands = FULL
+    wider: KnownBands | None = None
+    part: tuple[int, int] | None = None
+    cautious: bool = False
+    accepts: bool = True
+    lines: tuple[Calibration, ...] = ()
+
+    def serving(self, enrolment: Sequence[Band | None], test: Band | None) -> tuple[Calibration | None, str]:
+        """The calibration that knows recordings of these bands, this or one of ``lines``; None, and why, if none."""
+        why = why_undecided(enrolment, test, self.bands)
+        if why is None:
+            return self, ""
+        for line in self.lines:
+            if shared(enrolment, test, line.bands, line.wider):
+                return line, ""
+        return None, why
+
+    def decide(self, score: float, limit: float, llr: float) -> bool | None:
+        """Whether a score is accepted at a threshold; None where it is too close to call."""
+        if score >= limit:
+            return True if self.accepts else None
+        return None if self.cautious and llr > 0 else False
 
     def llr(self, score: float, seconds: tuple[float, float] | None = None) -> float:
         """Natural-log likelihood ratio of a score, of recordings with so many seconds of speech; None: typical ones."""
@@ -117,13 +143,20 @@ class Calibration:
             # calibrations written before bands were measured are of full-band recordings
             ends = values.get("bands")
             bands = KnownBands(**{name: float(value) for name, value in ends.items()}) if ends else FULL
-            found = Calibration(**{**values, "by_seconds": known, "bands": bands})
+            wider = values.get("wider")
+            parts: dict[str, Any] = {"by_seconds": known, "bands": bands}
+            parts["wider"] = KnownBands(**wider) if wider else None
+            part = values.get("part")
+            parts["part"] = (int(part[0]), int(part[1])) if part else None
+            lines = [{**line, "origin": values["origin"], "lines": ()} for line in values.get("lines", ())]
+            parts["lines"] = tuple(Calibration.from_dict(line, source=source) for line in lines)
+            found = Calibration(**{**values, **parts})
             found._check_types()
             least = found.scale + (known.least_scale() if known else 0.0)
             good = min(least, found.scale) > 0 and all(
                 math.isfinite(x) for x in (least, found.scale, found.offset, found.threshold)
             )
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{source} holds a damaged calibration ({error}); calibrate again") from error
         if not good:
             raise CheckpointError(f"{source} holds a calibration without finite, positive scale; calibrate again")

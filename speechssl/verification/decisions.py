@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from speechssl.verification.database import SpeakerDatabase
 
 
+UNSURE = (
+    "no decision: too much alike for two people, and not enough for one; give longer recordings, or recordings from a "
+    "better microphone or line"
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Utterance:
     """A recording that may be scored.
@@ -60,8 +66,9 @@ class Decision:
         llr: calibrated natural-log likelihood ratio, which may depend on the seconds of speech as well; None without a
             calibration. Several enrolled recordings count as one of their seconds together.
         probability: of one speaker at ``prior``; None without a calibration.
-        accepted: None if nothing could be decided: the calibration does not know the band of a recording, or there is
-            none, and no threshold of the caller's either. Then ``llr``, ``probability`` and ``threshold`` are None too.
+        accepted: None if nothing could be decided: the calibration does not know the band of a recording, it is too
+            close to call, or there is no calibration, and no threshold of the caller's either. Then
+            ``llr``, ``probability`` and ``threshold`` are None too.
         threshold: on the score, of recordings as long as these.
         threshold_source: where the threshold came from.
     """
@@ -141,13 +148,16 @@ def embed(
         )
     embedding = embedder.embed(waveform)
     remarks += remarks_on(waveform, heard, channels, embedder, calibration)
-    # a narrow band has its remark already, and makes any voice unlike those the model knows
-    if waveform.sample_rate >= embedder.sample_rate and unlike_speech(embedding, embedder.cohort):
+    # a narrow band makes any voice unlike those the model knows, but for the part that compares narrow bands
+    band = bands.measure(waveform)
+    usable = calibration.serving([], band)[0] if calibration else None
+    part = usable.part if usable else None
+    if (part or waveform.sample_rate >= embedder.sample_rate) and unlike_speech(embedding, embedder.cohort, part=part):
         remarks.append(
             "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
         )
     checksum = _checksum(path)
-    return Utterance(str(path), embedding, heard.active, checksum, tuple(remarks), bands.measure(waveform))
+    return Utterance(str(path), embedding, heard.active, checksum, tuple(remarks), band)
 
 
 def _read(path: str | Path | Waveform, remarks: list[str]) -> Waveform:
@@ -191,26 +201,26 @@ def verify(
         InputError: embeddings of different models, or a calibration of another.
     """
     scoring = _check_calibration(test.embedding.origin, calibration, cohort)
-    found = score(
-        [item.embedding for item in enrolment], test.embedding, cohort=cohort if scoring == "as-norm" else None
-    )
     seconds = (sum(item.seconds for item in enrolment), test.seconds)
-    limit, source = _threshold(calibration, prior, threshold, seconds)
     remarks = [f"{item.name}: {remark}" for item in (*enrolment, test) for remark in item.remarks]
-    calibration, limit, why = _within_band(
-        calibration, [item.band for item in enrolment], test.band, limit, given=threshold is not None
-    )
+    calibration, why = _serving(calibration, [item.band for item in enrolment], test.band, given=threshold is not None)
+    found = _score([item.embedding for item in enrolment], test.embedding, calibration, cohort, scoring)
+    limit, source = _threshold(calibration, prior, threshold, seconds)
     if why:
         remarks.insert(0, why)
         source = source if limit is not None else "none: the calibration does not know the band of these recordings"
     llr = calibration.llr(found, seconds) if calibration else None
+    accepted = _decided(found, limit, llr, calibration, threshold)
+    if accepted is None and limit is not None:
+        limit, llr, source = None, None, "none: too close to call"
+        remarks.insert(0, UNSURE)
     return Decision(
         score=found,
         scoring=scoring,
         llr=llr,
         prior=0.5 if prior is None else prior,
         probability=None if llr is None else probability(llr, 0.5 if prior is None else prior),
-        accepted=None if limit is None else found >= limit,
+        accepted=accepted,
         threshold=limit,
         threshold_source=source,
         origin=test.embedding.origin,
@@ -250,7 +260,7 @@ def verify_files(
         raise InputError("no recording of the speaker; give at least one, and the recording to test")
     embedder = embedders.load(model) if isinstance(model, (str, Path)) else model
     own = None if database is None else database.calibration(embedder.origin)
-    calibration = own or shipped_calibration(embedder)
+    calibration = calibration_for(embedder, own)
     *known, asked = (embed(one, embedder, calibration=calibration) for one in (*known_ones, asked_one))
     cohort = embedder.cohort
     return verify(known, asked, calibration=calibration, cohort=cohort, prior=prior, threshold=threshold)
@@ -281,15 +291,15 @@ def identify(
     scoring = _check_calibration(origin, calibration, cohort)
     candidates = []
     for name, rows in enrolled.items():
-        embeddings = [row.embedding for row in rows]
-        value = score(embeddings, test.embedding, cohort=cohort if scoring == "as-norm" else None)
         seconds = (sum(row.seconds for row in rows), test.seconds)
-        limit, _ = _threshold(calibration, prior, threshold, seconds)
-        usable, limit, why = _within_band(
-            calibration, [row.band for row in rows], test.band, limit, given=threshold is not None
-        )
+        usable, why = _serving(calibration, [row.band for row in rows], test.band, given=threshold is not None)
+        value = _score([row.embedding for row in rows], test.embedding, usable, cohort, scoring)
+        limit, _ = _threshold(usable, prior, threshold, seconds)
         llr = usable.llr(value, seconds) if usable else None
-        candidates.append(Candidate(name, value, llr, None if limit is None else value >= limit, why))
+        accepted = _decided(value, limit, llr, usable, threshold)
+        if accepted is None and limit is not None:
+            llr, why = None, UNSURE
+        candidates.append(Candidate(name, value, llr, accepted, why))
     by_ratio = calibration is not None and threshold is None
 
     def rank(row: Candidate) -> tuple[bool, float, float, str]:
@@ -327,6 +337,14 @@ def shipped_calibration(embedder: Embedder) -> Calibration | None:
     return Calibration.from_dict({**embedder.calibration, "origin": embedder.origin}, source=embedder.origin)
 
 
+def calibration_for(embedder: Embedder, own: Calibration | None) -> Calibration | None:
+    """A user's own calibration, with that of the model's file for the lines it does not know; else the file's."""
+    shipped = shipped_calibration(embedder)
+    if own is None or shipped is None or own.lines or own.scoring != "cosine":
+        return own or shipped
+    return dataclasses.replace(own, lines=shipped.lines)
+
+
 def _threshold(
     calibration: Calibration | None, prior: float | None, threshold: float | None, seconds: tuple[float, float]
 ) -> tuple[float | None, str]:
@@ -345,25 +363,46 @@ def _threshold(
     return calibration.threshold_at(seconds), f"{goal}, {origin}"
 
 
-def _within_band(
-    calibration: Calibration | None,
-    enrolment: Sequence[Band | None],
-    test: Band | None,
-    limit: float | None,
-    *,
-    given: bool,
-) -> tuple[Calibration | None, float | None, str]:
-    """Calibration and threshold for recordings of these bands, None where it does not know them, and a remark why.
+def _decided(
+    found: float, limit: float | None, llr: float | None, calibration: Calibration | None, given: float | None
+) -> bool | None:
+    """Whether a score is accepted; None without a threshold, and where the calibration finds it too close to call.
 
     Args:
-        given: whether the threshold is the caller's, which stays.
+        given: threshold of the caller, which always decides.
     """
-    why = bands.why_undecided(enrolment, test, calibration.bands) if calibration else None
-    if why is None:
-        return calibration, limit, ""
-    if given:
-        return None, limit, f"decided by the threshold given, without a probability: {why}"
-    return None, None, f"no decision: {why}"
+    if limit is None:
+        return None
+    if calibration is None or llr is None or given is not None:
+        return found >= limit
+    return calibration.decide(found, limit, llr)
+
+
+def _score(
+    enrolment: list[Embedding], test: Embedding, calibration: Calibration | None, cohort: Tensor | None, scoring: str
+) -> float:
+    return score(
+        enrolment,
+        test,
+        cohort=cohort if scoring == "as-norm" else None,
+        part=calibration.part if calibration else None,
+    )
+
+
+def _serving(
+    calibration: Calibration | None, enrolment: Sequence[Band | None], test: Band | None, *, given: bool
+) -> tuple[Calibration | None, str]:
+    """The calibration for recordings of these bands, None where there is none, and a remark why.
+
+    Args:
+        given: whether the threshold is the caller's, which decides even then.
+    """
+    if calibration is None:
+        return None, ""
+    found, why = calibration.serving(enrolment, test)
+    if found is None:
+        return None, f"decided by the threshold given, without a probability: {why}" if given else f"no decision: {why}"
+    return found, ""
 
 
 def _check_calibration(origin: str, calibration: Calibration | None, cohort: Tensor | None) -> str:

@@ -18,13 +18,20 @@ Floats = NDArray[np.float64]
 COHORT = 200  # most similar cohort members that normalise a score
 
 
-def score(enrolment: Sequence[Embedding], test: Embedding, *, cohort: Tensor | None = None) -> float:
+def score(
+    enrolment: Sequence[Embedding],
+    test: Embedding,
+    *,
+    cohort: Tensor | None = None,
+    part: tuple[int, int] | None = None,
+) -> float:
     """Cosine of the test with the mean of the enrolment embeddings; AS-norm of the cosine if there is a cohort.
 
     Args:
         enrolment: one or more utterances of one speaker; their mean is brought to unit norm again.
         cohort: (K, E) unit embeddings of other speakers, K >= 2. The score is taken relative to the cosines of the
             enrolment, and of the test, with the ``COHORT`` members nearest to each.
+        part: first number of the embeddings that counts, and the first after it that does not; None: all count.
     Raises:
         InputError: nothing enrolled, or embeddings of different models.
     Source: AS-norm: Matejka et al. 2017, "Analysis of score normalization in multilingual speaker recognition".
@@ -33,14 +40,23 @@ def score(enrolment: Sequence[Embedding], test: Embedding, *, cohort: Tensor | N
         raise InputError("nothing enrolled to compare with")
     for embedding in enrolment:
         check_same_origin(embedding.origin, test.origin, what="compare two recordings")
-    mean = np.mean([embedding.vector.double().numpy() for embedding in enrolment], axis=0)
-    sides = np.stack([mean, test.vector.double().numpy()])
+    mean = np.mean([_counting(embedding.vector, part) for embedding in enrolment], axis=0)
+    sides = np.stack([mean, _counting(test.vector, part)])
     sides /= np.maximum(np.linalg.norm(sides, axis=1, keepdims=True), 1e-12)
     cosine = float(sides[0] @ sides[1])
     if cohort is None:
         return cosine
     centres, spreads = cohort_statistics(sides, cohort.double().numpy())
     return float(((cosine - centres) / spreads).mean())
+
+
+def _counting(vector: Tensor, part: tuple[int, int] | None) -> Floats:
+    """The part (P,) of an embedding, of unit norm, or all of it."""
+    whole: Floats = vector.double().numpy()
+    if part is None:
+        return whole
+    found = whole[slice(*part)]
+    return found / max(float(np.linalg.norm(found)), 1e-12)
 
 
 def cohort_statistics(vectors: Floats, cohort: Floats) -> tuple[Floats, Floats]:

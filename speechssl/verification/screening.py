@@ -73,7 +73,7 @@ def remarks_on(
     return remarks
 
 
-def unlike_speech(embedding: Embedding, cohort: Tensor | None) -> bool:
+def unlike_speech(embedding: Embedding, cohort: Tensor | None, *, part: tuple[int, int] | None = None) -> bool:
     """Whether a recording lies farther from the cohort's voices than these lie from each other.
 
     Compared are means of the ten highest cosines: the recording's with the cohort, and the lowest hundredth of those
@@ -82,9 +82,11 @@ def unlike_speech(embedding: Embedding, cohort: Tensor | None) -> bool:
     """
     if cohort is None or cohort.shape[0] < 50:
         return False
-    voices = cohort.double()
+    chosen = slice(*part) if part else slice(None)
+    voices, vector = (x.double()[..., chosen] for x in (cohort, embedding.vector))
+    voices, vector = (x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12) for x in (voices, vector))
     within = (voices @ voices.T).topk(11).values[:, 1:].mean(1)  # the highest is itself
-    found = (voices @ embedding.vector.double()).topk(10).values.mean()
+    found = (voices @ vector).topk(10).values.mean()
     return bool(found < 0.8 * within.quantile(0.01))
 
 

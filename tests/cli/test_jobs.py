@@ -84,19 +84,20 @@ def test_jobs_are_done_one_bad_one_stops_none_and_nothing_is_done_twice(
 ) -> None:
     source, one, two = (speech[name] for name in ("source", "reference", "other"))
     (tmp_path / "jobs.csv").write_text(
-        "source,reference,output,sample_rate,loudness\n"
-        f"{source},{one},a.wav,,-40\n{source},{two},deep/b.opus,usual,\nmissing.wav,{one},c.wav,,\n{source},missing.wav,d.wav,,\n"
+        "source,voice,reference,output,sample_rate,loudness\n"
+        f"{source},,{one},a.wav,,-40\n{source},,{two},deep/b.opus,usual,\nmissing.wav,,{one},c.wav,,\n"
+        f"{source},,missing.wav,d.wav,,\n{source},nobody,,e.wav,,\n"
     )
     call = ("convert", "--jobs", tmp_path / "jobs.csv", "-o", tmp_path / "out", "-m", encoder_file, "--json")
     answer = command(*call)
     assert answer.code == 2
     assert [Path(row["output"]).name for row in answer.json["results"]] == ["a.wav", "b.opus"]
-    assert [Path(row["output"]).name for row in answer.json["failed"]] == ["c.wav", "d.wav"]
+    assert [Path(row["output"]).name for row in answer.json["failed"]] == ["c.wav", "d.wav", "e.wav"]
     assert audio.loudness(audio.read(tmp_path / "out/a.wav")) == pytest.approx(-40, abs=0.2)
     assert audio.info(tmp_path / "out/deep/b.opus").sample_rate == 48_000
     assert (answer.json["results"][1]["made_at"], answer.json["results"][1]["sample_rate"]) == (16_000, 48_000)
     again = command(*call).json
-    assert (len(again["results"]), len(again["skipped"]), len(again["failed"])) == (0, 2, 2)
+    assert (len(again["results"]), len(again["skipped"]), len(again["failed"])) == (0, 2, 3)
 
 
 def test_jobs_replace_no_file_of_somebody_else(

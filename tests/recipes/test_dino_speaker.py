@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from speechssl.errors import InputError
+from speechssl.signals import Waveform
 
 RECIPE = "dino_speaker"
 
@@ -57,6 +58,7 @@ def test_train_resume_export_evaluate(run: Callable[..., str], cache: Path, tmp_
     from safetensors.torch import load_file
 
     from speechssl.verification import embedders
+    from speechssl.verification.embedders import log_mel
 
     contrast, dino, whole = tmp_path / "contrast", tmp_path / "dino", tmp_path / "whole"
     run("train", cache, "--run", contrast, "--objective", "nt-xent", "--toy", "--steps", 6)
@@ -87,6 +89,23 @@ def test_train_resume_export_evaluate(run: Callable[..., str], cache: Path, tmp_
     embedder = embedders.load(output, device="cpu")
     assert embedder.calibration["scale"] > 0
     assert embedder.cohort.shape[1] == embedder.dim
+    # a second network, for what a telephone carries
+    narrow, both = tmp_path / "narrow", tmp_path / "both.safetensors"
+    run("train", cache, "--run", narrow, "--start", output, "--objective", "nt-xent", "--toy", "--steps", 3, "--narrow")
+    more = ("--narrow", narrow, "--half-way-from", contrast)
+    run("export", cache, dino, *more, "--output", both, "--batches", 2)
+    joined = embedders.load(both, device="cpu")
+    assert joined.dim > embedder.dim
+    assert joined.cohort.shape[1] == joined.dim
+    sound = torch.from_numpy(np.random.default_rng(0).normal(size=32000).astype(np.float32)) * 0.1
+    without = torch.fft.irfft(torch.fft.rfft(sound) * (torch.fft.rfftfreq(32000, 1 / 16000) < 3800))
+    one, two = (
+        joined.embed(Waveform(x, 16000)).vector.split([embedder.dim, joined.dim - embedder.dim])
+        for x in (sound, without)
+    )
+    assert float(torch.cosine_similarity(one[1], two[1], dim=0)) > 0.999
+    assert float(torch.cosine_similarity(one[0], two[0], dim=0)) < 0.99
+    assert float(one[1].norm() / one[0].norm()) == pytest.approx(log_mel.NARROW, rel=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +133,7 @@ def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_crops_over_lines_are_drawn_again_alike_and_lose_their_band(recipe: Any, waves: Path) -> None:
     crops, lines = recipe("crops"), recipe("waves")
     settings = crops.Settings(utterances=4, local_crops=1, global_frames=100, local_frames=50, mask=0.0, noise=0.0)
-    certain = {"line": 1.0, "low_pass": 0.0, "high_pass": 0.0, "opus": 0.0, "mp3": 0.0, "clip": 0.0}
+    certain = {"line": 1.0, "shares": {"telephone": 1.0}, "clip": 0.0}
     phone = lines.WaveCrops(waves, settings, lines.Lines(**certain), seed=1)
     batch, again = phone(3), lines.WaveCrops(waves, settings, lines.Lines(**certain), seed=1)(3)
     assert all(np.array_equal(batch[name], again[name]) for name in batch)
@@ -126,6 +145,23 @@ def test_crops_over_lines_are_drawn_again_alike_and_lose_their_band(recipe: Any,
     samples = lines.WaveCrops(waves, settings, lines.Lines(), seed=1, samples=True)(0)["global"]
     assert samples.shape == (2, 4, 100 * 160 + 240)
     assert 0.05 < float(samples.abs().amax()) <= 1
+
+
+def test_discriminants_join_a_map_that_has_some_already(recipe: Any) -> None:
+    networks, whiten = recipe("networks"), recipe("whiten")
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    network = networks.make_network({"size": "toy"}).eval()
+    crops = torch.randn(6, 40, 160)
+    for _ in range(2):
+        directions, mean, sample = rng.normal(size=(5, 400)), rng.normal(size=400), rng.normal(size=(9, 400))
+        before = network(crops)
+        whiten.join_plain(network, directions, mean, sample, crops)
+        after = network(crops)
+        known = before - before.mean(0)
+        known /= known.square().sum(1).mean().sqrt()
+        torch.testing.assert_close(after[:, : before.shape[1]], known, rtol=1e-3, atol=1e-3)
+        assert after.shape[1] == before.shape[1] + 5
 
 
 @pytest.mark.parametrize("objective", ["moco", "vicreg", "barlow", "byol"])

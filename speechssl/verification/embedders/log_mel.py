@@ -2,7 +2,9 @@
 
 Header: ``kind`` ``"embedder"``, ``family`` ``"ecapa"``, ``name``, ``config`` (arguments of ``Ecapa``), ``input``
 (``{"type": "log-mel", "bands": 80, "sample_rate": 16000, "scale": 3.0}``), ``provenance``, ``licence``; where fitted,
-``calibration``. Tensors: the network's, and ``cohort`` (K, E), embeddings of other speakers for score normalisation.
+``calibration`` and ``narrow``, the arguments of a second ``Ecapa`` that hears only what a telephone carries. Tensors:
+the network's, the second one's as ``narrow.NAME``, and ``cohort`` (K, E), embeddings of other speakers for score
+normalisation.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from speechssl.signals import Embedding, Waveform
 from speechssl.verification.embedders.ecapa import Ecapa
 
 WINDOW = 3000  # frames of 10 ms embedded at once; longer recordings are averaged over windows, in flat memory
+TELEPHONE = slice(11, 54)  # of the 80 bands: 330 to 3250 Hz, which every telephone carries
+NARROW = 0.3  # norm of the part for telephones beside that for the full band, which scores better where it may be used
 SHORTEST = 20  # frames of 10 ms; less cannot fill the network's field of view
 _NEEDED = {"family": str, "name": str, "config": dict, "input": dict}
 
@@ -40,6 +44,7 @@ class LogMelEmbedder:
         self,
         network: Ecapa,
         *,
+        narrow: Ecapa | None = None,
         origin: str,
         scale: float,
         cohort: Tensor | None = None,
@@ -47,27 +52,42 @@ class LogMelEmbedder:
         device: str = "cpu",
     ) -> None:
         self.network = network.eval().to(device)
+        self.narrow = None if narrow is None else narrow.eval().to(device)
         self._device, self.scale = device, scale
         self.origin, self.cohort, self.calibration = origin, cohort, calibration
-        self.dim = network.fc.out_channels
+        self.dim = network.fc.out_channels + (0 if narrow is None else narrow.fc.out_channels)
 
     @torch.inference_mode()
     def embed(self, waveform: Waveform) -> Embedding:
-        """Unit-norm embedding (dim,).
+        """Unit-norm embedding (dim,): that of the full band, then that of the telephone's, where there is one.
 
         Raises:
             InputError: shorter than 0.225 s. Whether there is speech in it is for the caller to ask.
         """
         samples = audio.resample(waveform, self.sample_rate).samples
-        found = [
-            self._embed(mel.kaldi(samples[start : start + length])) * length for start, length in _windows(samples)
-        ]
-        return Embedding(functional.normalize(torch.stack(found).sum(0), dim=0).cpu(), self.origin)
+        windows = [(mel.kaldi(samples[start : start + length]), length) for start, length in _windows(samples)]
+        parts = [self._part(self.network, windows, narrow=False)]
+        if self.narrow is not None:
+            parts.append(NARROW * self._part(self.narrow, windows, narrow=True))
+        return Embedding(functional.normalize(torch.cat(parts), dim=0).cpu(), self.origin)
 
-    def _embed(self, bands: Tensor) -> Tensor:
-        levelled = (bands - bands.mean()) / self.scale
-        paired = levelled[: len(bands) // 2 * 2].reshape(1, -1, 2 * bands.shape[1])
-        return functional.normalize(self.network(paired.to(self._device))[0].float(), dim=0)
+    def _part(self, network: Ecapa, windows: list[tuple[Tensor, int]], *, narrow: bool) -> Tensor:
+        """Unit vector of one network: the mean over windows of log-mel bands, by their lengths."""
+        found = []
+        for bands, length in windows:
+            heard = levelled(bands, self.scale, narrow=narrow)
+            paired = heard[: len(bands) // 2 * 2].reshape(1, -1, 2 * bands.shape[1])
+            found.append(functional.normalize(network(paired.to(self._device))[0].float(), dim=0) * length)
+        return functional.normalize(torch.stack(found).sum(0), dim=0)
+
+
+def levelled(bands: Tensor, scale: float, *, narrow: bool = False) -> Tensor:
+    """Log-mel bands (F, 80) without their mean, over ``scale``; with ``narrow`` 0 outside of ``TELEPHONE``."""
+    if not narrow:
+        return (bands - bands.mean()) / scale
+    found = torch.zeros_like(bands)
+    found[:, TELEPHONE] = (bands[:, TELEPHONE] - bands[:, TELEPHONE].mean()) / scale
+    return found
 
 
 def read(path: Path, *, device: str = "cpu") -> LogMelEmbedder:
@@ -87,10 +107,15 @@ def read(path: Path, *, device: str = "cpu") -> LogMelEmbedder:
         )
     tensors = dict(checkpoint.tensors)
     cohort = tensors.pop("cohort", None)
-    network = _network(header["config"], path)
+    network, narrow = (_network(header[key], path) if key in header else None for key in ("config", "narrow"))
+    assert network is not None  # the header was checked
+    theirs = {name[7:]: tensors.pop(name) for name in list(tensors) if name.startswith("narrow.")}
     checkpoints.load_state(network, tensors, source=path)
+    if narrow is not None:
+        checkpoints.load_state(narrow, theirs, source=path)
     return LogMelEmbedder(
         network,
+        narrow=narrow,
         origin=f"{header['name']}@{checkpoint.fingerprint}",
         scale=float(settings["scale"]),
         cohort=None if cohort is None else functional.normalize(cohort.float(), dim=1),
@@ -106,15 +131,21 @@ def write(
     name: str,
     config: dict[str, Any],
     scale: float,
+    narrow: tuple[Ecapa, dict[str, Any]] | None = None,
     provenance: dict[str, Any],
     licence: str,
     cohort: Tensor | None = None,
     calibration: dict[str, Any] | None = None,
 ) -> Path:
-    """Save an embedder with float16 weights; ``config`` are the arguments the network was made with."""
-    tensors = {
-        key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in network.state_dict().items()
-    }
+    """Save an embedder with float16 weights; ``config`` are the arguments the network was made with.
+
+    Args:
+        narrow: the network that hears the telephone's band, and its arguments.
+    """
+    state = dict(network.state_dict())
+    if narrow is not None:
+        state |= {f"narrow.{key}": tensor for key, tensor in narrow[0].state_dict().items()}
+    tensors = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
     if cohort is not None:
         tensors["cohort"] = cohort.half()
     header: dict[str, Any] = {
@@ -126,6 +157,8 @@ def write(
         "provenance": provenance,
         "licence": licence,
     }
+    if narrow is not None:
+        header["narrow"] = narrow[1]
     if calibration is not None:
         header["calibration"] = calibration
     return checkpoints.save(path, tensors, header)

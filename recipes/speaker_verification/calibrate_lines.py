@@ -1,0 +1,137 @@
+"""Fit calibrations for pairs over telephones, codecs and filters and write them into an embedder file.
+
+    python recipes/speaker_verification/calibrate_lines.py speaker.safetensors MANIFEST.csv --output new.safetensors
+
+The file has a calibration of full-band pairs already (``calibrate.py``). Pieces of recordings of the training speakers
+of ``--corpora`` are heard as recorded, and over lines drawn by a fixed seed (``distort.over_a_line``). Two calibrations
+are added: for pairs of which both came over lines, and for pairs of which one did. Both know the bands that nearly all
+of these recordings had, and compare what the network for telephones made of them. Strangers of a kind that was not in
+the training are too often alike over lines, so that nobody is accepted: what is not clearly different gets no decision.
+``--false-alarm`` sets thresholds for a rate instead. No trial pairs recordings of two corpora, so that no corpus gives
+its speakers away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lines import RATE, chosen, heard
+from numpy.typing import NDArray
+
+from speechssl import audio, checkpoints, errors
+from speechssl.signals import Embedder
+from speechssl.training import distort
+from speechssl.verification import band, calibration, decisions, embedders
+from speechssl.verification.embedders import log_mel
+
+SPEAKERS = 10**6
+SECONDS = (1.5, 12.0)  # of a recording, drawn on a logarithmic scale
+DOUBT = -2.2  # ratio from which voices over lines may be one: probability 0.1
+NARROW = 3000.0  # Hz: with less, nothing is decided
+WHICH = {"telephones, codecs and filters": (1, 1), "a telephone, codec or filter on one side": (1, 0)}
+
+
+def over_lines(file: Path, embedder: Embedder, rng: np.random.Generator) -> list[decisions.Utterance]:
+    """A recording as it is, and over a line that takes a part of its band; nothing if it holds no second of speech."""
+    samples = audio.read_mono(file, RATE).samples.numpy()
+    length = round(RATE * float(np.exp(rng.uniform(*np.log(SECONDS)))))
+    first = int(rng.integers(max(1, len(samples) - length)))
+    samples = samples[first : first + length]
+    found = [heard(samples, RATE, embedder), heard(distort.over_a_line(samples, rng), RATE, embedder)]
+    return found if min(one.seconds for one in found) >= 1 else []
+
+
+def trials(
+    utterances: list[list[decisions.Utterance]],
+    speakers: NDArray[np.str_],
+    sides: tuple[int, int],
+    part: tuple[int, int] | None,
+) -> dict[str, Any]:
+    """Scores, labels, speakers and seconds of all pairs: each first side over one line, each second over another."""
+    vectors = np.stack([[one.embedding.vector.double().numpy() for one in both] for both in utterances])
+    vectors = vectors[..., slice(*part) if part else slice(None)]
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    seconds = np.array([[one.seconds for one in both] for both in utterances])
+    scores = vectors[:, sides[0]] @ vectors[:, sides[1]].T
+    usable = np.array([not known(both[1]) for both in utterances])
+    one, two = np.nonzero(~np.eye(len(scores), dtype=bool))
+    keep = usable[one] & (usable[two] if sides[1] else np.array([known(both[0]) for both in utterances])[two])
+    one, two = (ends[keep & ((one < two) if sides[1] else True)] for ends in (one, two))
+    return {
+        "scores": scores[one, two],
+        "is_target": speakers[one] == speakers[two],
+        "enrolment_speakers": speakers[one],
+        "test_speakers": speakers[two],
+        "seconds": np.stack([seconds[one, sides[0]], seconds[two, sides[1]]], axis=1),
+    }
+
+
+def known(one: decisions.Utterance) -> bool:
+    """Whether the calibration of full-band recordings holds this one."""
+    return one.band is not None and band.FULL.holds(one.band)
+
+
+def fitted(
+    parts: list[tuple[list[list[decisions.Utterance]], NDArray[np.str_]]],
+    name: str,
+    rate: float | None,
+    part: tuple[int, int] | None,
+) -> dict[str, Any]:
+    """One calibration, as the header keeps it."""
+    sides = WHICH[name]
+    found = [trials(utterances, speakers, sides, part) for utterances, speakers in parts]
+    joined = {key: np.concatenate([one[key] for one in found]) for key in found[0]}
+    bands = [both[1].band for utterances, _ in parts for both in utterances if not known(both[1])]
+    highs, lows = (np.array([getattr(one, end) for one in bands if one is not None]) for end in ("high", "low"))
+    narrow = band.KnownBands(max(NARROW, float(np.quantile(highs, 0.025))), RATE / 2, float(np.quantile(lows, 0.975)))
+    result = calibration.calibrate(
+        joined.pop("scores"), joined.pop("is_target"), joined.pop("enrolment_speakers"), joined.pop("test_speakers"),
+        **joined, origin="-", source=f"training speakers over {name}", false_alarm=rate, bands=narrow, draws=50,
+    )  # fmt: skip
+    if rate is None:
+        limit = result.score_at(DOUBT)
+        result = dataclasses.replace(result, threshold=limit, threshold_low=limit, threshold_high=limit, accepts=False)
+    values = dataclasses.replace(result, wider=None if sides[1] else band.FULL, part=part, cautious=True).as_dict()
+    return {key: value for key, value in values.items() if key not in ("origin", "lines")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--corpora", nargs="+", default=["librispeech", "an4"])
+    parser.add_argument("--each", type=int, default=5, help="recordings of each speaker")
+    parser.add_argument("--false-alarm", type=float, default=None, help="rate of the thresholds; nobody is accepted")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    embedder = embedders.load(args.model, device="cpu")
+    parts = []
+    for corpus in args.corpora:
+        files = chosen(args.manifest, corpus, "train", SPEAKERS, args.each)
+        both = [
+            (name, over_lines(file, embedder, np.random.default_rng([args.seed, number])))
+            for number, (name, file) in enumerate(files)
+        ]
+        both = [(name, found) for name, found in both if found]
+        parts.append(([found for _, found in both], np.array([name for name, _ in both])))
+    part = None
+    if isinstance(embedder, log_mel.LogMelEmbedder) and embedder.narrow is not None:
+        part = (embedder.network.fc.out_channels, embedder.dim)
+    lines = [fitted(parts, name, args.false_alarm, part) for name in WHICH]
+    checkpoint = checkpoints.load(args.model, kind="embedder")
+    header = {key: value for key, value in checkpoint.header.items() if key not in ("sha256", "format")}
+    header["calibration"] = {**header["calibration"], "lines": lines}
+    checkpoints.save(args.output, checkpoint.tensors, header)
+    print(json.dumps(lines))
+
+
+if __name__ == "__main__":
+    errors.run_recipe(main)
