@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from speechssl.app.state import Settings
+from speechssl.cli import terminal
 from speechssl.cli.options import Device, examples
 from speechssl.errors import InputError
 
@@ -160,6 +161,7 @@ def app(
         waiting=waiting,
         keep_seconds=60 * keep_minutes,
     )
+    terminal.settings.progress.close()  # the server says itself where it is, and serves for days
     server.serve(settings, host=host, port=port, auth=users, browser=browser, public_names=public_name or ())
 
 

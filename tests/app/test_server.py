@@ -23,6 +23,7 @@ from starlette.testclient import TestClient
 
 from speechssl import cli
 from speechssl.app import server
+from speechssl.cli import progress
 from speechssl.errors import InputError
 
 PATIENCE = 240  # seconds: a busy machine takes minutes for what takes seconds
@@ -111,6 +112,19 @@ def test_the_command_line_refuses_before_anything_is_loaded(capsys: pytest.Captu
     assert "--auth" in capsys.readouterr().err
     assert cli.run(["app", "--auth", "nobody"]) == 2
     assert "USER:PASSWORD" in capsys.readouterr().err
+
+
+def test_the_command_line_does_not_say_for_days_that_it_is_loading(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def serve(*settings: object, **options: object) -> None:
+        capsys.readouterr()
+        time.sleep(0.1)
+
+    monkeypatch.setattr(progress, "INTERVAL", 0.01)
+    monkeypatch.setattr(server, "serve", serve)
+    assert cli.run(["app", "--port", "0"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
