@@ -23,7 +23,7 @@ TITLE = "speechssl"
 CHEAP = 40  # calls at once that only list or rename something
 TABS = ("convert", "speak", "verify", "units", "batch", "voices", "history")
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-SCRIPT = f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
+SCRIPT = "<script>" + Path(__file__).with_name("page.js").read_text(encoding="utf-8") + "</script>"
 
 
 def theme() -> Any:

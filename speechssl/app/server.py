@@ -163,6 +163,8 @@ def serve(
             threading.Thread(target=_open, args=(server, f"http://{host}:{place}"), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
             server.run()
+        if door.inside is not None:  # an interpreter that ends while PyTorch loads a model aborts
+            door.inside.state.warming.join(GRACE)
         if door.error is not None:
             raise door.error
     finally:
@@ -181,7 +183,8 @@ def _loaded(
         state, auth=auth, tabs=page.TABS if tabs is None else tabs, served=gate.served_names(host, public_names)
     )
     threading.Thread(target=_sweep, args=(state, application.state.gradio), daemon=True).start()
-    threading.Thread(target=_warm, args=(state,), daemon=True).start()
+    application.state.warming = threading.Thread(target=_warm, args=(state,), daemon=True)
+    application.state.warming.start()
     return application
 
 

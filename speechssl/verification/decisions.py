@@ -129,7 +129,7 @@ def embed(
     Example:
         >>> import speechssl
         >>> speechssl.embed(speechssl.clip("ada")).embedding.vector.shape
-        torch.Size([192])
+        torch.Size([448])
     """
     embedder = embedders.load(embedder) if isinstance(embedder, (str, Path)) else embedder
     path = audio.recording(recording)

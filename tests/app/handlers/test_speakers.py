@@ -50,7 +50,7 @@ def test_the_telephone_gets_no_decision(state: State, shared: Shared, job: Job, 
     assert (found.decision, found.probability) == ("none", None)
     shown = pictures.verdict(found, ("The same speaker", "Not the same speaker"))
     assert "No decision" in shown
-    assert "carries speech from" in shown
+    assert "too much alike" in shown or "carries speech from" in shown
     assert "he same speaker" not in shown
     assert speakers.enrol(*shared, job, "Beth", [speech["other"]])["new"] == 1
     ranked = speakers.identify(*shared, job, tmp_path / "phone.wav")

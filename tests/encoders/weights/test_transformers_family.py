@@ -162,7 +162,7 @@ def test_offline_says_what_to_do(wanted: str, hub: Path) -> None:
 
 @pytest.mark.parametrize("wanted", ["wavlm", "no/such/folder/here", "./nothing", "a.wav"])
 def test_unknown_names(wanted: str) -> None:
-    with pytest.raises(InputError, match=f"no encoder '{re.escape(wanted)}': give tiny, one of wavlm-base"):
+    with pytest.raises(InputError, match=f"no encoder '{re.escape(wanted)}': give tiny, mfcc, one of wavlm-base"):
         encoders.load(wanted, layer=1)
 
 
