@@ -84,7 +84,7 @@ def test_subtitles_from_a_file_are_spoken_in_time(page: Any, tmp_path: Path) -> 
     sync_api.expect(page.locator("#speak-text textarea")).to_have_value(re.compile("00:00:01,000"), timeout=PATIENCE)
     page.locator("#speak-go").click()
     page.wait_for_selector("#speak-status .finished")
-    assert re.search(r"cue 2 \(00:00:04,000\) ends \d\.\d s late", page.locator("#speak-status").inner_text())
+    assert re.search(r"[Cc]ue 2 \(00:00:04,000\) ends \d\.\d s late", page.locator("#speak-status").inner_text())
     titles = download(page, "#speak-titles", tmp_path).read_text()
     assert re.findall(r"(\S+) -->", titles) == ["00:00:01,000", "00:00:04,000"]
     assert 4.5 < audio.read(download(page, "#speak-save", tmp_path)).seconds < 7

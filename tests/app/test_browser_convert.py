@@ -116,7 +116,10 @@ def test_a_long_recording_is_heard_while_it_is_made(page: Any, tmp_path: Path) -
     assert page.locator("#convert-status .running").is_visible()
     page.wait_for_selector("#convert-status .finished")
     # the player takes over where the pieces had come to
-    page.wait_for_function("!document.querySelector('#convert-player audio').paused")
+    page.wait_for_function(
+        "(audio => !audio.paused && audio.readyState > 1 && !audio.seeking)"
+        "(document.querySelector('#convert-player audio'))"
+    )
     assert page.evaluate("window.silent")
     assert player_of(page)["at"] > 0.5
     receipt = signing.show(download(page, "#convert-save", tmp_path))
