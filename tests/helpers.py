@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +29,15 @@ class Answer(NamedTuple):
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+def fetched(url: str, seconds: float) -> tuple[int, bytes]:
+    """Status and body of a page, whatever its status; OSError if nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=seconds) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
 
 
 GRADIO_WARNS = (

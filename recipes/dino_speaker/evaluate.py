@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from crops import frames_of, levelled
 from front_end import OnEncoder
-from networks import make_network, trained
+from networks import config_of, make_network, trained
 
 from speechssl import errors
 from speechssl.audio.mel import cepstra, kaldi
@@ -105,7 +105,7 @@ def network_embedding(network: torch.nn.Module, *, narrow: bool = False) -> Embe
 
 def is_narrow(run: Path) -> bool:
     """Whether a run heard only what a telephone carries."""
-    return bool(json.loads((run / "config.json").read_text())["settings"].get("narrow"))
+    return bool(config_of(run)["settings"].get("narrow"))
 
 
 def of_file(path: Path) -> torch.nn.Module:

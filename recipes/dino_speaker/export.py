@@ -56,11 +56,10 @@ def half_way(network: nn.Module, source: Path) -> None:
     network.load_state_dict({**network.state_dict(), **mixed})
 
 
-def arguments_of(run: Path) -> dict[str, Any]:
-    """Arguments of the ``Ecapa`` of a run or a file."""
-    config = config_of(run)
-    found: dict[str, Any] = config.get("network") or ecapa_config(config["size"])
-    return found
+def arguments_of(config: dict[str, Any], network: Ecapa) -> dict[str, Any]:
+    """Arguments of an ``Ecapa`` as it is now; the config is that of the run or file it came from."""
+    made: dict[str, Any] = config.get("network") or ecapa_config(config["size"])
+    return {**made, "plain": network.plain, "dim": network.fc.out_channels}
 
 
 def untrained(seed: int) -> tuple[nn.Module, dict[str, Any]]:
@@ -135,17 +134,13 @@ def save(
         header |= {"head": config["head"], "config": config["head_config"]}
         ssl.write(args.output, network.head, header, tuned=network.tuned_tensors(), cohort=cohort)
         return
-    made = config.get("network") or ecapa_config(config["size"])
-    made = {**made, "plain": network.plain, "dim": network.fc.out_channels}
     log_mel.write(
         args.output,
         network,
         name=args.name,
-        config=made,
+        config=arguments_of(config, network),
         scale=SCALE,
-        narrow=None
-        if narrow is None
-        else (narrow, {**arguments_of(args.narrow), "plain": narrow.plain, "dim": narrow.fc.out_channels}),
+        narrow=None if narrow is None else (narrow, arguments_of(provenance["narrow"]["config"], narrow)),
         provenance=provenance,
         licence=args.licence,
         cohort=cohort,

@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 from speechssl import audio, checkpoints, errors
 from speechssl.signals import Embedder
 from speechssl.training import distort
-from speechssl.verification import band, calibration, decisions, embedders
+from speechssl.verification import band, calibration, decisions, embedders, scoring
 from speechssl.verification.embedders import log_mel
 
 SPEAKERS = 10**6
 SECONDS = (1.5, 12.0)  # of a recording, drawn on a logarithmic scale
 DOUBT = -2.2  # ratio from which voices over lines may be one: probability 0.1
-NARROW = 3000.0  # Hz: with less, nothing is decided
+LEAST = 3000.0  # Hz: with less, nothing is decided
 WHICH = {"telephones, codecs and filters": (1, 1), "a telephone, codec or filter on one side": (1, 0)}
 
 
@@ -55,14 +55,13 @@ def trials(
 ) -> dict[str, Any]:
     """Scores, labels, speakers and seconds of all pairs: each first side over one line, each second over another."""
     vectors = np.stack([[one.embedding.vector.double().numpy() for one in both] for both in utterances])
-    vectors = vectors[..., slice(*part) if part else slice(None)]
-    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    vectors = scoring.counting(vectors, part)
     seconds = np.array([[one.seconds for one in both] for both in utterances])
     scores = vectors[:, sides[0]] @ vectors[:, sides[1]].T
-    usable = np.array([not known(both[1]) for both in utterances])
-    one, two = np.nonzero(~np.eye(len(scores), dtype=bool))
-    keep = usable[one] & (usable[two] if sides[1] else np.array([known(both[0]) for both in utterances])[two])
-    one, two = (ends[keep & ((one < two) if sides[1] else True)] for ends in (one, two))
+    narrow = np.array([not known(both[1]) for both in utterances])
+    second = narrow if sides[1] else np.array([known(both[0]) for both in utterances])
+    pairs = narrow[:, None] & second & ~np.eye(len(scores), dtype=bool)
+    one, two = np.nonzero(np.triu(pairs) if sides[1] else pairs)
     return {
         "scores": scores[one, two],
         "is_target": speakers[one] == speakers[two],
@@ -89,7 +88,7 @@ def fitted(
     joined = {key: np.concatenate([one[key] for one in found]) for key in found[0]}
     bands = [both[1].band for utterances, _ in parts for both in utterances if not known(both[1])]
     highs, lows = (np.array([getattr(one, end) for one in bands if one is not None]) for end in ("high", "low"))
-    narrow = band.KnownBands(max(NARROW, float(np.quantile(highs, 0.025))), RATE / 2, float(np.quantile(lows, 0.975)))
+    narrow = band.KnownBands(max(LEAST, float(np.quantile(highs, 0.025))), RATE / 2, float(np.quantile(lows, 0.975)))
     result = calibration.calibrate(
         joined.pop("scores"), joined.pop("is_target"), joined.pop("enrolment_speakers"), joined.pop("test_speakers"),
         **joined, origin="-", source=f"training speakers over {name}", false_alarm=rate, bands=narrow, draws=50,

@@ -40,8 +40,8 @@ def score(
         raise InputError("nothing enrolled to compare with")
     for embedding in enrolment:
         check_same_origin(embedding.origin, test.origin, what="compare two recordings")
-    mean = np.mean([_counting(embedding.vector, part) for embedding in enrolment], axis=0)
-    sides = np.stack([mean, _counting(test.vector, part)])
+    mean = np.mean([counting(embedding.vector.double().numpy(), part) for embedding in enrolment], axis=0)
+    sides = np.stack([mean, counting(test.vector.double().numpy(), part)])
     sides /= np.maximum(np.linalg.norm(sides, axis=1, keepdims=True), 1e-12)
     cosine = float(sides[0] @ sides[1])
     if cohort is None:
@@ -50,13 +50,13 @@ def score(
     return float(((cosine - centres) / spreads).mean())
 
 
-def _counting(vector: Tensor, part: tuple[int, int] | None) -> Floats:
-    """The part (P,) of an embedding, of unit norm, or all of it."""
-    whole: Floats = vector.double().numpy()
+def counting(vectors: Floats, part: tuple[int, int] | None) -> Floats:
+    """The part (..., P) of embeddings (..., E), at unit norm; None: all of them, as they are."""
     if part is None:
-        return whole
-    found = whole[slice(*part)]
-    return found / max(float(np.linalg.norm(found)), 1e-12)
+        return vectors
+    found = vectors[..., slice(*part)]
+    unit: Floats = found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), 1e-12)
+    return unit
 
 
 def cohort_statistics(vectors: Floats, cohort: Floats) -> tuple[Floats, Floats]:

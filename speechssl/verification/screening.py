@@ -9,7 +9,7 @@ from speechssl import audio
 from speechssl.signals import Embedding, Waveform
 from speechssl.verification import speech_classifier
 from speechssl.verification.calibration import Calibration
-from speechssl.verification.scoring import score
+from speechssl.verification.scoring import counting, score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,9 +82,9 @@ def unlike_speech(embedding: Embedding, cohort: Tensor | None, *, part: tuple[in
     """
     if cohort is None or cohort.shape[0] < 50:
         return False
-    chosen = slice(*part) if part else slice(None)
-    voices, vector = (x.double()[..., chosen] for x in (cohort, embedding.vector))
-    voices, vector = (x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12) for x in (voices, vector))
+    import torch
+
+    voices, vector = (torch.from_numpy(counting(x.double().numpy(), part)) for x in (cohort, embedding.vector))
     within = (voices @ voices.T).topk(11).values[:, 1:].mean(1)  # the highest is itself
     found = (voices @ vector).topk(10).values.mean()
     return bool(found < 0.8 * within.quantile(0.01))

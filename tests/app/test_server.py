@@ -10,8 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import fastapi
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from helpers import fetched
 from starlette.testclient import TestClient
 
 from speechssl import cli
@@ -27,14 +26,6 @@ from speechssl.cli import progress
 from speechssl.errors import InputError
 
 PATIENCE = 240  # seconds: a busy machine takes minutes for what takes seconds
-
-
-def _get(url: str) -> tuple[int, bytes]:
-    try:
-        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
 
 
 def _until(true: Callable[[], bool]) -> None:
@@ -46,7 +37,7 @@ def _until(true: Callable[[], bool]) -> None:
 
 def _answers(place: str) -> bool:
     try:
-        return _get(f"{place}/health")[0] == 200
+        return fetched(f"{place}/health", PATIENCE)[0] == 200
     except OSError:
         return False
 
@@ -148,7 +139,7 @@ def test_told_to_end_it_finishes_what_runs_and_takes_nothing_more(tmp_path: Path
         _until((tmp_path / "begun").exists)
         late = Client(place, verbose=False)
         process.send_signal(signal.SIGTERM)
-        _until(lambda: json.loads(_get(f"{place}/health")[1])["status"] == "closing")
+        _until(lambda: json.loads(fetched(f"{place}/health", PATIENCE)[1])["status"] == "closing")
         with pytest.raises(AppError, match="closing"):
             late.predict(None, api_name="/identify")
         (tmp_path / "go").touch()
@@ -191,7 +182,7 @@ def test_told_to_end_it_ends_and_leaves_nothing(tmp_path: Path, is_read: bool) -
     assert process.stdout is not None
     place = process.stdout.readline().split()[-1]
     _until(lambda: _answers(place))
-    assert _get(f"{place}/config")[0] == 401
+    assert fetched(f"{place}/config", PATIENCE)[0] == 401
     if not is_read:
         # the terminal it was started from is gone
         process.stdout.close()

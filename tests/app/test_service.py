@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from helpers import fetched
 
 from speechssl import audio, cli
 from speechssl.app.handlers import speakers, speaking
@@ -34,14 +35,6 @@ CONSENT = "Ada Smith: a test"
 @pytest.fixture(scope="module")
 def client(address: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
     return Client(address, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
-
-
-def _get(url: str) -> tuple[int, bytes]:
-    try:
-        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
 
 
 def _file(path: Path) -> Any:
@@ -101,7 +94,7 @@ def test_convert_piece_by_piece(client: Client) -> None:
 
 
 def test_the_list_of_endpoints_describes_every_argument_and_has_its_own_examples(address: str) -> None:
-    listed = json.loads(_get(f"{address}/gradio_api/info")[1])["named_endpoints"]
+    listed = json.loads(fetched(f"{address}/gradio_api/info", PATIENCE)[1])["named_endpoints"]
     arguments = [(name, one) for name, endpoint in listed.items() for one in endpoint["parameters"]]
     assert len(arguments) > 40
     assert all(re.fullmatch(r"[A-Z0-9'].{7,}\.", one["label"]) for _, one in arguments), arguments
@@ -113,7 +106,7 @@ def test_the_list_of_endpoints_describes_every_argument_and_has_its_own_examples
 
 def test_the_examples_of_the_endpoints_run(address: str, speech: Speech, tmp_path: Path) -> None:
     client = Client(address, verbose=False, download_files=str(tmp_path))
-    listed = json.loads(_get(f"{address}/gradio_api/info")[1])["named_endpoints"]
+    listed = json.loads(fetched(f"{address}/gradio_api/info", PATIENCE)[1])["named_endpoints"]
     for name in ("/convert", "/say"):
         example = listed[name]["description"].split("Example: ")[1]
         example = example.replace("'recording.wav'", repr(str(speech["source"])))
@@ -264,7 +257,7 @@ def test_calibrate_says_what_is_missing(client: Client, speech: Speech, tmp_path
 
 
 def test_health(address: str) -> None:
-    status, body = _get(f"{address}/health")
+    status, body = fetched(f"{address}/health", PATIENCE)
     assert status == 200
     assert json.loads(body)["status"] == "ok"
 
@@ -287,7 +280,7 @@ def test_plain_http_converts(address: str, speech: Speech) -> None:
     )
     with urllib.request.urlopen(call, timeout=PATIENCE) as answer:
         event = json.load(answer)["event_id"]
-    status, body = _get(f"{address}/gradio_api/call/convert/{event}")
+    status, body = fetched(f"{address}/gradio_api/call/convert/{event}", PATIENCE)
     assert status == 200
     lines = body.decode().splitlines()
     assert "event: complete" in lines
@@ -300,7 +293,7 @@ def test_plain_http_converts(address: str, speech: Speech) -> None:
      "/proc/self/environ"],
 )  # fmt: skip
 def test_no_file_of_the_machine_is_reachable(address: str, path: str) -> None:
-    status, body = _get(f"{address}/gradio_api/file={path}")
+    status, body = fetched(f"{address}/gradio_api/file={path}", PATIENCE)
     assert status in (403, 404)
     assert b"root:" not in body
 
@@ -313,7 +306,7 @@ def test_a_path_is_no_upload_and_no_address(client: Client, address: str, speech
     assert receipt.exists()
     for place in ("/etc/passwd", str(speech["source"]), str(state.store.signer().path), str(made), str(receipt)):
         if place not in (str(made), str(receipt)):
-            assert _get(f"{address}/gradio_api/file={place}")[0] == 404
+            assert fetched(f"{address}/gradio_api/file={place}", PATIENCE)[0] == 404
         file = {"path": place, "meta": {"_type": "gradio.FileData"}}
         call = json.dumps({"data": [file, "tiny/100", True]}).encode()
         assert _status(f"{address}/gradio_api/call/units", call, "application/json") == 404
@@ -349,8 +342,8 @@ def test_with_passwords_nobody_else_comes_in_and_users_keep_to_themselves(
         form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\nx\r\n--x--\r\n'
         assert _status(f"{place}/gradio_api/upload", form, "multipart/form-data; boundary=x") == 401
         assert _status(f"{place}/gradio_api/call/voices", b'{"data": []}', "application/json") == 401
-        assert _get(f"{place}/gradio_api/file=/etc/passwd")[0] in (401, 403)
-        assert _get(f"{place}/health")[0] == 200
+        assert fetched(f"{place}/gradio_api/file=/etc/passwd", PATIENCE)[0] in (401, 403)
+        assert fetched(f"{place}/health", PATIENCE)[0] == 200
         with pytest.raises(Exception, match=r"(?i)credential|login|auth"):
             Client(place, auth=("ada", "wrong"), verbose=False)
         folder = str(tmp_path / "downloads")

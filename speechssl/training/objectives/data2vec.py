@@ -6,17 +6,15 @@ et al. 2022, arXiv:2212.07525, section 3.3.
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from speechssl.training.objectives.masking import apply_mask, span_mask
-from speechssl.training.objectives.momentum import follow
+from speechssl.training.objectives.momentum import MaskedStudent, follow
 
 
-class Data2Vec(nn.Module):
+class Data2Vec(MaskedStudent):
     """Regress, at masked frames, the mean of the teacher's last blocks on the input without masks.
 
     The student hears masked frames as a learnt vector, as in the first paper; data2vec 2.0 leaves them out.
@@ -44,20 +42,10 @@ class Data2Vec(nn.Module):
         mask_probability: float = 0.65,
         mask_span: int = 10,
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.teacher = copy.deepcopy(network).requires_grad_(False).eval()
-        self.mask_vector = nn.Parameter(torch.randn(input_dim) * 0.1)
+        super().__init__(network, input_dim=input_dim, mask_probability=mask_probability, mask_span=mask_span)
         self.head = nn.Linear(dim, dim)
         self.num_layers, self.masks = num_layers, masks
         self.first_decay, self.last_decay, self.ramp = first_decay, last_decay, ramp
-        self.mask_probability, self.mask_span = mask_probability, mask_span
-
-    def train(self, mode: bool = True) -> Data2Vec:
-        """Set the mode of the student; the teacher stays in eval mode."""
-        super().train(mode)
-        self.teacher.eval()
-        return self
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of ``input`` (B, T, C); ``clean`` (B, T, C), where given, is what the teacher hears.

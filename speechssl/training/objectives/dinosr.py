@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from speechssl.training.objectives.masking import apply_mask, span_mask
+from speechssl.training.objectives.momentum import MaskedStudent, follow
 
 
-class DinoSR(nn.Module):
+class DinoSR(MaskedStudent):
     """A student predicts, at masked frames, the codewords an averaged teacher gives the clean input.
 
     Each of the teacher's last ``num_layers`` blocks has a codebook that follows the frames assigned to it by a moving
@@ -42,23 +41,13 @@ class DinoSR(nn.Module):
         mask_probability: float = 0.65,
         mask_span: int = 10,
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.teacher = copy.deepcopy(network).requires_grad_(False).eval()
-        self.mask_vector = nn.Parameter(torch.randn(input_dim) * 0.1)
+        super().__init__(network, input_dim=input_dim, mask_probability=mask_probability, mask_span=mask_span)
         self.heads = nn.ModuleList(nn.Linear(dim, num_codes) for _ in range(num_layers))
         self.register_buffer("sums", torch.zeros(num_layers, num_codes, dim))
         self.register_buffer("counts", torch.zeros(num_layers, num_codes))
         self.teacher_decay, self.code_decay, self.least_use = teacher_decay, code_decay, least_use
-        self.mask_probability, self.mask_span = mask_probability, mask_span
         self.sums: Tensor
         self.counts: Tensor
-
-    def train(self, mode: bool = True) -> DinoSR:
-        """Set the mode of the student; the teacher stays in eval mode, so that its codes are without dropout."""
-        super().train(mode)
-        self.teacher.eval()
-        return self
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of ``input`` (B, T, C); ``clean`` (B, T, C), where given, is what the teacher hears."""
@@ -111,9 +100,7 @@ class DinoSR(nn.Module):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Move the teacher toward the student; faster in the first steps."""
-        decay = min(self.teacher_decay, (1 + step) / (10 + step))
-        for slow, fast in zip(self.teacher.parameters(), self.network.parameters(), strict=True):
-            slow.lerp_(fast, 1 - decay)
+        follow(self.teacher, self.network, min(self.teacher_decay, (1 + step) / (10 + step)))
 
 
 def _standardised(frames: Tensor) -> Tensor:
