@@ -28,6 +28,7 @@ import speechssl
 
 MEGABYTE = 1 << 20
 BODIES, SIZE = 10, 150  # of a stranger; megabytes each
+LOADING = 503  # the status of answers until the page is there
 SETTLED = 1.0  # seconds that the service has to take back what it can
 
 
@@ -52,13 +53,11 @@ class Service:
         self.address = self.process.stdout.readline().split()[-1]
         self.api = f"{self.address}/gradio_api"
         self.client = httpx.Client(timeout=600)
-        while True:
-            try:
-                given = {"username": "ada", "password": "secret"}
-                self.client.post(f"{self.address}/login", data=given).raise_for_status()
-                return
-            except httpx.TransportError:
-                time.sleep(0.2)
+        given = {"username": "ada", "password": "secret"}
+        # the port answers before the page is loaded
+        while (answer := self.client.post(f"{self.address}/login", data=given)).status_code == LOADING:
+            time.sleep(0.2)
+        answer.raise_for_status()
 
     def file(self, path: Path) -> dict[str, Any]:
         """Upload a recording."""
