@@ -211,11 +211,13 @@ def trials(
         ),
     ] = False,
     seed: Seed = 0,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Write a balanced trial list for a folder of speakers."""
     from speechssl.verification.trials import find_recordings, make_trials, write_trials
 
+    outputs.check([output], [], overwrite=overwrite)
     found = make_trials(find_recordings(folder), per_speaker=per_speaker, seed=seed, other_sessions=other_sessions)
     write_trials(output, found, root=folder)
     targets = sum(trial.is_target for trial in found)

@@ -210,6 +210,7 @@ def report(
     model: Encoder = "",
     normalise: Normalise = None,
     device: Device = "auto",
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Measure a codebook on recordings: rate, entropy, phones, ABX, stability."""
@@ -217,6 +218,8 @@ def report(
     from speechssl.units.encoding import manifest
     from speechssl.units.encoding.workers import Recipe
 
+    places = [Path(output) / name for name in ("report.json", "report.md", "usage.png")]
+    outputs.check(places, [alignments] if alignments else [], overwrite=overwrite)
     entries = manifest.entries(audio or [], listed or [])
     batch.tell_others(audio or [])
     known = cards.read_alignments(alignments) if alignments else {}

@@ -194,9 +194,9 @@ def embed(
                 facts = {"recording": str(path), "origin": found.embedding.origin, "seconds": found.seconds}
                 lines.append(json_module.dumps({**facts, "embedding": vector}, ensure_ascii=False))
             advance(str(path))
-    if output == "-":
+    if lines and output == "-":
         terminal.say("\n".join(lines))
-    else:
+    elif lines:
         with checkpoints.atomic_path(Path(output)) as temporary:
             temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
         terminal.say(f"{output}  {terminal.count(len(lines), 'embedding')}")
@@ -338,10 +338,13 @@ def export(
         str, typer.Option("--output", "-o", metavar="FILE", help="JSON file to write; - for standard output.")
     ] = "-",
     database: Database = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the whole database as JSON, embeddings included."""
     from speechssl.verification import evaluation
 
+    if output != "-":
+        outputs.check([output], [database] if database else [], overwrite=overwrite)
     with open_database(database) as store:
         found = store.export()
     if output == "-":

@@ -132,6 +132,9 @@ def check_text(text: object) -> None:
     """
     if not isinstance(text, str):
         raise InputError(f"the text is of the type {type(text).__name__}; a text (str) needed")
+    half = next((place for place, letter in enumerate(text, 1) if "\ud800" <= letter <= "\udfff"), 0)
+    if half:
+        raise InputError(f"character {half} of the text is no character (a lone surrogate); a text in UTF-8 needed")
 
 
 def tokens(words: Sequence[Word]) -> Tokens:

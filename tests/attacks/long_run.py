@@ -24,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import arguments
 import damage
 import kills
 import torch
@@ -189,6 +190,17 @@ def values(folder: Path, count: int, seed: int) -> bool:
     return told("values", outcomes([(f"value {number}", lambda n=number: case(n)) for number in range(count)]), started)
 
 
+def options(folder: Path, count: int, seed: int) -> bool:
+    """Odd values of every argument and option of every command, in calls that are right but for that one."""
+    os.environ["SPEECHSSL_VOICES"] = str(folder / "data" / "voices")
+    os.environ["SPEECHSSL_CACHE"] = str(folder / "cache")
+    os.chdir(folder)
+    calls = arguments.prepared(folder, _speech())
+    os.mkfifo(folder / "pipe")
+    started = time.monotonic()
+    return told("options", outcomes(arguments.cases(folder, calls, count, seed)), started)
+
+
 def signing_show(path: Any) -> object:
     from speechssl.receipts import signing
 
@@ -231,8 +243,8 @@ def service(folder: Path, count: int, seed: int) -> bool:
 
 
 SECTIONS = {
-    "formats": own_formats, "recordings": recordings, "values": values, "kills": killed, "races": raced,
-    "service": service,
+    "formats": own_formats, "recordings": recordings, "values": values, "options": options, "kills": killed,
+    "races": raced, "service": service,
 }  # fmt: skip
 
 

@@ -44,6 +44,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "features source.wav -o source.wav",
         "features source.wav -o old.safetensors",
         "features source.wav -o missing/out.safetensors",
+        "trials people -o old.wav",
+        "speakers export -o old.wav",
         "units decode 1,2,3 --voice eric -o old.wav",
         "units decode 1,2,3 --voice eric -o missing/out.wav",
     ],

@@ -65,6 +65,8 @@ def test_from_audio_to_units_and_what_is_said_of_them(
     assert report["codebook"] == facts["origin"]
     assert set(report["edits_under"]) == {"noise 20 dB", "noise 10 dB", "higher voice", "lower voice"}
     assert json.loads((tmp_path / "card" / "report.json").read_text()) == report
+    with pytest.raises(InputError, match=r"report\.json exists"):
+        run("report", recordings / "take0.wav", "-o", tmp_path / "card")
     learned = json.loads(run("bpe", out, "-o", tmp_path / "bpe.json", "--size", 20, "--json"))
     assert learned["units_per_token"] >= 1
     of_part = json.loads(run("bpe", out / "part-00000.jsonl", "-o", tmp_path / "part.json", "--size", 20, "--json"))

@@ -11,7 +11,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from speechssl import checkpoints
+from speechssl import checkpoints, cli
 from speechssl.cli import evaluation, verification
 from speechssl.errors import SpeechSSLError
 from speechssl.verification.embedders import log_mel
@@ -358,5 +358,9 @@ def test_embeddings_are_lines_of_json(run: Any, tmp_path: Path, capsys: pytest.C
     assert 2 in (result.exit_code, result.return_value)
     (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
     assert json.loads(line)["embedding"] == rows[0]["embedding"]
+    for more in ([], ["-o", str(tmp_path / "none.jsonl")]):
+        capsys.readouterr()
+        assert cli.run(["embed", str(tmp_path / "none.wav"), *more]) == 2
+        assert (capsys.readouterr().out, (tmp_path / "none.jsonl").exists()) == ("", False)
     with pytest.raises(SpeechSSLError, match="exists"):
         run(*words)

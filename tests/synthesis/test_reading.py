@@ -242,6 +242,8 @@ def test_what_is_not_read_is_said() -> None:
         FrontEnd().prepare("```\ncode\n```\n")
     with pytest.raises(InputError, match="of the type bytes; a text"):
         FrontEnd().prepare(b"bytes")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="character 4 of the text is no character"):
+        FrontEnd().prepare("Hi \udcff")
 
 
 def test_places_are_those_of_the_text_without_marks() -> None:
