@@ -53,8 +53,8 @@ K: TypeAlias = Annotated[
     int | None,
     typer.Option(
         "--k",
-        help="Number of nearest frames of the voice that each frame is made of. Default: 3 with `variance`, else 4 as "
-        "in the kNN-VC paper.",
+        help="Number of nearest frames of the voice that each frame is made of. Default: 3 with `regression` and "
+        "`variance`, else 4 as in the kNN-VC paper.",
         show_default=False,
     ),
 ]
