@@ -10,7 +10,7 @@ from speechssl.conversion.converters.means import Candidates, Trace, pieces, uni
 if TYPE_CHECKING:
     from torch import Tensor
 
-RIDGE = 0.3  # of the mean variance of the keys
+RIDGE = 0.1  # of the mean variance of the keys
 # share of the prediction, at coverages (mean cosines) of `tiny` up to FAR; none from NEAR:
 # recipes/voice_conversion/RESULTS.md
 SHARE, FAR, NEAR = 0.5, 0.72, 0.77
