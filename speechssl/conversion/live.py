@@ -165,7 +165,10 @@ class LiveConverter:
 
     def reset(self) -> None:
         """Forget everything that was heard; the next sample is the first."""
-        for part in (self._encoder, self._tracker, self._vocoder, *self._parts):
+        self._encoder.reset()
+        self._tracker.reset()
+        self._vocoder.reset()
+        for part in self._parts:
             part.reset()
         self._levels, self._colour = Levels(self._share), Colour(self._colour.wanted)
         # the first window of loudness begins where the sound begins
@@ -296,7 +299,8 @@ class _Spreads:
         """(V,) within 1 and ``widening.WIDEST``."""
         mean, square, mean_single, square_single = self._sums / self._count
         variance, single = (square - mean**2).clamp(min=1e-12), (square_single - mean_single**2).clamp(min=0)
-        return (single / variance).sqrt().clamp(1.0, widening.WIDEST).float()
+        ratio: Tensor = (single / variance).sqrt().clamp(1.0, widening.WIDEST).float()
+        return ratio
 
 
 def _followed(options: ConversionOptions) -> float:

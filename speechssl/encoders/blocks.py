@@ -173,8 +173,7 @@ def last(states: Iterator[Tensor]) -> Tensor:
 def attend(attention: Any, x: Tensor, num_heads: int) -> Tensor:
     """Plain self-attention (N, D) of modules ``q_proj``, ``k_proj``, ``v_proj`` and ``out_proj``."""
     q, k, v = (
-        heads(linear(projection, x), num_heads)
-        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+        heads(linear(projection, x), num_heads) for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     return linear(attention.out_proj, join(_fused_attention(q, k, v))).float()
 

@@ -2,8 +2,9 @@
 
 Each step encodes the frames that are new, and those ahead of them, which come again in the next step with more sound
 behind them. What attention needs of the past (its keys and values in every block) is stored, so that a step costs as
-much as its own frames. Two things differ from ``SSLEncoder.encode``: a frame hears the past and ``ahead``, not the
-whole window; and what sets the floor, 80 dB below the loudest band, is the loudest of the last seconds.
+much as its own frames. Three things differ from ``SSLEncoder.encode``: a frame hears the past and a few frames ahead,
+not the whole window; what sets the floor, 80 dB below the loudest band, is the loudest of the last seconds; and weights
+are rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from speechssl.checkpoints.eight_bits import in_eight_bits
 from speechssl.encoders.blocks import ProjectedTrunk, heads, join
 from speechssl.encoders.precision import layer_norm, linear
 from speechssl.encoders.whisper import WhisperFrontEnd, WhisperTrunk, floored, log_power
@@ -46,6 +48,7 @@ class LiveEncoder:
         if not (isinstance(inner, WhisperTrunk) and isinstance(encoder.front_end, WhisperFrontEnd)):
             raise InputError(f"{encoder.origin} cannot be used live: it is no Whisper encoder; use the model 'tiny'")
         self._front_end, self._trunk, self._projection = encoder.front_end, inner, projection
+        self._blocks = [_Block(layer) for layer in inner.blocks]
         self._past = past
         self.reset()
 
@@ -99,23 +102,41 @@ class LiveEncoder:
     def _attended(self, frames: Tensor, keep: int) -> Tensor:
         """States (n, D) behind the last block; the memory of the blocks goes up to ``keep``."""
         x = frames + self._trunk.positions[self._position : self._position + len(frames)].float()
-        for number, layer in enumerate(self._trunk.blocks):
-            x = x + self._attend(number, layer.self_attn, layer_norm(layer.self_attn_layer_norm, x), keep)
-            hidden = linear(layer.fc1, layer_norm(layer.final_layer_norm, x))
-            x = x + linear(layer.fc2, functional.gelu(hidden)).float()
+        for number, block in enumerate(self._blocks):
+            q, k, v = block.parts(x)
+            if (before := self._memory[number]) is not None:
+                k, v = torch.cat([before[0], k], 1), torch.cat([before[1], v], 1)
+            until = k.shape[1] - len(x) + keep
+            kept = slice(max(0, until - self._past), until)
+            self._memory[number] = k[:, kept], v[:, kept]
+            x = block.after(x, functional.scaled_dot_product_attention(q[None], k[None], v[None])[0])
         self._position += keep
         return self._trunk.finished(x)
 
-    def _attend(self, number: int, attention: Any, x: Tensor, keep: int) -> Tensor:
-        q, k, v = (
-            heads(linear(projection, x), attention.num_heads)
-            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+
+class _Block:
+    """One block, before and after its attention."""
+
+    def __init__(self, layer: Any) -> None:
+        attention, self._layer = layer.self_attn, layer
+        self._num_heads = attention.num_heads
+        three = (attention.q_proj, attention.k_proj, attention.v_proj)
+        none = torch.zeros(len(attention.k_proj.weight))
+        self._qkv = in_eight_bits(
+            torch.cat([one.weight for one in three]),
+            torch.cat([none if one.bias is None else one.bias for one in three]),
         )
-        new = len(x)
-        if (before := self._memory[number]) is not None:
-            k, v = torch.cat([before[0], k], 1), torch.cat([before[1], v], 1)
-        until = k.shape[1] - new + keep
-        first = max(0, until - self._past)
-        self._memory[number] = k[:, first:until], v[:, first:until]
-        mixed = functional.scaled_dot_product_attention(q[None], k[None], v[None])[0]
-        return linear(attention.out_proj, join(mixed)).float()
+        self._out, self._widen, self._narrow = (
+            in_eight_bits(one.weight, one.bias) for one in (attention.out_proj, layer.fc1, layer.fc2)
+        )
+
+    def parts(self, x: Tensor) -> list[Tensor]:
+        """Queries, keys and values (H, N, d)."""
+        normed = layer_norm(self._layer.self_attn_layer_norm, x)
+        return [heads(one, self._num_heads) for one in self._qkv(normed).chunk(3, dim=1)]
+
+    def after(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """The state (N, D) behind the block, from that before it and what attention mixed (H, N, d)."""
+        x = x + self._out(join(mixed))
+        hidden = functional.gelu(self._widen(layer_norm(self._layer.final_layer_norm, x)))
+        return x + self._narrow(hidden)

@@ -6,13 +6,14 @@ see the frames ahead, which come again in the next step. So there is nothing to 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from speechssl.checkpoints.eight_bits import in_eight_bits
 from speechssl.vocoders import pulses, source_filter, world
 from speechssl.vocoders.source_filter import FIRST, FRAMES, HOP, TAPS, SourceFilterVocoder
 
@@ -34,14 +35,18 @@ class LiveVocoder:
 
     def __init__(self, vocoder: SourceFilterVocoder, voice: Tensor) -> None:
         self._network, self.voice = vocoder.network, voice
+        self._layers: list[Any] = list(vocoder.network.layers)
         self._side = self._network.config.window // 2
+        self._products = [
+            [in_eight_bits(one.weight, one.bias) for one in (layer.widen, layer.narrow)] for layer in self._layers
+        ]
         self.reset()
 
     def reset(self) -> None:
         """Begin a new stream."""
         config = self._network.config
         past = torch.zeros(1, config.kernel // 2, config.width)
-        self._past = [past.clone() for _ in self._network.layers]
+        self._past = [past.clone() for _ in self._layers]
         self._frames = 0  # kept so far
         self._phase = 0.0
         # excitation from the sample on at which the next window begins; a pulse reaches TAPS // 2 samples back
@@ -64,13 +69,15 @@ class LiveVocoder:
         network, contour = self._network, torch.from_numpy(f0[1:]).float()[None]
         side = network.config.kernel // 2
         x = network.entered(values[None].float(), keys[None].float(), contour, self.voice[None])
-        for number, layer in enumerate(network.layers):
+        for number, layer in enumerate(self._layers):
             wide = torch.cat([self._past[number], x], dim=1)
             self._past[number] = wide[:, FRAMES * keep : FRAMES * keep + side]
             padded = functional.pad(wide.transpose(1, 2), (0, side))
             convolution = layer.depthwise
             seen = functional.conv1d(padded, convolution.weight, convolution.bias, groups=convolution.groups)
-            x = layer.after(x, seen)
+            widen, narrow = self._products[number]
+            hidden = functional.gelu(widen(layer.norm(seen.transpose(1, 2))[0]))
+            x = x + layer.scale * narrow(hidden)
         kept = FRAMES * keep
         correction = network.exit(network.norm(x[:, :kept]))
         envelope = network.world_gains(values[None, :keep].float(), contour[:, : world.STACK * keep])
@@ -106,7 +113,8 @@ class LiveVocoder:
 
     def _analysed(self, samples: Array, count: int) -> Tensor:
         windows = torch.from_numpy(samples).unfold(0, 2 * self._side, HOP)[:count]
-        return torch.fft.rfft(windows * self._network.window, dim=-1)[None]
+        spectra: Tensor = torch.fft.rfft(windows * self._network.window, dim=-1)[None]
+        return spectra
 
     def _make_pulses(self, f0: Array, begin: int, until: int) -> None:
         """Complete the pulses up to ``until``; ``f0`` begins at sample ``begin``."""

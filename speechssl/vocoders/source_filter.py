@@ -87,11 +87,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, width) to the same."""
-        return self.after(x, self.depthwise(x.transpose(1, 2)))
-
-    def after(self, x: Tensor, seen: Tensor) -> Tensor:
-        """(B, T, width) from the input and what the convolution made of it, (B, width, T)."""
-        inner: Tensor = self.narrow(nn.functional.gelu(self.widen(self.norm(seen.transpose(1, 2)))))
+        inner: Tensor = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
+        inner = self.narrow(nn.functional.gelu(self.widen(self.norm(inner))))
         return x + self.scale * inner
 
 

@@ -99,9 +99,7 @@ def equalise(waveform: Waveform, own: Spectrum, wanted: Spectrum, amount: float 
     return Waveform(_filtered(waveform.samples, taps), waveform.sample_rate)
 
 
-def gains(
-    own: Spectrum, wanted: Spectrum, sample_rate: int, *, size: int | None = None, amount: float = 1.0
-) -> Tensor:
+def gains(own: Spectrum, wanted: Spectrum, sample_rate: int, *, size: int | None = None, amount: float = 1.0) -> Tensor:
     """Amplitudes (B,) by which ``equalise`` multiplies each frequency.
 
     Args:
