@@ -1,16 +1,20 @@
-"""What a person waits for, from Enter to the end: commands as processes, medians of processor and wall seconds.
+"""What a person waits for, from Enter to the first sign and to the end: commands as processes, medians of seconds.
 
     python benchmarks/startup.py                    three runs of each command
     python benchmarks/startup.py --runs 5 --only convert
 
 Processor seconds are those of the process and its children, so that they hold on a busy machine, too; wall seconds do
-not. ``convert`` takes 5 s of source and 30 s of reference that no voice is stored of.
+not. The first sign is the first byte that a command writes to its terminal. ``convert`` takes 5 s of source and 30 s of
+reference that no voice is stored of.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import os
+import pty
 import resource
 import signal
 import statistics
@@ -27,7 +31,8 @@ from speechssl import audio
 from speechssl.signals import Waveform
 
 PROGRAM = [sys.executable, "-m", "speechssl"]
-Seconds = tuple[float, float]  # processor, wall
+Seconds = tuple[float, float, float, float]  # processor and wall to the first sign, then to the end
+NEVER = (float("nan"), float("nan"))
 
 
 def commands(folder: Path) -> dict[str, list[str]]:
@@ -62,10 +67,21 @@ def cut(path: Path, seconds: int, target: Path) -> None:
 
 
 def run(words: list[str], folder: Path) -> Seconds:
+    """A command as on a terminal of its own."""
+    ours, terminal = pty.openpty()
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(words, cwd=folder, check=True, capture_output=True)
+    with subprocess.Popen(words, cwd=folder, stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal) as process:
+        os.close(terminal)
+        shown, first = b"", NEVER
+        with contextlib.suppress(OSError):  # the other end of the terminal is closed
+            while part := os.read(ours, 4096):
+                first = first if shown else (processor_seconds(process.pid), time.perf_counter() - start)
+                shown += part
+    os.close(ours)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(words)} ended with {process.returncode}: {shown.decode()}")
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
+    return (*first, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall)
 
 
 def serve(folder: Path) -> tuple[Seconds, Seconds]:
@@ -74,6 +90,7 @@ def serve(folder: Path) -> tuple[Seconds, Seconds]:
     process = subprocess.Popen([*PROGRAM, "app", "--port", "0"], cwd=folder, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     place = process.stdout.readline().split()[-1]
+    first = processor_seconds(process.pid), time.perf_counter() - start
     answered: Seconds | None = None
     try:
         while True:
@@ -85,7 +102,7 @@ def serve(folder: Path) -> tuple[Seconds, Seconds]:
                 status = error.code
             except OSError:
                 time.sleep(0.02)
-            spent = processor_seconds(process.pid), time.perf_counter() - start
+            spent = (*first, processor_seconds(process.pid), time.perf_counter() - start)
             answered = answered or (spent if status else None)
             if status == 200:
                 return answered or spent, spent
@@ -118,10 +135,11 @@ def main() -> None:
                 answered, page = serve(folder)
                 found.setdefault("app, port answers", []).append(answered)
                 found.setdefault("app, page is there", []).append(page)
-    print(f"{'':<20} processor s   wall s   (medians of {arguments.runs})")
+    print(f"medians of {arguments.runs:<10} first sign:            end:")
+    print(f"{'':<20} {('processor s   wall s   ') * 2}")
     for command, times in found.items():
-        processor, wall = (statistics.median(part) for part in zip(*times, strict=True))
-        print(f"{command:<20} {processor:11.2f} {wall:8.2f}")
+        shown = (statistics.median(part) for part in zip(*times, strict=True))
+        print(f"{command:<20}", *("".rjust(10) if math.isnan(one) else f"{one:10.2f}" for one in shown))
 
 
 if __name__ == "__main__":

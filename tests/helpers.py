@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import soundfile
 import torch
 
 from speechssl import audio
+from speechssl.conversion import steps
 from speechssl.signals import Features, Waveform
 from speechssl.voices import clips
 
@@ -173,3 +174,35 @@ def by_seconds():
 
     slopes = BySeconds((1.0, 8.0), (2.0, 40.0), (float(np.log(4)), float(np.log(10))), (5.0, 0.0), (0.0, -1.0))
     return Calibration("m@1", 10.0, -5.0, 0.6, 0.5, 0.7, None, 0.0, 0.02, "my trials", by_seconds=slopes)
+
+
+def convert(
+    run: Callable[..., Answer], source: object, speech: dict[str, Path], output: object, *more: object
+) -> Answer:
+    return run("convert", source, "--reference", speech["reference"], "--output", output, *more)
+
+
+def check_refusal(answer: Answer, message: str) -> None:
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.count("\n") == 1
+    assert answer.err.startswith("error: ")
+    assert message in answer.err
+
+
+class Tones:
+    """A vocoder of ``Spectra``: frame by frame, 320 samples of a tone as strong as the frame's mean. Takes no F0."""
+
+    sample_rate, frame_rate, needs_f0, key_origin = 16_000, 50.0, False, ""
+
+    def __init__(self, origin="spectra/1"):
+        self.origin = origin
+
+    def vocode(self, features, *, f0=None, keys=None, voice=None):
+        assert f0 is None
+        level = features.frames.mean(dim=1).exp().repeat_interleave(320)
+        return Waveform((level * torch.arange(len(level)).mul(0.3).sin()).float(), 16_000)
+
+
+def blend_of(*pairs):
+    return steps.Blend(*zip(*pairs, strict=True))

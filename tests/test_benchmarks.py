@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -62,3 +63,14 @@ def test_conversion_is_measured(tmp_path: Path) -> None:
     # a short recording goes round until there is enough
     longer = script.repeated([source], 2.5, tmp_path / "longer.wav")
     assert script.one("uniform", longer, reference, 1, 1)["seconds"] == 2.5
+
+
+def test_the_first_sign_comes_before_the_end(tmp_path: Path) -> None:
+    pytest.importorskip("pty", reason="no terminals of this kind here")
+    script = _script("startup")
+    code = "import sys, time; assert sys.stderr.isatty(); print('here', flush=True); time.sleep(0.5); sys.exit({})"
+    processor, first, whole, end = script.run([sys.executable, "-c", code.format(0)], tmp_path)
+    assert 0 <= processor <= whole + 0.02
+    assert 0 < first < end - 0.4
+    with pytest.raises(SystemExit, match="ended with 3: here"):
+        script.run([sys.executable, "-c", code.format(3)], tmp_path)

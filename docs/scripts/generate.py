@@ -1,4 +1,5 @@
-"""Write what the site shows and nobody types: pages of commands, endpoints and models, sounds, pictures, the notebook.
+"""Write what the site shows and nobody types: pages of commands, endpoints and models, sounds, pictures, the notebook,
+and the numbers within the pages.
 
     python docs/scripts/generate.py [--output build/docs]
 
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import commands
 import endpoints
+import hooks
 import models
 import notebook
 import sounds
@@ -35,6 +37,8 @@ def main() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     sounds.write(output / sounds.FOLDER)
+    for path in hooks.update():
+        print(f"{path.relative_to(ROOT)}: numbers brought up to date")
 
 
 if __name__ == "__main__":

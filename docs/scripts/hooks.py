@@ -1,10 +1,11 @@
 """What mkdocs adds to docs/: generated pages, the pages of results, numbers read from them, links out of docs/.
 
-A number is written ``{{ FILE | ROW | COLUMN }}``. FILE is ``benchmarks``, a folder of recipes/ (its RESULTS.md) or a
-path in the repository. ROW is the content of one cell of a row of its tables, or of several joined by `` & ``; COLUMN
-is a heading, its first letters and a star, or empty for the last one; ``, as %`` after it makes percent of a share.
-In a JSON file, ROW is the way to the value (``trained.5.speaker``), and ``%`` as COLUMN writes a share as percent. Of a
-folder, ``megabytes`` as ROW is the size of all files in it.
+A number stands between two comments, ``<!-- = FILE :: ROW :: COLUMN -->5.4<!-- = -->``, so that a code host shows it,
+too; ``make docs`` writes it anew, and a test compares it. FILE is ``benchmarks``, a folder of recipes/ (its RESULTS.md)
+or a path in the repository. ROW is the content of one cell of a row of its tables, or of several joined by `` & ``;
+COLUMN is a heading, its first letters and a star, or empty for the last one; ``, as %`` after it makes percent of a
+share. In a JSON file, ROW is the way to the value (``trained.5.speaker``), and ``%`` as COLUMN writes a share as
+percent. Of a folder, ``megabytes`` as ROW is the size of all files in it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 DOCS, GENERATED = ROOT / "docs", ROOT / "build" / "docs"
 REPOSITORY = "https://github.com/speechssl/speechssl/blob/main/"
-NUMBER = re.compile(r"\{\{ *([^|{}]+?) *\| *([^{}]+?) *\| *([^|{}]*?) *\}\}")
+NUMBER = re.compile(r"(<!-- = ([^:>]+?) :: (.+?) :: (.*?) ?-->)[^<]*(<!-- = -->)")
+PICTURE = re.compile(r"\]\(((?![a-z]+:)[^)#\s]+\.png)\)")
 LINK = re.compile(r"(\]\()((?:\.\./)[^)#\s]*)([^)]*\))")
 
 
@@ -80,8 +82,19 @@ def _of_json(name: str, way: str, form: str) -> str:
 
 
 def with_numbers(text: str) -> str:
-    """A page with each number in its place."""
-    return NUMBER.sub(lambda match: cell(*match.groups()), text)
+    """A page with each number as its results file has it."""
+    return NUMBER.sub(lambda match: match[1] + cell(*match.groups()[1:4]) + match[5], text)
+
+
+def update() -> list[Path]:
+    """Write the numbers of all pages anew; returns the pages that changed."""
+    changed = []
+    for path in sorted(DOCS.rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if (now := with_numbers(text)) != text:
+            path.write_text(now, encoding="utf-8")
+            changed.append(path)
+    return changed
 
 
 def _plain(text: str) -> str:
@@ -114,11 +127,18 @@ def relinked(text: str, place: Path, address: str) -> str:
             return f"{match[1]}{up}{inside}{match[3]}" if not place.is_relative_to(DOCS) else match[0]
         if target in pages:
             return f"{match[1]}{up}{pages[target]}{match[3]}"
+        if target.suffix == ".png" and not place.is_relative_to(DOCS):
+            return f"{match[1]}{up}{picture(place, target)}{match[3]}"
         inside = target.relative_to(ROOT).as_posix() if target.is_relative_to(ROOT) else match[2]
         return f"{match[1]}{REPOSITORY}{inside}{match[3]}"
 
     links = LINK if place.is_relative_to(DOCS) else re.compile(r"(\]\()((?![a-z]+:|#)[^)#\s]+)([^)]*\))")
     return links.sub(mended, text)
+
+
+def picture(place: Path, target: Path) -> str:
+    """Where the site holds a picture that a page elsewhere in the repository shows or links."""
+    return f"results/pictures/{place.parent.name}-{target.name}"
 
 
 # ---- mkdocs calls these
@@ -150,15 +170,18 @@ def on_files(files: Any, config: Any) -> Any:
     for path in sorted(path for path in GENERATED.rglob("*") if path.is_file()):
         files.append(File.generated(config, path.relative_to(GENERATED).as_posix(), abs_src_path=str(path)))
     for address, path in outside().items():
-        text = relinked(path.read_text(encoding="utf-8"), path, address)
-        files.append(File.generated(config, address, content=text))
+        text = path.read_text(encoding="utf-8")
+        files.append(File.generated(config, address, content=relinked(text, path, address)))
+        for name in sorted(set(PICTURE.findall(text))):
+            target = (path.parent / name).resolve()
+            files.append(File.generated(config, picture(path, target), abs_src_path=str(target)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     address = page.file.src_uri
     place = DOCS / address
-    return with_numbers(relinked(markdown, place, address)) if place.exists() else markdown
+    return relinked(markdown, place, address) if place.exists() else markdown
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 FOLDER = "assets/sounds"
 SOURCE, TARGET = "ada", "eric"
-CONVERTERS = ("variance", "uniform", "continuous", "selection", "transport", "shift")
+CONVERTERS = ("regression", "variance", "uniform", "continuous", "selection", "transport", "shift")
 # name -> how the reference of TARGET is spoiled: seconds kept, noise in dB below the speech, largest sample
 REFERENCES = {"short": (3.0, None, None), "noisy": (None, 10.0, None), "clipped": (None, None, 0.1)}
 SENTENCE = "The meeting is at half past nine on the third of May."

@@ -8,6 +8,7 @@ and synthesis with tiny's keys and values, without conversion) stand beside them
 
     python recipes/voice_conversion/evaluate.py --manifest manifest.csv --corpus librispeech --split dev \\
         --systems source,copy,tiny:uniform,tiny --judge JUDGE --output runs/evaluation
+    python recipes/voice_conversion/evaluate.py --manifest manifest.csv --split hard --corpus vctk --condition room ...
     python recipes/voice_conversion/evaluate.py --folder SPEAKERS --systems tiny --output runs/evaluation
 """
 
@@ -22,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import judge
+import numpy as np
 import pictures
 import torch
+from conditions import CONDITIONS, degraded, lost_frames
 from pairs import Pair, from_folder, from_manifest, make_pairs, with_enough
 from rich.progress import track
 
@@ -58,17 +61,25 @@ def load(model: str) -> VoiceConverter:
     return load_bundle("tiny" if name == "copy" else name, vocoder=vocoder or None)
 
 
-def convert_all(system: str, pairs: list[Pair], folder: Path, models: dict[str, VoiceConverter]) -> dict[str, Any]:
-    """Write every conversion of one system; returns paths by pair and the speed in times real time."""
+def convert_all(
+    system: str, pairs: list[Pair], folder: Path, models: dict[str, VoiceConverter], condition: str = "clean"
+) -> dict[str, Any]:
+    """Write every conversion of one system of the sources in a condition.
+
+    Returns:
+        Paths by pair, the speed in times real time, and the mean share of lost frames.
+    """
     model, options = parse_system(system)
     folder.mkdir(parents=True, exist_ok=True)
     outputs: dict[str, Path] = {}
     voices: dict[str, Any] = {}
     heard = spent = 0.0
+    lost = []
     for pair in track(pairs, description=system):
         outputs[pair.name] = folder / f"{pair.name}.wav"
         if model == "source":
-            audio.write(outputs[pair.name], within_range(audio.read(pair.source.path)))
+            heard_as = degraded(pair.source.path, condition, folder / "sources")
+            audio.write(outputs[pair.name], within_range(audio.read(heard_as)))
             continue
         if model == "target":
             audio.write(outputs[pair.name], within_range(audio.read(pair.references[0])))
@@ -79,11 +90,14 @@ def convert_all(system: str, pairs: list[Pair], folder: Path, models: dict[str, 
         converter = models[model]
         if pair.target not in voices:
             voices[pair.target] = converter.matching_set(list(pair.references), name=pair.target)
+        source = degraded(pair.source.path, condition, folder / "sources")
         start = time.perf_counter()
-        result = converter.convert(pair.source.path, voices[pair.target], **options)
+        result = converter.convert(source, voices[pair.target], **options)
         spent, heard = spent + time.perf_counter() - start, heard + pair.source.seconds
+        lost.append(lost_frames(audio.read(pair.source.path), result.waveform))
         audio.write(outputs[pair.name], result.waveform)
-    return {"outputs": outputs, "speed": round(heard / spent, 1) if spent else None}
+    speed = round(heard / spent, 1) if spent else None
+    return {"outputs": outputs, "speed": speed, "lost_frames": [round(float(np.mean(lost)), 4)] if lost else None}
 
 
 def within_range(waveform: Waveform) -> Waveform:
@@ -111,6 +125,9 @@ def main() -> None:
     parser.add_argument("--reference-seconds", type=float, default=60.0)
     parser.add_argument("--per-pair", type=int, default=1)
     parser.add_argument("--limit", type=int, default=None, help="only so many pairs, evenly drawn")
+    parser.add_argument(
+        "--condition", default="clean", choices=CONDITIONS, help="of the sources; judged against the dry"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--judge", type=Path, default=None)
@@ -136,8 +153,8 @@ def main() -> None:
     written: dict[str, dict[str, Path]] = {}
     for system in systems:
         folder = args.output / re.sub(r"[^\w.=-]", "-", system)
-        made = convert_all(system, pairs, folder, models)
-        results[system] = {"speed": made["speed"]}
+        made = convert_all(system, pairs, folder, models, args.condition)
+        results[system] = {"speed": made["speed"], "lost_frames": made["lost_frames"]}
         if args.judge:
             results[system] |= judge.run(
                 args.judge, pairs, made["outputs"], folder, only=args.only, copies=system.startswith("copy")

@@ -17,6 +17,7 @@ METRICS = {
     "word error rate, Whisper": ("whisper_wer", 100, "%"),
     "word error rate of the sources": ("whisper_wer_of_source", 100, "%"),
     "phone errors, hama": ("hama_per", 100, "%"),
+    "speech frames lost": ("lost_frames", 100, "%"),
     "DNSMOS overall": ("ovrl", 1, ""),
     "DistillMOS": ("distillmos", 1, ""),
     "STOI": ("stoi", 1, ""),

@@ -272,9 +272,8 @@ class State:
         text = str(error)
         for place in (self.folder, self.store.library().folder):
             # the names of folders below these two mean nothing to a person
-            text = re.sub(
-                rf"(?i){re.escape(str(place))}(/(upload-|session-)?[0-9a-f]{{16,}}|/gradio|/users)*(/|\b)", "", text
-            )
+            below = rf"(?i){re.escape(str(place))}(/(upload-|session-)?[0-9a-f]{{16,}}|/gradio|/users)*(/|\b)"
+            text = re.sub(below, lambda found: "" if found[3] else "this service", text)
         # any other absolute path keeps its last part; addresses of the web stay whole
         return re.sub(r"(?<![\w/:.])/(?:[^/\s:]+/)+", "", text) or "something went wrong"
 

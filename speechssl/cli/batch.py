@@ -202,7 +202,6 @@ class Ledger:
     def __init__(self, folder: Path | None, settings: Callable[[Job], dict[str, Any]]) -> None:
         self._path = None if folder is None else folder / LEDGER
         self._settings = settings
-        self._torn = False
         self._known = self._read()
 
     def is_done(self, job: Job) -> bool:
@@ -221,10 +220,11 @@ class Ledger:
         if self._path is None:
             return
         self._known[self._name(job)] = entry = self._entry(job)
-        # starts a new line, even after a line that an interruption cut short
-        with alone(self._path.parent), self._path.open("a", encoding="utf-8") as file:
-            file.write("\n" * self._torn + json_module.dumps(entry) + "\n")
-        self._torn = False
+        with alone(self._path.parent), self._path.open("a+b") as file:
+            # starts a new line, even after a line that an interruption cut short; nobody else writes here meanwhile
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            torn = file.read(1) not in (b"", b"\n")
+            file.write(b"\n" * torn + json_module.dumps(entry).encode() + b"\n")
 
     def _entry(self, job: Job) -> dict[str, Any]:
         return {
@@ -242,9 +242,7 @@ class Ledger:
         if self._path is None or not self._path.exists():
             return {}
         known = {}
-        text = self._path.read_text(encoding="utf-8", errors="replace")
-        self._torn = not text.endswith("\n")
-        for line in text.splitlines():
+        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = foreign.parse_object(line, self._path)
                 known[entry["output"]] = entry

@@ -53,8 +53,8 @@ K: TypeAlias = Annotated[
     int | None,
     typer.Option(
         "--k",
-        help="Number of nearest frames of the voice that each frame is made of. Default: 3 with `variance`, else 4 as "
-        "in the kNN-VC paper.",
+        help="Number of nearest frames of the voice that each frame is made of. Default: 3 with `regression` and "
+        "`variance`, else 4 as in the kNN-VC paper.",
         show_default=False,
     ),
 ]
@@ -247,6 +247,8 @@ class Work:
         target, rate = self.targets.of(wanted), rate_for(wanted.options.sample_rate, job.output, job.source)
         options = dataclasses.replace(wanted.options, sample_rate=rate)
         result = self.system.run(job.source, target, options)
+        if not remark and result.coverage_remark:
+            remark = {"remark": result.coverage_remark}
         facts = _write(result, job, self.tables.get(job)) | remark
         signer = receipt.signer(self.receipts, [one for one, _ in target])
         if signer is None:
@@ -355,4 +357,5 @@ def _describe(result: dict[str, Any]) -> str:
     longer = "" if result["stretch"] == 1 else f", {result['stretch']:.2f} times as long"
     rate, made_at = result["sample_rate"], result["made_at"]
     resampled = "" if rate == made_at else f", {rate} Hz resampled from {made_at} Hz"
-    return f"{result['seconds']:.1f} s, {result['converter']} ({result['reason']}){longer}{resampled}"
+    reached = f"coverage {result['coverage']:.2f}"
+    return f"{result['seconds']:.1f} s, {result['converter']} ({result['reason']}), {reached}{longer}{resampled}"

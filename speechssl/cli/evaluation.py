@@ -363,3 +363,17 @@ def _print_report(found: dict[str, Any]) -> None:
         taken = ", ".join(f"{name} ({count})" for name, count in row["taken_for"].items()) or "nobody"
         rows.append((row["speaker"], f"misses {number(row['miss'])}, taken for {taken}"))
     terminal.table(rows, ("measure", found["model"]))
+    if told := costly(found.get("act_dcf", {})):
+        terminal.remark(told)
+
+
+def costly(act_dcf: dict[str, float]) -> str:
+    """A remark on priors at which decisions cost more than none would; empty if there are none."""
+    worse = [prior for prior, value in act_dcf.items() if value > 1]
+    if not worse:
+        return ""
+    return (
+        f"remark: at a prior of {' and '.join(worse)} the decisions of this calibration cost more than always saying "
+        "'different' (actDCF above 1), however well the scores part the speakers (EER); calibrate on your own "
+        "recordings: speechssl calibrate"
+    )

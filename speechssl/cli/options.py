@@ -172,7 +172,7 @@ Database: TypeAlias = Annotated[
     typer.Option(
         "--database",
         metavar="FILE",
-        help="Database of enrolled speakers. Default: $SPEECHSSL_SPEAKERS or a file in the cache folder.",
+        help="Database of enrolled speakers. Default: $SPEECHSSL_SPEAKERS or a file in the data folder.",
         show_default=False,
     ),
 ]

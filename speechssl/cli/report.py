@@ -74,7 +74,8 @@ def _print(found: ReferenceReport) -> None:
     terminal.table([_row(row) for row in found.recordings], ("recording", "speech", "SNR", "clipped", "loudness"))
     if found.coverage is not None:
         terminal.say(
-            f"coverage: {100 * found.coverage.covered:.0f} % of the source finds frames as near as the voice's own"
+            f"coverage {found.coverage.mean:.2f}; {100 * found.coverage.covered:.0f} % of the source finds sounds as "
+            "near as the voice finds its own"
         )
     terminal.say(found.verdict)
 

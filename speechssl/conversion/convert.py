@@ -78,7 +78,7 @@ def convert(
     result = system.run(source, open_voice(system, references, voice), options)
     if output is not None:
         audio.write(output, result.waveform)
-    return dataclasses.replace(result, remark=speech_classifier.remark_on(source))
+    return dataclasses.replace(result, remark=speech_classifier.remark_on(source) or result.coverage_remark)
 
 
 def rate_for(

@@ -15,6 +15,8 @@ from speechssl.signals import Features, Waveform
 if TYPE_CHECKING:
     from torch import Tensor
 
+# coverage under which words are lost, by the origin of the keys: recipes/voice_conversion/RESULTS.md
+POOR_COVERAGE = {"tiny/4": 0.63}
 PER_FRAME = ("files", "seconds", "distances", "weights")  # fields of an attribution
 COLUMNS = ("frame", "second", "rank", "weight", "voice", "reference", "reference_second", "distance")
 
@@ -58,8 +60,9 @@ class Conversion:
         similarities: (N,) float64 cosine between each source frame and the nearest frame of any of the voices.
         stretch: times as long as the source; 1 unless the tempo was changed.
         made_at: Hz at which the vocoder spoke; the waveform was resampled if it has another rate.
-        remark: that the source holds no speech; empty if it does, or if nobody looked: ``speechssl.convert`` and the
-            page look, ``VoiceConverter`` does not.
+        remark: that the source holds no speech, or what ``coverage_remark`` says; empty if all is well, or if nobody
+            looked: ``speechssl.convert`` and the page look, ``VoiceConverter`` does not.
+        key_origin: of the keys that were compared.
     """
 
     waveform: Waveform
@@ -71,11 +74,22 @@ class Conversion:
     stretch: float = 1.0
     made_at: int = 0
     remark: str = ""
+    key_origin: str = ""
 
     @property
     def coverage(self) -> float:
         """Mean of the similarities; 1 if the voice has every frame of the source."""
         return float(self.similarities.mean())
+
+    @property
+    def coverage_remark(self) -> str:
+        """What to say of a coverage under which words are lost; empty above it, and for encoders nobody measured."""
+        if self.coverage >= POOR_COVERAGE.get(self.key_origin, -1.0):
+            return ""
+        return (
+            f"the voice has no like sounds for much of it (coverage {self.coverage:.2f}; "
+            f"{POOR_COVERAGE[self.key_origin]} needed): music, noise or an echoing room; words may be lost"
+        )
 
     def write_attribution(self, path: str | Path) -> None:
         """Write a CSV file with a row for each output frame, voice and reference frame in it.

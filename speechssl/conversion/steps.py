@@ -273,6 +273,7 @@ def speak(
         reason=plan.reason,
         attributions=tuple(map(_attribution, target.voices, found.traces, target.shares)),
         similarities=found.similarities,
+        key_origin=source.keys.origin,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from speechssl.errors import InputError
-from speechssl.synthesis import normalise, scripts, written
+from speechssl.synthesis import normalise, other_languages, scripts, written
 from speechssl.synthesis.languages import check_language
 from speechssl.synthesis.phones import Phone
 from speechssl.synthesis.pronunciation import Pronouncer, pronouncer
@@ -86,7 +86,10 @@ class FrontEnd:
         plain = written.plain(text)
         if plain.remarks and not plain.text.strip():
             raise InputError(f"nothing to say: {', '.join(plain.remarks)}; a text with at least one word needed")
-        return Prepared(plain.text, plain.remarks + scripts.check(scripts.folded(plain.text), self.language))
+        remarks = plain.remarks + scripts.check(scripts.folded(plain.text), self.language)
+        if self.language.startswith("en") and (other := other_languages.likely(plain.text)):
+            remarks += (f"the text looks {other}, and {self.language} is spoken: its words are read as if English",)
+        return Prepared(plain.text, remarks)
 
     def sentences(self, text: str | Prepared) -> Iterator[list[Word]]:
         """The words of each sentence with their phones, one sentence at a time.

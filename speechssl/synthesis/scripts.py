@@ -45,7 +45,8 @@ def pause(character: str) -> str | None:
     if not category.startswith("P"):
         return None
     name = unicodedata.name(character, "")
-    if "QUOTATION" in name or category in ("Pi", "Pf", "Pc"):
+    # those that are upside down begin a sentence
+    if "QUOTATION" in name or "INVERTED" in name or category in ("Pi", "Pf", "Pc"):
         return ""
     if "QUESTION" in name:
         return "?"

@@ -28,7 +28,7 @@ def enrol(
     Args:
         name: of the speaker.
         recordings: of the speaker, one or several; see ``audio.recording``. If one cannot be used, none is added.
-        database: or its file; None for ``$SPEECHSSL_SPEAKERS``, else the file in the cache folder.
+        database: or its file; None for ``$SPEECHSSL_SPEAKERS``, else the file in the data folder.
         model: for ``embedders.load``, or an embedder.
     Returns:
         The number of recordings that are new.

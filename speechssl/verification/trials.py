@@ -50,16 +50,17 @@ def read_trials(path: str | Path) -> list[Trial]:
     """Read a trial list.
 
     Args:
-        path: lines ``1 a.wav b.wav`` (VoxCeleb), ``a b target`` (Kaldi), or a table (commas, semicolons, tabs) whose
-            header has ``enrolment`` (or ``enrollment``), ``test`` and ``label``, and may have ``enrolment_speaker`` and
-            ``test_speaker``. Empty lines and lines that begin with # are passed over.
+        path: lines ``1 a.wav b.wav`` (VoxCeleb), ``a b target`` (Kaldi), the same with commas in a CSV, or a table
+            (commas, semicolons, tabs) whose header has ``enrolment`` (or ``enrollment``), ``test`` and ``label``, and
+            may have ``enrolment_speaker`` and ``test_speaker``. Empty lines and lines that begin with # are passed
+            over.
     Raises:
         InputError: missing, empty, or malformed lines: all of them are named, with file and line number.
     """
     path = Path(path)
     numbered = _numbered_lines(path, "a trial list or a folder of speakers", "1 a.wav b.wav")
     delimiter = _delimiter(numbered[0][1])
-    rows = _csv_rows(numbered, delimiter) if delimiter else _plain_rows(numbered)
+    rows = _csv_rows(numbered, delimiter) if delimiter else _plain_rows(path, numbered)
     trials, faults = [], []
     for number, row in rows:
         if row is None:
@@ -98,20 +99,20 @@ def read_pairs(path: str | Path) -> list[tuple[str, str]]:
 
     Args:
         path: a table or JSON lines with the columns ``enrolment`` and ``test``, or lines ``a.wav b.wav``, with a tab
-            between the paths if they hold spaces; labels of a trial list are passed over. Paths are relative to the
-            list's folder.
+            (in a CSV, a comma or semicolon) between the paths if they hold spaces; labels of a trial list are passed
+            over. Paths are relative to the list's folder.
     Raises:
         InputError: missing, empty, or malformed lines; with file and line number.
     """
     path = Path(path)
-    if path.suffix.lower() in lists.TABLES | lists.JSON_LINES:
+    numbered = _numbered_lines(path, "a list of pairs", "a.wav b.wav")
+    if path.suffix.lower() in lists.JSON_LINES or _delimiter(numbered[0][1]):
         found = [
             (number, [_cell(row, COLUMNS[0]), _cell(row, COLUMNS[1])])
             for number, row in lists.table(path, [*COLUMNS[0], *COLUMNS[1]])
         ]
     else:
-        numbered = _numbered_lines(path, "a list of pairs", "a.wav b.wav")
-        found = [(number, _without_label(line)) for number, line in numbered]
+        found = [(number, _without_label(_words(path, line))) for number, line in numbered]
     faults = [f"{path}:{number}" for number, sides in found if len(sides) != 2 or not all(sides)]
     if faults or not found:
         _refuse(faults or [str(path)], "malformed pairs; 'a.wav b.wav' or columns 'enrolment' and 'test' needed")
@@ -122,8 +123,14 @@ def _cell(row: dict[str, object], names: tuple[str, ...]) -> str:
     return next((str(row[name]).strip() for name in names if row.get(name)), "")
 
 
-def _without_label(line: str) -> list[str]:
-    words = [word.strip() for word in line.split("\t")] if "\t" in line.strip() else line.split()
+def _words(path: Path, line: str) -> list[str]:
+    """What a line without named columns holds; in a table, commas and semicolons stand between its words, too."""
+    between = "\t,;" if path.suffix.lower() in lists.TABLES else "\t"
+    mark = next((one for one in between if one in line.strip()), "")
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=mark))] if mark else line.split()
+
+
+def _without_label(words: list[str]) -> list[str]:
     if len(words) == 3 and words[0].lower() in LABELS:
         return words[1:]
     return words[:2] if len(words) == 3 and words[2].lower() in LABELS else words
@@ -346,8 +353,8 @@ def _refuse(faults: list[str], what: str, *, most: int = LISTED) -> None:
     raise InputError(f"{len(faults)} {what}: {', '.join(faults[:most])}{more}")
 
 
-def _plain_rows(numbered: list[tuple[int, str]]) -> list[tuple[int, Trial | None]]:
-    return [(number, _plain(line.split())) for number, line in numbered]
+def _plain_rows(path: Path, numbered: list[tuple[int, str]]) -> list[tuple[int, Trial | None]]:
+    return [(number, _plain(_words(path, line))) for number, line in numbered]
 
 
 def _plain(words: list[str]) -> Trial | None:

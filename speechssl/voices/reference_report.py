@@ -35,7 +35,7 @@ NOISY, SOME_NOISE = 15.0, 22.0  # dB: noise that is retrieved with the voice; no
 CLIPPED = 0.001  # share of samples in flat tops that is heard
 QUIET = -45.0  # LUFS; speech is recorded at -35 to -15
 RATE = 16_000  # Hz at which encoders listen
-POOR_COVERAGE = 0.5  # share of source frames, see Coverage
+POOR_SHARE = 0.5  # of source frames, see Coverage
 
 
 @dataclass(frozen=True)
@@ -305,7 +305,7 @@ def _mixed(report: ReferenceReport) -> str | None:
 
 
 def _uncovered(report: ReferenceReport) -> str | None:
-    if report.coverage is None or not report.coverage.covered < POOR_COVERAGE:
+    if report.coverage is None or not report.coverage.covered < POOR_SHARE:
         return None
     return (
         f"the source sounds unlike these recordings: only {100 * report.coverage.covered:.0f} % of it finds a sound as "

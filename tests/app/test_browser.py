@@ -22,11 +22,14 @@ from browsing import (
     upload,
     wait_until_gone,
 )
+from helpers import Spectra
 
 from speechssl import audio
 from speechssl.app.handlers import scores, speaking
 from speechssl.app.state import State
 from speechssl.receipts import signing
+from speechssl.voices import VoiceLibrary
+from speechssl.voices import consent as consents
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here; pip install playwright")
 # a busy machine takes minutes for what takes seconds
@@ -150,6 +153,28 @@ def test_voices_are_stored_shown_renamed_exported_imported_deleted(page: Any, sp
     open_tab(page, "Voices")
     press_surely(page, "#voices-delete")
     wait_until_gone(page, "#voices-table", exported.stem)
+
+
+def test_a_voice_of_a_stranger_is_text_and_runs_nothing(page: Any, speech: Speech, tmp_path: Path) -> None:
+    hostile = "<img src=x onerror=document.title='owned'>"
+    shutil.copy(speech["other"], recording := tmp_path / f"{hostile}.wav")
+    attested = consents.attest(hostile, hostile)
+    theirs = VoiceLibrary(tmp_path / "theirs").add("mallory", [recording], Spectra(), consent=attested).path
+    open_tab(page, "Voices")
+    page.get_by_text("Import a voice file").click()
+    upload(page, "#voices-import", theirs)
+    page.locator("#voices-import-go").click()
+    page.locator("#voices-table").get_by_text("mallory").first.wait_for(state="attached")
+    page.locator("#voices-show").click()
+    page.locator("#voices-facts").get_by_text("onerror=").first.wait_for()
+    assert page.locator("img[src=x]").count() == 0
+    # and if it were taken for a tag, the policy of the page would not let it run
+    page.evaluate("tag => document.body.insertAdjacentHTML('beforeend', tag)", hostile)
+    page.wait_for_timeout(1000)
+    assert page.locator("img[src=x]").count() == 1
+    assert page.title() != "owned"
+    press_surely(page, "#voices-delete")
+    wait_until_gone(page, "#voices-table", "mallory")
 
 
 def test_calibrate_from_a_zip(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from speechssl.errors import InputError
 def test_what_is_said_has_no_folder_of_this_machine(state: State) -> None:
     for text, kept in (
         (f"{state.folder}/gradio/{'0' * 64}/my talk.wav is not audio", "my talk.wav is not audio"),
+        (f"no voice 'ada' in {state.store.library().folder}; none yet", "no voice 'ada' in this service; none yet"),
         ("nobody in /srv/private/speakers.sqlite with tiny/6", "nobody in speakers.sqlite with tiny/6"),
         ("see https://huggingface.co/facebook/hubert-base/x", "see https://huggingface.co/facebook/hubert-base/x"),
         ("either/or at 1/2", "either/or at 1/2"),

@@ -5,33 +5,18 @@ from __future__ import annotations
 import io
 import threading
 import time
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import attack_service
 import pytest
-
-from speechssl.voices import clips
 
 CHEAP = {"speakers", "voices", "remove_voice", "rename_voice", "export_voice"}
 
 
 @pytest.fixture(scope="module")
 def inputs(open_service: Any) -> dict[str, list[Any]]:
-    """Values that every endpoint takes."""
-    content = clips.clip("eric", "sentence").path.read_bytes()
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as zipped:
-        zipped.writestr("a/one.flac", content)
-    file, archive = open_service.upload("a.flac", content), open_service.upload("a.zip", packed.getvalue())
-    target = [None, "eric", ""]
-    return {
-        "convert": [file, *target], "convert_stream": [file, *target], "batch": [archive, *target],
-        "say": ["Good morning.", *target], "verify": [[file], file], "enrol": ["Eric", [file]], "identify": [file],
-        "calibrate": [archive], "units": [file], "speak_units": ["1 2 3", "eric"], "add_voice": ["eric2", [file], ""],
-        "import_voice": [file, ""], "report": [[file]], "speakers": [""], "voices": [], "remove_voice": ["nobody", ""],
-        "rename_voice": ["nobody", "x"], "export_voice": ["nobody"],
-    }  # fmt: skip
+    return attack_service.valid(open_service)
 
 
 def test_every_endpoint_that_costs_something_passes_the_gate(

@@ -11,7 +11,7 @@ import pytest
 
 
 def test_values_of_all_kinds_are_refused_in_words(open_service: Any) -> None:
-    counts, raw = attack_service.count(open_service.call, open_service.state.endpoints, 150)
+    counts, raw = attack_service.count(open_service, 150)
     assert raw == []
     assert counts["refused in words"] > 75
 

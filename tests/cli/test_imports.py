@@ -39,8 +39,18 @@ COMMANDS = {
 }
 
 
+@pytest.fixture(scope="module")
+def with_torch() -> frozenset[str]:
+    """Heavy modules that torch brings along; sympy with versions before 2.13."""
+    program = "import sys, torch; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    return HEAVY.intersection(done.stdout.split())
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_imports_nothing_heavy_that_it_does_not_use(command: str, tmp_path: Path) -> None:
+def test_a_command_imports_nothing_heavy_that_it_does_not_use(
+    command: str, tmp_path: Path, with_torch: frozenset[str]
+) -> None:
     words, allowed = COMMANDS[command]
     environment = {**os.environ, "SPEECHSSL_VOICES": str(tmp_path / "voices")}
     done = subprocess.run(
@@ -54,4 +64,4 @@ def test_a_command_imports_nothing_heavy_that_it_does_not_use(command: str, tmp_
     )
     imported = done.stdout.rpartition("imported:")[2].split()
     assert done.returncode == 0, done.stderr
-    assert HEAVY.intersection(imported) - allowed == set()
+    assert HEAVY.intersection(imported) - (allowed and with_torch) == set()

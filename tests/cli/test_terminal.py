@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
+import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +16,7 @@ import pytest
 
 from speechssl.cli import progress, run, terminal
 from speechssl.errors import InputError
+from speechssl.voices import clips
 
 
 def test_without_a_terminal_a_line_comes_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +99,29 @@ def test_on_a_terminal_a_line_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     shown.close()
     assert "say: speaking" in sys.stderr.getvalue()
     assert "10 of 10 s" in sys.stderr.getvalue()
+
+
+@pytest.mark.parametrize(
+    "words", ["convert a.wav --voice eric -o b.wav", "say Hi --voice eric -o b.wav", "units encode a.wav -o b", "app"]
+)
+def test_the_first_sign_comes_before_anything_slow(words: str, tmp_path: Path) -> None:
+    """On a terminal, from where PyTorch cannot be imported: a line that moves, and only then the error."""
+    pty = pytest.importorskip("pty", reason="no terminals of this kind here")
+    shutil.copy(clips.clip("ada", "sentence").path, tmp_path / "a.wav")
+    ours, theirs = pty.openpty()
+    code = "import sys; sys.modules['torch'] = None; from speechssl.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words.split()], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=theirs,
+        stderr=theirs, env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the process has closed its end
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert process.wait() == 2
+    assert 0 <= shown.find(words.split()[0].encode()) < shown.find(b"torch")
 
 
 def test_a_download_tells_its_megabytes() -> None:

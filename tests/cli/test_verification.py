@@ -57,6 +57,11 @@ def test_verify_says_score_and_that_there_is_no_calibration(run: Any) -> None:
     assert (same["accepted"], same["decision"]) == (True, "same")
 
 
+def test_a_calibration_that_costs_more_than_it_gains_is_told() -> None:
+    assert evaluation.costly({"0.01": 33.0, "0.05": 0.4}).startswith("remark: at a prior of 0.01 the decisions")
+    assert evaluation.costly({"0.01": 1.0, "0.05": 0.4}) == ""
+
+
 def test_enrol_identify_and_forget(run: Any) -> None:
     assert run("enrol", "ada", ADA, ADA_TOO, "--json") | {"model": ""} == {
         "speaker": "ada", "new": 2, "known": 0, "model": "",

@@ -238,4 +238,4 @@ def test_memory_does_not_grow_with_the_keys(tmp_path):
     told = subprocess.run(
         [sys.executable, "-c", MEASURE, str(tmp_path / "keys.npy")], capture_output=True, text=True, check=True
     )
-    assert float(told.stdout) < 30  # MB above the map; the full matrix alone is 80 MB
+    assert float(told.stdout) < 50  # MB above the map; the full matrix alone is 80 MB

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
 import json
 import math
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from ssl_recipe import data, run, train
 
 from speechssl import audio, checkpoints, encoders
 from speechssl.errors import CheckpointError, InputError
@@ -23,57 +22,8 @@ from speechssl.signals import Waveform
 from speechssl.voices import clips
 
 RECIPE = "ssl_pretraining"
+__all__ = ["data"]
 pytest.importorskip("pocketsphinx", reason="the recipes extra is not installed")
-
-
-@pytest.fixture(scope="module")
-def data(recipe: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a manifest of the bundled sentences, their alignments and the log-mel cache."""
-    import soundfile
-
-    folder = tmp_path_factory.mktemp("data")
-    with (folder / "manifest.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "corpus", "speaker", "seconds", "language", "text", "split"])
-        for clip in clips.clips():
-            if clip.role == "sentence":
-                audio.write(folder / f"{clip.voice}.wav", audio.read_mono(clip.path, 16000))
-                writer.writerow([f"{clip.voice}.wav", "clips", clip.voice, clip.seconds, "en", clip.text, "train"])
-        soundfile.write(folder / "short.wav", np.zeros(1000), 16000)
-        writer.writerow(["short.wav", "clips", "ada", 0.06, "en", "", "train"])
-        writer.writerow(["missing.wav", "clips", "ada", 1.0, "en", "", "train"])
-    common = [str(folder / "manifest.csv"), "--workers", "1", "--output"]
-    _run(recipe("align"), [*common, str(folder / "alignments.jsonl")])
-    _run(recipe("prepare"), [*common, str(folder / "cache")])
-    _run(
-        recipe("cluster"),
-        [str(folder / "cache"), str(folder / "alignments.jsonl"), "--k", "20", "--output", str(folder / "units.npy")],
-    )
-    frames = np.load(folder / "cache" / "mel.npy", mmap_mode="r").shape[0]
-    np.save(folder / "indexes.npy", np.random.default_rng(0).integers(0, 8, (frames, 3)).astype(np.int16))
-    return folder
-
-
-def _run(script: Any, arguments: list[str]) -> None:
-    before = sys.argv
-    sys.argv = [script.__name__, *arguments]
-    try:
-        script.main()
-    finally:
-        sys.argv = before
-
-
-def _train(recipe: Any, data: Path, run: Path, objective: str, *more: str) -> list[dict[str, float]]:
-    given = {
-        "phones": ["--alignments", "alignments.jsonl"],
-        "hubert": ["--units", "units.npy"],
-        "distil": ["--indexes", "indexes.npy"],
-    }
-    option = [str(data / item) if not item.startswith("--") else item for item in given.get(objective, [])]
-    recipe("train").main(
-        [str(data / "cache"), "--toy", "--objective", objective, *option, "--run", str(run), "--threads", "1", *more]
-    )
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
 def test_alignment_finds_the_words(data: Path, recipe: Any) -> None:
@@ -168,11 +118,11 @@ def test_every_objective_trains_and_resumes_bit_for_bit(
 ) -> None:
     from safetensors.torch import load_file
 
-    whole = _train(recipe, data, tmp_path / "whole", objective)
+    whole = train(recipe, data, tmp_path / "whole", objective)
     assert [row["step"] for row in whole] == list(range(6))
     # zero seconds: every call makes one step and saves
     for _ in range(6):
-        parts = _train(recipe, data, tmp_path / "parts", objective, "--max-seconds", "0")
+        parts = train(recipe, data, tmp_path / "parts", objective, "--max-seconds", "0")
     assert [row["total"] for row in parts] == [row["total"] for row in whole]
     for name in ("objective", "average"):
         one, other = (load_file(tmp_path / run / "last" / f"{name}.safetensors") for run in ("whole", "parts"))
@@ -222,9 +172,9 @@ def _phones(recipe: Any, data: Path) -> tuple[Any, Any]:
 
 
 def test_a_run_refuses_another_config(recipe: Any, data: Path, tmp_path: Path) -> None:
-    _train(recipe, data, tmp_path / "run", "phones", "--max-seconds", "0")
+    train(recipe, data, tmp_path / "run", "phones", "--max-seconds", "0")
     with pytest.raises(InputError, match=r"rate: 0\.002 before, 0\.001 now"):
-        _train(recipe, data, tmp_path / "run", "phones", "--rate", "0.001")
+        train(recipe, data, tmp_path / "run", "phones", "--rate", "0.001")
 
 
 def test_nan_stops_and_keeps_the_last_checkpoint(recipe: Any, data: Path, tmp_path: Path) -> None:
@@ -283,21 +233,21 @@ def test_a_full_disk_keeps_the_last_checkpoint(
 ) -> None:
     from speechssl.training import loop
 
-    _train(recipe, data, tmp_path / "run", "phones", "--max-seconds", "0")
+    train(recipe, data, tmp_path / "run", "phones", "--max-seconds", "0")
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(loop, "save_file", full)
     with pytest.raises(CheckpointError, match="No space left"):
-        _train(recipe, data, tmp_path / "run", "phones", "--max-seconds", "0")
+        train(recipe, data, tmp_path / "run", "phones", "--max-seconds", "0")
     assert json.loads((tmp_path / "run" / "last" / "state.json").read_text()) == {"step": 1}
 
 
 def test_export_loads_as_an_encoder_and_as_a_transformers_folder(recipe: Any, data: Path, tmp_path: Path) -> None:
-    _train(recipe, data, tmp_path / "run", "phones")
+    train(recipe, data, tmp_path / "run", "phones")
     common = [str(tmp_path / "run"), "--name", "toy"]
-    _run(
+    run(
         recipe("export"),
         [*common, "--layer", "2", "--output", str(tmp_path / "toy.safetensors"), "--hub", str(tmp_path / "hub")],
     )
@@ -311,8 +261,8 @@ def test_export_loads_as_an_encoder_and_as_a_transformers_folder(recipe: Any, da
 
 
 def test_an_encoder_file_is_read_like_a_run(recipe: Any, data: Path, tmp_path: Path) -> None:
-    _train(recipe, data, tmp_path / "run", "phones")
-    _run(recipe("export"), [str(tmp_path / "run"), "--layer", "1", "--output", str(tmp_path / "toy.safetensors")])
+    train(recipe, data, tmp_path / "run", "phones")
+    run(recipe("export"), [str(tmp_path / "run"), "--layer", "1", "--output", str(tmp_path / "toy.safetensors")])
     ours, whole = (recipe("export").averaged_network(tmp_path / name) for name in ("toy.safetensors", "run"))
     mel = np.load(data / "cache" / "mel.npy")[:200].astype(np.float32)
     first, expected = recipe("evaluate").layers_of(ours, mel), recipe("evaluate").layers_of(whole, mel)
@@ -330,7 +280,7 @@ def test_a_teacher_is_quantised_and_its_indexes_are_learnt(
     output = tmp_path / "indexes.npy"
     small = ["--codebooks", "3", "--codes", "8", "--fit-frames", "600", "--output", str(output)]
     more = ["--audio", str(data)] if heard == "audio" else []
-    _run(recipe("quantise"), [str(data / "cache"), str(encoder_file), *small, *more])
+    run(recipe("quantise"), [str(data / "cache"), str(encoder_file), *small, *more])
     indexes, index = np.load(output), recipe("batches").read_index(data / "cache")
     assert indexes.shape == (sum(row["frames"] for row in index), 3)
     assert indexes.min() == 0
@@ -343,7 +293,7 @@ def test_a_teacher_is_quantised_and_its_indexes_are_learnt(
     far = np.square(frames[: len(codes)] - book.reconstruct(codes.astype(np.int64))[: len(frames)]).sum()
     assert book.features == "small/2"
     assert far < 0.75 * np.square(frames - frames.mean(0)).sum()
-    log = _train(recipe, data, tmp_path / "run", "distil", "--indexes", str(output))
+    log = train(recipe, data, tmp_path / "run", "distil", "--indexes", str(output))
     assert len(log) == 6
     assert all(np.isfinite(row["total"]) for row in log)
 
@@ -360,27 +310,27 @@ def test_hours_limit_what_gets_units(recipe: Any, data: Path) -> None:
 def test_later_units_come_from_the_best_block_of_a_run(
     recipe: Any, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _train(recipe, data, tmp_path / "run", "hubert")
+    train(recipe, data, tmp_path / "run", "hubert")
     arguments = [str(data / "cache"), str(data / "alignments.jsonl"), "--run", str(tmp_path / "run"), "--k", "12"]
-    _run(recipe("cluster"), [*arguments, "--output", str(tmp_path / "units.npy")])
+    run(recipe("cluster"), [*arguments, "--output", str(tmp_path / "units.npy")])
     *blocks, chosen = map(json.loads, capsys.readouterr().out.splitlines()[-3:])
     assert [block["features"] for block in blocks] == ["1", "2"]
     assert chosen["chosen"] == max(blocks, key=lambda block: block["pnmi"])["features"]
     units = np.load(tmp_path / "units.npy")
     assert set(units) == set(range(12))
     # a chosen block is what the whole network gives there
-    _run(recipe("cluster"), [*arguments, "--layers", chosen["chosen"], "--output", str(tmp_path / "again.npy")])
+    run(recipe("cluster"), [*arguments, "--layers", chosen["chosen"], "--output", str(tmp_path / "again.npy")])
     assert np.array_equal(np.load(tmp_path / "again.npy"), units)
 
 
 def test_without_alignments_the_rank_chooses_the_block(
     recipe: Any, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _run(recipe("cluster"), [str(data / "cache"), "--k", "20", "--output", str(tmp_path / "mfcc.npy")])
+    run(recipe("cluster"), [str(data / "cache"), "--k", "20", "--output", str(tmp_path / "mfcc.npy")])
     assert np.array_equal(np.load(tmp_path / "mfcc.npy"), np.load(data / "units.npy"))
-    _train(recipe, data, tmp_path / "run", "hubert")
+    train(recipe, data, tmp_path / "run", "hubert")
     arguments = [str(data / "cache"), "--run", str(tmp_path / "run"), "--k", "12"]
-    _run(recipe("cluster"), [*arguments, "--output", str(tmp_path / "units.npy")])
+    run(recipe("cluster"), [*arguments, "--output", str(tmp_path / "units.npy")])
     *blocks, chosen = map(json.loads, capsys.readouterr().out.splitlines()[-3:])
     assert [set(block) for block in blocks] == [{"features", "rank_me"}] * 2
     assert chosen["chosen"] == max(blocks, key=lambda block: block["rank_me"])["features"]
@@ -392,18 +342,12 @@ def test_networks_that_hear_no_log_mel_are_refused_in_one_line(recipe: Any, tmp_
         recipe("export").averaged_network(tmp_path)
 
 
-def test_too_few_speakers_for_a_probe(recipe: Any) -> None:
-    rows = {"ada": [{}] * 9, "eric": [{}] * 3}
-    with pytest.raises(SystemExit, match="1 speakers with 8 utterances"):
-        recipe("probe").check_enough(rows, {"ada": 1, "eric": 0})
-
-
 def test_quantise_says_what_it_cannot_use(recipe: Any, data: Path, tmp_path: Path, encoder_file: Path) -> None:
     arguments = [str(data / "cache"), "--output", str(tmp_path / "indexes.npy")]
     with pytest.raises(SystemExit, match="needs --audio"):
-        _run(recipe("quantise"), [*arguments, "wavlm-large"])
+        run(recipe("quantise"), [*arguments, "wavlm-large"])
     with pytest.raises(SystemExit, match="blocks 1 to 2"):
-        _run(recipe("quantise"), [*arguments, str(encoder_file), "--layer", "3"])
+        run(recipe("quantise"), [*arguments, str(encoder_file), "--layer", "3"])
 
 
 def test_the_comparison_makes_everything_once(
@@ -415,15 +359,15 @@ def test_the_comparison_makes_everything_once(
 
     def in_process(script: str, *options: Any) -> None:
         called.append(script)
-        _run(recipe(script.removesuffix(".py")), [str(option) for option in options])
+        run(recipe(script.removesuffix(".py")), [str(option) for option in options])
 
     monkeypatch.setattr(compare, "call", in_process)
     small = ["--toy", "--clusters", "6,8", "--phones", "6", "--teacher", str(tmp_path / "toy.safetensors")]
-    _train(recipe, data, tmp_path / "teacher", "dinosr")
-    _run(recipe("export"), [str(tmp_path / "teacher"), "--output", str(tmp_path / "toy.safetensors")])
+    train(recipe, data, tmp_path / "teacher", "dinosr")
+    run(recipe("export"), [str(tmp_path / "teacher"), "--output", str(tmp_path / "toy.safetensors")])
     arguments = [str(data / "cache"), str(data / "alignments.jsonl"), "--work", str(tmp_path / "work"), *small]
     arguments += ["--sets", json.dumps({"clips": "clips:train"})]
-    _run(compare, arguments)
+    run(compare, arguments)
     assert called.count("train.py") == 4 + 5
     assert called.count("cluster.py") == 2
     assert called.count("evaluate.py") == 1 + 9
@@ -434,7 +378,7 @@ def test_the_comparison_makes_everything_once(
     initialised = json.loads((tmp_path / "work" / "phones-hubert1" / "config.json").read_text())["init"]
     assert initialised == str(tmp_path / "work" / "hubert1")
     called.clear()
-    _run(compare, arguments)
+    run(compare, arguments)
     assert called == []
     assert capsys.readouterr().out.splitlines() == printed[-13:]
 
@@ -442,7 +386,7 @@ def test_the_comparison_makes_everything_once(
 def test_speed_is_printed_in_times_real_time(
     recipe: Any, encoder_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _run(recipe("speed"), [str(encoder_file), "--seconds", "0.5", "--runs", "2"])
+    run(recipe("speed"), [str(encoder_file), "--seconds", "0.5", "--runs", "2"])
     report = json.loads(capsys.readouterr().out)
     assert report["origin"] == "small/2"
     assert report["0.5 s"]["times real time"] > 0
@@ -450,7 +394,7 @@ def test_speed_is_printed_in_times_real_time(
 
 def test_what_windows_change_is_measured(recipe: Any, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["tiny", str(data / "cache"), str(data / "alignments.jsonl"), "--root", str(data)]
-    _run(recipe("windows"), [*arguments, "--speakers", "clips:train", "--windows", "80:10,100000:10"])
+    run(recipe("windows"), [*arguments, "--speakers", "clips:train", "--windows", "80:10,100000:10"])
     alone, cut, whole = map(json.loads, capsys.readouterr().out.splitlines())
     assert (alone["window"], cut["window"], whole["window"]) == (0, 80, 100000)
     # one sentence a speaker: all of it at once is what it is alone
@@ -464,10 +408,10 @@ def test_what_windows_change_is_measured(recipe: Any, data: Path, capsys: pytest
 
 
 def test_evaluation_prints_every_measure(recipe: Any, data: Path, tmp_path: Path) -> None:
-    _train(recipe, data, tmp_path / "run", "phones")
+    train(recipe, data, tmp_path / "run", "phones")
     output = tmp_path / "report.json"
     arguments = [str(data / "cache"), str(data / "alignments.jsonl"), str(tmp_path / "run")]
-    _run(recipe("evaluate"), [*arguments, "--speakers", "clips:train", "--output", str(output)])
+    run(recipe("evaluate"), [*arguments, "--speakers", "clips:train", "--output", str(output)])
     report = json.loads(output.read_text())
     assert report["trained"].keys() == {"1", "2"}
     for layer in report["trained"].values():
@@ -485,20 +429,3 @@ def test_neighbour_accuracy_of_perfect_and_random_frames(recipe: Any) -> None:
     evaluate = recipe("evaluate")
     assert evaluate.neighbour_accuracy(perfect) == {"across": 1.0, "within": 1.0}
     assert abs(evaluate.neighbour_accuracy(noise)["across"] - 0.25) < 0.05
-
-
-def test_a_linear_probe_finds_what_is_there_and_nothing_else(recipe: Any) -> None:
-    probe = recipe("probe")
-    rng = np.random.default_rng(0)
-    labels = np.repeat([0, 1, 2], 40)
-    noise = rng.standard_normal((120, 10))
-    shown = noise.copy()
-    shown[np.arange(120), labels] += 6
-    assert probe.probe(shown, labels, None, 0) > 0.95
-    assert probe.probe(noise, labels, None, 0) < 0.55
-    # by groups: what only tells the members of a group apart does not help with other groups
-    groups = np.arange(120) // 4
-    memorised = np.eye(30)[groups] * 5 + 0.1 * rng.standard_normal((120, 30))
-    assert probe.probe(memorised, rng.permutation(30)[groups] % 2, groups, 0) < 0.75
-    frames = [np.array([[1.0, 2.0], [3.0, 6.0]])]
-    np.testing.assert_allclose(probe.pooled(frames), [[2.0, 4.0, 1.0, 2.0]])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from speechssl import audio
 from speechssl.signals import Waveform
@@ -43,6 +44,31 @@ def test_pairs_keep_scored_recordings_apart(recipe: Any, speakers: Path) -> None
         assert pair.source.path not in pair.source_refs
         assert all(path.parent.name == pair.target for path in pair.references + pair.target_refs)
     assert made == pairs.make_pairs(recordings, reference_seconds=7.0, seed=3)
+
+
+def test_sources_in_rooms_and_noise_are_the_same_every_time_and_lost_frames_are_counted(
+    recipe: Any, speakers: Path, tmp_path: Path
+) -> None:
+    conditions = recipe("conditions")
+    path = speakers / "ada" / "ada1.wav"
+    dry = audio.read(path)
+    assert conditions.degraded(path, "clean", tmp_path) == path
+    assert conditions.lost_frames(dry, dry) == 0.0
+    for name in ("room", "noise"):
+        made = audio.read(conditions.degraded(path, name, tmp_path / name))
+        again = audio.read(conditions.degraded(path, name, tmp_path / f"{name}2"))
+        assert torch.equal(made.samples, again.samples)
+        assert len(made.samples) == len(dry.samples)
+        assert not torch.equal(made.samples, dry.samples)
+    # a quarter of the sound is cut away; loudness of the rest does not count
+    cut = dry.samples * 0.1
+    cut[16_000:32_000] = 0.0
+    levels = conditions.levels(dry)
+    speech = levels > np.quantile(levels, 0.9) - conditions.QUIET
+    expected = speech[50:100].sum() / speech.sum()
+    assert conditions.lost_frames(dry, Waveform(cut, 16_000)) == pytest.approx(expected, abs=0.02)
+    with pytest.raises(ValueError, match="no condition 'sea'"):
+        conditions.degraded(path, "sea", tmp_path)
 
 
 def test_too_few_recordings_are_said(recipe: Any, speakers: Path) -> None:

@@ -16,6 +16,7 @@ from speechssl.verification.trials import (
     find_recordings,
     make_trials,
     read_enrolments,
+    read_pairs,
     read_trials,
     session_of,
     speaker_of,
@@ -40,6 +41,19 @@ def test_every_format_gives_the_same_trials(tmp_path: Path, text: str) -> None:
     path = tmp_path / "list.txt"
     path.write_text(text, encoding="utf-8")
     assert read_trials(path) == EXPECTED
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_tables_need_no_header(tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"1{mark}a/1.wav{mark}a/2.wav\na/1.wav{mark}b/1.wav{mark}nontarget\n")
+    assert read_trials(path) == EXPECTED
+    path.write_text(f'one.wav{mark}"two words.wav"\r\n1{mark}one.wav{mark}three.wav\r\n')
+    found = [
+        (str(tmp_path / one), str(tmp_path / two))
+        for one, two in (("one.wav", "two words.wav"), ("one.wav", "three.wav"))
+    ]
+    assert read_pairs(path) == found
 
 
 def test_written_lists_are_read_back(tmp_path: Path) -> None:

@@ -287,7 +287,7 @@ class Work:
         facts |= {"similarity": decision_facts(decision), "watermark": mark}
         receipt = signing.issue(path, facts, self.store.signer())
         label = ", ".join([target.name[:24], result.converter, f"k {k}", *options.changed])
-        result = replace(result, remark=speech_classifier.remark_on(self.source))
+        result = replace(result, remark=speech_classifier.remark_on(self.source) or result.coverage_remark)
         made = Made(path, receipt, result, decision, self.source, next(iter(target.audible), None), label)
         session.remember(
             {"what": "conversion", "path": path, "label": label, "made": receipt["created"], **made.facts()}

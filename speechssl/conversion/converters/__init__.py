@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from speechssl.conversion.converters import means, runs, shift, transport
+from speechssl.conversion.converters import means, regression, runs, shift, transport
 from speechssl.conversion.converters.means import Candidates, Trace
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ _ROWS = (
         default_k=3, widened=True, streams=True,
     ),
     Converter(
+        "regression", regression.regressed,
+        "As variance, but where the nearest frames are far, half of each frame is what the whole voice predicts.",
+        default_k=3, widened=True, streams=True,
+    ),
+    Converter(
         "continuous", runs.continuous,
         "Single frames in runs, as the voice spoke them, mixed with the mean of the k nearest.",
         least=runs.CANDIDATES, widened=True, in_runs=True,
@@ -94,7 +99,7 @@ _ROWS = (
 )  # fmt: skip
 TABLE = {row.name: row for row in _ROWS}
 NAMES = tuple(TABLE)
-AUTO = "Chooses by the vocoder and the length of the reference; with the model tiny it is variance."
+AUTO = "Chooses by the vocoder and the length of the reference; with the model tiny it is regression."
 
 
 def choose(seconds: float, *, has_source_values: bool, speaks_means: bool, hears_keys: bool = False) -> tuple[str, str]:
@@ -110,7 +115,7 @@ def choose(seconds: float, *, has_source_values: bool, speaks_means: bool, hears
     # half a second must not read as none
     length = f"{round(seconds, 1) if seconds < 10 else round(seconds):g} s of reference"
     if hears_keys:
-        return "variance", f"{length}, and a vocoder that hears the words beside the frames"
+        return "regression", f"{length}, and a vocoder that hears the words beside the frames"
     if has_source_values and not speaks_means:
         return "shift", f"{length}, and a vocoder that blurs plain means: detail is kept"
     if seconds >= SHORT:

@@ -28,8 +28,8 @@ class Trace:
 
     Args:
         indices: (N, k) int64 frames of the voice.
-        weights: (N, k) float64 share of each; rows sum to 1, or are 0 where the output is no mean of frames and the
-            nearest are only named.
+        weights: (N, k) float64 share of each; rows sum to 1, to less where a part is no mean of frames, and to 0 where
+            the nearest are only named.
         distances: (N, k) float64 cosine distance to the source frame.
     """
 

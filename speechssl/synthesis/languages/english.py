@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Sequence
 
 from speechssl.synthesis import roman
-from speechssl.synthesis.languages.english_numbers import NUMBERS, cardinal, ordinal, say
+from speechssl.synthesis.languages.english_numbers import MONTH, NUMBERS, UNITS, cardinal, ordinal, say
 from speechssl.synthesis.languages.rules import Language, Phones, Rule, abbreviations
 from speechssl.synthesis.phones import parse_phones
 
 _SIBILANTS = {"s", "z", "ʃ", "ʒ", "t͡ʃ", "d͡ʒ"}
 _VOICELESS = {"p", "t", "k", "f", "θ"}
 
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 LETTERS = {"a": "ay"}  # the others are words of one letter in the dictionary
 ABBREVIATIONS = {
     "mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "prof": "professor", "st": "saint", "jr": "junior",
@@ -28,7 +29,8 @@ ABBREVIATIONS = {
     "cf": "compare", "ca": "circa", "c": "circa", "viz": "namely", "esq": "esquire", "figs": "figures",
     "eq": "equation", "nos": "numbers", "vols": "volumes", "art": "article", "tel": "telephone", "ext": "extension",
     "jun": "june", "jul": "july", "apt": "apartment", "mon": "monday", "tue": "tuesday", "wed": "wednesday",
-    "thu": "thursday", "fri": "friday",
+    "thu": "thursday", "fri": "friday", "b.sc": "b s c", "m.sc": "m s c", "rm": "room", "bldg": "building",
+    "sc": "scene", "ft": "fort",
 }  # fmt: skip
 _COUNTED = """
 act acts amendment annex apollo appendix army article book books bowl canto category chapter chapters class
@@ -36,11 +38,11 @@ corps division episode factor fig figure game grade group legion level mark olym
 phases plate psalm rocky round scene schedule season sec section sections sonata stage step symphony table title
 type types unit version vol volume volumes war wars
 """
-_SPELLED = "us uk tv eu un id pc dc it ai ip ad am pm est edt pst pdt cst cdt mst gmt utc"
+_SPELLED = "us uk tv eu un id pc dc it ai ip ad am pm est edt pst pdt cst cdt mst gmt utc ussr pa"
 COUNTED = frozenset(_COUNTED.split())
 # abbreviations that are words too; they are read as such unless what they need follows
-_BEFORE_NUMBERS = "no fig mar mon tue wed thu fri jun jul est p ch sec art ext apt"
-_BEFORE_NAMES = "gen col st rep sen hon ed"
+_BEFORE_NUMBERS = "no fig mar mon tue wed thu fri jun jul est p ch sec art ext apt rm bldg sc"
+_BEFORE_NAMES = "gen col st rep sen hon ed ft"
 _NEED = (
     dict.fromkeys(_BEFORE_NUMBERS.split(), r"\s*\d")
     | dict.fromkeys(_BEFORE_NAMES.split(), r"\s+[A-Z]")
@@ -78,12 +80,15 @@ def _spelled(letters: str) -> str:
     return " ".join(LETTERS.get(letter, letter) for letter in letters.lower() if letter.isalpha())
 
 
+_ON_A_STREET = re.compile(r"\b(?:on|at|near|off|along|down|up|from|of)\s+(?:[A-Z][\w'’]*\s+){1,2}$")
 _STREETS = {"st": "street", "dr": "drive", "ave": "avenue", "rd": "road", "blvd": "boulevard"}
 
 
 def _street(match: re.Match[str]) -> str | None:
-    """12 Main St., but not in front of a name: St. Louis."""
-    if not re.search(r"\d+\s+(?:[NSEW]\.?\s+)?(?:[A-Z0-9]\w*\s+){1,2}$", match.string[: match.start()]):
+    """12 Main St. and on Elm Dr., but not in front of a name: St. Louis."""
+    before, after = match.string[: match.start()], match.string[match.end() :]
+    numbered = re.search(r"\d+\s+(?:[NSEW]\.?\s+)?(?:[A-Z0-9]\w*\s+){1,2}$", before)
+    if not numbered and not (_ON_A_STREET.search(before) and not re.match(r"\s+[A-Z]\w*[^\w\s]*\s+[a-z]", after)):
         return ABBREVIATIONS[match["street_n"].lower()]
     return _STREETS[match["street_n"].lower()]
 
@@ -120,8 +125,17 @@ def _in_context(words: Sequence[str], phones: Sequence[Phones]) -> list[Phones]:
     ]
 
 
+def _per(match: re.Match[str]) -> str:
+    """Per kilogram, per month."""
+    name = match["per_u"]
+    return f"per {UNITS[name][0] if name in UNITS else _PERIOD_NAMES.get(name, name)}"
+
+
+_PERIOD_NAMES = {"mo": "month", "wk": "week"}
 _PATH = r"[^\s<>\"]*[^\s<>\".,;:!?)]"
-_PERIODS = r"(?:hour|hr|day|week|month|mo|year|yr|night|person|minute|min|second|sec|kg|lb|GB|mile|km)s?\b"
+_PERIODS = (
+    r"(?:hour|hr|h|day|week|wk|month|mo|year|yr|night|person|minute|min|second|sec|kg|lb|oz|l|L|GB|mile|mi|km|m²)\b"
+)
 RULES = {
     "web": Rule(
         rf"(?:https?://|www\.){_PATH}|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
@@ -130,12 +144,17 @@ RULES = {
     ),
     "item": Rule(r"\A\s*(?P<item_n>\d{1,3})[.)](?=\s+\S)", lambda match: f"{cardinal(match['item_n'])} ,"),
     "street": Rule(r"(?<=[a-z] )(?P<street_n>St|Dr|Ave|Rd|Blvd)\.", _street),
+    "day": Rule(
+        rf"\b(?P<day_n>Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\b\.?(?=,?\s+(?:\d{{1,2}}(?:st|nd|rd|th)?\s+)?{MONTH}\b)",
+        lambda match: next(day for day in DAYS if day.startswith(match["day_n"].lower())),
+    ),
     **NUMBERS,
-    "per": Rule(rf"(?<=[\w€$£%])/(?={_PERIODS})", lambda match: "per"),
-    "slash": Rule(r"(?<=[A-Za-z])/(?=[A-Za-z])", lambda match: ""),
+    "per": Rule(rf"(?<=[\w€$£%])/(?P<per_u>{_PERIODS})", _per),
+    "slash": Rule(r"(?<=[A-Za-z])/(?=[A-Za-z]|\d+(?:st|nd|rd|th)\b)", lambda match: ""),
     "short": abbreviations(ABBREVIATIONS, _NEED),
     "initials": Rule(r"(?<![\w.])(?:[A-Za-z]\.){2,}", _initials),
     "roman": Rule(rf"(?<![\w'’])(?=[IVXLCDM]){roman.NUMERAL}(?!\w)(?P<roman_s>['’]s)?(?!['’]\w)", _roman),
+    "inches": Rule(r"(?<=\d )in\.(?=\s+(?:wide|long|tall|deep|high|thick|across|by|x|of)\b)", lambda match: "inches"),
     "sharp": Rule(r"(?<=\b[CF])#", lambda match: "sharp"),
     "dot": Rule(r"(?<=[A-Za-z])\.(?=[A-Za-z])", lambda match: "dot"),
     "tag": Rule(r"#(?=[A-Za-z])", lambda match: "hashtag"),
@@ -144,12 +163,14 @@ RULES = {
 }
 _TITLES = "Mr|Mrs|Ms|Dr|Prof|Gen|Col|Capt|Cpt|Lt|Sgt|Rev|Hon|Sen|Rep|Gov|Mme|Messrs|vs|cf|approx|ca|viz|e\\.g|i\\.e"
 _COUNTS = (
-    "[Nn]os?|pp?|[Vv]ols?|[Cc]h|[Ss]ec|[Ff]igs?|[Ee]q|[Aa]rt|[Aa]pp|[Aa]pt"
+    "[Nn]os?|pp?|[Vv]ols?|[Cc]h|[Ss]ec|[Ff]igs?|[Ee]q|[Aa]rt|[Aa]pp|[Aa]pt|[Rr]m|[Bb]ldg|[Ss]c"
     "|Mon|Tue|Wed|Thu|Fri|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec"
 )
+_SHORT_UNITS = "tbsp|tsp|oz|lbs?|ft|mins?|hrs?|secs?|yrs?|mi|yd|kg|mg|ml|km|cm|mm"
 # a title goes on whatever follows, an abbreviation of things that are numbered before a number, a first number always
 GOES_ON = re.compile(
     rf"\b(?:{_TITLES})\.\0\s*\S|\b(?:{_COUNTS})\.\0\s*[\dIVXL#(]|\A\s*\(?\d{{1,3}}\.\0"
+    rf"|\d\s?(?:{_SHORT_UNITS}|in)\.\0\s*[a-z]|\b(?:Sun|Tues|Thurs?)\.\0\s*(?:\d{{1,2}}\s+)?{MONTH}"
     r"|[ap]\.m\.\0\s*(?:[ECMP][SD]?T|GMT|UTC)\b|\b[Ee]t al\.\0\s*(?:[a-z(,]|[12]\d{3})"
 )
 

@@ -12,7 +12,7 @@ MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
     "december",
 )  # fmt: skip
-_MONTH = (
+MONTH = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
     r"|Nov(?:ember)?|Dec(?:ember)?)"
 )
@@ -43,9 +43,11 @@ UNITS = {
     "g": ("gram", "grams"), "lbs": ("pound", "pounds"), "lb": ("pound", "pounds"), "oz": ("ounce", "ounces"),
     "ft": ("foot", "feet"), "ml": ("milliliter", "milliliters"), "mL": ("milliliter", "milliliters"),
     "l": ("liter", "liters"), "L": ("liter", "liters"),
+    "Mbit": ("megabit", "megabits"), "Gbit": ("gigabit", "gigabits"),
     "GB": ("gigabyte", "gigabytes"), "MB": ("megabyte", "megabytes"), "kB": ("kilobyte", "kilobytes"),
     "KB": ("kilobyte", "kilobytes"), "TB": ("terabyte", "terabytes"), "GHz": ("gigahertz", "gigahertz"),
     "MB/s": ("megabyte per second", "megabytes per second"), "Mbps": ("megabit per second", "megabits per second"),
+    "Mbit/s": ("megabit per second", "megabits per second"), "Gbit/s": ("gigabit per second", "gigabits per second"),
     "Gbps": ("gigabit per second", "gigabits per second"), "MHz": ("megahertz", "megahertz"),
     "kHz": ("kilohertz", "kilohertz"), "Hz": ("hertz", "hertz"), "ms": ("millisecond", "milliseconds"),
     "hrs": ("hour", "hours"), "hr": ("hour", "hours"), "h": ("hour", "hours"), "mins": ("minute", "minutes"),
@@ -179,10 +181,11 @@ def _amount(currency: str, amount: str, cents: str | None, scale: str | None) ->
 
 
 def _money_range(match: re.Match[str]) -> str:
-    scale = match["prices_s"]
-    scale = f"{SCALES.get(scale.lower(), scale.lower())} " if scale else ""
+    first, last = (
+        f" {SCALES.get(one.lower(), one.lower())}" if one else "" for one in match.group("dear_s", "prices_s")
+    )
     many = CURRENCIES[match["prices_c"]][1]
-    return f"{_decimal(match['prices_a'])} to {_decimal(match['prices_b'])} {scale}{many}"
+    return f"{_decimal(match['prices_a'])}{first} to {_decimal(match['prices_b'])}{last} {many}"
 
 
 def _unit(match: re.Match[str]) -> str:
@@ -268,6 +271,18 @@ def _telephone(match: re.Match[str]) -> str:
     return ("plus " if "+" in match.group() else "") + digits(match.group())
 
 
+def _serial(match: re.Match[str]) -> str:
+    return digits(match.group()) + (" x" if match.group().endswith("X") else "")
+
+
+def _arc(match: re.Match[str]) -> str:
+    """Degrees of a place or an angle, with minutes and seconds: 51°30′N."""
+    named = (("arc_d", "°"), ("arc_m", "min"), ("arc_s", "sec"))
+    said = [f"{_decimal(match[part])} {UNITS[unit][match[part] != '1']}" for part, unit in named if match[part]]
+    way = {"N": "north", "S": "south", "E": "east", "W": "west"}.get(match["arc_w"] or "", "")
+    return " ".join([*said, way]).strip()
+
+
 def _emergency(match: re.Match[str]) -> str:
     return digits(match.group())
 
@@ -309,16 +324,23 @@ NUMBERS = {
     "iso": Rule(r"\b(?P<iso_y>\d{4})-(?P<iso_m>\d\d)-(?P<iso_d>\d\d)\b", _iso),
     "us": Rule(r"\b(?P<us_m>\d{1,2})/(?P<us_d>\d{1,2})/(?P<us_y>\d{4}|\d\d)\b", _slashes),
     "md": Rule(
-        rf"\b(?P<md_m>{_MONTH}\.?)\s+(?P<md_d>[0-3]?\d)(?:st|nd|rd|th)?\b(?!:\d)(?:,?\s+(?P<md_y>1\d{{3}}|20\d\d)\b(?!-))?",
+        rf"\b(?P<md_m>{MONTH}\.?)\s+(?P<md_d>[0-3]?\d)(?:st|nd|rd|th)?\b(?!:\d)(?:,?\s+(?P<md_y>1\d{{3}}|20\d\d)\b(?!-))?",
         _month_day,
     ),
     "dm": Rule(
-        rf"\b(?P<dm_d>[0-3]?\d)(?:st|nd|rd|th)?\s+(?P<dm_m>{_MONTH})\b(?:,?\s+(?P<dm_y>1\d{{3}}|20\d\d)\b)?", _day_month
+        rf"\b(?P<dm_d>[0-3]?\d)(?:st|nd|rd|th)?\s+(?P<dm_m>{MONTH})\b(?:,?\s+(?P<dm_y>1\d{{3}}|20\d\d)\b)?", _day_month
     ),
     "phone": Rule(
         r"(?<![\w-])(?:\+?1[- ])?(?:\(\d{3}\)\s?|\d{3}-)?\d{3}-\d{4}\b"
         r"|\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?!\d)|(?<![\w.,-])0\d{1,4}(?:[ -]\d{2,5}){1,4}\b",
         _telephone,
+    ),
+    # numbers of books, cards and people, of which only the digits are said
+    "serial": Rule(r"(?<![\w-])(?:\d+(?:-\d+){3,}(?:-X)?|\d{4}(?: \d{4}){3}|\d{3}-\d\d-\d{4})(?![\w-])", _serial),
+    "arc": Rule(
+        r"\b(?P<arc_d>\d{1,3})°\s?(?=\d+['’′]|[NSEW]\b)(?:(?P<arc_m>\d{1,2})['’′]\s?)?"
+        r"(?:(?P<arc_s>\d{1,2}(?:\.\d+)?)(?:\"|”|″|'')\s?)?(?:(?P<arc_w>[NSEW])\b)?",
+        _arc,
     ),
     "emergency": Rule(
         r"(?:(?<=[Dd]ial )|(?<=[Cc]all )|(?<=[Cc]alled )|(?<=[Dd]ialed )|(?<=[Cc]alling )|(?<=[Pp]hone ))[1-9]\d\d\b"
@@ -327,14 +349,22 @@ NUMBERS = {
     ),
     "tall": Rule(r"\b(?P<tall_f>\d)['’′]\s?(?P<tall_i>\d{1,2})(?:\"|”|″|'')", _feet),
     "time": Rule(
-        rf"\b(?P<time_h>[01]?\d|2[0-4]):(?P<time_m>[0-5]\d)(?::(?P<time_x>[0-5]\d)(?:\.\d+)?)?(?![\d:])(?:\s?(?P<time_p>{_HALF}))?",
+        rf"\b(?P<time_h>[01]?\d|2[0-4])(?::|\.(?=[0-5]\d\s?(?:{_HALF})))(?P<time_m>[0-5]\d)(?::(?P<time_x>[0-5]\d)(?:\.\d+)?)?(?![\d:])(?:\s?(?P<time_p>{_HALF}))?",
         _time,
+    ),
+    "until": Rule(
+        rf"(?:(?<=:\d\d)|(?<=[AaPp][Mm])|(?<=[ap]\.m\.)|(?<=\d)(?=[-–]\d{{1,2}}\s?(?:{_HALF})))"
+        rf"\s?[-–]\s?(?=\d{{1,2}}(?:[:.]\d\d)?(?:\s?(?:{_HALF})|\b))",
+        lambda match: "to",
     ),
     "ratio": Rule(r"(?<![\w:.,])(?P<ratio_a>\d{1,4}):(?P<ratio_b>\d{1,4})(?![\w:])", _ratio),
     "hour": Rule(rf"\b(?P<hour_h>1?\d)\s?(?P<hour_p>{_HALF})", _hour),
     "prices": Rule(
-        rf"(?P<prices_c>US\$|{_SIGNS})\s?(?P<prices_a>{_AMOUNT})\s?(?:[-–]|to)\s?{_SIGNS}?(?P<prices_b>{_AMOUNT})(?![\w/])"
-        + _SCALES.format("prices"),
+        rf"(?P<prices_c>US\$|{_SIGNS})\s?(?P<prices_a>{_AMOUNT})"
+        + _SCALES.format("dear")
+        + rf"\s?(?:[-–]|to)\s?{_SIGNS}?(?P<prices_b>{_AMOUNT})"
+        + _SCALES.format("prices")
+        + r"(?![\w/])",
         _money_range,
     ),
     "money": Rule(
@@ -359,11 +389,11 @@ NUMBERS = {
     ),
     "scaled": Rule(rf"(?<!\w)(?P<scaled_n>{_AMOUNT})(?P<scaled_s>k|M|bn)\b", _scaled),
     "unit": Rule(
-        rf"(?:(?P<unit_r>{_NUMBER_SIGN}{_AMOUNT})%?°?\s?[-–]\s?)?(?P<unit_n>{_NUMBER_SIGN}{_AMOUNT})[\s-]?(?P<unit_u>{_UNITS})"
+        rf"(?:(?P<unit_r>{_NUMBER_SIGN}{_AMOUNT})(?:%|°[CF]?|℃|℉)?\s?[-–]\s?)?(?P<unit_n>{_NUMBER_SIGN}{_AMOUNT})[\s-]?(?P<unit_u>{_UNITS})"
         r"(?![\w'’/²³])(?:\.(?=[,;:)]|\s+[a-z]))?",
         _unit,
     ),
-    "fraction": Rule(r"\b(?<!/)(?P<fraction_t>\d{1,3})/(?P<fraction_b>\d{1,4})\b(?!/)", _slash),
+    "fraction": Rule(r"\b(?<!/)(?P<fraction_t>\d{1,3})/(?P<fraction_b>\d{1,4})(?:(?:th|rd|nd)s?)?\b(?!/)", _slash),
     "by": Rule(r"(?<=[\d)])(?P<by_o>\s?[*×^]\s?|\s?x\s?)(?=[\d(])", _operator),
     "range": Rule(rf"(?<![\w.-])(?P<range_a>{_PLAIN})\s?[-–]\s?(?P<range_b>{_PLAIN})\b(?![-.]\d)", _range),
     "number": Rule(rf"(?:(?<![\w.)])[-−])?(?:{_PLAIN})(?:\.\d+)?|(?<!\w)\.\d+", _number),

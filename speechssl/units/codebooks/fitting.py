@@ -146,17 +146,19 @@ def fit_encoder(
 def spooled(
     encoder: Encoder, files: Sequence[str | Path], folder: str | Path | None = None
 ) -> Iterator[tuple[NDArray[np.float32], dict[str, Any]]]:
-    """Features (N, D) of all the files, mapped from a temporary file that goes with the context, and what went in."""
+    """Features (N, D) of all the files, mapped from a file without a name, and what went in.
+
+    The file goes with the context, or with the process if that is killed.
+    """
     left_out: list[str] = []
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".speechssl-") as scratch:
-        path = Path(scratch) / "frames"
-        with path.open("wb") as file:
-            for one in files:
-                try:
-                    _append(file, encoder, one)
-                except InputError as error:
-                    left_out.append(f"{Path(one).name}: {error}")
-        num_frames = path.stat().st_size // (4 * encoder.dim)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for one in files:
+            try:
+                _append(file, encoder, one)
+            except InputError as error:
+                left_out.append(f"{Path(one).name}: {error}")
+        file.flush()
+        num_frames = file.tell() // (4 * encoder.dim)
         if not num_frames:
             raise InputError(
                 f"none of {len(files)} recordings could be used: {'; '.join(left_out[:3]) or 'none given'}"
@@ -167,7 +169,7 @@ def spooled(
             "seconds": round(num_frames / encoder.frame_rate, 2),
             "left_out": left_out[:100],
         }
-        frames = np.memmap(path, np.float32, "r", shape=(num_frames, encoder.dim))
+        frames = np.memmap(file, np.float32, "r", shape=(num_frames, encoder.dim))
         yield frames, data
         del frames
 

@@ -165,7 +165,7 @@ def test_a_streamed_conversion_is_heard_in_pieces_and_signed_as_a_whole(
     assert torch.allclose(audio.read(made.path).samples, heard, atol=2**-15)
     assert signing.check(made.path).genuine
     assert made.receipt["settings"]["streamed"] is True
-    assert made.receipt["settings"]["converter"] == "variance"
+    assert made.receipt["settings"]["converter"] == "regression"
     assert isinstance(made.decision, decisions.Decision)
     assert made.facts()["seconds"] == pytest.approx(40, abs=0.1)
     assert session.results[-1]["path"] == made.path

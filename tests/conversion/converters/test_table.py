@@ -41,8 +41,8 @@ def test_auto_never_calls_a_short_reference_none(seconds, said):
 
 
 @pytest.mark.parametrize("seconds", [5, 300])
-def test_auto_is_variance_where_the_vocoder_hears_the_words(seconds):
+def test_auto_is_regression_where_the_vocoder_hears_the_words(seconds):
     for known in (True, False):
         name, reason = converters.choose(seconds, has_source_values=known, speaks_means=False, hears_keys=True)
-        assert name == "variance"
+        assert name == "regression"
         assert "hears the words" in reason

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -57,15 +55,6 @@ def theirs(torchaudio: object) -> object:
             part.running_mean.normal_(0, 0.2)
             part.running_var.uniform_(0.5, 2)
     return network.eval()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def speechbrain_leaves_no_lazy_modules() -> Iterator[None]:
-    """speechbrain's lazy modules raise when looked at, and hypothesis looks at every module."""
-    yield
-    for name, module in list(sys.modules.items()):
-        if type(module).__module__ == "speechbrain.utils.importutils":
-            del sys.modules[name]
 
 
 def test_equals_speechbrain_layer_for_layer(theirs: torch.nn.Module) -> None:

@@ -1,0 +1,68 @@
+"""The program as a process that is interrupted, or whose disk is full."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from speechssl import audio
+
+Speech = dict[str, Path]
+# a shell that starts the tests in the background would have told them to ignore Ctrl-C
+PROGRAM = """
+import resource, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+from speechssl.cli import main
+main()
+"""
+
+
+# ---- the program as a process
+
+
+def _environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "SPEECHSSL_VOICES": str(tmp_path / "voices"), "OMP_NUM_THREADS": "1"}
+
+
+def _process(limit: int, source: Path, reference: Path, output: Path, model: Path) -> list[str]:
+    """``speechssl convert`` as a command, with a limit in bytes on the files it writes; -1 for none."""
+    program = [sys.executable, "-c", PROGRAM.format(limit=limit), "convert", source, "--reference", reference]
+    return [str(word) for word in (*program, "--output", output, "--model", model, "--converter", "uniform")]
+
+
+def test_interruption_leaves_no_partial_file_and_the_batch_continues(
+    speech: Speech, encoder_file: Path, tmp_path: Path
+) -> None:
+    sources, output = tmp_path / "in", tmp_path / "out"
+    sources.mkdir()
+    for number in range(40):
+        (sources / f"{number:02}.wav").write_bytes(speech["reference"].read_bytes())
+    command = _process(-1, sources, speech["other"], output, encoder_file)
+    with subprocess.Popen(command, env=_environment(tmp_path), stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (output / "01.wav").exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=250)
+    assert process.returncode == 130, err
+    assert "continues" in err
+    finished = sorted(path for path in output.glob("*") if path.name != ".lock")
+    assert {path.suffix for path in finished} == {".wav", ".jsonl"}
+    assert 2 <= len(finished) - 1 < 40
+    for path in finished:
+        if path.suffix == ".wav":
+            assert abs(audio.read(path).seconds - 8) < 0.03
+
+
+def test_a_full_disk_leaves_nothing_behind(speech: Speech, encoder_file: Path, tmp_path: Path) -> None:
+    # a limit on the size of files stands for the full disk
+    command = _process(4096, speech["source"], speech["other"], tmp_path / "out.wav", encoder_file)
+    answer = subprocess.run(command, env=_environment(tmp_path), capture_output=True, text=True, check=False)
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stderr.splitlines()[-1].startswith("error: ")  # a busy machine says what it waits for first
+    assert "out.wav" in answer.stderr
+    assert not list(tmp_path.glob("*out*"))
