@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from speechssl import checkpoints, encoders, receipts, units
     from speechssl.conversion.bundles import BUNDLES, features, load_bundle
     from speechssl.conversion.convert import convert
+    from speechssl.conversion.live import LiveConverter
     from speechssl.conversion.result import Conversion
     from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.encoders import load as load_encoder
@@ -65,6 +66,7 @@ _PLACES = {
     "MatchingSet": ("voices.matching_set", "MatchingSet"),
     "VoiceConverter": ("conversion.voice_converter", "VoiceConverter"),
     "Conversion": ("conversion.result", "Conversion"),
+    "LiveConverter": ("conversion.live", "LiveConverter"),
     "audio": ("audio", ""),
     "checkpoints": ("checkpoints", ""),
     "encoders": ("encoders", ""),
@@ -82,6 +84,7 @@ __all__ = [
     "Encoder",
     "Features",
     "InputError",
+    "LiveConverter",
     "MatchingSet",
     "Objective",
     "SpeakerDatabase",

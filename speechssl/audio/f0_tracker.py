@@ -100,22 +100,28 @@ def track(samples: Array, times: Array) -> Array:
     """
     if len(times) == 0 or not samples.any():
         return np.zeros(len(times))
-    samples = _without_hum(samples)
-    low = _at_low_rate(samples).astype(np.float32)
-    correlation, peaks = _autocorrelation(low, np.round(times * LOW_RATE).astype(np.int64))
-    hertz, strength = _candidates(correlation)
+    samples = without_hum(samples)
+    low = at_low_rate(samples).astype(np.float32)
+    correlation, peaks = autocorrelation(low, np.round(times * LOW_RATE).astype(np.int64))
+    hertz, strength = candidates_of(correlation)
     relative = peaks / max(float(np.percentile(peaks, 99)), 1e-9)
-    unvoiced = VOICING + np.maximum(0, 2 - relative * (1 + VOICING) / SILENCE)
+    unvoiced = unvoiced_strength(relative)
     coarse = _best_path(hertz, strength, unvoiced)
     sure = coarse[((hertz == coarse[:, None]) & (strength > SURE)).any(axis=1) & (relative > LOUD)]
     if len(sure) >= ENOUGH:
         lowest, highest = (bound * np.median(sure) for bound in RANGE)
         within = (hertz >= lowest) & (hertz <= highest)
         coarse = _best_path(hertz, np.where(within, strength, -1.0), unvoiced)
-    return _refined(samples, coarse, times)
+    return refined(samples, coarse, times)
 
 
-def _without_hum(samples: Array) -> Array:
+def unvoiced_strength(relative: Array) -> Array:
+    """Strength (F,) of the unvoiced candidate, by the highest sample around a frame in relation to the loud peaks."""
+    strength: Array = VOICING + np.maximum(0, 2 - relative * (1 + VOICING) / SILENCE)
+    return strength
+
+
+def without_hum(samples: Array) -> Array:
     """Without what rumbles, and without lines of the mains, which would be a steady voice of 60 Hz.
 
     Filters of no delay, each the gain of a filter of second order that runs forwards and backwards: a Butterworth
@@ -134,7 +140,7 @@ def _without_hum(samples: Array) -> Array:
     return cleared
 
 
-def _at_low_rate(samples: Array) -> Array:
+def at_low_rate(samples: Array) -> Array:
     """Every second sample behind a windowed low-pass, as ``scipy.signal.resample_poly`` has it by default."""
     reach = 10 * RATE // LOW_RATE
     taps = np.sinc(np.arange(-reach, reach + 1) * LOW_RATE / RATE) * np.kaiser(2 * reach + 1, 5.0)
@@ -165,7 +171,7 @@ def _mains_lines(samples: Array) -> list[int]:
     return lines
 
 
-def _autocorrelation(low: Array, centres: Array) -> tuple[Array, Array]:
+def autocorrelation(low: Array, centres: Array) -> tuple[Array, Array]:
     """(F, lags) normalised to 1 at lag 0 and freed of the window's own decay, and (F,) the highest absolute sample."""
     half = int(WINDOW * LOW_RATE) // 2
     padded = np.pad(low, (half, half + max(0, int(centres[-1]) - len(low) + 1)))
@@ -183,7 +189,7 @@ def _autocorrelation(low: Array, centres: Array) -> tuple[Array, Array]:
     return normalised, np.abs(frames).max(axis=1)
 
 
-def _candidates(correlation: Array) -> tuple[Array, Array]:
+def candidates_of(correlation: Array) -> tuple[Array, Array]:
     """(F, K) Hz and strength of the highest peaks, each placed by the parabola through its three samples."""
     first = int(LOW_RATE / CEILING)
     before, at, after = correlation[:, first - 1 : -2], correlation[:, first:-1], correlation[:, first + 1 :]
@@ -200,10 +206,7 @@ def _candidates(correlation: Array) -> tuple[Array, Array]:
 def _best_path(hertz: Array, strength: Array, unvoiced: Array) -> Array:
     """(F,) Hz, 0 where unvoiced: the candidates whose strength less the cost of jumps is highest in sum."""
     gain = np.concatenate([unvoiced[:, None], strength], axis=1)
-    pitch = np.log2(hertz)
-    cost = np.full((len(hertz) - 1, CANDIDATES + 1, CANDIDATES + 1), CHANGE_COST)
-    cost[:, 0, 0] = 0
-    cost[:, 1:, 1:] = JUMP_COST * np.abs(pitch[:-1, :, None] - pitch[1:, None, :])
+    cost = jump_costs(hertz)
     total, states = -gain[0], np.arange(CANDIDATES + 1)
     back = np.zeros(gain.shape, dtype=np.int64)
     for index in range(1, len(gain)):
@@ -218,11 +221,20 @@ def _best_path(hertz: Array, strength: Array, unvoiced: Array) -> Array:
     return found
 
 
-def _refined(samples: Array, coarse: Array, times: Array) -> Array:
+def jump_costs(hertz: Array) -> Array:
+    """(F - 1, K + 1, K + 1) from each candidate to each of the next frame; the first is the unvoiced one."""
+    pitch = np.log2(hertz)
+    cost = np.full((len(hertz) - 1, CANDIDATES + 1, CANDIDATES + 1), CHANGE_COST)
+    cost[:, 0, 0] = 0
+    cost[:, 1:, 1:] = JUMP_COST * np.abs(pitch[:-1, :, None] - pitch[1:, None, :])
+    return cost
+
+
+def refined(samples: Array, coarse: Array, times: Array) -> Array:
     """By the instantaneous frequency of the harmonics, where WORLD's StoneMask trusts it."""
     fine = pyworld().stonemask(np.ascontiguousarray(samples, dtype=np.float64), coarse, times, RATE)
-    refined: Array = np.where(fine > 0, fine, coarse)
-    return refined
+    found: Array = np.where(fine > 0, fine, coarse)
+    return found
 
 
 def pyworld() -> Any:

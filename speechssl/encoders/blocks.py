@@ -86,11 +86,11 @@ class TransformerTrunk:
         if table is None:
             return attend(attention, x, attention.num_heads)
         q, k, v = (
-            _heads(linear(projection, x), attention.num_heads)
+            heads(linear(projection, x), attention.num_heads)
             for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
         mixed = _gated_attention(q, k, v, table, _gate(attention, x))
-        return linear(attention.out_proj, _join(mixed)).float()
+        return linear(attention.out_proj, join(mixed)).float()
 
 
 class ConformerTrunk:
@@ -128,7 +128,7 @@ class ConformerTrunk:
 
     def _attend(self, attention: Any, x: Tensor, num_valid: int) -> Tensor:
         q, k, v = (
-            _heads(linear(projection, x), attention.num_heads)
+            heads(linear(projection, x), attention.num_heads)
             for projection in (attention.linear_q, attention.linear_k, attention.linear_v)
         )
         k, v = k[:, :num_valid], v[:, :num_valid]
@@ -136,7 +136,7 @@ class ConformerTrunk:
             mixed = _fused_attention(q, k, v)
         else:
             mixed = _relative_key_attention(q, k, v, attention)
-        return linear(attention.linear_out, _join(mixed)).float()
+        return linear(attention.linear_out, join(mixed)).float()
 
 
 class ProjectedTrunk:
@@ -148,12 +148,12 @@ class ProjectedTrunk:
     """
 
     def __init__(self, trunk: Trunk, projection: nn.Linear) -> None:
-        self._trunk, self._projection = trunk, projection
+        self.trunk, self.projection = trunk, projection
 
     @property
     def blocks(self) -> list[Any]:
         """The modules of the blocks."""
-        return self._trunk.blocks
+        return self.trunk.blocks
 
     def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
         """Keys (N, K), float32."""
@@ -161,8 +161,8 @@ class ProjectedTrunk:
 
     def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
         """Hidden states (N, D) up to the last block, whose state is the keys (N, K)."""
-        for number, state in enumerate(self._trunk.states(frames, num_valid=num_valid)):
-            yield linear(self._projection, state).float() if number == len(self.blocks) else state
+        for number, state in enumerate(self.trunk.states(frames, num_valid=num_valid)):
+            yield linear(self.projection, state).float() if number == len(self.blocks) else state
 
 
 def last(states: Iterator[Tensor]) -> Tensor:
@@ -173,10 +173,9 @@ def last(states: Iterator[Tensor]) -> Tensor:
 def attend(attention: Any, x: Tensor, num_heads: int) -> Tensor:
     """Plain self-attention (N, D) of modules ``q_proj``, ``k_proj``, ``v_proj`` and ``out_proj``."""
     q, k, v = (
-        _heads(linear(projection, x), num_heads)
-        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+        heads(linear(projection, x), num_heads) for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
-    return linear(attention.out_proj, _join(_fused_attention(q, k, v))).float()
+    return linear(attention.out_proj, join(_fused_attention(q, k, v))).float()
 
 
 def relative_position_table(attention: Any, num_frames: int) -> Tensor:
@@ -194,7 +193,7 @@ def relative_position_table(attention: Any, num_frames: int) -> Tensor:
 
 def _gate(attention: Any, x: Tensor) -> Tensor:
     """WavLM's gate (H, N) on the position bias, from the input of the attention."""
-    x = _heads(x, attention.num_heads)  # (H, N, D / H)
+    x = heads(x, attention.num_heads)  # (H, N, D / H)
     parts = linear(attention.gru_rel_pos_linear, x).float()
     update, reset = parts.reshape(*parts.shape[:-1], 2, 4).sum(-1).sigmoid().unbind(-1)
     gate: Tensor = update * (reset * attention.gru_rel_pos_const.reshape(-1, 1) - 1.0) + 2.0
@@ -245,12 +244,12 @@ def _fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None
     return functional.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask)[0].to(dtype)
 
 
-def _heads(x: Tensor, num_heads: int) -> Tensor:
+def heads(x: Tensor, num_heads: int) -> Tensor:
     """(N, H * d) to (H, N, d)."""
     return x.reshape(len(x), num_heads, -1).transpose(0, 1)
 
 
-def _join(x: Tensor) -> Tensor:
+def join(x: Tensor) -> Tensor:
     """(H, N, d) to (N, H * d)."""
     return x.transpose(0, 1).flatten(1)
 

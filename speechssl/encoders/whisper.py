@@ -107,13 +107,15 @@ class WhisperFrontEnd:
 
     Args:
         encoder: its weights.
+
+    ``bands`` is the number of log-mel bands.
     """
 
     hop_length = 320  # a stride of 2 over frames of 160 samples, 20 ms at 16 kHz
 
     def __init__(self, encoder: WhisperNetwork) -> None:
         self._conv1, self._conv2 = encoder.conv1, encoder.conv2
-        self._bands = int(encoder.conv1.in_channels)
+        self.bands = int(encoder.conv1.in_channels)
 
     def num_frames(self, num_samples: int) -> int:
         """One for every two log-mel frames, the last one perhaps alone: 1 + (T - 400) // 320 from 400 samples on."""
@@ -127,18 +129,18 @@ class WhisperFrontEnd:
         """(n, D) float32 consecutive outputs of the second convolution, about 200 at a time."""
         top, total = self._loudest(blocks)
         # outputs a to b need log-mel frames 2 a - 2 to 2 b
-        held, first, done = torch.zeros(0, self._bands), 0, 0
+        held, first, done = torch.zeros(0, self.bands), 0, 0
         for mel in self._mel(blocks):
             held = torch.cat([held, floored(mel, top).float()])
             known = first + len(held)
             ready = (total + 1) // 2 if known == total else max(done, (known - 1) // 2)
             if ready > done:
-                yield self._convolved(held, starts=done == 0, ends=known == total)[: ready - done]
+                yield self.convolved(held, starts=done == 0, ends=known == total)[: ready - done]
                 done = ready
                 keep = max(0, 2 * done - 2 - first)
                 held, first = held[keep:], first + keep
 
-    def _convolved(self, mel: Tensor, *, starts: bool, ends: bool) -> Tensor:
+    def convolved(self, mel: Tensor, *, starts: bool, ends: bool) -> Tensor:
         """Outputs (n, D) of log-mel frames (M, 80); the zeros beyond the utterance's own ends are seen."""
         weight = self._conv1.weight
         x = mel.T[None].to(weight.device, weight.dtype)
@@ -157,7 +159,7 @@ class WhisperFrontEnd:
         """(n, 80) float64 log10 energies at 100 Hz, 400 at a time."""
         for block in cut_samples(blocks(), hop=BLOCK_FRAMES * 320, overlap=400 - 160):
             if block.shape[0] >= 400:
-                yield log_power(block.cpu().double(), self._bands)
+                yield log_power(block.cpu().double(), self.bands)
 
 
 class WhisperTrunk:
@@ -166,10 +168,12 @@ class WhisperTrunk:
     Args:
         encoder: the weights of the blocks that are needed.
         finish: whether the final norm is applied: what stands behind the last block of a fine-tuned encoder takes it.
+
+    ``positions`` (P, D) are added to the frames.
     """
 
     def __init__(self, encoder: WhisperNetwork, *, finish: bool) -> None:
-        self._positions = encoder.embed_positions.weight
+        self.positions = encoder.embed_positions.weight
         self._layers: list[Any] = list(encoder.layers)
         self._norm = encoder.layer_norm if finish else None
 
@@ -184,14 +188,18 @@ class WhisperTrunk:
 
     def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
         """Hidden states (N, D) from the input of the first block on; the last may be normed."""
-        x = frames + self._positions[: len(frames)].float()
+        x = frames + self.positions[: len(frames)].float()
         for layer in self._layers:
             yield x
             attention = layer.self_attn
             x = x + attend(attention, layer_norm(layer.self_attn_layer_norm, x), attention.num_heads)
             hidden = linear(layer.fc1, layer_norm(layer.final_layer_norm, x))
             x = x + linear(layer.fc2, functional.gelu(hidden)).float()
-        yield x if self._norm is None else layer_norm(self._norm, x)
+        yield self.finished(x)
+
+    def finished(self, x: Tensor) -> Tensor:
+        """The state (N, D) behind the last block, normed if that is wanted."""
+        return x if self._norm is None else layer_norm(self._norm, x)
 
 
 def check_bands(settings: dict[str, Any], config: dict[str, Any], source: str) -> None:

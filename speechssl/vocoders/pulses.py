@@ -123,8 +123,8 @@ def pulse_blocks(
     waiting: Pulses | None = None
     for start in range(0, num_samples, step):
         samples = np.arange(start, min(start + step, num_samples))
-        pitch, voiced = _pitch(f0, (samples - first) * (FRAME_RATE / sample_rate))
-        found, phase = _pulses(samples, pitch / sample_rate, voiced, phase)
+        pitch, voiced = pitch_at(f0, (samples - first) * (FRAME_RATE / sample_rate))
+        found, phase = crossings(samples, pitch / sample_rate, voiced, phase)
         merged = found if waiting is None else _joined(waiting, found)
         if len(merged.sample) > 1:
             yield _taken(merged, slice(None, -1)), np.diff(merged.sample)
@@ -133,7 +133,7 @@ def pulse_blocks(
         yield waiting, np.maximum(num_samples - waiting.sample, 1)
 
 
-def _pulses(samples: Array, turns_each: Array, voiced: Array, phase: float) -> tuple[Pulses, float]:
+def crossings(samples: Array, turns_each: Array, voiced: Array, phase: float) -> tuple[Pulses, float]:
     """Where the accumulated phase passes whole turns; the phase at the end is carried on."""
     turns = phase + np.cumsum(turns_each)
     before = np.concatenate([[phase], turns[:-1]])
@@ -144,7 +144,7 @@ def _pulses(samples: Array, turns_each: Array, voiced: Array, phase: float) -> t
     return Pulses(samples[found], delay, voiced[found]), float(turns[-1] % 1.0)
 
 
-def _pitch(f0: Array, position: Array) -> tuple[Array, Array]:
+def pitch_at(f0: Array, position: Array) -> tuple[Array, Array]:
     """Pitch and voicing at fractional frames: interpolated between two voiced ones, else the nearer frame's."""
     position = np.clip(position, 0, len(f0) - 1)
     left = np.floor(position).astype(np.int64)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -132,16 +133,33 @@ class SourceFilter(nn.Module):
         """
         correction = self.corrections(values, keys, f0, voice)
         with torch.autocast(values.device.type, enabled=False):
-            bins = self.config.bins
-            added = correction[..., : 2 * bins].float().view(*correction.shape[:2], 2, bins)
-            gains = self._world(values.float(), f0) + LIMIT * torch.tanh(added / LIMIT)
-            harmonic, noisy = gains.unbind(-2)
-            phase = harmonic @ self.minimum_phase + correction[..., 2 * bins :].float()
-            spectrum = torch.polar(harmonic.exp(), phase) * self.analyse(pulse) + noisy.exp() * self.analyse(noise)
-            return self.synthesise(spectrum)
+            envelope = self.world_gains(values.float(), f0)
+            return self.synthesise(self.filtered(correction, envelope, self.analyse(pulse), self.analyse(noise)))
+
+    def filtered(self, correction: Tensor, envelope: Tensor, pulse: Tensor, noise: Tensor) -> Tensor:
+        """Spectra (B, F, bins) of the sound.
+
+        Args:
+            correction: (B, F, 3 bins) as ``corrections``.
+            envelope: (B, F, 2, bins) as ``world_gains``.
+            pulse, noise: (B, F, bins) as ``analyse``.
+        """
+        bins = self.config.bins
+        added = correction[..., : 2 * bins].float().view(*correction.shape[:2], 2, bins)
+        harmonic, noisy = (envelope + LIMIT * torch.tanh(added / LIMIT)).unbind(-2)
+        phase = harmonic @ self.minimum_phase + correction[..., 2 * bins :].float()
+        return torch.polar(harmonic.exp(), phase) * pulse + noisy.exp() * noise
 
     def corrections(self, values: Tensor, keys: Tensor, f0: Tensor, voice: Tensor) -> Tensor:
         """(B, 2 N, 3 bins): what is added to the log amplitude of pulses' and noise's filters, and to the phase."""
+        x = self.entered(values, keys, f0, voice)
+        for layer in self.layers:
+            x = layer(x)
+        corrected: Tensor = self.exit(self.norm(x))
+        return corrected
+
+    def entered(self, values: Tensor, keys: Tensor, f0: Tensor, voice: Tensor) -> Tensor:
+        """(B, 2 N, width): the input of the first block."""
         batch, count = values.shape[:2]
         voiced = (f0 > 0).float()
         pitch = torch.where(f0 > 0, f0.clamp(min=1).log() - 5.0, torch.zeros_like(f0))
@@ -151,17 +169,14 @@ class SourceFilter(nn.Module):
         words = self.keys(keys).repeat_interleave(FRAMES, dim=1)
         who = self.voice(self.normal_voice(voice))
         x: Tensor = self.entry(torch.cat([frames, words], dim=-1)) + who[:, None]
-        for layer in self.layers:
-            x = layer(x)
-        corrected: Tensor = self.exit(self.norm(x))
-        return corrected
+        return x
 
     def normal_voice(self, voice: Tensor) -> Tensor:
         """(B, 2 (order + 1)) ``voice_statistics``, in deviations from the mean of all voices."""
         mean, deviation = voice.view(len(voice), 2, -1).unbind(1)
         return torch.cat([(mean - self.mean) / self.deviation, deviation / self.deviation - 1], dim=-1)
 
-    def _world(self, values: Tensor, f0: Tensor) -> Tensor:
+    def world_gains(self, values: Tensor, f0: Tensor) -> Tensor:
         """(B, 2 N, 2, bins) log amplitude of the filters of pulses and noise that WORLD would take."""
         batch, count = values.shape[:2]
         frames = values.reshape(batch, FRAMES * count, world.STACK // FRAMES, -1).mean(-2)
@@ -233,11 +248,17 @@ def pulse_train(f0: np.ndarray[Any, Any], num_samples: int, *, first: int = worl
         voiced = found.voiced
         if not voiced.any():
             continue
-        distance = taps - found.delay[voiced, None]
-        shape = np.sinc(distance) * np.cos(np.pi * distance / (TAPS + 2)) ** 2
         height = np.sqrt(np.minimum(lengths[voiced, None], world.SAMPLE_RATE / 40))
-        np.add.at(output, found.sample[voiced, None] + taps + TAPS, (shape * height).astype(np.float32))
+        shape = height * pulse_shapes(found.delay[voiced])
+        np.add.at(output, found.sample[voiced, None] + taps + TAPS, shape.astype(np.float32))
     return output[TAPS : TAPS + num_samples]
+
+
+def pulse_shapes(delay: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """(P, TAPS) band-limited pulses that lie ``delay`` (P,) samples behind tap ``TAPS // 2 - 1``."""
+    distance = np.arange(TAPS) - TAPS // 2 + 1 - delay[:, None]
+    shape: np.ndarray[Any, Any] = np.sinc(distance) * np.cos(np.pi * distance / (TAPS + 2)) ** 2
+    return shape
 
 
 class SourceFilterVocoder:
@@ -323,9 +344,15 @@ class SourceFilterVocoder:
 def noise(start: int, stop: int) -> np.ndarray[Any, Any]:
     """Samples ``start`` to ``stop`` of an endless white noise of unit power, always the same."""
     blocks = range(start // NOISE_BLOCK, (stop - 1) // NOISE_BLOCK + 1)
-    whole = [np.random.default_rng([0, block]).standard_normal(NOISE_BLOCK, dtype=np.float32) for block in blocks]
+    whole = np.concatenate([_noise_block(block) for block in blocks])
     first = blocks[0] * NOISE_BLOCK
-    return np.concatenate(whole)[start - first : stop - first]
+    return whole[start - first : stop - first]
+
+
+@lru_cache(maxsize=2)
+def _noise_block(number: int) -> np.ndarray[Any, Any]:
+    """The samples of one seed; a stream asks for them a few at a time."""
+    return np.random.default_rng([0, number]).standard_normal(NOISE_BLOCK, dtype=np.float32)
 
 
 def save(path: str | Path, vocoder: SourceFilterVocoder, *, licence: str, provenance: Mapping[str, Any]) -> Path:

@@ -18,7 +18,7 @@ from speechssl.signals import Waveform
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["NUM_BANDS", "Spectrum", "equalise", "measure", "pool"]
+__all__ = ["NUM_BANDS", "Spectrum", "bands", "equalise", "gains", "measure", "pool"]
 
 NUM_BANDS = 40
 HIGHEST = 8000.0  # Hz; above, the filter goes on as in the last band
@@ -64,7 +64,7 @@ def measure(waveform: Waveform) -> Spectrum | None:
     for power in _powers(waveform):
         # a frame of silence has an energy of 0, which is never above itself
         loud = power[power.sum(1) > loudest * 10 ** (-LOUD / 10)]
-        total += ((loud @ _bands(waveform.sample_rate)).clamp(min=1e-12).log10() * 10).double().sum(0)
+        total += ((loud @ bands(waveform.sample_rate)).clamp(min=1e-12).log10() * 10).double().sum(0)
         count += len(loud)
     return Spectrum(tuple((total / count).tolist()), count * HOP) if count else None
 
@@ -95,14 +95,35 @@ def equalise(waveform: Waveform, own: Spectrum, wanted: Spectrum, amount: float 
         wanted: the spectrum it ought to have. The fewer seconds either was measured on, the less is done.
         amount: share of the difference, 0 ... 1.
     """
+    taps = _taps(gains(own, wanted, waveform.sample_rate, amount=amount))
+    return Waveform(_filtered(waveform.samples, taps), waveform.sample_rate)
+
+
+def gains(own: Spectrum, wanted: Spectrum, sample_rate: int, *, size: int | None = None, amount: float = 1.0) -> Tensor:
+    """Amplitudes (B,) by which ``equalise`` multiplies each frequency.
+
+    Args:
+        own, wanted, amount: as for ``equalise``.
+        sample_rate: of the sound, Hz.
+        size: samples of the Fourier transform, B = size // 2 + 1; None for that of ``measure``.
+    """
+    import torch
+
     seconds = min(own.seconds, wanted.seconds)
     amount *= seconds / (seconds + DOUBT)
-    gains = [
+    decibels = [
         amount * min(max(target - level, -LIMIT), LIMIT)
         for target, level in zip(wanted.levels, own.levels, strict=True)
     ]
-    taps = _taps(gains, waveform.sample_rate)
-    return Waveform(_filtered(waveform.samples, taps), waveform.sample_rate)
+    filters = _filters(sample_rate, size)
+    covered = filters.sum(1)
+    curve = filters @ torch.tensor(decibels) / covered.clamp(min=1e-3)
+    # the ends go on as the band beside them
+    known = covered.gt(1e-3).nonzero().flatten()
+    first, last = int(known[0]), int(known[-1])
+    curve[:first], curve[last + 1 :] = curve[first], curve[last]
+    amplitudes: Tensor = 10 ** (curve / 20)
+    return amplitudes
 
 
 def _filtered(samples: Tensor, taps: Tensor) -> Tensor:
@@ -136,34 +157,27 @@ def _powers(waveform: Waveform) -> Iterator[Tensor]:
 
 
 @lru_cache(maxsize=4)
-def _bands(sample_rate: int) -> Tensor:
+def bands(sample_rate: int, size: int | None = None) -> Tensor:
     """(B, NUM_BANDS) weights that make the mean power of each mel band of the power of each bin."""
-    weights = _filters(sample_rate)
+    weights = _filters(sample_rate, size)
     return weights / weights.sum(0).clamp(min=1e-3)
 
 
-def _filters(sample_rate: int) -> Tensor:
+def _filters(sample_rate: int, size: int | None = None) -> Tensor:
     import torch
 
     from speechssl.audio.mel import filters
 
-    size = round(WINDOW * sample_rate)
+    size = size or round(WINDOW * sample_rate)
     return torch.tensor(
         filters(NUM_BANDS, size, sample_rate=sample_rate, high=min(HIGHEST, sample_rate / 2)), dtype=torch.float32
     )
 
 
-def _taps(gains: Sequence[float], sample_rate: int) -> Tensor:
-    """(odd,) impulse response, symmetrical, of gains in dB of the bands; the ends go on as the band beside them."""
+def _taps(amplitudes: Tensor) -> Tensor:
+    """(odd,) impulse response, symmetrical, of amplitudes of the bins."""
     import torch
 
-    filters = _filters(sample_rate)
-    covered = filters.sum(1)
-    curve = filters @ torch.tensor(gains) / covered.clamp(min=1e-3)
-    known = covered.gt(1e-3).nonzero().flatten()
-    first, last = int(known[0]), int(known[-1])
-    curve[:first], curve[last + 1 :] = curve[first], curve[last]
-    amplitudes = 10 ** (curve / 20)
     response = torch.fft.irfft(amplitudes.to(torch.complex64)).roll(len(amplitudes) - 1)
     # an even number of taps has no middle: the first, where the window is 0, is left out
     taps: Tensor = (response * torch.hann_window(len(response)))[1:]

@@ -60,12 +60,12 @@ def test_filters_equal_scipys(count: int) -> None:
     samples = np.random.default_rng(count).standard_normal(count)
     high_pass = signal.butter(2, f0_tracker.RUMBLE, "high", fs=RATE, output="sos")
     cleared = signal.sosfiltfilt(high_pass, samples, padlen=min(count - 1, RATE // 2))
-    found = f0_tracker._without_hum(samples)
+    found = f0_tracker.without_hum(samples)
     # within 50 ms of the ends it matters that scipy starts each way from a steady state
     inner = slice(800, -800) if count > 1600 else slice(0)
     np.testing.assert_allclose(found[inner], cleared[inner], atol=1e-6)
     assert found.shape == cleared.shape
-    np.testing.assert_allclose(f0_tracker._at_low_rate(samples), signal.resample_poly(samples, 1, 2), atol=1e-12)
+    np.testing.assert_allclose(f0_tracker.at_low_rate(samples), signal.resample_poly(samples, 1, 2), atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -372,3 +372,24 @@ def test_what_lies_far_from_all_voices_is_doubted() -> None:
     assert screening.unlike_speech(far, voices)
     assert not screening.unlike_speech(far, voices[:40])
     assert not screening.unlike_speech(far, None)
+
+
+@pytest.mark.slow
+def test_conversions_and_texts_are_verified_beside_real_recordings(
+    recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["path,corpus,speaker,seconds,language,text,split"]
+    for voice in ("ada", "dan"):
+        samples = audio.read_mono(clips.clip(voice).path, 16000).samples
+        for number in range(5):
+            name = f"{voice}{number}.wav"
+            audio.write(tmp_path / name, Waveform(samples[number * 64_000 : (number + 1) * 64_000].clone(), 16000))
+            lines.append(f"{name},clips,{voice},4.0,en,,dev")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    call(recipe, monkeypatch, "conversions", tmp_path / "manifest.csv", "--corpus", "clips", "--limit", 1)
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert [row[0].strip() for row in rows[2:]] == list(recipe("conversions").KINDS)
+    shares = [[float(cell) for cell in row[1:]] for row in rows[2:]]
+    assert all(share in (0.0, 100.0) for row in shares for share in row)
+    assert shares[0] == [100.0, 0.0]
+    assert shares[3][0] == 0.0
