@@ -148,7 +148,18 @@ class ProjectedTrunk:
     """
 
     def __init__(self, trunk: Trunk, projection: nn.Linear) -> None:
-        self.trunk, self.projection = trunk, projection
+        # by these names files know the weights, see ``fingerprints``
+        self._trunk, self._projection = trunk, projection
+
+    @property
+    def trunk(self) -> Trunk:
+        """The blocks up to the last."""
+        return self._trunk
+
+    @property
+    def projection(self) -> nn.Linear:
+        """The layer behind them."""
+        return self._projection
 
     @property
     def blocks(self) -> list[Any]:

@@ -168,12 +168,11 @@ class WhisperTrunk:
     Args:
         encoder: the weights of the blocks that are needed.
         finish: whether the final norm is applied: what stands behind the last block of a fine-tuned encoder takes it.
-
-    ``positions`` (P, D) are added to the frames.
     """
 
     def __init__(self, encoder: WhisperNetwork, *, finish: bool) -> None:
-        self.positions = encoder.embed_positions.weight
+        # by these names files know the weights, see ``fingerprints``
+        self._positions = encoder.embed_positions.weight
         self._layers: list[Any] = list(encoder.layers)
         self._norm = encoder.layer_norm if finish else None
 
@@ -185,6 +184,11 @@ class WhisperTrunk:
     def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
         """Hidden state (N, D); every frame is valid."""
         return last(self.states(frames, num_valid=num_valid))
+
+    @property
+    def positions(self) -> Tensor:
+        """(P, D), which are added to the frames."""
+        return self._positions
 
     def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
         """Hidden states (N, D) from the input of the first block on; the last may be normed."""

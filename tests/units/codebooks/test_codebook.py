@@ -150,3 +150,12 @@ def test_what_is_no_codebook_is_refused(tmp_path: Path, encoder_file: Path) -> N
         Codebook(np.zeros((1, 2, 3), np.float32), "a", 50.0, predictor=np.zeros((1, 2, 4), np.float32))
     with pytest.raises(InputError, match="NaN"):
         Codebook(np.full((1, 2, 3), np.nan, np.float32), "a", 50.0)
+
+
+def test_the_codebooks_of_the_package_fit_its_encoder() -> None:
+    """The digits depend on names in the code, too: who renames what holds weights makes every file strange."""
+    from speechssl.conversion import bundles
+
+    digits = of_encoder(bundles.load_bundle("tiny", device="cpu").encoder)
+    assert digits
+    assert {load(f"tiny/{size}").encoder for size in (100, 200, 500)} == {digits}
