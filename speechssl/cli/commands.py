@@ -16,6 +16,7 @@ from speechssl.cli import common
 # in the order of the help: the module that has the command, and the first sentence of the command's own help
 COMMANDS = {
     "convert": ("convert", "Convert recordings to the voice of other recordings; the words stay."),
+    "live": ("live", "Speak into a microphone and be heard in another voice, about a quarter of a second later."),
     "say": ("say", "Speak a text in the voice of some recordings, which need no transcript."),
     "features": (
         "features",

@@ -50,6 +50,16 @@ def of_conversion(
     }
 
 
+def of_live(voices: Sequence[MatchingSet], *, consent: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Facts about what was spoken into a microphone and recorded in another voice."""
+    return {
+        "what": "live voice conversion: the words of somebody at a microphone, in a synthetic voice",
+        "consent": list(consent),
+        "voices": [_voice(one) for one in voices],
+        "models": {"encoder": voices[0].key_origin, "values": voices[0].value_origin},
+    }
+
+
 def of_speech(
     text: str,
     voice: MatchingSet,
