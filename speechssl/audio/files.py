@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from speechssl import checkpoints
 from speechssl.audio import channels
 from speechssl.audio.decoding import BLOCK, AudioInfo, Source, check_file, opened, reason
+from speechssl.checkpoints import kinds
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 
@@ -45,6 +46,7 @@ RATES = {  # Hz; other codings hold any
 # Hz that players and editors expect
 USUAL = {".opus": 48_000, ".ogg": 48_000}
 USUAL_ELSEWHERE = 44_100
+HIGHEST_RATE = 10_000_000  # Hz; no recorder has half of it
 
 
 def info(path: str | os.PathLike[str]) -> AudioInfo:
@@ -57,6 +59,7 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
         return source.info
 
 
+@kinds.checked
 def read(path: str | os.PathLike[str]) -> Waveform:
     """Read a file at its own sample rate, as the mean of its channels, or the loudest if they cancel. Silence is valid.
 
@@ -80,6 +83,7 @@ def read_channel(path: str | os.PathLike[str], channel: int) -> Waveform:
         return _gathered(list(source.blocks), source.info.sample_rate)
 
 
+@kinds.checked
 def read_mono(
     path: str | os.PathLike[str], sample_rate: int, *, on_read: Callable[[int], object] = lambda _: None
 ) -> Waveform:
@@ -149,6 +153,7 @@ def check_rate(path: str | os.PathLike[str], sample_rate: int) -> None:
     _format(Path(path), sample_rate, None)
 
 
+@kinds.checked
 def write(path: str | os.PathLike[str], waveform: Waveform, *, subtype: str | None = None) -> None:
     """Write a file whose format follows from its extension; it appears complete or not at all.
 
@@ -282,8 +287,8 @@ def _too_short(what: str, sample_rate: int) -> str:
 
 
 def _check_rate(sample_rate: int) -> None:
-    if sample_rate < 1:
-        raise InputError(f"sample rate is {sample_rate} Hz; a positive one needed")
+    if not 1 <= sample_rate <= HIGHEST_RATE:
+        raise InputError(f"sample rate is {str(sample_rate)[:20]} Hz; 1 to {HIGHEST_RATE} needed")
 
 
 # ---- writing

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechssl import audio
-from speechssl.checkpoints import PACKAGED
+from speechssl.checkpoints import PACKAGED, kinds
 from speechssl.signals import Features, Waveform
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def bundle(name: str) -> Bundle:
     return BUNDLES.get(name) or Bundle(name, name)
 
 
+@kinds.checked
 def load_bundle(
     name: str | Path = "tiny",
     *,
@@ -152,6 +153,7 @@ def load_bundle_encoder(
     )
 
 
+@kinds.checked
 def features(
     recording: Recording,
     *,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechssl.checkpoints import kinds
 from speechssl.conversion.bundles import load_bundle
 from speechssl.conversion.options import HIGHEST_RATE, LOWEST_RATE, ConversionOptions
 from speechssl.errors import InputError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from speechssl.voices.matching_set import MatchingSet
 
 
+@kinds.checked
 def convert(
     source: Recording,
     references: Recordings = (),

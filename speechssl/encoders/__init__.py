@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechssl.checkpoints import PACKAGED
+from speechssl.checkpoints import PACKAGED, kinds
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ UNTRAINED = "untrained:"  # before the name of a model
 TINY = PACKAGED / "tiny" / "encoder.safetensors"
 
 
+@kinds.checked
 def load(
     name_or_path: str | Path,
     *,

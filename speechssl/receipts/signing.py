@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from speechssl import checkpoints
 from speechssl.audio import WRITABLE
+from speechssl.checkpoints import kinds
 from speechssl.errors import CheckpointError, InputError
 from speechssl.receipts import playback, trust
 from speechssl.receipts.carriers import FORMAT, embed_in, extract_from, parsed, text_of
@@ -131,6 +132,7 @@ def drop(path: str | Path) -> None:
     beside(path).unlink(missing_ok=True)
 
 
+@kinds.checked
 def show(path: str | Path) -> dict[str, Any]:
     """The receipt of a file: the one inside it, else the one beside it; or a receipt file itself. Nothing is checked.
 
@@ -150,6 +152,7 @@ def show(path: str | Path) -> dict[str, Any]:
     raise InputError(f"{path} has no receipt, inside or as {beside(path).name}; it was not made here, or lost its tags")
 
 
+@kinds.checked
 def check(path: str | Path, *, receipt: str | Path | None = None, key: str | Path | None = None) -> Verdict:
     """Whether a file is what its receipt says, the receipt what was signed, and by whom. Works offline.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechssl.checkpoints import PACKAGED
+from speechssl.checkpoints import PACKAGED, kinds
 from speechssl.conversion.bundles import load_bundle
 from speechssl.conversion.convert import open_voice
 from speechssl.errors import InputError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SYNTHESIZER = PACKAGED / "tiny" / "synthesizer.safetensors"
 
 
+@kinds.checked
 def load_synthesizer(
     path: str | Path = SYNTHESIZER, *, system: VoiceConverter | None = None, language: str | None = None
 ) -> Synthesizer:
@@ -61,6 +62,7 @@ def load_synthesizer(
     return Synthesizer(model, parts, speaker=speaker)
 
 
+@kinds.checked
 def say(
     text: str,
     references: Recordings = (),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechssl import audio
+from speechssl.checkpoints import kinds
 from speechssl.errors import InputError
 from speechssl.verification import decisions, embedders
 from speechssl.verification.database import Enrolment, SpeakerDatabase, default_path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Database = SpeakerDatabase | str | Path | None
 
 
+@kinds.checked
 def enrol(
     name: str, recordings: Recordings, *, database: Database = None, model: str | Path | Embedder = "tiny"
 ) -> int:
@@ -53,6 +55,7 @@ def enrol(
         return store.enrol(name, rows)
 
 
+@kinds.checked
 def identify(
     test: Utterance | Recording,
     database: Database = None,

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl import checkpoints
-from speechssl.checkpoints import foreign, names
+from speechssl.checkpoints import foreign, kinds, names
 from speechssl.errors import CheckpointError, InputError
 from speechssl.verification.band import Band
 from speechssl.verification.calibration import Calibration
@@ -129,6 +129,7 @@ class SpeakerDatabase:
         CheckpointError: no database, damaged, of a newer version, or not writable.
     """
 
+    @kinds.checked
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         with self._translated():

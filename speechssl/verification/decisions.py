@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl import audio, checkpoints
+from speechssl.checkpoints import kinds
 from speechssl.errors import InputError
 from speechssl.signals import Embedding, Waveform, check_same_origin
 from speechssl.verification import band as bands
@@ -110,6 +111,7 @@ class Candidate:
     remark: str = ""
 
 
+@kinds.checked
 def embed(
     recording: Recording, embedder: Embedder | str | Path = "tiny", *, calibration: Calibration | None = None
 ) -> Utterance:
@@ -228,6 +230,7 @@ def verify(
     )
 
 
+@kinds.checked
 def verify_files(
     enrolment: Recordings,
     test: Recording,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechssl.checkpoints import PACKAGED
+from speechssl.checkpoints import PACKAGED, kinds
 from speechssl.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ TINY = PACKAGED / "tiny" / "vocoder.safetensors"
 NAMES = ("tiny", "world", "knn-vc-prematched", "knn-vc")
 
 
+@kinds.checked
 def load(
     name_or_path: str | Path, *, origin: str | None = None, device: str = "auto", sha256: str | None = None
 ) -> Vocoder:

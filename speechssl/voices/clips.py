@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from speechssl.checkpoints import PACKAGED
+from speechssl.checkpoints import PACKAGED, kinds
 from speechssl.errors import InputError
 
 
@@ -38,6 +38,7 @@ def clips() -> tuple[Clip, ...]:
     return tuple(Clip(folder / c["file"], c["voice"], c["role"], c["text"], c["seconds"]) for c in facts["clips"])
 
 
+@kinds.checked
 def clip(voice: str, role: str = "reference") -> Clip:
     """One recording that ships with the package.
 

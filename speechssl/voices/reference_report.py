@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from speechssl import audio
 from speechssl.audio import activity
+from speechssl.checkpoints import kinds
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 
@@ -145,6 +146,7 @@ class ReferenceReport:
         return sum(value * seconds for value, seconds in pairs) / weight if weight else math.nan
 
 
+@kinds.checked
 def report(
     references: Recordings, *, names: Sequence[str] | None = None, coverage: Coverage | None = None
 ) -> ReferenceReport:

@@ -19,6 +19,7 @@ from speechssl.signals import Waveform
 RIGHT = """
 convert a.wav --voice eric --output {new}.wav | say Hi. --voice eric --output {new}.wav
 features a.wav --output {new}.safetensors | report a.wav b.wav | doctor | docs | demo --output {new}
+live --list-devices
 app | voice add {name} a.wav --layer 4 | voice consent eve Eve:reading | voice list | voice show eve
 voice remove eve | voice export eve {new}.safetensors | voice import eve.safetensors --name {name}
 units fit a.wav --k 2 --passes 1 --output {new}.safetensors | units encode a.wav --output {new} | units check units

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import arguments
+import calls
 import damage
 import kills
 import torch
@@ -195,10 +196,21 @@ def options(folder: Path, count: int, seed: int) -> bool:
     os.environ["SPEECHSSL_VOICES"] = str(folder / "data" / "voices")
     os.environ["SPEECHSSL_CACHE"] = str(folder / "cache")
     os.chdir(folder)
-    calls = arguments.prepared(folder, _speech())
+    right = arguments.prepared(folder, _speech())
     os.mkfifo(folder / "pipe")
     started = time.monotonic()
-    return told("options", outcomes(arguments.cases(folder, calls, count, seed)), started)
+    return told("options", outcomes(arguments.cases(folder, right, count, seed)), started)
+
+
+def python(folder: Path, count: int, seed: int) -> bool:
+    """Odd kinds and values of every argument of Python's entries, in calls that are right but for that one."""
+    os.environ["SPEECHSSL_VOICES"] = str(folder / "data" / "voices")
+    os.environ["SPEECHSSL_CACHE"] = str(folder / "cache")
+    os.chdir(folder)
+    arguments.prepared(folder, _speech())
+    os.mkfifo(folder / "pipe")
+    started = time.monotonic()
+    return told("python", outcomes(calls.cases(folder, count, seed)), started)
 
 
 def signing_show(path: Any) -> object:
@@ -243,8 +255,8 @@ def service(folder: Path, count: int, seed: int) -> bool:
 
 
 SECTIONS = {
-    "formats": own_formats, "recordings": recordings, "values": values, "options": options, "kills": killed,
-    "races": raced, "service": service,
+    "formats": own_formats, "recordings": recordings, "values": values, "options": options, "python": python,
+    "kills": killed, "races": raced, "service": service,
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ import torch
 
 from speechssl import checkpoints
 from speechssl.audio import given
-from speechssl.checkpoints import PACKAGED, names
+from speechssl.checkpoints import PACKAGED, kinds, names
 from speechssl.encoders.fingerprints import of_encoder as encoder_fingerprint
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Features, Units, check_same_origin
@@ -243,6 +243,7 @@ class Quantiser:
         return self._segmenter.finish()[:, None]
 
 
+@kinds.checked
 def load(name_or_path: str | Path) -> Codebook:
     """A codebook from its file, or one that ships with the package.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechssl import checkpoints
-from speechssl.checkpoints import PACKAGED, choose_device
+from speechssl.checkpoints import PACKAGED, choose_device, kinds
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ NAMES = {
 TINY = PACKAGED / "tiny" / "speaker.safetensors"
 
 
+@kinds.checked
 def load(name_or_path: str | Path = "tiny", *, device: str = "auto") -> Embedder:
     """A speaker embedder.
 

@@ -1,6 +1,6 @@
 """How much of a source a voice covers, where conversion works and where it does not: percentiles over many pairs.
 
-    python recipes/voice_conversion/coverage.py MANIFEST
+    python recipes/voice_conversion/reference_coverage.py MANIFEST
 
 Coverage is the mean cosine between source frames and their nearest frames of the voice. The sources are recordings of
 LibriSpeech ``dev`` and of the split ``hard``, as they are, in rooms and with noise, and sounds of ESC-10, which no
