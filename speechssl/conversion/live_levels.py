@@ -97,7 +97,8 @@ class Colour:
             return spectra
         power = spectra.abs().square()[torch.from_numpy(active)]
         totals = power.sum(1)
-        self._loudest = max([self._loudest, *totals.tolist()])
+        # one bang must not keep softer speech from counting for ever
+        self._loudest = max([self._loudest * FORGETS ** len(totals), *totals.tolist()])
         loud = power[totals > self._loudest * LOUD]
         if len(loud):
             levels = (loud @ spectrum.bands(RATE, WINDOW)).clamp(min=1e-12).log10() * 10
