@@ -19,6 +19,8 @@ settings.register_profile("speechssl", deadline=None, derandomize=True, suppress
 settings.load_profile("speechssl")
 # one thread: the machine that runs the tests does other things too, and small networks gain nothing from more
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# programs that tests start need not compile the package each time
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # nothing is ever fetched by a test
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["SPEECHSSL_OFFLINE"] = "1"
