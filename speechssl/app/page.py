@@ -23,7 +23,9 @@ TITLE = "speechssl"
 CHEAP = 40  # calls at once that only list or rename something
 TABS = ("convert", "speak", "verify", "units", "batch", "voices", "history")
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-SCRIPT = "<script>" + Path(__file__).with_name("page.js").read_text(encoding="utf-8") + "</script>"
+# on a phone Gradio hides the link to the API and leaves the point behind it, which page.css does not reach
+STYLE = "<style>@media (max-width:640px) {footer .divider {display:none}}</style>"
+SCRIPT = STYLE + "<script>" + Path(__file__).with_name("page.js").read_text(encoding="utf-8") + "</script>"
 
 
 def theme() -> Any:

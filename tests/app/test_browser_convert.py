@@ -93,6 +93,11 @@ def test_on_a_phone_the_button_and_the_result_are_in_view(browser: Any, address:
     phone.goto(address)
     phone.wait_for_selector("#convert-go")
     assert is_in_view(phone, "#convert-go")
+    # both buttons are one line high, and no point stands where Gradio hides the link before it
+    heights = phone.locator(".actions:visible button:visible").evaluate_all("all => all.map(one => one.clientHeight)")
+    assert len(heights) == 2
+    assert heights[0] == heights[1] < 60
+    assert "·" not in phone.locator("footer").inner_text()
     convert_example(phone)
     phone.wait_for_timeout(1000)  # scrolling is smooth
     assert is_in_view(phone, "#convert-status .finished")
