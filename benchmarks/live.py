@@ -115,9 +115,9 @@ def devices(live: LiveConverter, seconds: float) -> dict[str, Any]:
     """Simulated devices in real time, beside a busy process."""
     said = audio.resample(Waveform(torch.cat([sentence(name) for name in SOURCES]), RATE), 44_100).samples.numpy()
     simulated = SimulatedDevices(said, keeps=False)
-    (device,) = simulated.all()
+    microphone, loudspeaker = simulated.all()
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    session = LiveSession(live, simulated, device, [device])
+    session = LiveSession(live, simulated, microphone, [loudspeaker])
     try:
         time.sleep(min(20.0, seconds / 3))
         before = memory()

@@ -38,8 +38,11 @@ class SimulatedDevices:
     keeps: bool = True
 
     def all(self) -> list[Device]:
-        """One device."""
-        return [Device(0, "simulated", 1, 2, self.rates[0], (True, True))]
+        """A microphone and a loudspeaker."""
+        return [
+            Device(0, "microphone", 1, 0, self.rates[0], (True, False)),
+            Device(1, "loudspeaker", 0, 2, self.rates[1], (False, True)),
+        ]
 
     def listen(self, device: Device, heard: Heard) -> Clock:
         """Open the microphone."""

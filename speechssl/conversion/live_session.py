@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from speechssl.conversion.live import LiveConverter
 
 TRIED = 12  # hops that are timed before the first block
-BUFFERS = 0.02  # seconds that wait for a loudspeaker beside what a hop takes: blocks of 10 ms may be late
+BUFFERS = 0.04  # seconds that wait for a loudspeaker beside what a hop takes: blocks may come late, or 30 ms at once
 SPARE, LONGEST = 1.3, 0.3  # times the time of a slow hop, and seconds at most
 AGAIN = 1.0  # seconds between two attempts to open a device that is gone
 SILENT = 3.0  # seconds without a block of the microphone after which it is taken to be gone

@@ -36,11 +36,14 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> SimulatedDevices:
 def test_devices_are_listed(command: Command, devices: SimulatedDevices) -> None:
     answer = command("live", "--list-devices")
     assert answer.code == 0
-    headings, row = answer.out.splitlines()
+    headings, *rows = answer.out.splitlines()
     assert headings.split() == ["number", "inputs", "outputs", "Hz", "default", "name"]
-    assert row.split() == ["0", "1", "2", "44100", "input", "output", "simulated"]
-    (found,) = json.loads(command("live", "--list-devices", "--json").out)
-    assert (found["name"], found["sample_rate"]) == ("simulated", 44_100)
+    assert [row.split() for row in rows] == [
+        ["0", "1", "44100", "input", "microphone"],
+        ["1", "2", "48000", "output", "loudspeaker"],
+    ]
+    found, _ = json.loads(command("live", "--list-devices", "--json").out)
+    assert (found["name"], found["sample_rate"]) == ("microphone", 44_100)
 
 
 def test_what_is_said_is_spoken_recorded_and_signed(
@@ -53,7 +56,7 @@ def test_what_is_said_is_spoken_recorded_and_signed(
     assert facts["output"] == str(file)
     assert facts["delay_ms"] > 207.5
     assert "Wear headphones" in answer.err
-    assert "simulated (44100 Hz) -> eric -> simulated" in answer.err
+    assert "microphone (44100 Hz) -> eric -> loudspeaker" in answer.err
     recorded = audio.read(file)
     assert recorded.seconds > 0.5
     assert float(recorded.samples.abs().max()) > 0.01
@@ -84,7 +87,7 @@ def test_a_program_that_is_told_to_end_keeps_its_recording(
     [
         ([], "no --voice; whose voice is wanted?"),
         (["--voice", "nobody"], "nobody"),
-        (["--voice", "eric", "--input", "seven"], "--input 'seven' names 0 devices; give one of: 0 simulated"),
+        (["--voice", "eric", "--input", "seven"], "--input 'seven' names 0 devices; give one of: 0 microphone"),
         (["--voice", "eric", "--latency", "50"], "latency is 50 ms; 88 to 528 ms needed"),
         (["--voice", "eric", "--record", "taken.wav"], "taken.wav exists"),
         (["--voice", "eric", "--record", "none/talk.wav"], "none is no folder"),

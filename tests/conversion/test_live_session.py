@@ -27,8 +27,8 @@ class Converter(Later):
 
 @contextmanager
 def session(devices: SimulatedDevices, **options: object) -> Iterator[LiveSession]:
-    (device,) = devices.all()
-    found = LiveSession(Converter(), devices, device, [device], **options)
+    microphone, loudspeaker = devices.all()
+    found = LiveSession(Converter(), devices, microphone, [loudspeaker], **options)
     try:
         yield found
     finally:
@@ -77,9 +77,9 @@ def test_a_device_that_vanishes_and_comes_back_is_opened_again(monkeypatch: pyte
         until(lambda: np.abs(np.concatenate([*devices.heard, np.zeros(1)])).max() > 0.4)
         devices.away = True
         devices.microphones[0].close()
-        assert found.mend() == ["simulated"]
+        assert found.mend() == ["microphone"]
         time.sleep(0.1)
-        assert found.mend() == ["simulated"]
+        assert found.mend() == ["microphone"]
         devices.away, heard = False, len(devices.heard)
         until(lambda: found.mend() == [])
         assert len(devices.microphones) == 2
@@ -100,7 +100,7 @@ def test_a_microphone_that_falls_silent_is_taken_to_be_gone(monkeypatch: pytest.
             return super().listen(device, lambda samples: None)
 
     with session(Mute(TONE)) as found:
-        until(lambda: found.mend() == ["simulated"])
+        until(lambda: found.mend() == ["microphone"])
 
 
 def test_a_loudspeaker_that_cannot_be_opened_leaves_no_microphone_open() -> None:
@@ -109,7 +109,7 @@ def test_a_loudspeaker_that_cannot_be_opened_leaves_no_microphone_open() -> None
     usual = devices.listen
     devices.listen = lambda device, heard: opened.append(usual(device, heard)) or opened[-1]  # type: ignore[method-assign]
     with pytest.raises(InputError, match="cannot be opened"):
-        LiveSession(Converter(), devices, devices.all()[0], devices.all())
+        LiveSession(Converter(), devices, devices.all()[0], devices.all()[1:])
     assert not opened[0].is_open()
 
 
@@ -122,8 +122,8 @@ def test_sound_that_cannot_be_converted_ends_the_session_with_the_reason() -> No
                 raise InputError("it holds NaN")
             return super().push(block)
 
-    (device,) = devices.all()
-    found = LiveSession(Failing(), devices, device, [device])
+    microphone, loudspeaker = devices.all()
+    found = LiveSession(Failing(), devices, microphone, [loudspeaker])
     until(lambda: found.failure is not None)
     found.stop()
     assert str(found.failure) == "it holds NaN"
