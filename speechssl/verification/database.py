@@ -48,8 +48,7 @@ CREATE TABLE IF NOT EXISTS utterance (
     added TEXT NOT NULL,
     low REAL,
     high REAL,
-    UNIQUE (speaker, origin, sha256)
-);
+    UNIQUE (speaker, origin, sha256));
 CREATE TABLE IF NOT EXISTS calibration (origin TEXT PRIMARY KEY, value TEXT NOT NULL, added TEXT NOT NULL);
 """
 _COLUMNS = {
