@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import torch
 
-from speechssl import audio
+from speechssl import audio, cli
 from speechssl.conversion import steps
 from speechssl.signals import Features, Waveform
 from speechssl.voices import clips
@@ -174,6 +174,18 @@ def by_seconds():
 
     slopes = BySeconds((1.0, 8.0), (2.0, 40.0), (float(np.log(4)), float(np.log(10))), (5.0, 0.0), (0.0, -1.0))
     return Calibration("m@1", 10.0, -5.0, 0.6, 0.5, 0.7, None, 0.0, 0.02, "my trials", by_seconds=slopes)
+
+
+def in_process(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Runs the command line in this process."""
+
+    def run(*arguments: object) -> Answer:
+        capsys.readouterr()
+        code = cli.run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return run
 
 
 def convert(

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from helpers import GRADIO_WARNS, Answer
+from helpers import GRADIO_WARNS, Answer, in_process
 
-from speechssl import audio, cli
+from speechssl import audio
 from speechssl.signals import Waveform
 from speechssl.synthesis.front_end import FrontEnd
 from speechssl.voices import clips
@@ -115,14 +115,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "voices"))
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Answer:
-        capsys.readouterr()
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Answer(code, captured.out, captured.err)
-
-    return run
+    return in_process(capsys)
 
 
 def levels(path: Path) -> tuple[np.ndarray, float]:

@@ -42,9 +42,9 @@ def degraded(path: Path, condition: str, folder: Path) -> Path:
     return made
 
 
-def levels(waveform: Waveform) -> np.ndarray:
-    """(n,) dB of every 20 ms."""
-    size = round(SPAN * waveform.sample_rate)
+def levels(waveform: Waveform, span: float = SPAN) -> np.ndarray:
+    """(n,) dB of every ``span`` seconds."""
+    size = round(span * waveform.sample_rate)
     samples = waveform.samples.double().numpy()
     return 10 * np.log10(np.square(samples[: len(samples) // size * size]).reshape(-1, size).mean(axis=1) + 1e-12)
 

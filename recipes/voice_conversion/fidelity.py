@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from conditions import levels
 
 from speechssl import audio
 from speechssl.conversion import bundles
@@ -31,18 +32,11 @@ SOFTER = 20.0  # dB
 RATES = (8000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
 
-def levels(waveform: Waveform) -> np.ndarray:
-    """(n,) dB of every 200 ms."""
-    size = round(SPAN * waveform.sample_rate)
-    samples = waveform.samples.double().numpy()
-    return 10 * np.log10(np.square(samples[: len(samples) // size * size]).reshape(-1, size).mean(axis=1) + 1e-12)
-
-
 def correlation(source: Waveform, made: Waveform) -> float:
     """Of the levels of source and result in speech."""
     frames = round(SPAN * 100)
     active = audio.speech_activity(source).numpy()
-    pair = [levels(source), levels(made)]
+    pair = [levels(source, SPAN), levels(made, SPAN)]
     count = min(len(active) // frames, *map(len, pair))
     speech = active[: count * frames].reshape(count, frames).mean(axis=1) >= 0.5
     return float(np.corrcoef([one[:count][speech] for one in pair])[0, 1])

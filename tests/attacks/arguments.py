@@ -41,7 +41,7 @@ WORDS = (
     ": a", "[", "*", "(", "~", "a/b", "{}", "[]", "null", "true", "ada", "eve", "eric", "tiny", "tiny/100", "mfcc",
     "untrained:x", "auto", "source", "level", "contour=2", "é" * 64, "a.wav", "b.wav", "missing.wav", "empty", "pipe",
     "people", "list.csv", "units", "eve.safetensors", "book.npy", "signed.wav", "/dev/null", "/dev/zero",
-    "http://127.0.0.1:1/a.wav", "speakers.sqlite", "/", "/proc/self/mem", "/root/x/y",
+    "http://127.0.0.1:1/a.wav", "speakers.sqlite", "/", "/proc/self/mem", "/nobody/x/y",
 )  # fmt: skip
 
 

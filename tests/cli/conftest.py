@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import Answer, codebook_file, recordings
-
-from speechssl import cli
+from helpers import Answer, codebook_file, in_process, recordings
 
 __all__ = ["codebook_file", "recordings"]
 
@@ -20,11 +18,4 @@ def command(
     """Run the command line in this process, with voices in a folder of the test's own."""
     monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "voices"))
     monkeypatch.delenv("SPEECHSSL_RECEIPTS", raising=False)
-
-    def run(*arguments: object) -> Answer:
-        capsys.readouterr()
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Answer(code, captured.out, captured.err)
-
-    return run
+    return in_process(capsys)

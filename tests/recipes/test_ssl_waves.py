@@ -8,13 +8,13 @@ import hashlib
 import importlib
 import json
 import struct
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from ssl_recipe import run as run_script
 
 from speechssl import audio, checkpoints, encoders
 from speechssl.errors import CheckpointError
@@ -58,7 +58,7 @@ def data(recipe: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     response[[300, 900]] = 1.0, 0.5
     soundfile.write(folder / "rir" / "hall.flac", response, 16000)
     arguments = ["--output", str(folder / "waves"), "--rooms", str(folder / "rir"), "--workers", "1"]
-    _run(recipe("waves"), [str(folder / "manifest.csv"), *arguments])
+    run_script(recipe("waves"), [str(folder / "manifest.csv"), *arguments])
     return folder
 
 
@@ -106,15 +106,6 @@ def write_ctranslate2(path: Path, state: dict[str, torch.Tensor]) -> None:
         shape = struct.pack(f"<B{tensor.ndim}I", tensor.ndim, *tensor.shape)
         content += text(f"encoder/{name}") + shape + struct.pack("<BI", 4, len(raw)) + raw
     path.write_bytes(content)
-
-
-def _run(script: Any, arguments: list[str]) -> None:
-    before = sys.argv
-    sys.argv = [script.__name__, *arguments]
-    try:
-        script.main()
-    finally:
-        sys.argv = before
 
 
 def _train(recipe: Any, data: Path, run: Path, init: str, *more: str) -> list[dict[str, float]]:
@@ -271,7 +262,7 @@ def test_speech_without_transcripts_is_refused(recipe: Any, data: Path, model_bi
         recipe("train").main([str(data / "waves"), "--objective", "hubert", "--run", str(tmp_path / "run")])
     arguments = [str(data / "manifest.csv"), "--output", str(tmp_path / "a.jsonl"), "--parts", "clips:test"]
     with pytest.raises(SystemExit, match="clips:test: no transcribed utterance"):
-        _run(recipe("align"), arguments)
+        run_script(recipe("align"), arguments)
 
 
 def test_a_fine_tuned_run_resumes_bit_for_bit_and_is_exported(
@@ -288,7 +279,7 @@ def test_a_fine_tuned_run_resumes_bit_for_bit_and_is_exported(
     assert all(torch.equal(one[key], other[key]) for key in one)
 
     output = tmp_path / "heard.safetensors"
-    _run(recipe("export"), [str(tmp_path / "whole"), "--output", str(output), "--name", "heard"])
+    run_script(recipe("export"), [str(tmp_path / "whole"), "--output", str(output), "--name", "heard"])
     encoder, network = encoders.load(output), recipe("export").fine_tuned_network(tmp_path / "whole")
     assert (encoder.origin, encoder.dim, encoder.num_layers) == ("heard/2", 16, 2)
     samples = audio.read_mono(data / "ada.wav", 16000).samples[: 320 * 100 + 80]
@@ -303,7 +294,7 @@ def test_any_encoder_of_the_package_is_fine_tuned(recipe: Any, data: Path, tmp_p
     log = _train(recipe, data, tmp_path / "run", str(encoder_file), "--blocks", "2")
     assert len(log) == 6
     output = tmp_path / "heard.safetensors"
-    _run(recipe("export"), [str(tmp_path / "run"), "--output", str(output), "--name", "heard"])
+    run_script(recipe("export"), [str(tmp_path / "run"), "--output", str(output), "--name", "heard"])
     encoder, network = encoders.load(output), recipe("export").fine_tuned_network(tmp_path / "run")
     samples = audio.read_mono(data / "ada.wav", 16000).samples[: 320 * 100 + 80]
     with torch.no_grad():
@@ -336,10 +327,10 @@ def test_hearing_is_measured_by_part_and_condition(
     for name in (tmp_path / "run", encoder_file):
         output = tmp_path / "report.json"
         more = ["--parts", "clips:train", "--seconds", "3", "--output", str(output)]
-        _run(recipe("hear"), [*arguments, str(name), *more])
+        run_script(recipe("hear"), [*arguments, str(name), *more])
         report = json.loads(output.read_text())["clips:train"]
         assert report.pop("speakers") >= 2
         assert report.keys() == recipe("hear").CONDITIONS.keys()
         assert all(0 < share < 1 for share in report.values())
     with pytest.raises(SystemExit, match="clips:dev: 0 speakers"):
-        _run(recipe("hear"), [*arguments, str(encoder_file), "--parts", "clips:dev"])
+        run_script(recipe("hear"), [*arguments, str(encoder_file), "--parts", "clips:dev"])

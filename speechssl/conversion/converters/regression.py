@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from speechssl.conversion.converters.means import Candidates, Trace, pieces, uniform
+from speechssl.conversion.converters.means import Candidates, Trace, centre_of, pieces, uniform
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,8 +59,7 @@ def fit_ridge(keys: Tensor, values: Tensor, ridge: float = RIDGE) -> tuple[Tenso
     import torch
 
     count, size = keys.shape
-    centre = torch.stack([keys[part].double().sum(0) for part in pieces(count, size)]).sum(0) / count
-    mean = torch.stack([values[part].double().sum(0) for part in pieces(count, values.shape[1])]).sum(0) / count
+    centre, mean = centre_of(keys), centre_of(values)
     square, product = torch.zeros(size, size).double(), torch.zeros(size, values.shape[1]).double()
     for part in pieces(count, size):
         centred = keys[part].double() - centre
