@@ -85,9 +85,9 @@ def find(
     """
     rows = []
     for place, origin in enumerate(origins):
-        sides = tuple(np.stack([one[place] for one in part]) for part in (normal, test))
+        known, asked = (np.stack([one[place] for one in part]) for part in (normal, test))
         if kinds is not None:
-            sides = exchange.learnt(*sides, kinds, seed=seed)
-        scores = distances(*sides, neighbours=neighbours)
+            known, asked = exchange.learnt(known, asked, kinds, seed=seed)
+        scores = distances(known, asked, neighbours=neighbours)
         rows.append({"origin": origin, **areas(scores, anomalous, seed=seed), "scores": scores.tolist()})
     return rows

@@ -35,9 +35,9 @@ class Halves(nn.Module):
         self.dims = dims
 
     def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        halves = vectors[:, : self.dims[0]], vectors[:, self.dims[0] :]
         one, two = (
-            functional.normalize(branch(half), dim=-1)
-            for branch, half in zip(self.branches, vectors.split(self.dims, -1), strict=True)
+            functional.normalize(branch(half), dim=-1) for branch, half in zip(self.branches, halves, strict=True)
         )
         return one, two
 

@@ -23,7 +23,8 @@ def entropy(values: Tensor) -> Tensor:
     ordered = values.sort(0).values
     spacing = max(1, round(len(values) ** 0.5))
     gaps = (ordered[spacing:] - ordered[:-spacing]).clamp(min=CLOSEST)
-    return (gaps * (len(values) + 1) / spacing).log().mean(0)
+    found: Tensor = (gaps * (len(values) + 1) / spacing).log().mean(0)
+    return found
 
 
 def covariance(values: Tensor) -> Tensor:
