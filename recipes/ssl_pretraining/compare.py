@@ -1,8 +1,9 @@
 """Train the objectives that need no transcripts on one equal budget and measure them side by side.
 
-HuBERT on clusters of MFCC, HuBERT on clusters of that run's best block, DinoSR, and ``distil`` of a teacher: the same
-network, steps, batches and seed. Then ``evaluate.py`` on both sets of speakers, with MFCC and the untrained network
-beside them, and with ``--phones`` a short supervised stage from random weights and from each of the runs.
+HuBERT on clusters of MFCC, HuBERT on clusters of that run's best block, DinoSR, and ``distil`` of a teacher, with
+``--runs`` also ``contrast``, ``data2vec`` and ``data2vec2`` (``--partly``): the same network, steps, batches and seed.
+Then ``evaluate.py`` on both sets of speakers, with MFCC and the untrained network beside them, and with ``--phones`` a
+short supervised stage from random weights and from each of the runs.
 
     python recipes/ssl_pretraining/compare.py cache alignments.jsonl --work work/compare --steps 360 --batch-seconds 20
 
@@ -71,7 +72,7 @@ def targets(args: argparse.Namespace, name: str) -> list[Any]:
         more = [*common, *(SMALL if args.toy else [])]
         once(indexes, "quantise.py", args.cache, args.teacher, *more, "--output", indexes)
         return ["--objective", "distil", "--indexes", indexes]
-    return ["--objective", name]
+    return ["--objective", "data2vec", "--partly"] if name == "data2vec2" else ["--objective", name]
 
 
 def train(args: argparse.Namespace, name: str, options: list[Any], steps: int) -> None:

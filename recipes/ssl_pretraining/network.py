@@ -58,19 +58,48 @@ def speed_up(network: nn.Module) -> nn.Module:
     return network
 
 
+def partly(network: nn.Module, frames: Tensor, places: Tensor) -> Tensor:
+    """Last hidden state (B, K, D) of a network that ``speed_up`` changed, hearing K frames of a recording alone.
+
+    Attention counts the true distances. Convolutions hear zeros where a frame is absent.
+
+    Args:
+        frames: (B, K, C).
+        places: (B, K) int64, rising, where they lie in the recording.
+    """
+    for layer in network.encoder.layers:  # type: ignore[union-attr]
+        layer.self_attn.places = layer.conv_module.places = places
+    try:
+        hidden: Tensor = network(frames).last_hidden_state
+        return hidden
+    finally:
+        for layer in network.encoder.layers:  # type: ignore[union-attr]
+            layer.self_attn.places = layer.conv_module.places = None
+
+
 def _attention(self: Any, hidden_states: Tensor, attention_mask: Tensor | None = None, **_: Any) -> tuple[Tensor, None]:
     batch, length, width = hidden_states.shape
     query, key, value = (
         linear(hidden_states).view(batch, length, self.num_heads, self.head_size).transpose(1, 2)
         for linear in (self.linear_q, self.linear_k, self.linear_v)
     )  # (B, H, L, d) each
-    bias = _relative_bias(query, self.distance_embedding.weight, self.left_max_position_embeddings) * self.scaling
+    table, left = self.distance_embedding.weight, self.left_max_position_embeddings
+    places = getattr(self, "places", None)
+    found = _relative_bias(query, table, left) if places is None else _bias_between(query, table, left, places)
+    bias = found * self.scaling
     if attention_mask is not None:
         bias = bias + attention_mask
     mixed = functional.scaled_dot_product_attention(
         query, key, value, attn_mask=bias.to(query.dtype), scale=self.scaling
     )
     return self.linear_out(mixed.transpose(1, 2).reshape(batch, length, width)), None
+
+
+def _bias_between(query: Tensor, table: Tensor, left: int, places: Tensor) -> Tensor:
+    """The same for keys and queries at ``places`` (B, L), which need not follow one another."""
+    near = query @ table.to(query.dtype).T  # (B, H, L, left + 1 + right)
+    distances = (places[:, None] - places[..., None]).clamp(-left, table.shape[0] - 1 - left) + left
+    return near.gather(-1, distances[:, None].expand(-1, near.shape[1], -1, -1))
 
 
 def _relative_bias(query: Tensor, table: Tensor, left: int) -> Tensor:
@@ -99,7 +128,14 @@ def _convolution(self: Any, hidden_states: Tensor, attention_mask: Tensor | None
     if attention_mask is not None:
         hidden_states = hidden_states.masked_fill(~attention_mask.bool().unsqueeze(-1), 0.0)
     hidden_states = functional.glu(functional.linear(hidden_states, self.pointwise_conv1.weight.squeeze(-1)), -1)
+    places = getattr(self, "places", None)
+    if places is not None:
+        where = places[..., None].expand_as(hidden_states)
+        apart = hidden_states.new_zeros(len(places), int(places.max()) + 1, hidden_states.shape[-1])
+        hidden_states = apart.scatter(1, where, hidden_states)
     padded = functional.pad(hidden_states.transpose(1, 2), (self.depthwise_conv.kernel_size[0] - 1, 0))
-    hidden_states = self.depthwise_layer_norm(self.depthwise_conv(padded).transpose(1, 2))
+    hidden_states = self.depthwise_conv(padded).transpose(1, 2)
+    hidden_states = hidden_states if places is None else hidden_states.gather(1, where)
+    hidden_states = self.depthwise_layer_norm(hidden_states)
     hidden_states = functional.linear(self.activation(hidden_states), self.pointwise_conv2.weight.squeeze(-1))
     return self.dropout(hidden_states)

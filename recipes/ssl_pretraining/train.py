@@ -1,8 +1,11 @@
-"""Train an encoder on a log-mel cache, with one of four objectives, or a pretrained one on waveforms, with phones.
+"""Train an encoder on a log-mel cache, with one of six objectives, or a pretrained one on waveforms, with phones.
 
     python recipes/ssl_pretraining/train.py cache --objective phones --alignments alignments.jsonl --run runs/phones
     python recipes/ssl_pretraining/train.py cache --objective hubert --units units0.npy --run runs/hubert1
     python recipes/ssl_pretraining/train.py cache --objective dinosr --run runs/dinosr
+    python recipes/ssl_pretraining/train.py cache --objective data2vec --partly --run runs/data2vec2
+    python recipes/ssl_pretraining/train.py cache --objective hubert --units units0.npy --init runs/hubert1 \
+        --also e2mc:0.1 --run runs/spread
     python recipes/ssl_pretraining/train.py cache --objective distil --indexes indexes.npy --run runs/distil
     python recipes/ssl_pretraining/train.py waves --objective phones --alignments alignments.jsonl --run runs/heard \
         --init whisper-base=MODEL.BIN --blocks 4
@@ -26,7 +29,7 @@ import numpy as np
 import torch
 from align import PHONES, STATES_PER_PHONE
 from batches import Augmentation, MelBatches, phone_tracks
-from network import SIZES, make_network, speed_up
+from network import SIZES, make_network, partly, speed_up
 from pretrained import KEY_DIM, pretrained
 from safetensors.torch import load_file
 from wave_batches import Distortion, WaveBatches
@@ -34,6 +37,9 @@ from wave_batches import Distortion, WaveBatches
 from speechssl import checkpoints, errors
 from speechssl.training import script
 from speechssl.training.augmentation import NUM_BANDS
+from speechssl.training.objectives import entropy
+from speechssl.training.objectives.added import Added
+from speechssl.training.objectives.contrastive import MaskedContrast
 from speechssl.training.objectives.data2vec import Data2Vec
 from speechssl.training.objectives.dinosr import DinoSR
 from speechssl.training.objectives.distil import CodebookDistillation
@@ -41,7 +47,7 @@ from speechssl.training.objectives.hubert import MaskedUnits
 from speechssl.training.objectives.phones import RETRIEVAL_FRAMES, PhoneStates
 
 TAUGHT = {"dinosr": DinoSR, "data2vec": Data2Vec}  # a teacher hears the clean input
-OBJECTIVES = ("phones", "hubert", *TAUGHT, "distil")
+OBJECTIVES = ("phones", "hubert", "contrast", *TAUGHT, "distil")
 INPUT_DIM = 2 * NUM_BANDS
 TOY = {"size": "toy", "steps": 6, "batch_seconds": 6.0}
 SLOWER = 0.2  # rate of what is pretrained, where 1 is that of the projection and the heads
@@ -81,8 +87,11 @@ def make_objective(args: argparse.Namespace) -> tuple[torch.nn.Module, dict[str,
     if args.objective == "hubert":
         units = np.load(_needed(args.units, "--units"))
         return MaskedUnits(network, dim=dim, input_dim=INPUT_DIM, num_units=int(units.max()) + 1), {"units": units}
+    if args.objective == "contrast":
+        return MaskedContrast(network, dim=dim, input_dim=INPUT_DIM), {}
     if args.objective in TAUGHT:
-        return TAUGHT[args.objective](network, dim=dim, input_dim=INPUT_DIM, num_layers=min(3, blocks)), {}
+        more = {"partly": partly} if args.partly else {}
+        return TAUGHT[args.objective](network, dim=dim, input_dim=INPUT_DIM, num_layers=min(3, blocks), **more), {}
     indexes = np.load(_needed(args.indexes, "--indexes"))
     sizes = {"num_codebooks": indexes.shape[1], "num_codes": int(indexes.max()) + 1}
     return CodebookDistillation(network, dim=dim, **sizes), {"indexes": indexes}
@@ -111,6 +120,8 @@ def describe(args: argparse.Namespace, augmentation: Augmentation | Distortion) 
     keys = ("objective", "size", "rate", "batch_seconds", "seed", "steps", "decay", "dropout", "retrieval_frames")
     config = {key: getattr(args, key) for key in keys}
     config["init"] = str(args.init) if args.init else None
+    # runs that began before these options go on
+    config |= {key: value for key, value in (("also", args.also), ("partly", args.partly)) if value}
     if isinstance(augmentation, Distortion):
         config |= {"size": "pretrained", "blocks": args.blocks, "key_dim": args.key_dim, "slower": args.slower}
         # the published name, wherever the file lies
@@ -133,7 +144,7 @@ def from_mel(args: argparse.Namespace) -> tuple[torch.nn.Module, MelBatches, Aug
         batch_seconds=args.batch_seconds,
         augmentation=augmentation,
         seed=args.seed,
-        clean=args.objective in TAUGHT,
+        clean=args.objective in (*TAUGHT, "contrast"),
         device=args.device,
     )
     return objective, batches, augmentation
@@ -155,8 +166,13 @@ def main(arguments: list[str] | None = None) -> None:
     if args.toy:
         vars(args).update(TOY)
     script.seed(args)
+    if args.partly and args.objective != "data2vec":
+        raise SystemExit(f"--partly is for --objective data2vec, not {args.objective}")
+    added = [_term(text) for text in args.also]
     given: Any = fine_tuning(args) if (args.cache / "samples.npy").exists() else from_mel(args)
     objective, batches, augmentation = given
+    if added:
+        entropy.on_frames(objective, added)
     print(json.dumps({"parameters": sum(p.numel() for p in objective.network.parameters())}), flush=True)
     script.train(args, objective, batches, config=describe(args, augmentation), warmup=args.warmup)
 
@@ -175,8 +191,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--init", default=None, help="run, encoder file or pretrained encoder to start from")
     parser.add_argument("--blocks", type=int, default=None, help="of a pretrained encoder; default: all")
     parser.add_argument("--key-dim", type=int, default=KEY_DIM, help="numbers per frame, of a pretrained encoder")
+    parser.add_argument("--partly", action="store_true", help="the student hears no masked frames; data2vec")
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="NAME:WEIGHT", help="a further loss: e2mc, variance, covariance"
+    )
     parser.add_argument("--slower", type=float, default=SLOWER, help="share of the rate for what is pretrained")
     return parser
+
+
+def _term(text: str) -> Added:
+    try:
+        return entropy.term(text)
+    except ValueError as error:
+        raise SystemExit(f"--also {error}") from None
 
 
 def _needed(path: Path | None, option: str) -> Path:

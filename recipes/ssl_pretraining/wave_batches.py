@@ -1,7 +1,8 @@
 """Training batches from the waveform cache: a pure function of (cache, settings, seed, step), so a run resumes exactly.
 
 The crops of a batch are equally long, so that nothing is padded, and of different speakers where there are enough. The
-utterances of one speaker are laid end to end, so that a crop of any length can be had of everybody who spoke so much.
+utterances of one speaker are laid end to end, so that a crop of any length can be had of everybody who spoke so much;
+people who spoke for less than ten seconds are laid end to end with others of their corpus.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from speechssl.training.objectives.phones import IGNORE
 
 # seconds, and how often a batch has crops between them
 LENGTHS = ((1.5, 3.0, 0.12), (3.0, 8.0, 0.66), (8.0, 14.0, 0.14), (14.0, 22.0, 0.08))
+FEW_WORDS, CROWD = 1000, 24000  # frames of 10 ms: who spoke less than 10 s joins a crowd of about four minutes
 EVENNESS = 0.6  # a speaker is drawn in proportion to this power of what there is of them
 
 
@@ -79,7 +81,7 @@ class WaveBatches:
         speakers: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for row in rows:
             speakers.setdefault((row["corpus"], row["speaker"]), []).append((row["start"], row["frames"]))
-        self._speakers = [np.array(places, np.int64) for places in speakers.values()]
+        self._speakers = [np.array(places, np.int64) for places in _crowded(speakers)]
         self._ends = [np.cumsum(places[:, 1]) for places in self._speakers]
         self._frames = np.array([ends[-1] for ends in self._ends])
         self._noise = np.array(
@@ -180,6 +182,20 @@ class WaveBatches:
         start, frames = self._noise[int(rng.integers(len(self._noise)))]
         places = start + (rng.integers(0, frames) + np.arange(length // FRAME + 1)) % frames
         return self._read(places)[:length]
+
+
+def _crowded(speakers: dict[tuple[str, str], list[tuple[int, int]]]) -> list[list[tuple[int, int]]]:
+    """Places of each speaker; people who said a few words are laid end to end with others of their corpus."""
+    apart, crowds = [], {}  # type: ignore[var-annotated]
+    for (corpus, _), places in speakers.items():
+        if sum(frames for _, frames in places) >= FEW_WORDS:
+            apart.append(places)
+            continue
+        crowd = crowds.setdefault(corpus, [[]])
+        if sum(frames for _, frames in crowd[-1]) >= CROWD:
+            crowd.append([])
+        crowd[-1] += places
+    return [*apart, *(places for crowd in crowds.values() for places in crowd)]
 
 
 def _through_some_line(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:

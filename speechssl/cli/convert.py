@@ -165,6 +165,7 @@ def convert(
 ) -> None:
     """Convert recordings to the voice of other recordings; the words stay."""
     from speechssl.conversion.options import ConversionOptions
+    from speechssl.encoders.precision import settled
 
     options = ConversionOptions(k, converter, interpolation, pitch, tempo, loudness, sample_rate)
     if jobs is None:
@@ -191,7 +192,7 @@ def convert(
         terminal.stage("listening to the references" if files else "opening the voice")
         targets.of(wanted)  # a voice that cannot be used is said before the work
     work = Work(system, targets, asked, model or system.encoder.origin, tables, sign, strict)
-    made_with = {"version": __version__, "precision": precision, "vocoder": vocoder}
+    made_with = {"version": __version__, "precision": settled(precision, device), "vocoder": vocoder}
     outcome = batch.run(
         plan,
         work,

@@ -52,6 +52,7 @@ def features(
 ) -> None:
     """Write the features of recordings, one safetensors file each: frames (N, D) and the origin."""
     from speechssl.conversion import bundles
+    from speechssl.encoders.precision import settled
     from speechssl.verification import speech_classifier
 
     plan = batch.plan(sources or [], output, ".safetensors", listed=listed or [])
@@ -70,7 +71,8 @@ def features(
         bundles.save_features(job.output, found, source=job.source.name, half=half)
         return {"frames": len(found), "dim": found.dim, "frame_rate": found.frame_rate, "origin": found.origin} | remark
 
-    settings = {"version": __version__, "origin": encoder.origin, "precision": precision, "half": half}
+    used = settled(precision, device)
+    settings = {"version": __version__, "origin": encoder.origin, "precision": used, "half": half}
     outcome = batch.run(plan, work, settings=lambda _: settings, title="encoding", describe=None if json else _describe)
     batch.finish(outcome, json=json)
 

@@ -152,7 +152,8 @@ Precision: TypeAlias = Annotated[
     str,
     typer.Option(
         "--precision",
-        help="Number format of the encoder: float32, or bfloat16, which is faster on processors that support it.",
+        help="Number format of the encoder: float32; bfloat16, which is faster on processors that support it; or auto, "
+        "the faster of the two.",
     ),
 ]
 

@@ -97,6 +97,14 @@ def classify(
     head: Annotated[
         str, typer.Option("--heads", metavar="NAMES", help="Heads: linear, weighted, attentive; commas between.")
     ] = "linear,weighted",
+    contrast: Annotated[
+        str,
+        typer.Option(
+            "--contrast",
+            metavar="WHEN",
+            help="Supervised contrast of the attentive head: none, added to its loss, or first, alone.",
+        ),
+    ] = "none",
     labels: Annotated[
         int | None,
         typer.Option("--labels", min=2, help="Labelled recordings to train on. Default: all.", show_default=False),
@@ -121,7 +129,7 @@ def classify(
     names = [name.strip() for name in head.split(",") if name.strip()]
     with terminal.progress("encoding", [(one.file, one.file) for one in recordings]) as advance:
         found = probing.classify(
-            recordings, encoders, use=names, labels=labels, seconds=seconds, seed=seed,
+            recordings, encoders, use=names, contrast=contrast, labels=labels, seconds=seconds, seed=seed,
             advance=advance, stage=terminal.stage,
         )  # fmt: skip
     _remark(found["left_out"])
@@ -222,6 +230,14 @@ def anomalies(
     neighbours: Annotated[
         int, typer.Option("--neighbours", min=1, help="Nearest normal recordings whose mean distance is the score.")
     ] = 1,
+    exchange: Annotated[
+        bool,
+        typer.Option(
+            "--exchange",
+            help="Learn from the normal recordings first, by exchanging halves of features (FeatEx); their --label, if "
+            "there is one, is learnt with it.",
+        ),
+    ] = False,
     model: Model = "tiny",
     layers: Layers = "all",
     normalise: Normalise = None,
@@ -248,6 +264,7 @@ def anomalies(
     if called not in {one.label for one in asked}:
         names = ", ".join(sorted({one.label for one in asked}))
         raise InputError(f"{test} has no recordings labelled {called!r} (labels there: {names}); see --normal")
+    kinds = _kinds(normal, label, known) if exchange else {}
     files = list(dict.fromkeys([*known, *(one.file for one in asked)]))
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
@@ -264,14 +281,27 @@ def anomalies(
                 np.array([one.label != called for one in heard]),
                 [encoder.origins[number] for number in numbers],
                 neighbours=neighbours,
+                kinds=[kinds[file] for file in known if file in kept] if exchange else None,
                 seed=seed,
             )
     _remark(left_out)
     tested = [{"path": one.path, "label": one.label} for one in asked if one.file not in left_out]
-    _write(output, {"normal": len(known), "test": tested, "layers": rows, "left_out": left_out}, json)
+    report = {"normal": len(known), "exchange": exchange, "test": tested, "layers": rows, "left_out": left_out}
+    _write(output, report, json)
     if not json:
         cells = [(row["origin"], *_percent(row["auc"], row["interval_95"]), f"{100 * row['pauc']:.1f}") for row in rows]
         terminal.table(cells, ("layer", "AUC, %", "95 %", "pAUC, %"))
+
+
+def _kinds(normal: str, label: str, files: Sequence[str]) -> dict[str, str]:
+    """The label of each normal recording; one for all, with a remark, where they have none."""
+    from speechssl.probing import labels as labelled
+
+    try:
+        return {one.file: one.label for one in labelled.read([normal], label)}
+    except InputError as error:
+        terminal.remark(f"remark: the normal recordings count as one kind ({error})")
+        return dict.fromkeys(files, "")
 
 
 @app.command("rank", epilog=examples("probe rank recordings/ --model hubert-base"))

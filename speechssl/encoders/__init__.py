@@ -68,8 +68,8 @@ def load(
         layer: l for the output of block l before any final norm, 0 for the input of the first; None for the layer the
             file or ``RECOMMENDED_LAYERS`` names.
         device: ``auto`` (CUDA, else Apple's GPU, else CPU), ``cpu``, ``cuda`` or ``mps``.
-        precision: ``float32``, or ``bfloat16`` for the matrix products: 2 to 3 times faster where the processor has it,
-            cosine to float32 above 0.999.
+        precision: ``float32``; ``bfloat16`` for the matrix products: 2 to 3 times faster where the processor has it,
+            cosine to float32 above 0.999; or ``auto``, the faster of the two here.
         normalise: bring the waveform to zero mean and unit variance or not; None does what the model was trained with.
             Where it differs, the origin says ``/raw`` (kNN-VC uses WavLM so) or ``/normalised``.
         name: what the origin begins with, for a local copy of a published model; without it a local folder or ``.pt``
@@ -92,7 +92,7 @@ def load(
     from speechssl.encoders.precision import choose_dtype
 
     # a wrong option is told before gigabytes are fetched
-    place, dtype = choose_device(device), choose_dtype(precision)
+    place, dtype = choose_device(device), choose_dtype(precision, device)
     wanted = str(name_or_path)
     if wanted == "mfcc":
         from speechssl.encoders import cepstra

@@ -10,20 +10,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from speechssl.checkpoints import choose_device
+from speechssl.encoders.rounding import has_fast_bfloat16
 from speechssl.errors import InputError
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "auto")
 
 
-def choose_dtype(precision: str) -> torch.dtype:
-    """The number format of weights and matrix products.
+def settled(precision: str, device: str = "cpu") -> str:
+    """``float32`` or ``bfloat16``; for ``auto`` the faster of the two on a device, float32 on Apple's GPU.
 
     Raises:
-        InputError: neither ``float32`` nor ``bfloat16``.
+        InputError: another precision, or no such device.
+    Example:
+        >>> settled("float32")
+        'float32'
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r} is unknown; one of {', '.join(PRECISIONS)} needed")
-    return torch.float32 if precision == "float32" else torch.bfloat16
+    if precision != "auto":
+        return precision
+    kind = choose_device(device).type
+    fast = has_fast_bfloat16() if kind == "cpu" else kind == "cuda" and torch.cuda.is_bf16_supported()
+    return "bfloat16" if fast else "float32"
+
+
+def choose_dtype(precision: str, device: str) -> torch.dtype:
+    """The number format of weights and matrix products on a device.
+
+    Raises:
+        InputError: as ``settled``.
+    """
+    return torch.float32 if settled(precision, device) == "float32" else torch.bfloat16
 
 
 def lower_weights(network: nn.Module, dtype: torch.dtype) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from speechssl import errors
 from speechssl.errors import InputError
+from speechssl.probing import exchange
 from speechssl.probing.encodings import Layers
 
 NEIGHBOURS = 1  # nearest normal recordings whose distance counts
@@ -67,6 +68,7 @@ def find(
     origins: Sequence[str],
     *,
     neighbours: int = NEIGHBOURS,
+    kinds: Sequence[str] | None = None,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """A row for each layer: ``origin``, what ``areas`` gives, and the ``scores`` of the test recordings.
@@ -76,13 +78,16 @@ def find(
         anomalous: (M,) which of the test recordings are.
         origins: of the layers.
         neighbours: nearest normal recordings whose distance counts.
-        seed: of the intervals.
+        kinds: of the normal recordings: the distance is then one of vectors that ``exchange.learnt`` learns from them.
+        seed: of the intervals, and of what is learnt.
     Raises:
         InputError: as ``distances`` and ``areas``.
     """
     rows = []
     for place, origin in enumerate(origins):
-        sides = (np.stack([one[place] for one in part]) for part in (normal, test))
-        scores = distances(*sides, neighbours=neighbours)
+        known, asked = (np.stack([one[place] for one in part]) for part in (normal, test))
+        if kinds is not None:
+            known, asked = exchange.learnt(known, asked, kinds, seed=seed)
+        scores = distances(known, asked, neighbours=neighbours)
         rows.append({"origin": origin, **areas(scores, anomalous, seed=seed), "scores": scores.tolist()})
     return rows

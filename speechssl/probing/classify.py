@@ -28,6 +28,7 @@ def classify(
     encoders: Sequence[tuple[SSLEncoder, Sequence[int]]],
     *,
     use: Sequence[str] = HEADS[:2],
+    contrast: str = "none",
     labels: int | None = None,
     seconds: float | None = None,
     cache: Path | None = None,
@@ -41,6 +42,7 @@ def classify(
         recordings: from ``labels.read``.
         encoders: each with the numbers of its layers; the first is the one asked about.
         use: heads, of ``HEADS``.
+        contrast: supervised contrast of the attentive head, of ``heads.CONTRASTS``.
         labels: recordings to train on; None for all of that side.
         seconds: of each recording, from its beginning; None for all.
         cache, advance: as ``encodings.encode_all``.
@@ -49,10 +51,15 @@ def classify(
     Returns:
         A report that JSON can hold; rates are fractions. ``confusion`` of the chosen layer: rows are true classes.
     Raises:
-        InputError: an unknown head, labels that cannot be probed (see ``labels.divide``), or nothing to be encoded.
+        InputError: an unknown head, a contrast without the attentive one, labels that cannot be probed (see
+            ``labels.divide``), or nothing to be encoded.
     """
     if unknown := sorted(set(use) - set(HEADS)):
         raise InputError(f"no head {unknown[0]!r}; one of {', '.join(HEADS)} needed")
+    if contrast not in heads.CONTRASTS:
+        raise InputError(f"no contrast {contrast!r}; one of {', '.join(heads.CONTRASTS)} needed")
+    if contrast != "none" and "attentive" not in use:
+        raise InputError(f"contrast {contrast!r} is of the attentive head; it is not among {', '.join(use)}")
     divide(recordings, seed=seed)  # what is wrong with the labels is said before the work
     files = [one.file for one in recordings]
     left_out: dict[str, str] = {}
@@ -69,7 +76,7 @@ def classify(
     models = []
     for (encoder, layers), found in zip(encoders, held, strict=True):
         stage(f"training heads on {encoder.origin}")
-        probe = _Probe(usable, train, test, seed)
+        probe = _Probe(usable, train, test, seed, contrast)
         model = probe.measure([found[one.file] for one in usable], encoder, layers, use)
         if "attentive" in use:
             model["attentive"] = probe.attentive(encoder, model["chosen_layer"], seconds, cache)
@@ -93,8 +100,8 @@ def classify(
 class _Probe:
     """The labels of one split."""
 
-    def __init__(self, recordings: Sequence[Labelled], train: Numbers, test: Numbers, seed: int) -> None:
-        self.recordings, self.train, self.test, self.seed = recordings, train, test, seed
+    def __init__(self, recordings: Sequence[Labelled], train: Numbers, test: Numbers, seed: int, contrast: str) -> None:
+        self.recordings, self.train, self.test, self.seed, self.contrast = recordings, train, test, seed, contrast
         self.labels = np.array([one.label for one in recordings])
         self.groups = [recordings[number].group for number in train]
 
@@ -154,8 +161,8 @@ class _Probe:
             files, encoder, [layer], keep=encodings.frames_of, seconds=seconds, cache=cache
         )
         train, test = ([frames[files[number]][0] for number in part] for part in (self.train, self.test))
-        answers = heads.attentive(train, self.labels[self.train], test, seed=self.seed)
-        return {"layer": layer, **self._rates(answers)}
+        answers = heads.attentive(train, self.labels[self.train], test, contrast=self.contrast, seed=self.seed)
+        return {"layer": layer, "contrast": self.contrast, **self._rates(answers)}
 
     def _rates(self, answers: NDArray[np.str_]) -> dict[str, Any]:
         from scipy.stats import binomtest

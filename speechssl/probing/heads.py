@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from speechssl import errors
 from speechssl.errors import InputError
 from speechssl.probing.labels import Numbers, draw
+from speechssl.training.objectives.sup_con import sup_con
 
 Floats = NDArray[np.float32]
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation of logistic regression, chosen on the recordings to train
@@ -21,6 +22,8 @@ FOLDS = 3  # draws that choose it
 EPOCHS = 40  # of the attentive head
 BATCH = 32
 HIDDEN = 128  # of its attention
+CONTRAST = 0.3  # weight of supervised contrast beside the cross-entropy
+CONTRASTS = ("none", "added", "first")
 
 
 def linear(
@@ -123,9 +126,15 @@ class AttentivePooling(nn.Module):
 
 
 def attentive(
-    frames: Sequence[Floats], labels: NDArray[np.str_], test: Sequence[Floats], *, seed: int = 0
+    frames: Sequence[Floats], labels: NDArray[np.str_], test: Sequence[Floats], *, contrast: str = "none", seed: int = 0
 ) -> NDArray[np.str_]:
-    """Labels of the test by attentive pooling and a linear layer, trained on frames (N_i, D) of recordings."""
+    """Labels of the test by attentive pooling and a linear layer, trained on frames (N_i, D) of recordings.
+
+    Args:
+        contrast: supervised contrast of the pooled vectors: ``none``; ``added`` to the loss; ``first``, alone, in as
+            many passes before the others, as the paper has it.
+    Source: Khosla et al. 2020, arXiv:2004.11362, for the contrast.
+    """
     classes, targets = np.unique(labels, return_inverse=True)
     everything = np.concatenate(frames)
     mean, spread = everything.mean(0), everything.std(0) + 1e-6
@@ -136,12 +145,15 @@ def attentive(
         pool, classify = AttentivePooling(len(mean)), nn.Linear(2 * len(mean), len(classes))
         parameters = [*pool.parameters(), *classify.parameters()]
         optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-2)
-        for _ in range(EPOCHS):
+        for epoch in range(-EPOCHS if contrast == "first" else 0, EPOCHS):
             order = rng.permutation(len(known))
             for start in range(0, len(order), BATCH):
                 numbers = order[start : start + BATCH]
+                wanted = torch.from_numpy(targets[numbers])
                 pooled = nn.functional.dropout(pool(*_padded([known[number] for number in numbers])), 0.2)
-                loss = nn.functional.cross_entropy(classify(pooled), torch.from_numpy(targets[numbers]))
+                loss = nn.functional.cross_entropy(classify(pooled), wanted) if epoch >= 0 else torch.zeros(())
+                if epoch < 0 or contrast == "added":
+                    loss = loss + (CONTRAST if epoch >= 0 else 1.0) * sup_con(pooled, wanted)
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()

@@ -39,7 +39,6 @@ class Head(nn.Module):
     def __init__(self, layers: int, dim: int, characters: int, *, units: int | None = None) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.zeros(layers))
-        self.norm = nn.LayerNorm(dim, elementwise_affine=False)
         self.enter: nn.Module = nn.Linear(dim, WIDTH) if units is None else nn.Embedding(units, WIDTH)
         self.convolutions = nn.ModuleList(nn.Conv1d(WIDTH, WIDTH, KERNEL, padding=KERNEL // 2) for _ in range(3))
         self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(3))
@@ -50,12 +49,12 @@ class Head(nn.Module):
         """Log-probabilities (B, N, characters).
 
         Args:
-            frames: (B, L, N, D), or units with L = D = 1.
+            frames: (B, L, N, D), standardised, or units with L = D = 1.
             mask: (B, N), where there are frames.
             heard: (B, N), which of them are not masked; None for all.
         """
         if self.units is None:
-            x = self.enter(torch.einsum("l,blnd->bnd", self.scale.softmax(0), self.norm(frames)))
+            x = self.enter(torch.einsum("l,blnd->bnd", self.scale.softmax(0), frames))
         else:
             x = self.enter(frames[:, 0, :, 0].long())
         if heard is not None:
@@ -136,6 +135,10 @@ def recognise(
                 f"{texts[number]!r} needs {needed} frames and its recording has {count}; mend the manifest"
             )
     inputs = {number: torch.from_numpy(np.stack(encoded[number])) for number in [*train.tolist(), *test.tolist()]}
+    if units is None:
+        everything = torch.cat([inputs[number] for number in train.tolist()], 1)
+        mean, spread = everything.mean(1, keepdim=True), everything.std(1, keepdim=True).clamp(min=1e-6)
+        inputs = {number: (frames - mean) / spread for number, frames in inputs.items()}
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

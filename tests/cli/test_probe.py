@@ -59,6 +59,8 @@ def test_rank_prints_a_number_a_layer(command: Callable[..., Any], tones: Path, 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("classify tones --contrast first --alone", "contrast 'first' is of the attentive head"),
+        ("classify tones --heads attentive --contrast late --alone", "no contrast 'late'; one of none, added, first"),
         ("classify tones/high", "lies in no subfolder"),
         ("classify tones --label language", "no column 'language' for the label"),
         ("classify tones --layers 9 --model mfcc", "mfcc/0"),
@@ -106,5 +108,10 @@ def test_anomalies_are_ranked_above_normal_sounds(command: Callable[..., Any], t
     found = command(*words, "--alone", "--layers", "2", "--json").json
     assert [row["origin"] for row in found["layers"]] == ["small/2"]
     assert len(found["test"]) == len(found["layers"][0]["scores"]) == 16
+    learnt = command(*words, "--alone", "--layers", "2", "--exchange", "--json")
+    assert (learnt.json["exchange"], "count as one kind" in learnt.err) == (True, True)
+    assert learnt.json["layers"][0]["scores"] != found["layers"][0]["scores"]
+    both = command("probe", "anomalies", tones, tones, "--normal", "high", "--model", "mfcc", "--exchange", "--json")
+    assert "count as one kind" not in both.err
     refused = command("probe", "anomalies", tones / "high", tones)
     assert (refused.code, "no recordings labelled 'normal' (labels there: high, low)" in refused.err) == (2, True)

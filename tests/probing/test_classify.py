@@ -61,7 +61,8 @@ def test_one_layer_with_weights_is_scikit_learns_regression() -> None:
     assert answers.tolist() == wanted.predict(scaler.transform(features[80:])).tolist()
 
 
-def test_attentive_pooling_finds_a_class_that_a_few_frames_tell() -> None:
+@pytest.mark.parametrize("contrast", heads.CONTRASTS)
+def test_attentive_pooling_finds_a_class_that_a_few_frames_tell(contrast: str) -> None:
     rng = np.random.default_rng(0)
     frames, names = [], []
     for number in range(90):
@@ -69,9 +70,10 @@ def test_attentive_pooling_finds_a_class_that_a_few_frames_tell() -> None:
         sound[rng.integers(0, len(sound) - 3) :][:3, 5] = 8.0 * (1 if number % 2 else -1)
         frames.append(sound)
         names.append("ab"[number % 2])
-    answers = heads.attentive(frames[:60], np.array(names[:60]), frames[60:])
+    answers = heads.attentive(frames[:60], np.array(names[:60]), frames[60:], contrast=contrast)
     assert (answers == np.array(names[60:])).mean() > 0.9
-    assert answers.tolist() == heads.attentive(frames[:60], np.array(names[:60]), frames[60:]).tolist()
+    again = heads.attentive(frames[:60], np.array(names[:60]), frames[60:], contrast=contrast)
+    assert answers.tolist() == again.tolist()
 
 
 def test_attentive_pooling_does_not_hear_padding() -> None:
@@ -85,7 +87,7 @@ def test_attentive_pooling_does_not_hear_padding() -> None:
 def test_a_report_says_what_was_found(planted: Callable[..., Path], encoder_file: Path, tmp_path: Path) -> None:
     recordings = labels.read([planted()], speaker=r"(s\d)-")
     beside = [(encoders.load(encoder_file), [0, 2]), (encoders.load("mfcc"), [0])]
-    report = classify.classify(recordings, beside, use=classify.HEADS, cache=tmp_path / "cache")
+    report = classify.classify(recordings, beside, use=classify.HEADS, contrast="added", cache=tmp_path / "cache")
     assert report["classes"] == {"high": 18, "low": 18}
     assert (report["speakers"], report["speakers_on_both_sides"], report["split"]) == (6, 0, "drawn")
     assert report["train"] + report["test"] == 36
@@ -97,7 +99,8 @@ def test_a_report_says_what_was_found(planted: Callable[..., Path], encoder_file
     assert small["attentive"]["layer"] == small["chosen_layer"]
     low, high = mfcc["layers"][0]["interval_95"]
     assert 0.5 < low < high == 1.0
-    again = classify.classify(recordings, beside, use=classify.HEADS, cache=tmp_path / "cache")
+    assert small["attentive"]["contrast"] == "added"
+    again = classify.classify(recordings, beside, use=classify.HEADS, contrast="added", cache=tmp_path / "cache")
     assert again == report
     pictures.draw(tmp_path, report)
     assert (tmp_path / "layers.png").read_bytes()[:4] == (tmp_path / "confusion.png").read_bytes()[:4] == b"\x89PNG"

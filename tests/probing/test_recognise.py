@@ -64,6 +64,14 @@ def _spelled(count: int, noise: float) -> tuple[list[list[np.ndarray]], list[str
     return encoded, texts
 
 
+def test_a_number_that_is_far_larger_than_the_others_hides_nothing() -> None:
+    encoded, texts = _spelled(80, 0.0)
+    for layers in encoded:
+        layers[1][:, 5] = 100 + 30 * layers[1][:, 5]
+    found = recognise.recognise(encoded, texts, np.arange(60), np.arange(60, 80), steps=80)
+    assert found["cer"] < 0.1
+
+
 def test_the_head_learns_what_the_frames_say_and_nothing_from_noise() -> None:
     train, test = np.arange(60), np.arange(60, 80)
     found = recognise.recognise(*_spelled(80, 0.0), train, test, steps=80)

@@ -334,3 +334,15 @@ def test_hearing_is_measured_by_part_and_condition(
         assert all(0 < share < 1 for share in report.values())
     with pytest.raises(SystemExit, match="clips:dev: 0 speakers"):
         run_script(recipe("hear"), [*arguments, str(encoder_file), "--parts", "clips:dev"])
+
+
+def test_people_of_a_few_words_are_laid_end_to_end(recipe: Any) -> None:
+    crowded = recipe("wave_batches")._crowded
+    long = {("a", "one"): [(0, 5000), (5000, 900)], ("a", "two"): [(9000, 1000)]}
+    short = {("a", f"s{number}"): [(10000 + 500 * number, 500)] for number in range(100)}
+    found = crowded(long | short | {("b", "alone"): [(90000, 80)]})
+    assert found[:2] == list(long.values())
+    assert found[-1] == [(90000, 80)]
+    # 48 people make four minutes
+    assert [len(places) for places in found[2:-1]] == [48, 48, 4]
+    assert sorted(place for places in found[2:-1] for place in places) == sorted(p for ps in short.values() for p in ps)

@@ -15,7 +15,7 @@ class Added:
     Args:
         name: under which it is logged.
         weight: of the loss in the sum.
-        loss: of the embeddings (2, B, E), float32, of two crops each.
+        loss: of the embeddings (2, B, E), float32, of two crops each, or of frames (N, D).
     """
 
     name: str
@@ -24,7 +24,7 @@ class Added:
 
 
 def with_added(losses: dict[str, Tensor], embeddings: Tensor, added: Sequence[Added]) -> dict[str, Tensor]:
-    """Losses with those ``added``, of embeddings (2, B, E): a term each, and all of them in ``total``.
+    """Losses with those ``added``, of embeddings (2, B, E) or frames (N, D): a term each, and all of them in ``total``.
 
     Source: Lepage and Dehak 2022, arXiv:2207.05506, "Label-efficient self-supervised speaker verification with
         information maximization and contrastive learning": VICReg and 0.1 times NT-Xent.

@@ -22,6 +22,8 @@ def plan(
         InputError: an unknown format, no recordings, a bad manifest, two utterances of one id.
         CheckpointError: no such codebook.
     """
+    from speechssl.encoders.precision import settled  # torch takes seconds to import
+
     formats.check_form(form)
     if block < 1:
         raise InputError(f"blocks of {block} recordings; at least 1 needed")
@@ -36,7 +38,7 @@ def plan(
         form=form,
         collapsed=recipe.collapsed,
         speech_only=recipe.speech_only,
-        precision=recipe.precision,
+        precision=settled(recipe.precision, recipe.device),
         block=block,
         columns=formats.column_kinds([entry.extra for entry in entries]),
     )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from speechssl.training.objectives.data2vec import Data2Vec
+from speechssl.training.objectives.data2vec import Data2Vec, heard_places
 from speechssl.training.objectives.dinosr import DinoSR
 from speechssl.training.objectives.hubert import MaskedUnits
 from speechssl.training.objectives.masking import span_mask
@@ -136,3 +136,34 @@ def test_the_share_of_masked_frames_is_stated() -> None:
         torch.manual_seed(3)
         mask = span_mask(2, 50, probability=0.65, span=10, device=torch.device("cpu"))
         assert float(stated) == pytest.approx(float(mask.float().mean()))
+
+
+def test_the_second_data2vec_hears_no_masked_frame() -> None:
+    heard = []
+
+    def partly(network: nn.Module, frames: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        heard.append((frames, places))
+        return network(frames).last_hidden_state
+
+    objective = _data2vec(masks=2, partly=partly, mask_probability=0.3)
+    frames = torch.arange(40.0)[None, :, None].expand(3, -1, DIM).contiguous()
+    torch.manual_seed(3)
+    found = objective.losses({"input": frames})
+    torch.manual_seed(3)
+    mask = span_mask(6, 40, probability=0.3, span=10, device=torch.device("cpu"))
+    ((kept, places),) = heard
+    assert not mask.gather(1, places).any()
+    assert places.shape[1] == int((~mask).sum(1).min())
+    assert torch.equal(kept[..., 0], places.float())
+    assert (places.diff() > 0).all()
+    found["total"].backward()
+    assert all(one.grad is not None for one in [*objective.network.parameters(), *objective.head.parameters()])
+    assert all(one.grad is None for one in objective.teacher.parameters())
+
+
+def test_a_row_that_is_masked_as_a_whole_keeps_a_frame() -> None:
+    mask = torch.ones(2, 8, dtype=torch.bool)
+    mask[1, 2:6] = False
+    places = heard_places(mask)
+    assert places.shape == (2, 1)
+    assert 2 <= int(places[1, 0]) < 6
