@@ -16,7 +16,7 @@ import gradio as gr
 from speechssl.app import fields, schema
 from speechssl.app.handlers import batches, conversions, scores, speakers, speaking, targets, units, voices
 from speechssl.app.handlers.conversions import Made
-from speechssl.app.handlers.targets import Target
+from speechssl.app.handlers.targets import BUNDLED, Target
 from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused
 from speechssl.app.schema import Argument

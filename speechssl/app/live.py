@@ -105,9 +105,10 @@ class Line:
         self._do(self._socket.close(code))
 
     def _sending(self, message: bytes | Message) -> Coroutine[Any, Any, None]:
-        if isinstance(message, bytes):
-            return self._socket.send_bytes(message)
-        return self._socket.send_text(json.dumps(message))
+        is_sound = isinstance(message, bytes)
+        work: Coroutine[Any, Any, None]
+        work = self._socket.send_bytes(message) if is_sound else self._socket.send_text(json.dumps(message))
+        return work
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -132,8 +132,9 @@ class Models:
         Raises:
             CheckpointError: weights are missing.
         """
-        on_cpu = str(self.system("tiny").vocoder.device) == "cpu"
-        return self.system("tiny") if on_cpu else self._loaded_bundle("tiny", "cpu")
+        found = self.system("tiny")
+        on_cpu = str(getattr(found.vocoder, "device", "cpu")) == "cpu"
+        return found if on_cpu else self._loaded_bundle("tiny", "cpu")
 
     def _loaded_bundle(self, model: str, device: str) -> VoiceConverter:
         from speechssl.conversion.bundles import load_bundle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -141,13 +142,15 @@ def test_loud_and_empty_blocks_are_sound(address: str) -> None:
 
 
 def test_one_client_cannot_fill_the_line(open_service: Any, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_service.state.live, "waiting", 4)
-    monkeypatch.setattr(open_service.state.live, "parallel", 0)
-    first = opened(address)
-    first.send(json.dumps({"voice": "eric", "session_hash": "one"}))
-    assert json.loads(first.recv(PATIENCE))["type"] == "waiting"
-    with opened(address) as second:
-        code, last = end(second, json.dumps({"voice": "eric", "session_hash": "one"}))
-    assert code == 1013
-    assert "the queue is full" in last["text"]
-    first.close()
+    live, sessions = open_service.state.live, open_service.state.sessions
+    monkeypatch.setattr(live, "waiting", 4)
+    with contextlib.ExitStack() as others:
+        for _ in range(live.parallel):
+            others.enter_context(live.start(sessions.get(None)))
+        first = others.enter_context(opened(address))
+        first.send(json.dumps({"voice": "eric", "session_hash": "one"}))
+        assert json.loads(first.recv(PATIENCE))["type"] == "waiting"
+        with opened(address) as second:
+            code, last = end(second, json.dumps({"voice": "eric", "session_hash": "one"}))
+        assert code == 1013
+        assert "the queue is full" in last["text"]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from speechssl.voices.consent import Consent
     from speechssl.voices.matching_set import MatchingSet
 
-FORMATS = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}  # of samples, little-endian
+FORMATS: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}  # of samples, little-endian
 SCALE = 32768.0  # of 16 bits
 LOUDEST = 10.0  # times full scale; no microphone gives more
 MARKED = 10.0  # seconds that are watermarked at once
@@ -115,8 +115,8 @@ class Speaker:
     @property
     def load(self) -> float:
         """Share of its own time that the sound of the last seconds took to convert."""
-        work, sound = (sum(one) for one in zip(*self._costs, strict=True)) if self._costs else (0.0, 1.0)
-        return work / sound
+        sound = sum(seconds for _, seconds in self._costs)
+        return sum(work for work, _ in self._costs) / sound if sound else 0.0
 
     def check_speed(self) -> None:
         """Say so if the processor did not keep up lately.
@@ -184,7 +184,9 @@ class Speaker:
     def _written(self, facts: dict[str, Any]) -> dict[str, Any]:
         rate, name = self.converter.sample_rate, self._asked.voice.name
         whole = torch.cat(self._kept)
-        pieces = [recordings.marked(self._settings, Waveform(one, rate)) for one in whole.split(round(MARKED * rate))]
+        pieces = [
+            recordings.marked(self._settings, Waveform(one, rate)) for one in torch.split(whole, round(MARKED * rate))
+        ]
         path = self._session.place(f"live-as-{name}", ".wav")
         mark = recordings.write(self._settings, path, pieces)
         receipt = signing.issue(path, {**facts, "watermark": mark}, self._store.signer())
@@ -233,7 +235,7 @@ class Speaker:
 
     def _encoded(self, samples: NDArray[np.float32]) -> bytes:
         made = samples if self._type.kind == "f" else (samples * (SCALE - 1)).round()
-        block = made.astype(self._type).tobytes()
+        block: bytes = made.astype(self._type).tobytes()
         self._digest.update(block)
         self._spoken += len(samples)
         return block
