@@ -114,6 +114,7 @@ def valid(service: Service) -> dict[str, list[Any]]:
         "calibrate": [archive], "units": [file], "speak_units": ["1 2 3", "eric"], "add_voice": ["eric2", [file], ""],
         "import_voice": [file, ""], "report": [[file]], "speakers": [""], "voices": [], "remove_voice": ["nobody", ""],
         "rename_voice": ["nobody", "x"], "export_voice": ["nobody"],
+        "describe_voice": ["nobody", "x", "a, b", "{}"], "sample_voice": ["eric"],
     }  # fmt: skip
     told = service.client.get(f"{service.address}/gradio_api/info").json()["named_endpoints"]
     for name, facts in told.items():

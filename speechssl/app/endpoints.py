@@ -308,6 +308,15 @@ def _voices(state: State) -> None:
     def rename(session: Session, name: str, new: str) -> Facts:
         return voices.rename(store, session.user, name, new)
 
+    def describe(session: Session, name: str, description: str, tags: str, settings: str) -> Facts:
+        told = voices.settings_in(settings)
+        return voices.note(store, session.user, name, lambda notes: notes.described(
+            description, voices.tags_in(tags)).with_settings(told))  # fmt: skip
+
+    def sample(job: Job, name: str) -> str:
+        known = targets.names(store, job.session.user)
+        return str(voices.sample(*state.shared, job, name if name in known else f"{BUNDLED}{name}"))
+
     def export(session: Session, name: str) -> str:
         return str(voices.export(store, state.settings, session, name))
 
@@ -333,6 +342,21 @@ def _voices(state: State) -> None:
               [gr.JSON(label="what was removed")], "Delete a voice, or one of its recordings.")  # fmt: skip
     _endpoint(state, "rename_voice", rename, {"name": name(), "new": schema.text("new name of the voice")}, voice(),
               "Give a voice another name.")  # fmt: skip
+    _endpoint(
+        state,
+        "describe_voice",
+        describe,
+        {
+            "name": name(),
+            "description": schema.text("one line", longest=500),
+            "tags": schema.text("words with commas between them", longest=500),
+            "settings": schema.text('options that suit the voice, as JSON: {"pitch": "-2"}', longest=500),
+        },
+        voice(),
+        "Describe a stored voice; what was said before is replaced.",
+    )
+    _endpoint(state, "sample_voice", sample, {"name": schema.text("name of a stored or bundled voice")},
+              [gr.File(label="recording")], "Hear a voice for a few seconds.")  # fmt: skip
     _endpoint(state, "export_voice", export, {"name": name()}, [gr.File(label="voice file")],
               "Export a stored voice as a file.")  # fmt: skip
     _endpoint(

@@ -90,6 +90,18 @@ class Field:
         given["info"] = "" if self.scale else self.info  # the names of the choices say it on the page
         return self.show(self, given | more)
 
+    def shown(self, text: str | None) -> tuple[Any, float | None]:
+        """What the component and its slider show for the text that a client would send; the default for None."""
+        if text is None:
+            return self.default, None
+        try:
+            number = float(text)
+        except ValueError:
+            return text, None
+        if self.scale is None:
+            return (int(number) if self.limits[1] > 1 and number.is_integer() else number), None
+        return (NUMBER, number) if self.scale.low <= number <= self.scale.high else (self.default, None)
+
     def number_for_page(self, key: str) -> Any:
         """The slider for a number instead of a choice; it shows once that is chosen."""
         assert self.scale is not None

@@ -19,6 +19,28 @@ Tell = Callable[[float, str], None]
 Result = TypeVar("Result")
 
 
+_at_work = threading.local()  # the job of each thread
+
+
+@contextlib.contextmanager
+def downloading(filename: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show the bytes of a download as steps of the job whose thread begins it; a cancelled job ends it.
+
+    For ``checkpoints.published.shown``.
+    """
+    job: Job | None = getattr(_at_work, "job", None)
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if job is not None:
+            of = f" of {total / 1e6:.0f}" if total else ""
+            job(done / total if total else 0.05, f"downloading {filename}, {done / 1e6:.0f}{of} MB")
+
+    yield advance
+
+
 def silent(share: float, text: str) -> None:
     """Report progress to nobody."""
 
@@ -54,8 +76,12 @@ class Job:
         Raises:
             Stopped: as ``__call__``.
         """
-        with _interruptible(self.reason):
-            return work()
+        before, _at_work.job = getattr(_at_work, "job", None), self
+        try:
+            with _interruptible(self.reason):
+                return work()
+        finally:
+            _at_work.job = before
 
     def each(self, steps: Iterator[Result]) -> Iterator[Result]:
         """Go through steps, each as in ``run``; a page may take each step in a thread of its own."""

@@ -77,7 +77,34 @@
     const track = event.target.closest?.(".player button");
     if (track) choose(track);
     if (event.target.closest?.(".cancel")) silence();
+    const asked = event.target.closest?.("[data-do]");
+    if (asked) ask(asked.dataset.do, asked.dataset.voice);
   });
+
+  // ---- the cards of the library: their buttons write the name of the voice into a field that nobody sees
+  let asks = 0;
+
+  function ask(what, voice) {
+    const heard = [...document.querySelectorAll(".heard audio")].find((audio) => audio.dataset.voice === voice);
+    if (what === "play" && heard) {
+      heard.currentTime = 0;
+      heard.play().catch(() => {});
+      return;
+    }
+    const field = document.querySelector(`#voices-${what} :is(input, textarea)`);
+    field.value = `${voice}|${++asks}`; // twice the same is asked twice
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    if (what === "use") location.hash = "#convert";
+    if (what === "edit") document.getElementById("voices-chosen").scrollIntoView({ block: "start", behavior: "smooth" });
+  }
+
+  function search() {
+    const words = document.querySelector("#voices-search :is(input, textarea)")?.value.toLowerCase().split(/\s+/) ?? [];
+    const cards = [...document.querySelectorAll(".voice")];
+    for (const card of cards) card.hidden = !words.every((word) => card.dataset.words.includes(word));
+    const none = document.querySelector(".library + p");
+    if (none) none.hidden = cards.some((card) => !card.hidden);
+  }
 
   // ---- what is new on the page; Gradio changes elements as well as it adds some
   const known = new WeakMap();
@@ -123,12 +150,14 @@
 
   document.addEventListener("input", ({ target }) => {
     const name = KEPT.find((one) => target.closest?.(`[id$="-${one}"]`));
+    if (target.closest?.("#voices-search")) search();
     if (name) localStorage.setItem(`speechssl-${name}`, target.value);
   });
 
   function look() {
     KEPT.forEach(fill);
     document.querySelectorAll(".live").forEach(hear);
+    document.querySelectorAll(".library").forEach((library) => isNew(library, library.childElementCount) && search());
     document.querySelectorAll(".player").forEach((player) => isNew(player, player.dataset.made) && begin(player));
     for (const stage of document.querySelectorAll(".stage")) {
       const card = stage.querySelector(".running, .finished");
@@ -146,7 +175,9 @@
   const named = (tab) => "#" + tab.textContent.trim().toLowerCase().replaceAll(" ", "-");
 
   function follow() {
-    const wanted = tabs().find((tab) => named(tab) === location.hash);
+    // those that do not fit on a phone are in a list of their own
+    const all = [...tabs(), ...document.querySelectorAll(".overflow-dropdown button")];
+    const wanted = all.find((tab) => named(tab) === location.hash);
     if (wanted && wanted.getAttribute("aria-selected") !== "true") wanted.click();
     return Boolean(wanted);
   }

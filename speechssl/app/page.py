@@ -15,7 +15,7 @@ from speechssl.app import endpoints, schema, sessions, visitors
 from speechssl.app.handlers import speaking, targets
 from speechssl.app.markup import html
 from speechssl.app.state import State
-from speechssl.app.tabs import batch, convert, parts, speak, units, verify, voices
+from speechssl.app.tabs import batch, convert, options, parts, speak, units, verify, voices
 from speechssl.app.tabs.parts import Page
 from speechssl.errors import InputError
 
@@ -86,7 +86,9 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
             '<header class="masthead"><h1>speechssl</h1><p>Convert and verify speech, and turn it into units. Use only '
             "voices whose owners agree; every recording made with this page carries a signed receipt.</p></header>"
         )
-        page = Page(state, _history() if "history" in tabs else ())
+        shelf = (gr.HTML("", elem_id="voices-cards", render=False),) if "voices" in tabs else ()
+        page = Page(state, _history() if "history" in tabs else (), shelf=shelf, presets=_kept_presets())
+        page.keep(page.presets)
         with gr.Tabs():
             for name in TABS:
                 if name in tabs and (name != "speak" or speaking.available()):
@@ -106,6 +108,11 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
     blocks._queue.sleep_when_free = 0.02
     blocks.validate_inputs, blocks._format_processing_error = _check_number, _unusable
     return blocks
+
+
+def _kept_presets() -> Any:
+    """A field that nobody sees: the presets of all tabs, which the browser keeps."""
+    return gr.Textbox("", visible="hidden", elem_id="presets", max_length=options.LONGEST)
 
 
 def _open(page: Page, blocks: gr.Blocks) -> None:

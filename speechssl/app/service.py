@@ -12,7 +12,7 @@ import fastapi
 import gradio as gr
 
 from speechssl import __version__
-from speechssl.app import front, gate, guard, leftovers, page
+from speechssl.app import front, gate, guard, jobs, leftovers, page
 from speechssl.app.state import State
 from speechssl.app.uploads import Uploads
 from speechssl.app.visitors import Visitors
@@ -37,8 +37,9 @@ def make(
     os.environ["GRADIO_TEMP_DIR"] = str(state.sessions.folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "100"  # it makes a table of all of them after each call
-    from speechssl.checkpoints import PACKAGED
+    from speechssl.checkpoints import PACKAGED, published
 
+    published.shown = jobs.downloading
     application = fastapi.FastAPI(title="speechssl", version=__version__, docs_url=None, redoc_url=None)
 
     def health() -> dict[str, Any]:

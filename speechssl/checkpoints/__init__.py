@@ -21,7 +21,7 @@ from speechssl.checkpoints.files import (
 )
 from speechssl.checkpoints.locks import alone
 from speechssl.checkpoints.places import OWN_FILE, PACKAGED, cache_dir, data_folder, data_root, private_folder
-from speechssl.checkpoints.published import fetch, hub_is_away, load_pickle_tensors, transformers
+from speechssl.checkpoints.published import fetch, hub_download, hub_is_away, load_pickle_tensors, transformers
 
 __all__ = [
     "OWN_FILE",
@@ -35,6 +35,7 @@ __all__ = [
     "data_root",
     "fetch",
     "fingerprint",
+    "hub_download",
     "hub_is_away",
     "load",
     "load_pickle_tensors",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import os
 import shutil
 import sys
@@ -100,6 +101,18 @@ def hub_is_away(name: str | Path) -> str | None:
     return None
 
 
+def hub_download(repository: str, filename: str) -> Path:
+    """A file of the Hugging Face hub, from its cache or downloaded; ``shown`` shows its bytes.
+
+    Raises whatever the hub's client raises.
+    """
+    from huggingface_hub import hf_hub_download
+
+    takes_bars = "tqdm_class" in inspect.signature(hf_hub_download).parameters  # since 1.2
+    bars: Any = {"tqdm_class": _Bar} if takes_bars and shown is not _silent else {}
+    return Path(hf_hub_download(repository, filename, **bars))
+
+
 def transformers() -> Any:
     """The library ``transformers``, kept from importing torchaudio, which speechssl does not need.
 
@@ -183,3 +196,38 @@ def _silent(filename: str, total: int | None) -> Iterator[Callable[[int], None]]
 # shows a download: its file and bytes in all, if known; yields a function that is called with the bytes of each block.
 # The command line puts its own progress here
 shown: Callable[[str, int | None], contextlib.AbstractContextManager[Callable[[int], None]]] = _silent
+
+
+class _Bar:
+    """As much of a bar of tqdm as the hub's client asks of one; ``shown`` shows what it tells."""
+
+    def __init__(self, *_: Any, desc: str = "", total: float | None = None, initial: float = 0, **__: Any) -> None:
+        self.n, self.total = 0, total
+        self._open = contextlib.ExitStack()
+        self._advance = self._open.enter_context(shown(desc.rpartition("/")[2], int(total) if total else None))
+        self.update(initial)
+
+    def update(self, n: float | None = 1) -> None:
+        """Show further bytes."""
+        if n:
+            self.n += int(n)
+            self._advance(int(n))
+
+    def update_transfer(self, n: float | None = 1) -> None:
+        """Nothing: bytes on the way are shown once they are in the file."""
+
+    def close(self) -> None:
+        """Nothing comes any more."""
+        self._open.close()
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        # set_description, set_postfix_str, refresh and the like say nothing that is shown
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *_, **__: None

@@ -192,6 +192,7 @@ def _facts(voice: VoiceInfo) -> dict[str, Any]:
         ],
         "consents": [consent.as_dict() for consent in voice.consents],
         "uncovered": [ref.name for ref in voice.uncovered],
+        "notes": voice.notes.as_dict(),
     }
 
 
@@ -204,6 +205,9 @@ def _tell(voice: VoiceInfo, json: bool) -> None:
     terminal.say(f"{voice.name}: {voice.seconds:.1f} s of speech in {recordings}, {voice.frames} frames")
     terminal.say(f"made with {voice.key_origin}, values {voice.value_origin}, {voice.created}")
     terminal.say(voice.path)
+    for line in (voice.notes.description, ", ".join(voice.notes.tags)):
+        if line:
+            terminal.say(line)
     for consent in facts["consents"]:
         covered = f"{len(consent['recordings'])} of {len(voice.references)} recordings"
         terminal.say(f"consent: {consent['who']}, {consent['when']}, for: {consent['purpose']} ({covered})")

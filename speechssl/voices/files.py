@@ -1,15 +1,15 @@
 """Voices on disk: one safetensors file each, opened by memory map.
 
 A file holds the frames of a matching set as they are (float16) and, in its header, the origins, the names, checksums,
-durations, pitch, tempo and long-term spectrum of the recordings, and the date. It never holds sound, nor any path of
-the machine it was made on.
+durations, pitch, tempo and long-term spectrum of the recordings, notes on the voice, and the date. It never holds
+sound, nor any path of the machine it was made on.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from speechssl.errors import CheckpointError, InputError
 from speechssl.voices import matching_set
 from speechssl.voices.consent import Consent
 from speechssl.voices.matching_set import MatchingSet, Reference
+from speechssl.voices.notes import Notes
 from speechssl.voices.pitch import PitchStatistics
 from speechssl.voices.spectrum import Spectrum
 from speechssl.voices.tempo import Tempo
@@ -45,6 +46,7 @@ class VoiceInfo:
         created: when it was last written, ISO 8601, UTC.
         megabytes: of the file.
         consents: who attested that it may be used, if anybody did.
+        notes: description, tags, settings that suit the voice, quality of its recordings.
     """
 
     name: str
@@ -56,6 +58,7 @@ class VoiceInfo:
     created: str
     megabytes: float
     consents: tuple[Consent, ...] = ()
+    notes: Notes = field(default_factory=Notes)
 
     @property
     def seconds(self) -> float:
@@ -121,6 +124,7 @@ def info(path: str | Path) -> VoiceInfo:
             created=names.time_field(header["created"], "created"),
             megabytes=path.stat().st_size / 1e6,
             consents=_consents(header),
+            notes=Notes.from_dict(header.get("notes", {})),
         )
 
 
@@ -135,6 +139,7 @@ def _header(voice: MatchingSet) -> dict[str, Any]:
         "frames": len(voice),
         "references": [asdict(reference) for reference in voice.references],
         "consents": [consent.as_dict() for consent in voice.consents],
+        "notes": voice.notes.as_dict(),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
@@ -165,6 +170,7 @@ def _voice(header: dict[str, Any], tensors: dict[str, Tensor]) -> MatchingSet:
         f0=tensors["f0"],
         name=_name(header),
         consents=_consents(header),
+        notes=Notes.from_dict(header.get("notes", {})),
         key_encoder=names.text_field(header["key_encoder"], "key_encoder", empty=True),
     )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from speechssl.verification.database import SpeakerDatabase
     from speechssl.voices.consent import Consent
     from speechssl.voices.matching_set import MatchingSet, Recording, Reference
+    from speechssl.voices.notes import Notes
 
 PRINTS = "prints.sqlite"
 LONGEST_FILE = 200  # bytes of a name, which is also that of the file
@@ -117,6 +119,7 @@ class VoiceLibrary:
         *,
         keep_silence: bool = True,
         consent: Consent | None = None,
+        notes: Notes | None = None,
     ) -> VoiceInfo:
         """Make a voice of recordings, or add them to the one of that name.
 
@@ -128,6 +131,7 @@ class VoiceLibrary:
             keep_silence: see ``building.build``.
             consent: kept in the file; of the person who attests that these recordings may be used. It covers none of
                 those that the voice has already.
+            notes: on these recordings; description, tags and settings of a voice that is there already stay.
         Raises:
             InputError: a bad name, a recording that cannot be used or is in the voice already, or a voice of another
                 encoder.
@@ -145,6 +149,7 @@ class VoiceLibrary:
         taken = [] if known is None else [reference.name for reference in known.references]
         voice = building.build(recordings, encoder, value_encoder, name=name, keep_silence=keep_silence, taken=taken)
         voice = voice if consent is None else voice.with_consent(consent)
+        voice = voice if notes is None else dataclasses.replace(voice, notes=notes)
         with self.alone():
             # once more: another writer may have added to the voice, or removed it
             stored = before()
@@ -165,6 +170,22 @@ class VoiceLibrary:
         with self.alone():
             path = self._existing(name)
             save(path, load(path).named(name).with_consent(consent, references))
+            return info(path)
+
+    def note(self, name: str, change: Callable[[Notes], Notes]) -> VoiceInfo:
+        """Change the notes on a voice.
+
+        Args:
+            name: of the voice.
+            change: makes the new notes of those that are in the file.
+        Raises:
+            InputError: no such voice, or raised by ``change``.
+        """
+        self._existing(name)
+        with self.alone():
+            path = self._existing(name)
+            voice = load(path).named(name)
+            save(path, dataclasses.replace(voice, notes=change(voice.notes)))
             return info(path)
 
     def prints(self) -> SpeakerDatabase:

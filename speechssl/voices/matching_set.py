@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from speechssl.errors import InputError
 from speechssl.signals import Waveform, check_same_origin
 from speechssl.voices import pitch, spectrum, tempo
 from speechssl.voices.consent import Consent
+from speechssl.voices.notes import Notes
 from speechssl.voices.pitch import PitchStatistics
 from speechssl.voices.spectrum import Spectrum
 from speechssl.voices.tempo import Tempo
@@ -65,6 +67,7 @@ class MatchingSet:
         name: of the voice; empty until it is stored.
         key_encoder: fingerprint of the weights that made the keys; empty if unknown.
         consents: who attested that which recordings may be used, if anybody did.
+        notes: description, tags, settings that suit the voice, quality of its recordings.
     Raises:
         InputError: parts that do not belong together.
     """
@@ -81,6 +84,7 @@ class MatchingSet:
     name: str = ""
     consents: tuple[Consent, ...] = ()
     key_encoder: str = ""
+    notes: Notes = dataclasses.field(default_factory=Notes)
 
     def __post_init__(self) -> None:
         lengths = [len(part) for part in (self.keys, self.values, self.file_index, self.frame_index, self.f0)]
@@ -206,7 +210,7 @@ def uncovered(references: Sequence[Reference], consents: Sequence[Consent]) -> t
 
 
 def join(sets: Sequence[MatchingSet]) -> MatchingSet:
-    """One voice of the recordings of several, in order; its name is that of the first.
+    """One voice of the recordings of several, in order; name, description, tags and settings are those of the first.
 
     Raises:
         InputError: other origins or frame rates, or a recording that is in two of them.
@@ -231,6 +235,7 @@ def join(sets: Sequence[MatchingSet]) -> MatchingSet:
         file_index=torch.cat([one.file_index + start for one, start in zip(sets, starts, strict=True)]),
         frame_index=torch.cat([one.frame_index for one in sets]),
         f0=torch.cat([one.f0 for one in sets]),
+        notes=functools.reduce(Notes.joined, (one.notes for one in sets)),
     )
 
 

@@ -122,27 +122,24 @@ def test_voices_are_stored_shown_renamed_exported_imported_deleted(page: Any, sp
     fill(page, "#voices-purpose", "a test")
     page.locator("#voices-add").click()
     page.get_by_text("Beth of today is stored").wait_for()
-    page.locator("#voices-show").click()
     page.locator("#voices-facts .card").wait_for()
     assert "a test" in page.locator("#voices-facts").inner_text()
     fill(page, "#voices-new", "beth-two")
     page.locator("#voices-rename").click()
-    page.locator("#voices-table").get_by_text("beth-two").first.wait_for(state="attached")
+    page.locator("#voices-cards").get_by_text("beth-two").first.wait_for(state="attached")
     page.locator("#voices-export").click()
     page.locator("#voices-saved").wait_for()
     exported = download(page, "#voices-saved", tmp_path)
     # it asks first
     page.locator("#voices-delete").click()
     page.get_by_role("button", name="No, keep it").locator("visible=true").click()
-    page.locator("#voices-show").click()
-    page.locator("#voices-facts .card").wait_for()
     assert "beth-two" in page.locator("#voices-facts").inner_text()
     press_surely(page, "#voices-delete")
-    wait_until_gone(page, "#voices-table", "beth-two")
+    wait_until_gone(page, "#voices-cards", "beth-two")
     page.get_by_text("Import a voice file").click()
     upload(page, "#voices-import", exported)
     page.locator("#voices-import-go").click()
-    page.locator("#voices-table").get_by_text("beth").first.wait_for(state="attached")
+    page.locator("#voices-cards").get_by_text("beth").first.wait_for(state="attached")
     # it can be chosen at once, and was stored with an attestation: nobody is asked again
     open_tab(page, "Convert")
     page.locator("#convert-voice input").click()
@@ -152,7 +149,7 @@ def test_voices_are_stored_shown_renamed_exported_imported_deleted(page: Any, sp
     page.wait_for_selector("#convert-status .finished")
     open_tab(page, "Voices")
     press_surely(page, "#voices-delete")
-    wait_until_gone(page, "#voices-table", exported.stem)
+    wait_until_gone(page, "#voices-cards", exported.stem)
 
 
 def test_a_voice_of_a_stranger_is_text_and_runs_nothing(page: Any, speech: Speech, tmp_path: Path) -> None:
@@ -164,8 +161,7 @@ def test_a_voice_of_a_stranger_is_text_and_runs_nothing(page: Any, speech: Speec
     page.get_by_text("Import a voice file").click()
     upload(page, "#voices-import", theirs)
     page.locator("#voices-import-go").click()
-    page.locator("#voices-table").get_by_text("mallory").first.wait_for(state="attached")
-    page.locator("#voices-show").click()
+    page.locator("#voices-cards").get_by_text("mallory").first.wait_for(state="attached")
     page.locator("#voices-facts").get_by_text("onerror=").first.wait_for()
     assert page.locator("img[src=x]").count() == 0
     # and if it were taken for a tag, the policy of the page would not let it run
@@ -174,7 +170,7 @@ def test_a_voice_of_a_stranger_is_text_and_runs_nothing(page: Any, speech: Speec
     assert page.locator("img[src=x]").count() == 1
     assert page.title() != "owned"
     press_surely(page, "#voices-delete")
-    wait_until_gone(page, "#voices-table", "mallory")
+    wait_until_gone(page, "#voices-cards", "mallory")
 
 
 def test_calibrate_from_a_zip(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,12 @@ def test_voices_are_added_listed_and_removed(client: Client, speech: Speech) -> 
     assert made["consents"][0]["purpose"] == "a test"
     assert [one["name"] for one in client.predict(api_name="/voices")["stored"]] == ["beth2"]
     assert client.predict("beth2", "beth3", api_name="/rename_voice")["name"] == "beth3"
+    told = client.predict("beth3", "warm", "a, b", '{"pitch": "-2"}', api_name="/describe_voice")
+    assert (told["description"], told["tags"], told["settings"]) == ("warm", ["a", "b"], {"pitch": "-2"})
+    assert signing.check(client.predict("beth3", api_name="/sample_voice")).genuine
+    for bad, said in (("[1]", "no JSON object"), ('{"volume": "11"}', "volume"), ('{"pitch": {}}', "pitch")):
+        with pytest.raises(AppError, match=said):
+            client.predict("beth3", "", "", bad, api_name="/describe_voice")
     exported = client.predict("beth3", api_name="/export_voice")
     client.predict("beth3", "", api_name="/remove_voice")
     assert client.predict(_file(Path(exported)), "beth2", api_name="/import_voice")["consents"] == made["consents"]
@@ -192,7 +198,7 @@ def test_every_public_endpoint_is_named_and_described(client: Client) -> None:
     endpoints = client.view_api(return_format="dict")["named_endpoints"]  # type: ignore[index]
     wanted = {"/convert", "/convert_stream", "/batch", "/verify", "/enrol", "/identify", "/speakers", "/calibrate",
               "/units", "/speak_units", "/voices", "/add_voice", "/remove_voice", "/rename_voice", "/export_voice",
-              "/import_voice", "/report"}  # fmt: skip
+              "/import_voice", "/report", "/describe_voice", "/sample_voice"}  # fmt: skip
     assert set(endpoints) - {"/say"} == wanted
 
 

@@ -1,8 +1,9 @@
-"""Stored voices: add, list, rename, take apart, export, import, and measure recordings before they become one."""
+"""Stored voices: add, list, describe, hear, rename, take apart, export, import; recordings are measured before."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,13 @@ from speechssl.app.refusals import Refused, blaming
 from speechssl.app.sessions import Session
 from speechssl.app.state import Models, Settings, Store
 from speechssl.errors import InputError
+from speechssl.receipts import contents, signing
 from speechssl.verification import decisions, speech_classifier
 from speechssl.verification.database import Enrolment
-from speechssl.voices import check_name, reference_report
+from speechssl.voices import check_name, preview, reference_report
+from speechssl.voices.clips import clip, clips
 from speechssl.voices.consent import Consent
+from speechssl.voices.notes import Notes
 
 if TYPE_CHECKING:
     from speechssl.voices import VoiceInfo
@@ -43,7 +47,38 @@ def _facts(info: VoiceInfo) -> dict[str, Any]:
         ],
         "consents": [one.as_dict() for one in info.consents],
         "uncovered": [one.name for one in info.uncovered],
+        "description": info.notes.description,
+        "tags": list(info.notes.tags),
+        "settings": dict(info.notes.settings),
+        "quality": quality(info.notes),
     }
+
+
+def bundled() -> list[dict[str, Any]]:
+    """What a card says of the voices that ship with the package."""
+    return [
+        {"name": f"{targets.BUNDLED}{one.voice}", "seconds": round(one.seconds, 1), "tags": ["bundled"],
+         "description": "A synthetic voice that ships with speechssl."}
+        for one in clips() if one.role == "reference"
+    ]  # fmt: skip
+
+
+def quality(notes: Notes) -> dict[str, str]:
+    """How good the recordings of a voice were found: ``grade`` (good, fair, poor, or unknown), and the reason."""
+    seconds = notes.speech_seconds
+    if not seconds:
+        return {"grade": "unknown", "reason": "its recordings were not measured when they were stored"}
+    amount = f"{seconds:.0f} s of speech"
+    more = f"{amount}; {reference_report.ENOUGH_SPEECH:.0f} s or more would help"
+    few = (more,) if seconds < reference_report.ENOUGH_SPEECH else ()
+    poor = seconds < reference_report.LITTLE_SPEECH or bool(notes.remarks)
+    grade = "poor" if poor else "fair" if few else "good"
+    return {"grade": grade, "reason": "; ".join((*few, *notes.remarks)) or f"{amount} without noise or clipping"}
+
+
+def in_words(settings: Mapping[str, str]) -> str:
+    """Settings of a conversion as a person reads them."""
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 def add(
@@ -76,7 +111,8 @@ def add(
         system = models.system(model)
         job(0.3, "encoding the recordings")
         library = store.library(job.session.user)
-        info = library.add(name, list(files), system.encoder, system.value_encoder, consent=consent)
+        notes = Notes().measured(report(settings, files))
+        info = library.add(name, list(files), system.encoder, system.value_encoder, consent=consent, notes=notes)
         job(0.8, "measuring the voice")
         _remember_prints(models, store, job.session.user, name, files)
     return _facts(info)
@@ -104,6 +140,59 @@ def remove(store: Store, user: str, name: str, recording: str = "") -> None:
     """
     with blaming("name"):
         store.library(user).remove(name, recording.strip() or None)
+
+
+def note(store: Store, user: str, name: str, change: Callable[[Notes], Notes]) -> dict[str, Any]:
+    """Change the description, the tags or the settings of a voice.
+
+    Raises:
+        Refused: no such voice, or notes that cannot be kept.
+    """
+    with blaming("name"):
+        return _facts(store.library(user).note(name, change))
+
+
+def tags_in(text: str) -> list[str]:
+    """Tags that a person wrote with commas between them."""
+    return text.split(",")
+
+
+def settings_in(text: str) -> dict[str, str]:
+    """Settings that a client wrote as JSON.
+
+    Raises:
+        Refused: no object.
+    """
+    try:
+        return dict(json.loads(text or "{}"))
+    except (ValueError, TypeError, RecursionError):
+        raise Refused("settings", f'{text:.40} is no JSON object such as {{"pitch": "-2"}}') from None
+
+
+def sample(models: Models, store: Store, settings: Settings, job: Job, name: str) -> Path:
+    """A few seconds of a voice: a recording of a bundled one; a stored one, which keeps none, is vocoded again.
+
+    Raises:
+        Refused: no such voice, one that nobody's consent covers if this service needs consent, or one of a model that
+            is not offered here.
+    """
+    if targets.is_bundled(name):
+        return clip(targets.plain(name)).path
+    with blaming("name"):
+        library = store.library(job.session.user)
+        info = library.show(name)
+        targets.check_covered(settings, info.uncovered)
+        job(0.1, "loading the model")
+        system = models.system(info.key_origin.partition("/")[0])
+        sound = models.cache.get(
+            ("sample", info.name, info.created, str(info.path)),
+            lambda: recordings.marked(settings, preview.preview(library.load(name), system.vocoder)),
+            lambda made: made.samples.numel() * 4,
+        )
+    path = job.session.place(f"{name}-sample", ".wav")
+    audio.write(path, sound)
+    signing.issue(path, contents.of_piece({"sample": name, "seconds": round(sound.seconds, 3)}), store.signer())
+    return path
 
 
 def rename(store: Store, user: str, name: str, new: str) -> dict[str, Any]:

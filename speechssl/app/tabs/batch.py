@@ -15,6 +15,7 @@ from speechssl.app.handlers.targets import Target
 from speechssl.app.jobs import Job, Tell
 from speechssl.app.state import State
 from speechssl.app.tabs import parts
+from speechssl.app.tabs.options import option_fields
 from speechssl.app.tabs.parts import Page
 from speechssl.app.tabs.stage import Stage
 from speechssl.voices.consent import Consent
@@ -29,7 +30,7 @@ def tab(page: Page) -> None:
             archive_problem = parts.problem("batch-zip-problem")
             target = parts.target_fields(page, "batch")
             consent = parts.consent_fields(page, "batch")
-            options = parts.option_fields(page, "batch")
+            options = option_fields(page, "batch", target)
             go, _, stop = parts.actions("batch", "Convert all")
         with gr.Column(min_width=320, elem_classes="stage"):
             status = gr.HTML(_WELCOME, elem_id="batch-status", elem_classes="status")

@@ -19,6 +19,7 @@ from speechssl.app.jobs import Job
 from speechssl.app.markup import html
 from speechssl.app.player import Track, pieces, player
 from speechssl.app.tabs import parts
+from speechssl.app.tabs.options import OptionFields, option_fields
 from speechssl.app.tabs.parts import QUIET, Page
 from speechssl.app.tabs.stage import Stage
 from speechssl.signals import Waveform
@@ -92,7 +93,7 @@ class _Fields:
     source: Any
     target: parts.TargetFields
     consent: parts.ConsentFields
-    options: parts.OptionFields
+    options: OptionFields
     aloud: Any
     film: Any
     go: Any
@@ -120,7 +121,7 @@ def _fields(page: Page) -> _Fields:
     target = parts.target_fields(page, "convert")
     report = gr.HTML("", elem_id="convert-report", elem_classes="maybe")
     consent = parts.consent_fields(page, "convert")
-    options = parts.option_fields(page, "convert")
+    options = option_fields(page, "convert", target)
     aloud = gr.Checkbox(True, label="Listen during the conversion", elem_id="convert-aloud",
                         info="Recordings of 30 s and more play after a second or two. Off: the whole recording is "
                         "measured first, as on the command line.")  # fmt: skip

@@ -13,16 +13,14 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from speechssl.app import fields, pictures, player
+from speechssl.app import cards, pictures, player
 from speechssl.app.handlers import targets, voices
-from speechssl.app.handlers.conversions import Options
 from speechssl.app.handlers.targets import BUNDLED, Target
 from speechssl.app.jobs import Job, Tell, silent
 from speechssl.app.markup import html
 from speechssl.app.refusals import Refused, in_words
 from speechssl.app.sessions import Session
 from speechssl.app.state import State
-from speechssl.conversion import converters
 from speechssl.errors import SpeechSSLError
 from speechssl.voices.clips import clip
 from speechssl.voices.consent import LONGEST, STATEMENT, Consent, attest
@@ -31,6 +29,14 @@ Result = TypeVar("Result")
 # what endpoints call the fields of the page
 ARGUMENTS = {"files": ("recordings",), "source": ("recording",), "target": ("recordings",), "units": ("written",)}
 LISTED, FILES, MICROPHONE = "A voice from the list", "Recordings", "Microphone"
+# Aesop's fable as phoneticians record it in many languages
+ALOUD = (
+    "The North Wind and the Sun were disputing which was the stronger, when a traveller came along wrapped in a warm "
+    "cloak. They agreed that the one who first succeeded in making the traveller take his cloak off should be "
+    "considered stronger than the other. Then the North Wind blew as hard as he could, but the more he blew, the more "
+    "closely did the traveller fold his cloak around him; and at last the North Wind gave up the attempt. Then the Sun "
+    "shined out warmly, and immediately the traveller took off his cloak."
+)
 PROGRESS = gr.Progress()  # the default that an event's function needs to report its progress
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -47,6 +53,9 @@ class Page:
         opened: for components that are filled when a person opens the page: the value, from the user.
         kept: components whose values stay in the browser, by their ids.
         again: what shows the jobs of a window that is opened again, each with its outputs.
+        shelf: the cards of the tab Voices; empty without that tab.
+        presets: named settings that the browser keeps, as JSON.
+        uses: components of the tab Convert that choose a voice from the list, and what follows once one is chosen.
     """
 
     state: State
@@ -56,6 +65,9 @@ class Page:
     opened: dict[Any, Callable[[str], Any]] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict)
     again: list[tuple[Callable[..., Any], list[Any]]] = field(default_factory=list)
+    shelf: tuple[Any, ...] = ()
+    presets: Any = None
+    uses: list[Any] = field(default_factory=list)
 
     @property
     def heavy(self) -> dict[str, Any]:
@@ -81,6 +93,11 @@ class Page:
     def remembered(self, session: Session) -> dict[Any, Any]:
         """Return updates of the tab History."""
         return dict(zip(self.history, (rows_of(session), files_of(session)), strict=False))
+
+    def shelved(self, user: str) -> dict[Any, Any]:
+        """Return updates of the cards of the tab Voices."""
+        found = [*voices.listed(self.state.store, user), *voices.bundled()]
+        return {one: cards.library(found, converts=bool(self.uses)) for one in self.shelf}
 
     def listed(self, user: str) -> dict[Any, Any]:
         """Return updates of all drop-downs of voices."""
@@ -251,16 +268,24 @@ def target_fields(page: Page, key: str, *, blend: bool = True) -> TargetFields:
                               info="0 is the first voice alone, 1 the second.")  # fmt: skip
     files = gr.File(file_count="multiple", label="Recordings of the voice, 10 s or more",
                     visible=False, elem_id=f"{key}-files", height=150)  # fmt: skip
-    microphone = gr.Audio(sources=["microphone"], type="filepath", label="Read something aloud for 15 seconds or more",
-                          visible=False, elem_id=f"{key}-microphone", buttons=[])  # fmt: skip
+    with gr.Column(visible=False) as aloud:
+        microphone = read_aloud(f"{key}-microphone")
     wrong = problem(f"{key}-target-problem")
     kind.change(lambda chosen: [gr.update(visible=chosen == one) for one in (LISTED, FILES, MICROPHONE)],
-                kind, [listed, files, microphone], **QUIET)  # fmt: skip
+                kind, [listed, files, aloud], **QUIET)  # fmt: skip
     voice.change(_sample, voice, sample, **QUIET)
     page.keep(voice)
     page.voices.append(voice)
     page.seconds.append(second)
     return TargetFields(kind, voice, second, share, files, microphone, wrong)
+
+
+def read_aloud(elem_id: str) -> Any:
+    """The microphone, with a text to read: all sounds of English in half a minute."""
+    microphone = gr.Audio(sources=["microphone"], type="filepath", label="Read this aloud", elem_id=elem_id,
+                          buttons=[])  # fmt: skip
+    gr.HTML(html('<blockquote class="small">{}</blockquote>', ALOUD), elem_classes="tight")
+    return microphone
 
 
 def _sample(voice: str | None) -> str:
@@ -281,61 +306,6 @@ def ask_only_where_needed(page: Page, target: TargetFields, consent: ConsentFiel
     consent.group.visible = False  # the page opens with a bundled voice
     for one in (target.kind, target.voice, target.second):
         one.change(needed, [target.kind, target.voice, target.second], consent.group, **QUIET)
-
-
-@dataclass(frozen=True, eq=False)
-class OptionFields:
-    """The options of a conversion.
-
-    Args:
-        components: by the name of the option.
-        numbers: sliders for a number instead of a choice, by the name of the option.
-        problem: a line for errors.
-    """
-
-    components: dict[str, Any]
-    numbers: dict[str, Any]
-    problem: Any
-
-    @property
-    def inputs(self) -> set[Any]:
-        """The components that an event reads."""
-        return {*self.components.values(), *self.numbers.values()}
-
-    def read(self, values: Mapping[Any, Any]) -> Options:
-        """Return the options.
-
-        Raises:
-            Refused: the pitch is no number.
-        """
-        chosen = {name: values[component] for name, component in self.components.items()}
-        numbers = {name: values[self.numbers[name]] for name in self.numbers if chosen[name] == fields.NUMBER}
-        return fields.options_of({**chosen, **{name: f"{number:g}" for name, number in numbers.items()}})
-
-
-def option_fields(page: Page, key: str) -> OptionFields:
-    """Show the options of a conversion."""
-    known = {one.name: one for one in fields.OPTIONS}
-    helps = {"auto": converters.AUTO, **{name: row.help for name, row in converters.TABLE.items()}}
-    more: dict[str, dict[str, Any]] = {
-        "model": {"models": page.state.settings.models},
-        "converter": {"info": helps["auto"]},
-    }
-    components, numbers = {}, {}
-    with gr.Accordion("Options", open=False):
-        for name in ("pitch", "tempo", "loudness", "interpolation", "form", "k", "converter", "model"):
-            components[name] = known[name].for_page(key, **more.get(name, {}))
-            if known[name].scale:
-                numbers[name] = known[name].number_for_page(key)
-                components[name].change(None, components[name], numbers[name], js=_SHOWN_FOR_A_NUMBER, **QUIET)
-    page.keep(*components.values(), *numbers.values())
-    converter = components["converter"]
-    converter.change(lambda name: gr.update(info=helps[name]), converter, converter, **QUIET)
-    # outside the accordion: an error in a closed one would be hidden
-    return OptionFields(components, numbers, problem(f"{key}-options-problem"))
-
-
-_SHOWN_FOR_A_NUMBER = f"(chosen) => ({{__type__: 'update', visible: chosen === '{fields.NUMBER}'}})"
 
 
 def microphone_note() -> None:

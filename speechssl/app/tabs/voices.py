@@ -1,4 +1,4 @@
-"""The tab Voices: store, show, rename, export, import and delete voices."""
+"""The tab Voices: the library of voices, where they are heard, described, exported and deleted; and new ones stored."""
 
 from __future__ import annotations
 
@@ -7,54 +7,109 @@ from typing import Any
 
 import gradio as gr
 
-from speechssl.app import pictures
+from speechssl.app import cards, pictures
 from speechssl.app.handlers import voices
 from speechssl.app.markup import html
 from speechssl.app.refusals import Refused
-from speechssl.app.state import Store
 from speechssl.app.tabs import parts
-from speechssl.app.tabs.parts import PROGRESS, Page
+from speechssl.app.tabs.parts import PROGRESS, QUIET, Page
 
 Changed = Callable[..., dict[Any, Any]]  # updates of all lists of voices, from the user and the name to choose
 
 
 def tab(page: Page) -> None:
     """Build the tab; it comes after all tabs that choose a voice, and updates their lists."""
-    table = gr.Dataframe(headers=["voice", "seconds", "recordings", "MB", "consent of"], interactive=False,
-                         label="Stored voices", elem_id="voices-table", render=False)  # fmt: skip
-    chosen = gr.Dropdown([], label="Voice", elem_id="voices-chosen", render=False)
-    facts = gr.HTML("", elem_id="voices-facts", elem_classes="maybe", render=False)
-    saved = gr.DownloadButton("Download the voice file", visible=False, size="sm", elem_id="voices-saved",
-                              render=False)  # fmt: skip
-    store = page.state.store
-
-    def choices(user: str, picked: str | None = None) -> Any:
-        stored = [one["name"] for one in voices.listed(store, user)]
-        return gr.update(choices=stored, value=picked if picked in stored else next(iter(stored), None))
+    edit = _Edit()
 
     def changed(user: str, picked: str | None = None) -> dict[Any, Any]:
-        lists = {table: _rows(store, user), chosen: choices(user, picked), **page.listed(user)}
-        return {**lists, facts: "", saved: gr.update(visible=False)}
+        known = {one["name"]: one for one in voices.listed(page.state.store, user)}
+        name = picked if picked in known else next(iter(known), None)
+        return {
+            **page.shelved(user),
+            **edit.filled(known, name),
+            **page.listed(user),
+            edit.saved: gr.update(visible=False),
+        }
 
-    outputs = [table, chosen, facts, saved, *page.voices, *page.seconds]
+    outputs = [*page.shelf, *edit.outputs, *page.voices, *page.seconds]
+    _show_library(page, edit)
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             _make(page, changed, outputs)
             _take_in(page, changed, outputs)
         with gr.Column(min_width=320):
-            table.render()
-            chosen.render()
-            _keep(page, changed, outputs, chosen, facts, saved)
-    page.opened[table] = lambda user: _rows(store, user)
-    page.opened[chosen] = choices
+            _keep(page, changed, outputs, edit)
+    page.opened[page.shelf[0]] = lambda user: page.shelved(user)[page.shelf[0]]
+    page.opened[edit.chosen] = lambda user: changed(user)[edit.chosen]
+
+
+class _Edit:
+    """The components that change a stored voice."""
+
+    def __init__(self) -> None:
+        self.chosen = gr.Dropdown([], label="Change a stored voice", elem_id="voices-chosen", render=False)
+        self.facts = gr.HTML("", elem_id="voices-facts", elem_classes="maybe", render=False)
+        self.description = gr.Textbox(label="Description", max_lines=3, elem_id="voices-description", render=False)
+        self.tags = gr.Textbox(label="Tags", max_lines=1, elem_id="voices-tags", info="With commas between them.",
+                               render=False)  # fmt: skip
+        self.new = gr.Textbox(label="New name", max_lines=1, scale=3, elem_id="voices-new", render=False)
+        self.saved = gr.DownloadButton("Download the voice file", visible=False, size="sm", elem_id="voices-saved",
+                                       render=False)  # fmt: skip
+
+    @property
+    def outputs(self) -> list[Any]:
+        """All components."""
+        return list(vars(self).values())
+
+    def filled(self, known: dict[str, Any], name: str | None) -> dict[Any, Any]:
+        """Updates that show the voice of this name."""
+        facts = known.get(name or "")
+        return {
+            self.chosen: gr.update(choices=list(known), value=name),
+            self.facts: pictures.voice(facts) if facts else "",
+            self.description: facts["description"] if facts else "",
+            self.tags: ", ".join(facts["tags"]) if facts else "",
+            self.new: "",
+        }
+
+
+def _show_library(page: Page, edit: _Edit) -> None:
+    """Cards, which ask for what their buttons say by hidden fields: ``page.js`` writes the name of the voice there."""
+    gr.Textbox(label="Search", max_lines=1, elem_id="voices-search", placeholder="Name, tag or description")
+    sample = gr.HTML("", elem_id="voices-sample", elem_classes="maybe")
+    problem = parts.problem("voices-problem")
+    page.shelf[0].render()
+    play, use, change = (gr.Textbox(visible="hidden", elem_id=f"voices-{name}") for name in ("play", "use", "edit"))
+
+    @parts.answering(page.state, {}, problem)
+    def on_play(asked: str, request: gr.Request) -> dict[Any, Any]:
+        name = asked.partition("|")[0]
+        path = page.run(request, lambda job: voices.sample(*page.state.shared, job, name))
+        return {problem: "", sample: cards.heard(path, name)}
+
+    @parts.answering(page.state, {}, problem)
+    def on_edit(asked: str, request: gr.Request) -> dict[Any, Any]:
+        known = {one["name"]: one for one in voices.listed(page.state.store, page.session(request).user)}
+        return {problem: "", **edit.filled(known, asked.partition("|")[0])}
+
+    play.change(on_play, play, [sample, problem], show_progress="hidden", **page.heavy)
+    change.change(on_edit, change, [problem, *edit.outputs], **QUIET)
+    if page.uses:
+        kind, voice, chosen = page.uses
+        use.change(lambda asked: (parts.LISTED, asked.partition("|")[0]), use, [kind, voice], **QUIET).then(
+            *chosen, **QUIET
+        )
+    edit.chosen.input(on_edit, edit.chosen, [problem, *edit.outputs], **QUIET)
 
 
 def _make(page: Page, changed: Changed, lists: list[Any]) -> None:
     """Store a voice."""
-    name = gr.Textbox(label="Name", max_lines=1, elem_id="voices-name",
+    name = gr.Textbox(label="Store a voice: its name", max_lines=1, elem_id="voices-name",
                       info="The name of a stored voice adds recordings to it.")  # fmt: skip
     name_problem = parts.problem("voices-name-problem")
     files = gr.File(file_count="multiple", label="Recordings of one person", height=170, elem_id="voices-files")
+    with gr.Accordion("Or read something aloud now", open=False):
+        spoken = parts.read_aloud("voices-microphone")
     files_problem = parts.problem("voices-files-problem")
     report = gr.HTML("", elem_id="voices-report", elem_classes="status maybe")
     consent = parts.consent_fields(page, "voices")
@@ -70,15 +125,17 @@ def _make(page: Page, changed: Changed, lists: list[Any]) -> None:
 
     @parts.answering(state, lines, name_problem)
     def store(values: dict[Any, Any], request: gr.Request, progress: gr.Progress = PROGRESS) -> dict[Any, Any]:
-        given = values[name], parts.paths(values[files]), consent.read(values)
+        recordings = parts.paths(values[files]) + parts.paths(values[spoken])
+        given = values[name], recordings, consent.read(values)
         made = page.run(request, lambda job: voices.add(*state.shared, job, *given), progress)
         text = html('<p role="status">{} is stored: {:.1f} s in all.</p>', made["name"], made["seconds"])
         return {**parts.clear(lines), **changed(page.session(request).user, made["name"]), report: text}
 
-    files.change(measure, files, [report, files_problem], show_progress="hidden", **page.heavy)
+    for field in (files, spoken):
+        field.change(measure, field, [report, files_problem], show_progress="hidden", **page.heavy)
     parts.forget(add, lines)
     outputs = [*dict.fromkeys(lines.values()), report, *lists]
-    add.click(store, {name, files, *consent.inputs}, outputs, show_progress_on=[report], **page.heavy)
+    add.click(store, {name, files, spoken, *consent.inputs}, outputs, show_progress_on=[report], **page.heavy)
 
 
 def _take_in(page: Page, changed: Changed, lists: list[Any]) -> None:
@@ -98,19 +155,22 @@ def _take_in(page: Page, changed: Changed, lists: list[Any]) -> None:
     go.click(take_in, file, [problem, *lists], api_visibility="private")
 
 
-def _keep(page: Page, changed: Changed, lists: list[Any], chosen: Any, facts: Any, saved: Any) -> None:
-    """Show, export, delete or rename the chosen voice."""
+def _keep(page: Page, changed: Changed, lists: list[Any], edit: _Edit) -> None:
+    """Describe, export, delete or rename the chosen voice."""
+    edit.chosen.render()
     problem = parts.problem("voices-chosen-problem")
+    edit.facts.render()
+    edit.description.render()
+    edit.tags.render()
     with gr.Row():
-        inspect = gr.Button("Show", size="sm", min_width=80, elem_id="voices-show")
+        note = gr.Button("Save", size="sm", min_width=80, elem_id="voices-note")
         export = gr.Button("Export", size="sm", min_width=80, elem_id="voices-export")
         delete = gr.Button("Delete", size="sm", variant="stop", min_width=80, elem_id="voices-delete")
     sure = parts.asked_first(delete, "Delete this voice, its recordings and its voice prints? It cannot be undone.",
                              "Delete the voice")  # fmt: skip
-    facts.render()
-    saved.render()
+    edit.saved.render()
     with gr.Row(equal_height=False, elem_classes="bottom"):
-        new = gr.Textbox(label="New name", max_lines=1, scale=3, elem_id="voices-new")
+        edit.new.render()
         rename = gr.Button("Rename", min_width=80, scale=1, elem_id="voices-rename")
     state, answering = page.state, parts.answering(page.state, {}, problem)
 
@@ -126,27 +186,19 @@ def _keep(page: Page, changed: Changed, lists: list[Any], chosen: Any, facts: An
         return {problem: "", **changed(user, voices.rename(state.store, user, name or "", to)["name"])}
 
     @answering
-    def on_show(name: str, request: gr.Request) -> dict[Any, Any]:
-        found = {one["name"]: one for one in voices.listed(state.store, page.session(request).user)}
-        if name not in found:
+    def on_note(name: str, description: str, tags: str, request: gr.Request) -> dict[Any, Any]:
+        user = page.session(request).user
+        if not name:
             raise Refused("name", "Choose a voice.")
-        return {problem: "", facts: pictures.voice(found[name])}
+        voices.note(state.store, user, name, lambda notes: notes.described(description, voices.tags_in(tags)))
+        return {problem: html('<p role="status">Saved.</p>'), **changed(user, name)}
 
     @answering
     def on_export(name: str, request: gr.Request) -> dict[Any, Any]:
         made = voices.export(state.store, state.settings, page.session(request), name or "")
-        return {problem: "", saved: gr.update(value=str(made), visible=True)}
+        return {problem: "", edit.saved: gr.update(value=str(made), visible=True)}
 
-    sure.click(on_delete, chosen, [problem, *lists], api_visibility="private")
-    rename.click(on_rename, [chosen, new], [problem, *lists], api_visibility="private")
-    inspect.click(on_show, chosen, [problem, facts], api_visibility="private")
-    export.click(on_export, chosen, [problem, saved], api_visibility="private")
-
-
-def _rows(store: Store, user: str) -> list[list[Any]]:
-    """The stored voices as a table."""
-    return [
-        [one["name"], one["seconds"], len(one["recordings"]), one["megabytes"],
-         ", ".join([*(consent["who"] for consent in one["consents"]), *["nobody"] * bool(one["uncovered"])])]
-        for one in voices.listed(store, user)
-    ]  # fmt: skip
+    sure.click(on_delete, edit.chosen, [problem, *lists], api_visibility="private")
+    rename.click(on_rename, [edit.chosen, edit.new], [problem, *lists], api_visibility="private")
+    note.click(on_note, [edit.chosen, edit.description, edit.tags], [problem, *lists], api_visibility="private")
+    export.click(on_export, edit.chosen, [problem, edit.saved], api_visibility="private")

@@ -124,7 +124,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _from_hub(repository: str, filename: str) -> Path | None:
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     # what is in the cache is taken without asking the hub: the same file tomorrow, and no wait when offline
@@ -134,7 +134,7 @@ def _from_hub(repository: str, filename: str) -> Path | None:
     if away := checkpoints.hub_is_away(""):
         raise CheckpointError(_offline(repository, filename, away))
     try:
-        return Path(hf_hub_download(repository, filename))
+        return checkpoints.hub_download(repository, filename)
     except LocalEntryNotFoundError as error:
         raise CheckpointError(_offline(repository, filename, error)) from error
     except EntryNotFoundError:

@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from speechssl import audio
 from speechssl.app.handlers import speakers, targets, voices
 from speechssl.app.handlers.conversions import Made
 from speechssl.app.handlers.targets import Target
 from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused
 from speechssl.app.state import Models, Settings, State, Store
+from speechssl.receipts import signing
 from speechssl.verification import decisions
+from speechssl.voices.clips import clip
 from speechssl.voices.consent import Consent
+from speechssl.voices.notes import Notes
 
 Speech = dict[str, Path]
 Convert = Callable[..., Made]
@@ -81,6 +85,38 @@ def test_voices_and_speakers_survive_a_restart(
     assert [one["speaker"] for one in speakers.listed(again)] == ["Kept"]
     voices.remove(again, "", "kept")
     speakers.remove(again, "", "Kept")
+
+
+def test_a_stored_voice_is_heard_though_its_file_holds_no_sound(
+    state: State, shared: Shared, job: Job, speech: Speech, consent: Consent
+) -> None:
+    voices.add(*shared, job, "heard", [speech["other"]], consent)
+    made = voices.sample(*shared, job, "heard")
+    assert signing.check(made).genuine
+    assert audio.read(made).seconds == pytest.approx(6, abs=0.1)
+    compared = decisions.verify_files([speech["other"]], made)
+    stranger = decisions.verify_files([speech["reference"]], made)
+    assert compared.score > stranger.score + 0.1
+    assert voices.sample(*shared, job, "bundled: ada") == clip("ada").path
+    with pytest.raises(Refused, match="no voice 'nobody'"):
+        voices.sample(*shared, job, "nobody")
+    voices.remove(state.store, "", "heard")
+
+
+@pytest.mark.parametrize(
+    ("notes", "grade", "said"),
+    [
+        (Notes(), "unknown", "not measured"),
+        (Notes(speech_seconds=8.0), "poor", "8 s of speech; 30 s or more"),
+        (Notes(speech_seconds=22.0), "fair", "22 s of speech; 30 s or more"),
+        (Notes(speech_seconds=40.0, remarks=("a hum",)), "poor", "a hum"),
+        (Notes(speech_seconds=40.0), "good", "40 s of speech without noise"),
+    ],
+)
+def test_the_quality_of_a_voice_is_that_of_its_recordings(notes: Notes, grade: str, said: str) -> None:
+    found = voices.quality(notes)
+    assert found["grade"] == grade
+    assert said in found["reason"]
 
 
 def test_reports_need_recordings(state: State, speech: Speech) -> None:

@@ -1,0 +1,159 @@
+"""The library of voices, settings that are kept with a voice, and presets, in a Chromium."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsing import choose, convert_example, download, fill, fill_number, open_tab, upload
+
+from speechssl import audio
+from speechssl.app.state import State
+from speechssl.app.tabs.options import presets_in
+from speechssl.receipts import signing
+from speechssl.voices import consent as consents
+from speechssl.voices.clips import clip
+from speechssl.voices.notes import Notes
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here; pip install playwright")
+# a busy machine takes minutes for what takes seconds
+pytestmark = pytest.mark.timeout(900)
+HOSTILE = "<img src=x onerror=document.title='owned'>"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def mine(state: State) -> Iterator[None]:
+    """A stored voice that is described by somebody who knows HTML."""
+    system, library = state.models.system("tiny"), state.store.library()
+    notes = Notes(speech_seconds=23.0).described(f"Warm {HOSTILE}", ["audiobook", HOSTILE[:32]])
+    library.add("mine", clip("ada").path, system.encoder, system.value_encoder, notes=notes,
+                consent=consents.attest("Ada", "a test"))  # fmt: skip
+    yield
+    library.remove("mine")
+
+
+def names_in_view(page: Any) -> list[str]:
+    return page.locator(".voice:visible h3").all_inner_texts()  # type: ignore[no-any-return]
+
+
+def test_the_library_says_what_a_voice_is_and_finds_it(page: Any) -> None:
+    open_tab(page, "Voices")
+    card = page.locator(".voice", has_text="mine")
+    card.wait_for()
+    text = card.inner_text()
+    assert "24 s · 1 recording · " in text
+    assert "consent of Ada · Fair: 23 s of speech; 30 s or more would help" in text
+    assert f"Warm {HOSTILE}" in text  # it is a text, and runs nothing
+    assert page.locator("img[src=x]").count() == 0
+    assert page.title() != "owned"
+    assert names_in_view(page) == ["mine", "ada", "beth", "cleo", "dan", "eric", "finn"]
+    fill(page, "#voices-search", "WARM audio")
+    assert names_in_view(page) == ["mine"]
+    fill(page, "#voices-search", "nobody's")
+    assert names_in_view(page) == []
+    assert page.get_by_text("No voice has these words.").is_visible()
+    fill(page, "#voices-search", "bundled er")
+    assert names_in_view(page) == ["eric"]
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("mine", 6.0), ("beth", audio.info(clip("beth").path).seconds)])
+def test_a_voice_of_the_library_is_heard(page: Any, name: str, seconds: float) -> None:
+    open_tab(page, "Voices")
+    page.get_by_role("button", name=f"Play {name}", exact=True).click()
+    page.wait_for_function("document.querySelector('.heard audio')?.currentTime > 0.3")
+    assert page.evaluate("document.querySelector('.heard audio').duration") == pytest.approx(seconds, abs=0.1)
+    assert page.locator(".heard").inner_text() == name
+    page.evaluate("document.querySelector('.heard audio').pause()")
+    page.get_by_role("button", name=f"Play {name}", exact=True).click()  # once more, from the start
+    page.wait_for_function("!document.querySelector('.heard audio').paused")
+
+
+def test_a_voice_is_described_where_it_is_listed(page: Any, state: State) -> None:
+    open_tab(page, "Voices")
+    page.get_by_role("button", name="Edit mine").click()
+    sync_api.expect(page.locator("#voices-tags input")).to_have_value(re.compile("audiobook"))
+    before = state.store.library().show("mine").notes
+    fill(page, "#voices-description", "Slow and low")
+    fill(page, "#voices-tags", "podcast, , low")
+    page.locator("#voices-note").click()
+    page.locator(".voice", has_text="Slow and low").wait_for()
+    notes = state.store.library().show("mine").notes
+    assert (notes.description, notes.tags) == ("Slow and low", ("podcast", "low"))
+    assert notes.speech_seconds == before.speech_seconds
+    fill(page, "#voices-tags", "x" * 33)
+    page.locator("#voices-note").click()
+    page.locator("#voices-chosen-problem .problem").get_by_text("A tag is").wait_for()
+    assert state.store.library().show("mine").notes == notes
+
+
+def test_settings_kept_with_a_voice_are_used_when_it_is_chosen(page: Any, state: State, tmp_path: Path) -> None:
+    open_tab(page, "Voices")
+    page.get_by_role("button", name="Convert mine").click()
+    voice, pitch = page.locator("#convert-voice input"), page.locator("#convert-pitch input")
+    sync_api.expect(voice).to_have_value("mine")
+    page.locator("#convert-go").wait_for()
+    page.get_by_text("Options").first.click()
+    choose(page, "#convert-pitch", "A number")
+    fill_number(page, "#convert-pitch-number", "-3")
+    choose(page, "#convert-tempo", "Of the voice")
+    page.locator("#convert-keep").click()
+    page.locator("#convert-settings").get_by_text("Settings of mine: pitch -3, tempo target.").wait_for()
+    assert state.store.library().show("mine").notes.settings == {"pitch": "-3", "tempo": "target"}
+    # those from before come back with another voice, and those of the voice with itself, by its card too
+    choose(page, "#convert-voice", "bundled: eric")
+    sync_api.expect(pitch).to_have_value("Of the voice")
+    assert page.locator("#convert-settings").inner_text().strip() == ""
+    open_tab(page, "Voices")
+    page.get_by_role("button", name="Convert mine").click()
+    sync_api.expect(pitch).to_have_value("A number")
+    upload(page, "#convert-source", clip("eric", "sentence").path)
+    page.locator("#convert-go").click()
+    page.wait_for_selector("#convert-status .finished")
+    settings = signing.show(download(page, "#convert-save", tmp_path))["settings"]
+    assert (settings["pitch"], settings["tempo"]) == (-3, "target")
+    # a bundled voice has no file to keep them in
+    choose(page, "#convert-voice", "bundled: eric")
+    page.locator("#convert-keep").click()
+    page.locator("#convert-options-problem .problem").get_by_text("kept with a stored voice").wait_for()
+
+
+def test_a_preset_is_saved_picked_after_a_reload_and_forgotten(page: Any, tmp_path: Path) -> None:
+    page.get_by_text("Options").first.click()
+    choose(page, "#convert-loudness", "A number")
+    fill_number(page, "#convert-loudness-number", "-30")
+    fill(page, "#convert-preset", "quiet")
+    page.locator("#convert-preset input").press("Enter")
+    page.locator("#convert-preset-save").click()
+    page.wait_for_function("localStorage.getItem('speechssl-settings')?.includes('quiet')")
+    choose(page, "#convert-loudness", "As it comes")
+    page.reload()
+    page.wait_for_selector("#convert-go")
+    open_tab(page, "Batch")  # every tab has all presets
+    page.get_by_text("Options").locator("visible=true").first.click()
+    choose(page, "#batch-preset", "quiet")
+    sync_api.expect(page.locator("#batch-loudness-number input[type=number]")).to_have_value("-30")
+    open_tab(page, "Convert")
+    page.get_by_text("Options").first.click()
+    choose(page, "#convert-preset", "quiet")
+    sync_api.expect(page.locator("#convert-loudness-number input[type=number]")).to_have_value("-30")
+    convert_example(page)
+    assert signing.show(download(page, "#convert-save", tmp_path))["settings"]["loudness"] == "-30"
+    page.locator("#convert-preset-forget").click()
+    page.wait_for_function("!localStorage.getItem('speechssl-settings').includes('quiet')")
+
+
+def test_presets_that_a_browser_kept_and_cannot_be_are_left_out() -> None:
+    kept = '{"good": {"pitch": "4"}, "\\u202e": {}, "bad": {"volume": "11"}, "worse": [1], "worst": null}'
+    assert presets_in(kept) == {"good": {"pitch": "4"}}
+    assert presets_in("[" * 100_000) == presets_in("nothing") == presets_in(None) == presets_in("[1]") == {}
+
+
+def test_on_a_phone_the_address_chooses_the_tab(browser: Any, address: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    phone = context.new_page()
+    phone.goto(f"{address}/#voices")
+    phone.locator(".voice").first.wait_for()
+    context.close()
