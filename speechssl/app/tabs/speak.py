@@ -53,7 +53,8 @@ def tab(page: Page) -> None:
             with gr.Column(elem_classes="outcome"):
                 shown = _results()
     lines = {"text": text_problem, "target": target.problem, "consent": consent.problem, "options": options_problem}
-    stage = Stage(page, status, _WELCOME, lines, live, (target.kind, target.files, target.microphone))
+    taken = (target.kind, target.files, target.microphone)
+    stage = Stage(page, status, _WELCOME, lines, live, taken, "speak")
     page.keep(text, speed, interpolation, seed, form)
 
     def on_say(values: dict[Any, Any], request: gr.Request) -> Iterator[Any]:
@@ -70,7 +71,8 @@ def tab(page: Page) -> None:
                     heard.append(conversions.write_piece(page.state.store, job.session, one, len(heard)))
                     yield {live: pieces(heard, one.sample_rate)}
 
-        yield from stage.follow(request, work, values)
+        begins = " ".join(values[text].split())[:40]
+        yield from stage.follow(request, work, values, f"“{begins}”")
 
     @parts.answering(page.state, lines, status)
     def on_file(given: str) -> dict[Any, str]:
