@@ -3,6 +3,7 @@
     python benchmarks/conversion.py                 medians of 5 runs on 2 threads, times real time, peak memory
     python benchmarks/conversion.py --minutes 60    one conversion of 60 minutes with 60 minutes of reference
     python benchmarks/conversion.py --minutes 60 --source FOLDER --reference FOLDER    the same of recordings of yours
+    python benchmarks/conversion.py --minutes 180 --files    speechssl convert of 3 hours, 60 s of reference
 
 Source and reference are the bundled clips, or the recordings in a folder, repeated as often as needed; a repeated frame
 costs what any frame costs. Each converter runs in a process of its own, so that the peak memory is its own, the making
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -52,6 +54,29 @@ def one(converter: str, source: Path, reference: Path, runs: int, threads: int) 
     }
 
 
+def from_file_to_file(converter: str, source: Path, reference: Path, threads: int) -> dict[str, float]:
+    """Speed and peak memory of ``speechssl convert`` as a process; its start is in the time.
+
+    To be called in a small process: the peak of a process counts what it was forked from.
+    """
+    import speechssl
+
+    output = source.with_name("converted.wav")
+    command = [sys.executable, "-m", "speechssl", "convert", str(source), "-r", str(reference), "-o", str(output)]
+    start = time.perf_counter()
+    subprocess.run(
+        [*command, "--converter", converter, "--quiet", "--overwrite"],
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+    )
+    spent, seconds = time.perf_counter() - start, speechssl.audio.info(output).seconds
+    return {
+        "seconds": round(seconds, 1),
+        "convert_times_real_time": round(seconds / spent, 1),
+        "peak_megabytes": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
+    }
+
+
 def repeated(recordings: list[Path], seconds: float, path: Path) -> Path:
     """A WAV of so many seconds of some recordings."""
     import torch
@@ -84,13 +109,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--source", type=Path, default=None, help="folder of recordings; default a bundled clip")
     parser.add_argument("--reference", type=Path, default=None, help="folder of recordings; default bundled clips")
+    parser.add_argument("--files", action="store_true", help="by speechssl convert; the reference has 60 s")
     parser.add_argument("--one", nargs=3, default=None, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        converter, source, reference = args.one
-        print(json.dumps(one(converter, Path(source), Path(reference), args.runs, args.threads)))
+        converter, source, reference = args.one[0], Path(args.one[1]), Path(args.one[2])
+        if args.files:
+            print(json.dumps(from_file_to_file(converter, source, reference, args.threads)))
+        else:
+            print(json.dumps(one(converter, source, reference, args.runs, args.threads)))
         return
     source_seconds, reference_seconds = (args.minutes * 60, args.minutes * 60) if args.minutes else (10.0, 60.0)
+    if args.files:
+        reference_seconds = 60.0
     runs = 1 if args.minutes else args.runs
     with tempfile.TemporaryDirectory() as folder:
         source = repeated(recordings(args.source, ["ada"]), source_seconds, Path(folder) / "source.wav")
@@ -98,6 +129,7 @@ def main() -> None:
         reference = repeated(voice, reference_seconds, Path(folder) / "reference.wav")
         for converter in args.converters.split(","):
             command = [sys.executable, __file__, "--runs", str(runs), "--threads", str(args.threads)]
+            command += ["--files"] * args.files
             command += ["--one", converter, str(source), str(reference)]
             result = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             print(json.dumps({"converter": converter, **json.loads(result)}), flush=True)

@@ -9,6 +9,8 @@ and synthesis with tiny's keys and values, without conversion) stand beside them
     python recipes/voice_conversion/evaluate.py --manifest manifest.csv --corpus librispeech --split dev \\
         --systems source,copy,tiny:uniform,tiny --judge JUDGE --output runs/evaluation
     python recipes/voice_conversion/evaluate.py --manifest manifest.csv --split hard --corpus vctk --condition room ...
+    python recipes/voice_conversion/evaluate.py --manifest manifest.csv --corpus librispeech,rhasspy_kerstin \\
+        --sources kerstin --per-pair 4 --systems tiny --judge JUDGE --only phone --output runs/german
     python recipes/voice_conversion/evaluate.py --folder SPEAKERS --systems tiny --output runs/evaluation
 """
 
@@ -124,6 +126,7 @@ def main() -> None:
     parser.add_argument("--systems", default="source,copy,tiny:uniform,tiny")
     parser.add_argument("--reference-seconds", type=float, default=60.0)
     parser.add_argument("--per-pair", type=int, default=1)
+    parser.add_argument("--sources", default=None, help="only conversions of these speakers, commas between")
     parser.add_argument("--limit", type=int, default=None, help="only so many pairs, evenly drawn")
     parser.add_argument(
         "--condition", default="clean", choices=CONDITIONS, help="of the sources; judged against the dry"
@@ -144,6 +147,12 @@ def main() -> None:
     if left_out := sorted({r.speaker for r in recordings} - {r.speaker for r in kept}):
         print(f"left out, with too few recordings: {', '.join(left_out)}", flush=True)
     pairs = make_pairs(kept, reference_seconds=args.reference_seconds, per_pair=args.per_pair, seed=args.seed)
+    if args.sources:
+        pairs = [pair for pair in pairs if pair.source.speaker in args.sources.split(",")]
+        if not pairs:
+            raise SystemExit(
+                f"--sources {args.sources}: none of the speakers {', '.join(sorted({r.speaker for r in kept}))}"
+            )
     if args.limit:
         pairs = pairs[:: max(1, len(pairs) // args.limit)][: args.limit]
     systems = args.systems.split(",")

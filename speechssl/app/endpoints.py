@@ -18,7 +18,7 @@ from speechssl.app.handlers import batches, conversions, scores, speakers, speak
 from speechssl.app.handlers.conversions import Made
 from speechssl.app.handlers.targets import BUNDLED, Target
 from speechssl.app.jobs import Job
-from speechssl.app.refusals import Refused, blaming
+from speechssl.app.refusals import Refused
 from speechssl.app.schema import Argument
 from speechssl.app.sessions import Session
 from speechssl.app.state import State
@@ -109,17 +109,7 @@ def _target(state: State, session: Session, files: tuple[Path, ...], voice: str)
         raise Refused("target", "give either references or a voice, not both")
     if files:
         return Target(files=files)
-    named = []
-    for one in voice.split(",") if voice.strip() else []:
-        name, _, share = one.strip().partition("=")
-        try:
-            weight = float(share) if share else 1.0
-        except ValueError:
-            raise Refused("target", f"the weight of the voice in {one!r} is no number; write NAME=0.7") from None
-        with blaming("voice"):
-            stored = targets.is_bundled(name) or name in state.store.library(session.user)
-        named.append((name if stored else f"{BUNDLED}{name}", weight))
-    return Target(voices=tuple(named))
+    return targets.named(state.store, session.user, voice)
 
 
 def _consent(text: str) -> Consent | None:

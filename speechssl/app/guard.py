@@ -19,6 +19,7 @@ from speechssl.app.visitors import LONGEST_KEY, Visitor, Visitors, files_in
 
 MOST_JSON = 1 << 20  # bytes of a body that is no upload
 API = "/gradio_api"
+LIVE = "/live"  # the one WebSocket
 _SHOWN = r"/(assets|static|svelte)/.+|/favicon\.ico|/robots\.txt|/manifest\.json|(/gradio_api)?/theme\.css|/pwa_icon.*"
 OPEN = re.compile(rf"/|/health|/log(in|out)/?|{_SHOWN}")  # answered without a login
 READ = re.compile(
@@ -59,21 +60,25 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer, or pass on."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-        elif scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
-        else:
-            try:
-                await self._pass_on(dict(scope), receive, send)
-            except Turned as turned:
-                await JSONResponse({"detail": turned.text}, turned.status)(scope, receive, send)
+            return
+        try:
+            await self._pass_on(dict(scope), receive, send)
+        except Turned as turned:
+            await JSONResponse({"detail": turned.text}, turned.status)(scope, receive, send)
 
     async def _pass_on(self, scope: Any, receive: Any, send: Any) -> None:
-        headers, reads = Headers(scope=scope), scope["method"] in ("GET", "HEAD", "OPTIONS")
+        headers, is_socket = Headers(scope=scope), scope["type"] == "websocket"
         visitor = self.visitors.of(headers, (scope.get("client") or ("", 0))[0])
-        if visitor is None and not OPEN.fullmatch(scope["path"]):
+        if visitor is None and (is_socket or not OPEN.fullmatch(scope["path"])):
             raise Turned(401, "Sign in first: POST username and password to /login.")
+        if is_socket:
+            if scope["path"] != LIVE:
+                raise Turned(404, f"No WebSocket is at this address; the one of this service is at {LIVE}.")
+            await self.app({**scope, "visitor": visitor}, receive, send)
+            return
+        reads = scope["method"] in ("GET", "HEAD", "OPTIONS")
         if not (READ if reads else WRITE).fullmatch(scope["path"]):
             raise Turned(404, "Nothing is at this address; the page is at / and the list of endpoints at /?view=api.")
         if visitor is None or not scope["path"].startswith(API):

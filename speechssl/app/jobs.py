@@ -113,6 +113,7 @@ class Jobs:
     def __init__(self, seconds: float, parallel: int = 2, waiting: int = 40) -> None:
         self.seconds, self.parallel, self.waiting = seconds, parallel, waiting
         self.running, self.done, self.draining = 0, 0, False
+        self._beside = 0
         self._changed = threading.Condition()
         self._line: list[Job] = []
         self._at_work: Counter[str] = Counter()
@@ -161,6 +162,22 @@ class Jobs:
         with self.start(session, tell) as job:
             yield from job.each(work(job))
 
+    @contextlib.contextmanager
+    def beside(self) -> Iterator[None]:
+        """Start one job fewer at once, but one at least, while something else needs a core."""
+        with self._changed:
+            self._beside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._beside -= 1
+                self._changed.notify_all()
+
+    def before(self, session: Session) -> int:
+        """How many jobs came before the one of this session, which waits."""
+        return next((place for place, job in enumerate(self._line) if job.session is session), 0)
+
     def _wait(self, job: Job) -> None:
         self._check_open()
         mine = [one for one in self._line if one.session.turn == job.session.turn]
@@ -171,7 +188,7 @@ class Jobs:
         self._line.append(job)
         try:
             told = -1
-            while self.running >= self.parallel or self._next() is not job:
+            while self.running >= max(1, self.parallel - self._beside) or self._next() is not job:
                 self._check_open()
                 if reason := job.reason():
                     raise reason

@@ -15,18 +15,20 @@ from speechssl.app import cards, endpoints, schema, sessions, visitors
 from speechssl.app.handlers import speaking, targets
 from speechssl.app.markup import html
 from speechssl.app.state import State
-from speechssl.app.tabs import batch, convert, options, parts, speak, units, verify, voices
+from speechssl.app.tabs import batch, convert, live, options, parts, speak, units, verify, voices
 from speechssl.app.tabs.parts import Page
 from speechssl.errors import InputError
 
 TITLE = "speechssl"
 LOOK = 2.0  # seconds between two looks of the list of jobs
 CHEAP = 40  # calls at once that only list or rename something
-TABS = ("convert", "speak", "verify", "units", "batch", "voices", "history")
+TABS = ("convert", "live", "speak", "verify", "units", "batch", "voices", "history")
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 # on a phone Gradio hides the link to the API and leaves the point behind it, which page.css does not reach
 STYLE = "<style>@media (max-width:640px) {footer .divider {display:none}}</style>"
-SCRIPT = STYLE + "<script>" + Path(__file__).with_name("page.js").read_text(encoding="utf-8") + "</script>"
+SCRIPT = STYLE + "".join(
+    f"<script>{Path(__file__).with_name(name).read_text(encoding='utf-8')}</script>" for name in ("page.js", "live.js")
+)
 
 
 def theme() -> Any:
@@ -93,8 +95,10 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
         with gr.Tabs():
             for name in TABS:
                 if name in tabs and (name != "speak" or speaking.available()):
-                    with gr.Tab(name.capitalize(), id=name):
+                    with gr.Tab(name.capitalize(), id=name) as opened:
                         _TABS[name](page)
+                    if name == "history":  # what was spoken live came without an event of the page
+                        opened.select(_remembered(page), None, list(page.history), **parts.QUIET)
         gr.HTML(html('<p class="small">speechssl {}. Up to {} MB per file and {:.3g} min per source.</p>',
                      __version__, limits.megabytes, limits.source_seconds / 60))  # fmt: skip
 
@@ -170,6 +174,13 @@ def _history() -> tuple[Any, Any, Any, Any]:
     return jobs, clock, rows, files
 
 
+def _remembered(page: Page) -> Any:
+    def remembered(request: gr.Request) -> dict[Any, Any]:
+        return page.remembered(page.session(request))
+
+    return remembered
+
+
 def _show_history(page: Page) -> None:
     jobs, clock, rows, files = page.history
     jobs.render()
@@ -199,6 +210,7 @@ def _show_history(page: Page) -> None:
 # in the order of the page: the tab Voices updates the lists of all tabs before it
 _TABS: dict[str, Callable[[Page], None]] = {
     "convert": convert.tab,
+    "live": live.tab,
     "speak": speak.tab,
     "verify": verify.tab,
     "units": units.tab,

@@ -25,6 +25,7 @@ from speechssl.errors import InputError
 GRACE = 30.0  # seconds that running jobs have to finish when the service is told to end
 SENDING = 10.0  # seconds that their results have to reach the clients
 SWEEP = 60.0  # seconds between deletions of old files
+MOST_MESSAGE = 1 << 19  # bytes of a message of a WebSocket: more than a second of sound
 LOADING = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="1">
 <title>speechssl</title><body style="font-family: sans-serif; margin: 3rem"><p role="status">speechssl is loading. The
 page opens by itself in a few seconds.</p></body></html>"""
@@ -85,9 +86,10 @@ def _wait(path: str) -> Response:
 
 
 class Server(uvicorn.Server):  # type: ignore[misc]
-    """A server that lets running jobs finish before it ends."""
+    """A server that lets running jobs finish before it ends; who speaks live is told, and ends at once."""
 
     jobs: Jobs
+    live: Jobs
 
     def end(self) -> None:
         """End without waiting for jobs."""
@@ -98,12 +100,13 @@ class Server(uvicorn.Server):  # type: ignore[misc]
         if self.jobs.draining:
             super().handle_exit(sig, frame)
             return
-        self.jobs.draining = True
+        self.jobs.draining = self.live.draining = True
         threading.Thread(target=self._end, args=(sig,), daemon=True).start()
 
     def _end(self, sig: int) -> None:
         running = self.jobs.running
         finished = self.jobs.drain(GRACE)
+        self.live.drain(SENDING)
         self._send()
         _say(f"closing: {running} running jobs {'finished' if finished else f'were cut off after {GRACE:.0f} s'}")
         # open pages hold connections that never end; cutting them is no error
@@ -155,9 +158,11 @@ def serve(
             log_level=logging.WARNING,
             access_log=False,
             timeout_graceful_shutdown=2,
+            ws_max_size=MOST_MESSAGE,
+            ws_per_message_deflate=False,  # sound does not become shorter
         )
         server = Server(config)
-        server.jobs = state.jobs
+        server.jobs, server.live = state.jobs, state.live
         print(greeting(host, place, auth), flush=True)
         if browser:
             threading.Thread(target=_open, args=(server, f"http://{host}:{place}"), daemon=True).start()

@@ -12,7 +12,7 @@ import fastapi
 import gradio as gr
 
 from speechssl import __version__
-from speechssl.app import front, gate, guard, jobs, leftovers, page
+from speechssl.app import front, gate, guard, jobs, leftovers, live, page
 from speechssl.app.state import State
 from speechssl.app.uploads import Uploads
 from speechssl.app.visitors import Visitors
@@ -47,6 +47,7 @@ def make(
             "status": "closing" if state.jobs.draining else "ok",
             "version": __version__,
             "running": state.jobs.running,
+            "live": state.live.running,
             "done": state.jobs.done,
             "sessions": len(state.sessions),
             "seconds_up": round(time.time() - state.started),
@@ -55,6 +56,8 @@ def make(
     visitors = Visitors(state.sessions, guarded=bool(auth))
     application.add_api_route("/health", health)
     application.add_route(f"{guard.API}/upload", Uploads(state.sessions, state.settings).take, methods=["POST"])
+    if "live" in tabs:
+        application.add_api_websocket_route(guard.LIVE, live.Live(state, visitors).speak)
     application.add_middleware(front.Front, keep_seconds=state.settings.keep_seconds)
     application.add_middleware(guard.Guard, visitors=visitors, endpoints=state.endpoints)
     application.add_middleware(gate.Gate, served=None if state.settings.public else served)

@@ -60,6 +60,8 @@ class Settings:
         job_seconds: longest job; every recording of a zip is a job.
         waiting: most jobs in the queue; further ones are turned away.
         jobs: jobs that run in parallel; 0 means one per core, at most two.
+        live: people who speak live at once; 0 means one per core, with one core left for jobs.
+        live_seconds: longest live conversion.
         kept_megabytes: files that one user or address may keep here.
         kept_megabytes_in_all: files that all of them may keep here.
         keep_seconds: from the last request of a session to the deletion of its files.
@@ -81,6 +83,8 @@ class Settings:
     job_seconds: float = 600.0
     waiting: int = 40
     jobs: int = 0
+    live: int = 0
+    live_seconds: float = 3600.0
     kept_megabytes: int = 2000
     kept_megabytes_in_all: int = 10_000
     keep_seconds: float = 3600.0
@@ -90,6 +94,11 @@ class Settings:
     def parallel(self) -> int:
         """How many jobs run at once."""
         return self.jobs or min(2, os.cpu_count() or 1)
+
+    @property
+    def speakers_at_once(self) -> int:
+        """How many people speak live at once."""
+        return self.live or max(1, (os.cpu_count() or 1) - 1)
 
 
 class Models:
@@ -113,11 +122,24 @@ class Models:
             InputError: the model is not offered here.
             CheckpointError: weights are missing or cannot be downloaded.
         """
-        from speechssl.conversion.bundles import load_bundle
-
         if model not in (*self.names, "tiny"):
             raise InputError(f"the model {model!r} is not offered here; one of {', '.join(self.names)} needed")
-        found: VoiceConverter = self._once(f"bundle {model}", lambda: load_bundle(model, device=self.device))
+        return self._loaded_bundle(model, self.device)
+
+    def live_system(self) -> VoiceConverter:
+        """Return the encoder and the vocoder of ``tiny`` on the CPU, where live conversion runs.
+
+        Raises:
+            CheckpointError: weights are missing.
+        """
+        found = self.system("tiny")
+        on_cpu = str(getattr(found.vocoder, "device", "cpu")) == "cpu"
+        return found if on_cpu else self._loaded_bundle("tiny", "cpu")
+
+    def _loaded_bundle(self, model: str, device: str) -> VoiceConverter:
+        from speechssl.conversion.bundles import load_bundle
+
+        found: VoiceConverter = self._once(f"bundle {model} {device}", lambda: load_bundle(model, device=device))
         return found
 
     def synthesizer(self) -> Synthesizer:
@@ -251,6 +273,7 @@ class State:
         self.models = Models(settings.models, settings.device)
         self.store = Store(settings.voices, settings.speakers)
         self.jobs = Jobs(settings.job_seconds, settings.parallel, settings.waiting)
+        self.live = Jobs(settings.live_seconds, settings.speakers_at_once, settings.waiting)  # people who speak
         # where Gradio may serve files from: it copies no result
         self.sessions = Sessions(self.folder / "gradio", settings.keep_seconds, apart=settings.public)
         self.endpoints: dict[str, tuple[str, ...]] = {}  # of the API, with the names of their arguments

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from speechssl import __version__
-from speechssl.cli import batch, models, outputs, receipt, terminal
+from speechssl.cli import batch, long_sources, models, outputs, receipt, terminal
 from speechssl.cli import jobs as conversions
 from speechssl.cli.jobs import Targets, Wanted
 from speechssl.cli.options import (
@@ -239,6 +242,7 @@ class Work:
     strict: bool
 
     def __call__(self, job: Job) -> dict[str, Any]:
+        from speechssl import audio
         from speechssl.conversion.convert import rate_for
         from speechssl.receipts import signing
         from speechssl.verification import speech_classifier
@@ -247,10 +251,22 @@ class Work:
         remark = batch.remarked(job, speech_classifier.remark_on(job.source), strict=self.strict)
         target, rate = self.targets.of(wanted), rate_for(wanted.options.sample_rate, job.output, job.source)
         options = dataclasses.replace(wanted.options, sample_rate=rate)
-        result = self.system.run(job.source, target, options)
+        table = self.tables.get(job)
+        if long_sources.suits(self.system, job.source, target, options):
+            with _attributed(table):
+                result, seconds = long_sources.convert(
+                    self.system, job.source, job.output, target, options, before=functools.partial(_attribute, table)
+                )
+            facts = {**_facts(result, table), "seconds": round(seconds, 3), "streamed": True}
+        else:
+            result = self.system.run(job.source, target, options)
+            with _attributed(table):
+                _attribute(table, result)
+                audio.write(job.output, result.waveform)
+            facts = _facts(result, table)
         if not remark and result.coverage_remark:
             remark = {"remark": result.coverage_remark}
-        facts = _write(result, job, self.tables.get(job)) | remark
+        facts |= remark
         signer = receipt.signer(self.receipts, [one for one, _ in target])
         if signer is None:
             signing.drop(job.output)
@@ -330,18 +346,23 @@ def _attribution_files(plan: Plan, wanted: Path | None) -> dict[Job, Path]:
     return {job: wanted / (place.name if ".." in place.parts else place) for job, place in places.items()}
 
 
-def _write(result: Conversion, job: Job, table: Path | None) -> dict[str, Any]:
-    """Write the attribution, then the recording: if the recording exists, so does the attribution."""
-    from speechssl import audio
-
-    if table is not None:
-        result.write_attribution(table)
+@contextlib.contextmanager
+def _attributed(table: Path | None) -> Iterator[None]:
+    """The attribution is written before the recording: if the recording exists, so does it; if not, it goes too."""
     try:
-        audio.write(job.output, result.waveform)
+        yield
     except BaseException:
         if table is not None:
             table.unlink(missing_ok=True)
         raise
+
+
+def _attribute(table: Path | None, result: Conversion) -> None:
+    if table is not None:
+        result.write_attribution(table)
+
+
+def _facts(result: Conversion, table: Path | None) -> dict[str, Any]:
     return {
         "seconds": round(result.waveform.seconds, 3),
         "sample_rate": result.waveform.sample_rate,
@@ -359,4 +380,7 @@ def _describe(result: dict[str, Any]) -> str:
     rate, made_at = result["sample_rate"], result["made_at"]
     resampled = "" if rate == made_at else f", {rate} Hz resampled from {made_at} Hz"
     reached = f"coverage {result['coverage']:.2f}"
-    return f"{result['seconds']:.1f} s, {result['converter']} ({result['reason']}), {reached}{longer}{resampled}"
+    pieces = ", piece by piece" if result.get("streamed") else ""
+    return (
+        f"{result['seconds']:.1f} s, {result['converter']} ({result['reason']}){pieces}, {reached}{longer}{resampled}"
+    )

@@ -103,6 +103,13 @@ JobSeconds: TypeAlias = Annotated[
 Jobs: TypeAlias = Annotated[
     int, typer.Option("--jobs", min=0, help="Conversions run in parallel. 0 means one per core, at most two.")
 ]
+Live: TypeAlias = Annotated[
+    int,
+    typer.Option("--live", min=0, help="People who speak live at once. 0 means one per core, with one core for jobs."),
+]
+LiveMinutes: TypeAlias = Annotated[
+    float, typer.Option("--live-minutes", min=1, help="Minutes after which a live conversion is ended.")
+]
 Queue: TypeAlias = Annotated[
     int, typer.Option("--queue", min=1, help="Jobs that may wait in the queue; more are turned away.")
 ]
@@ -128,12 +135,14 @@ def app(
     seconds: Seconds = DEFAULTS.source_seconds,
     job_seconds: JobSeconds = DEFAULTS.job_seconds,
     jobs: Jobs = DEFAULTS.jobs,
+    live: Live = DEFAULTS.live,
+    live_minutes: LiveMinutes = DEFAULTS.live_seconds / 60,
     waiting: Queue = DEFAULTS.waiting,
     keep_minutes: KeepMinutes = DEFAULTS.keep_seconds / 60,
     browser: Browser = False,
     device: Device = "auto",
 ) -> None:
-    """Serve the page in the browser, and its API: convert, speak, verify, units, voices.
+    """Serve the page in the browser, and its API: convert, live, speak, verify, units, voices.
 
     Without --host only this machine can reach the service. /health reports its state. Ctrl-C or SIGTERM lets running
     jobs finish first.
@@ -158,6 +167,8 @@ def app(
         source_seconds=seconds,
         job_seconds=job_seconds,
         jobs=jobs,
+        live=live,
+        live_seconds=60 * live_minutes,
         waiting=waiting,
         keep_seconds=60 * keep_minutes,
     )

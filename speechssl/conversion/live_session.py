@@ -152,12 +152,13 @@ def hop_seconds(converter: LiveConverter) -> tuple[float, float]:
     return took[len(took) // 2], took[-2]
 
 
-def check_speed(converter: LiveConverter, seconds: float) -> None:
+def check_speed(converter: LiveConverter, seconds: float, option: str = "--latency") -> None:
     """Refuse a processor that takes too long.
 
     Args:
         converter: of the session.
         seconds: that a hop takes.
+        option: name of the latency, for the message.
     Raises:
         InputError: hops take longer than they last; names the latency that would do, if there is one.
     """
@@ -167,5 +168,5 @@ def check_speed(converter: LiveConverter, seconds: float) -> None:
     slow = f"this processor takes {1000 * seconds:.0f} ms for {1000 * hop:.0f} ms of sound"
     if seconds < 0.08 and hop < 0.08:
         # a hop costs nearly the same whatever its length
-        raise InputError(f"{slow}; use --latency {LONGEST_HOP} or more, whose blocks are of 80 ms")
+        raise InputError(f"{slow}; use {option} {LONGEST_HOP} or more, whose blocks are of 80 ms")
     raise InputError(f"{slow}, too long to convert live; close other programs, or convert recordings")

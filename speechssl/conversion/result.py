@@ -118,6 +118,12 @@ class Conversion:
                 voice = names.cell(one.voice)
                 yield frame, second, rank, f"{weight:.6g}", voice, reference, f"{place:.3f}", f"{distance:.6f}"
 
+    def without_sound(self) -> Conversion:
+        """How the conversion was made: of the sound a sample is left, of what was vocoded a number of each frame."""
+        features = dataclasses.replace(self.features, frames=self.features.frames[:, :1].clone())
+        sound = dataclasses.replace(self.waveform, samples=self.waveform.samples[:1].clone())
+        return dataclasses.replace(self, waveform=sound, features=features)
+
     def part(self, frames: slice, waveform: Waveform) -> Conversion:
         """A part of the conversion: some of the frames, and their sound."""
         return dataclasses.replace(

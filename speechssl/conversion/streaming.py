@@ -127,6 +127,16 @@ def stream(
     return run.pieces(windows(sources, rates[0], round(hops[0]), lengths or Lengths()))
 
 
+def suits(system: System, voice: Voices, options: ConversionOptions) -> bool:
+    """Whether a conversion with these options can be made piece by piece by the converter that makes the whole.
+
+    Raises:
+        InputError: an option or voice that cannot be used.
+    """
+    plan = steps.decide(system, steps.blend(system, voice), options, has_source_values=True)
+    return plan.converter.streams and options.tempo in TEMPOS
+
+
 def windows(blocks: Iterable[Tensor], sample_rate: int, hop: int, lengths: Lengths) -> Iterator[Window]:
     """Cut a source into pieces that end in pauses, with context.
 

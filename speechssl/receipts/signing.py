@@ -110,16 +110,20 @@ def issue(path: str | Path, facts: dict[str, Any], signer: Signer, *, embed: boo
         CheckpointError: the place cannot be written to.
     """
     path = Path(path)
-    # the package itself is above this module
-    version = sys.modules["speechssl"].__version__
-    head = {"format": FORMAT, "speechssl": version, "created": now()}
-    receipt = signer.sign({**facts, **head, "output": {"name": path.name, **playback.heard(path)}})
+    receipt = receipt_of(facts, {"name": path.name, **playback.heard(path)}, signer)
     if embed:
         embed_in(path, json.dumps(receipt, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False))
     with checkpoints.atomic_path(beside(path)) as temporary:
         text = json.dumps(receipt, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False) + "\n"
         temporary.write_text(text, encoding="utf-8")
     return receipt
+
+
+def receipt_of(facts: dict[str, Any], output: dict[str, Any], signer: Signer) -> dict[str, Any]:
+    """A receipt of now; ``output`` says what was made, for sound that is kept in no file."""
+    # the package itself is above this module
+    version = sys.modules["speechssl"].__version__
+    return signer.sign({**facts, "format": FORMAT, "speechssl": version, "created": now(), "output": output})
 
 
 def beside(path: str | Path) -> Path:

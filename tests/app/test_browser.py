@@ -35,7 +35,16 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here
 # a busy machine takes minutes for what takes seconds
 pytestmark = pytest.mark.timeout(900)
 Speech = dict[str, Path]
-TABS = ("Convert", *(("Speak",) if speaking.available() else ()), "Verify", "Units", "Batch", "Voices", "History")
+TABS = (
+    "Convert",
+    "Live",
+    *(("Speak",) if speaking.available() else ()),
+    "Verify",
+    "Units",
+    "Batch",
+    "Voices",
+    "History",
+)
 NAMELESS = """() => [...document.querySelectorAll('button, input:not([type=file]), textarea, select')]
     .filter(e => e.offsetParent !== null)
     .filter(e => !(e.innerText || e.ariaLabel || e.title || e.placeholder || (e.labels && e.labels.length)

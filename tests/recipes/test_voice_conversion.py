@@ -102,6 +102,20 @@ def test_every_system_is_written(
     assert picture.stat().st_size > 20_000
 
 
+@pytest.mark.parametrize(("sources", "found"), [("dan", ["dan-ada"]), ("dan,ada", ["ada-dan", "dan-ada"])])
+def test_only_some_speakers_are_converted(
+    recipe: Any, speakers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: str, found: list[str]
+) -> None:
+    arguments = ["--folder", speakers, "--systems", "source", "--reference-seconds", "7", "--output", tmp_path]
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments), "--sources", sources])
+    recipe("evaluate").main()
+    files = sorted((tmp_path / "source").glob("*.wav"))
+    assert [file.stem.rsplit("-", 1)[0] for file in files] == found
+    monkeypatch.setattr(sys, "argv", [*sys.argv[:-1], "eve"])
+    with pytest.raises(SystemExit, match="--sources eve: none of the speakers ada, dan"):
+        recipe("evaluate").main()
+
+
 def test_the_judges_lines_become_a_table(recipe: Any) -> None:
     judge = recipe("judge")
     text = '{"id": "a"}\nwhisper_wer                  0.2539  [0.2000, 0.3100]  n=30\novrl   2.5  [2.4, 2.6]  n=30\n'

@@ -77,6 +77,25 @@ def names(store: Store, user: str = "") -> list[str]:
     return [voice.name for voice in store.library(user).list()] + sorted({f"{BUNDLED}{one.voice}" for one in clips()})
 
 
+def named(store: Store, user: str, text: str) -> Target:
+    """The stored or bundled voice of this name, or several with weights: ``"ada=0.7, eric=0.3"``.
+
+    Raises:
+        Refused: a weight that is no number, or an impossible name.
+    """
+    found = []
+    for one in text.split(",") if text.strip() else []:
+        name, _, share = one.strip().partition("=")
+        try:
+            weight = float(share) if share else 1.0
+        except ValueError:
+            raise Refused("target", f"the weight of the voice in {one!r} is no number; write NAME=0.7") from None
+        with blaming("voice"):
+            known = is_bundled(name) or name in store.library(user)
+        found.append((name if known else f"{BUNDLED}{name}", weight))
+    return Target(voices=tuple(found))
+
+
 def check(settings: Settings, target: Target) -> None:
     """Refuse a target without a voice, or with more recordings than are allowed.
 

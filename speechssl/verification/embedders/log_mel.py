@@ -10,6 +10,7 @@ normalisation.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,21 +65,44 @@ class LogMelEmbedder:
         Raises:
             InputError: shorter than 0.225 s. Whether there is speech in it is for the caller to ask.
         """
-        samples = audio.resample(waveform, self.sample_rate).samples
-        windows = [(mel.kaldi(samples[start : start + length]), length) for start, length in _windows(samples)]
-        parts = [self._part(self.network, windows, narrow=False)]
-        if self.narrow is not None:
-            parts.append(NARROW * self._part(self.narrow, windows, narrow=True))
-        return Embedding(functional.normalize(torch.cat(parts), dim=0).cpu(), self.origin)
+        return self.embed_all([waveform])[0]
 
-    def _part(self, network: Ecapa, windows: list[tuple[Tensor, int]], *, narrow: bool) -> Tensor:
-        """Unit vector of one network: the mean over windows of log-mel bands, by their lengths."""
-        found = []
-        for bands, length in windows:
-            heard = levelled(bands, self.scale, narrow=narrow)
-            paired = heard[: len(bands) // 2 * 2].reshape(1, -1, 2 * bands.shape[1])
-            found.append(functional.normalize(network(paired.to(self._device))[0].float(), dim=0) * length)
-        return functional.normalize(torch.stack(found).sum(0), dim=0)
+    @torch.inference_mode()
+    def embed_all(self, waveforms: Sequence[Waveform]) -> list[Embedding]:
+        """Embeddings of several recordings; windows that are equally long are heard together, which costs less.
+
+        Raises:
+            InputError: as ``embed``.
+        """
+        cut, owners = [], []
+        for number, waveform in enumerate(waveforms):
+            samples = audio.resample(waveform, self.sample_rate).samples
+            for start, length in _windows(samples):
+                cut.append((mel.kaldi(samples[start : start + length]), length))
+                owners.append(number)
+        parts = [self._parts(self.network, cut, owners, narrow=False)]
+        if self.narrow is not None:
+            parts.append(NARROW * self._parts(self.narrow, cut, owners, narrow=True))
+        vectors = functional.normalize(torch.cat(parts, dim=1), dim=1).cpu()
+        return [Embedding(vector, self.origin) for vector in vectors]
+
+    def _parts(self, network: Ecapa, windows: list[tuple[Tensor, int]], owners: list[int], *, narrow: bool) -> Tensor:
+        """Unit vectors (W, E) of one network: the means over each recording's windows, by their lengths."""
+        found: dict[int, Tensor] = {}
+        lengths = [len(bands) for bands, _ in windows]
+        for frames in dict.fromkeys(lengths):
+            alike = [number for number, length in enumerate(lengths) if length == frames]
+            size = max(1, WINDOW // frames)
+            for some in (alike[start : start + size] for start in range(0, len(alike), size)):
+                heard = torch.stack([levelled(windows[i][0], self.scale, narrow=narrow) for i in some])
+                paired = heard[:, : frames // 2 * 2].reshape(len(some), -1, 2 * heard.shape[2])
+                vectors = functional.normalize(network(paired.to(self._device)).float(), dim=1)
+                found.update(zip(some, vectors, strict=True))
+        sums = [
+            torch.stack([found[i] * windows[i][1] for i, owner in enumerate(owners) if owner == one]).sum(0)
+            for one in range(owners[-1] + 1)
+        ]
+        return functional.normalize(torch.stack(sums), dim=1)
 
 
 def levelled(bands: Tensor, scale: float, *, narrow: bool = False) -> Tensor:

@@ -137,6 +137,21 @@ def test_long_recordings_are_averaged_over_windows(tmp_path: Path, monkeypatch: 
     assert torch.allclose(found, torch.nn.functional.normalize(torch.stack(parts).sum(0), dim=0), atol=1e-6)
 
 
+def test_recordings_heard_together_are_embedded_as_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = embedders.load(save(tmp_path / "e.safetensors", narrow=(random_network(1), CONFIG)))
+    monkeypatch.setattr(log_mel, "WINDOW", 250)
+    waveforms = [sound(seconds, seed=seed) for seed, seconds in enumerate((1.0, 2.0, 1.0, 7.1, 1.0, 0.6))]
+    calls = []
+    embedder.network.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
+    together = embedder.embed_all(waveforms)
+    # the three that are equally long, two at once; one long one by windows
+    assert sorted(calls)[-1] == 2
+    assert sum(calls) == 8
+    for one, waveform in zip(together, waveforms, strict=True):
+        assert float((one.vector - embedder.embed(waveform).vector).abs().max()) < 1e-5
+        assert float(one.vector.norm()) == pytest.approx(1.0, abs=1e-5)
+
+
 def test_plain_statistics_equal_their_definition() -> None:
     generator = torch.Generator().manual_seed(0)
     mel = torch.randn(30, 6, generator=generator).double().numpy()

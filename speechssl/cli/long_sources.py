@@ -1,0 +1,61 @@
+"""Convert a long recording from file to file in memory that does not grow with it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechssl import audio
+from speechssl.cli import terminal
+
+if TYPE_CHECKING:
+    from speechssl.conversion.options import ConversionOptions
+    from speechssl.conversion.result import Conversion
+    from speechssl.conversion.steps import Voices
+    from speechssl.conversion.voice_converter import VoiceConverter
+
+LONG = 1200.0  # seconds from which a source is converted piece by piece; up to 20 minutes fit into 1.5 GB as a whole
+
+
+def suits(system: VoiceConverter, source: Path, voice: Voices, options: ConversionOptions) -> bool:
+    """Whether a source is so long that it is converted piece by piece, by the converter that would make the whole."""
+    from speechssl.conversion import streaming
+
+    return audio.info(source).seconds >= LONG and streaming.suits(system, voice, options)
+
+
+def convert(
+    system: VoiceConverter,
+    source: Path,
+    output: Path,
+    voice: Voices,
+    options: ConversionOptions,
+    *,
+    before: Callable[[Conversion], None],
+) -> tuple[Conversion, float]:
+    """Write the conversion piece by piece; the file appears when the last piece is written.
+
+    Args:
+        before: called with how all of it was made, before the file appears.
+    Returns:
+        How it was made, without its sound, and the seconds written.
+    Raises:
+        InputError: as ``VoiceConverter.stream`` and ``audio.writing``.
+    """
+    from speechssl.conversion import result
+
+    total, samples, made = audio.info(source).seconds, 0, []
+    pieces = system.stream_with(source, voice, options)
+    first = next(pieces)
+    rate = first.waveform.sample_rate
+    with audio.writing(output, rate) as write:
+        for piece in itertools.chain([first], pieces):
+            write(piece.waveform)
+            samples += len(piece.waveform.samples)
+            made.append(piece.without_sound())
+            terminal.stage(f"converting, minute {samples / rate / 60:.0f} of {total / 60:.0f}")
+        whole = result.join(made)
+        before(whole)
+    return whole, samples / rate
