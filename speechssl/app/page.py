@@ -185,11 +185,7 @@ def _show_history(page: Page) -> None:
     jobs, clock, rows, files = page.history
     jobs.render()
     clock.render()
-
-    def look(request: gr.Request) -> dict[Any, Any]:
-        return page.remembered(page.session(request))
-
-    clock.tick(look, None, list(page.history), **parts.QUIET)
+    clock.tick(_remembered(page), None, list(page.history), **parts.QUIET)
     gr.Markdown(
         "Everything made in this window, also before it was closed or loaded again. It is deleted "
         f"{page.state.settings.keep_seconds / 60:.0f} minutes after the last use; download what you want to keep. "
