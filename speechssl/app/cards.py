@@ -1,7 +1,8 @@
-"""The voice library as cards: what a voice is, how it sounds, and what can be done with it."""
+"""Cards of voices (what each is, how it sounds, what can be done with it) and of jobs (how far each is)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +47,8 @@ def _card(facts: dict[str, Any], converts: bool) -> Markup:
     tags = html("").join(element("li", one) for one in facts["tags"])
     parts.append(html('<ul class="tags" aria-label="tags">{}</ul>', tags))
     actions = [("play", "Play"), *[("use", "Convert")] * converts, *[("edit", "Edit")] * (name == plain)]
-    buttons = [element("button", label, type="button", data_do=do, data_voice=name, aria_label=f"{label} {plain}")
-               for do, label in actions]  # fmt: skip
+    tabs = {"use": "convert"}
+    buttons = [_asks(label, f"{label} {plain}", f"voices-{do}", name, tabs.get(do, "")) for do, label in actions]
     parts.append(html('<div class="tracks">{}</div>', html("").join(buttons)))
     return element("article", html("").join(parts), class_="voice", data_words=words)
 
@@ -68,3 +69,40 @@ def _grade(facts: dict[str, Any]) -> Markup:
     grade, reason = facts["quality"]["grade"], facts["quality"]["reason"]
     return html(' · <span class="grade {}">{}</span>{}', grade, GRADES[grade],
                 "" if grade in ("good", "unknown") else f": {reason}")  # fmt: skip
+
+
+def jobs(work: Sequence[Any]) -> Markup:
+    """The jobs of a window, newest first: ``tabs.stage.Shown``."""
+    if not work:
+        return html(
+            '<p class="small">No job yet. Jobs go on when this window is closed; they are here for an hour.</p>'
+        )
+    return html('<div class="library jobs">{}</div>', html("").join(_job(one) for one in reversed(work)))
+
+
+def _job(job: Any) -> Markup:
+    log = html("").join(html("<li>{:.1f} s: {}</li>", at, text) for at, text in job.steps)
+    parts = [html('<h3>{}</h3><p class="facts">{}: {}</p>', job.what, job.tab.capitalize(), _progress(job))]
+    if job.state == "running":
+        parts.append(html('<progress max="1" value="{:.2f}" aria-label="done so far"></progress>', job.share))
+    parts.append(html("<details><summary>Log</summary><ol>{}</ol></details>", log))
+    if job.state != "running":
+        again = "Again" if job.state == "done" else "Retry"
+        field = f"{job.tab}-status-retry"
+        parts.append(
+            html('<div class="tracks">{}</div>', _asks(again, f"{again}: {job.what}", field, job.number, job.tab))
+        )
+    return element("article", html("").join(parts), class_=f"voice job {job.state}")
+
+
+def _progress(job: Any) -> str:
+    last = job.steps[-1][1] if job.steps else "starting"
+    if job.state == "running":
+        more = f", about {max(1, round(job.left))} s left" if math.isfinite(job.left) else ""
+        return f"{last}{f' ({job.share:.0%}{more})' if job.share > 0 else ''}"
+    return {"done": f"done in {job.seconds:.1f} s", "cancelled": "cancelled"}.get(job.state, f"failed: {last}")
+
+
+def _asks(label: str, name: str, field: str, value: object, tab: str) -> Markup:
+    """A button that writes a value into a field that nobody sees, on another tab if one is named."""
+    return element("button", label, type="button", data_field=field, data_value=value, data_tab=tab, aria_label=name)

@@ -164,10 +164,10 @@ def _convert(state: State) -> None:
 def _speak(state: State) -> None:
     def say(
         job: Job, text: str, references: tuple[Path, ...], voice: str, consent: str, speed: float,
-        interpolation: float, seed: float, file_format: str,
+        interpolation: float, seed: float, file_format: str, lexicon: str,
     ) -> tuple[str, str, Facts]:  # fmt: skip
         target = _target(state, job.session, references, voice)
-        reading = speaking.Reading(speed, interpolation, int(seed), file_format)
+        reading = speaking.Reading(speed, interpolation, int(seed), file_format, lexicon)
         *_, made = speaking.say(*state.shared, job, text, target, reading, consent=_consent(consent))
         assert isinstance(made, speaking.Said)
         return str(made.path), str(made.subtitles), made.facts
@@ -179,6 +179,7 @@ def _speak(state: State) -> None:
         "interpolation": schema.number("1 is the target's voice, 0 the text model's own", 1.0, 0, 1),
         "seed": schema.number("random seed for sound durations", 0, 0, 2**31 - 1, whole=True),
         "file_format": schema.text("wav, flac or mp3", "wav"),
+        "lexicon": schema.text("pronunciations, one a line: tomato T AH0 M AA1 T OW2", longest=20_000),
     }
     outputs = [gr.File(label="recording"), gr.File(label="subtitles"), gr.JSON(label="facts and receipt")]
     _endpoint(

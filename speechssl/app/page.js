@@ -77,25 +77,33 @@
     const track = event.target.closest?.(".player button");
     if (track) choose(track);
     if (event.target.closest?.(".cancel")) silence();
-    const asked = event.target.closest?.("[data-do]");
-    if (asked) ask(asked.dataset.do, asked.dataset.voice);
+    const asked = event.target.closest?.("[data-field]");
+    if (asked) ask(asked.dataset);
   });
 
-  // ---- the cards of the library: their buttons write the name of the voice into a field that nobody sees
+  // ---- the buttons of cards write a value into a field that nobody sees, perhaps on a tab that is not open yet
   let asks = 0;
+  let wish = null;
 
-  function ask(what, voice) {
-    const heard = [...document.querySelectorAll(".heard audio")].find((audio) => audio.dataset.voice === voice);
-    if (what === "play" && heard) {
+  function ask({ field, value, tab }) {
+    const heard = [...document.querySelectorAll(".heard audio")].find((audio) => audio.dataset.voice === value);
+    if (field === "voices-play" && heard) {
       heard.currentTime = 0;
       heard.play().catch(() => {});
       return;
     }
-    const field = document.querySelector(`#voices-${what} :is(input, textarea)`);
-    field.value = `${voice}|${++asks}`; // twice the same is asked twice
+    wish = { field, value: `${value}|${++asks}` }; // twice the same is asked twice
+    if (tab) location.hash = `#${tab}`;
+    if (field === "voices-edit") document.getElementById("voices-chosen").scrollIntoView({ behavior: "smooth" });
+    grant();
+  }
+
+  function grant() {
+    const field = wish && document.querySelector(`#${wish.field} :is(input, textarea)`);
+    if (!field) return;
+    field.value = wish.value;
+    wish = null;
     field.dispatchEvent(new Event("input", { bubbles: true }));
-    if (what === "use") location.hash = "#convert";
-    if (what === "edit") document.getElementById("voices-chosen").scrollIntoView({ block: "start", behavior: "smooth" });
   }
 
   function search() {
@@ -156,6 +164,7 @@
 
   function look() {
     KEPT.forEach(fill);
+    grant();
     document.querySelectorAll(".live").forEach(hear);
     document.querySelectorAll(".library").forEach((library) => isNew(library, library.childElementCount) && search());
     document.querySelectorAll(".player").forEach((player) => isNew(player, player.dataset.made) && begin(player));
@@ -200,7 +209,7 @@
   });
   window.addEventListener("hashchange", follow);
   window.addEventListener("beforeunload", (event) => {
-    if (!document.querySelector(".running")) return;
+    if (!document.querySelector(".stage .running")) return;
     event.preventDefault();
     event.stopImmediatePropagation(); // Gradio would close its connection, also for a person who then stays
   });

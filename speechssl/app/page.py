@@ -11,7 +11,7 @@ import gradio as gr
 from anyio import CapacityLimiter
 
 from speechssl import __version__
-from speechssl.app import endpoints, schema, sessions, visitors
+from speechssl.app import cards, endpoints, schema, sessions, visitors
 from speechssl.app.handlers import speaking, targets
 from speechssl.app.markup import html
 from speechssl.app.state import State
@@ -20,6 +20,7 @@ from speechssl.app.tabs.parts import Page
 from speechssl.errors import InputError
 
 TITLE = "speechssl"
+LOOK = 2.0  # seconds between two looks of the list of jobs
 CHEAP = 40  # calls at once that only list or rename something
 TABS = ("convert", "live", "speak", "verify", "units", "batch", "voices", "history")
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
@@ -162,13 +163,15 @@ def _unusable(function: Any, index: int, component: Any, value: Any, **_: Any) -
     return f"{name}: got {schema.described(value)}; the page sends other values"
 
 
-def _history() -> tuple[Any, Any]:
-    """The table and the files of the tab History, which other tabs fill."""
+def _history() -> tuple[Any, Any, Any, Any]:
+    """What other tabs fill on the tab History: jobs, the clock that looks at those at work, the table, the files."""
+    jobs = gr.HTML(cards.jobs(()), elem_id="history-jobs", render=False)
+    clock = gr.Timer(LOOK, active=False, render=False)
     rows = gr.Dataframe(headers=["made (UTC)", "what", "how", "seconds", "passes", "file"], interactive=False,
                         label="Made in this window", render=False, elem_id="history-table")  # fmt: skip
     files = gr.File(file_count="multiple", interactive=False, label="Recordings and receipts", render=False,
                     elem_id="history-files", height=260)  # fmt: skip
-    return rows, files
+    return jobs, clock, rows, files
 
 
 def _remembered(page: Page) -> Any:
@@ -179,7 +182,10 @@ def _remembered(page: Page) -> Any:
 
 
 def _show_history(page: Page) -> None:
-    rows, files = page.history
+    jobs, clock, rows, files = page.history
+    jobs.render()
+    clock.render()
+    clock.tick(_remembered(page), None, list(page.history), **parts.QUIET)
     gr.Markdown(
         "Everything made in this window, also before it was closed or loaded again. It is deleted "
         f"{page.state.settings.keep_seconds / 60:.0f} minutes after the last use; download what you want to keep. "

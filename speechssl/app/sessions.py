@@ -37,6 +37,7 @@ class Session:
         browser: the secret of the cookie; empty for a client without one, whose session nobody takes up.
         tab: number of the browser's tab, which stays over a reload; no secret.
         shown: what the jobs of the page show, by the card that shows it.
+        work: the jobs of the page, newest last, with what tells how far they are.
         results: what was made, newest last.
         uploads: folders of the uploads that this session used.
         stopped: when the person last cancelled, by ``time.monotonic``. Jobs that began earlier end.
@@ -52,6 +53,7 @@ class Session:
     browser: str = ""
     tab: str = ""
     shown: dict[str, Any] = field(default_factory=dict)
+    work: list[Any] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
     uploads: set[Path] = field(default_factory=set)
     stopped: float = -math.inf

@@ -32,7 +32,7 @@ COMMANDS = {
     ),
     "docs": ("docs", "Print where the documentation is: the copy that `make docs` built, else the address on the net."),
     "demo": ("demo", "Convert a bundled recording to another bundled voice, and measure how close the result is."),
-    "app": ("serve", "Serve the page in the browser, and its API: convert, speak, verify, units, voices."),
+    "app": ("serve", "Serve the page in the browser, and its API: convert, live, speak, verify, units, voices."),
     "voice": (
         "voice",
         "Keep voices on disk, in the folder that `speechssl doctor` names or in $SPEECHSSL_VOICES.",

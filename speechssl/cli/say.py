@@ -36,6 +36,7 @@ EXAMPLES = examples(
     'say "Good morning." --reference ada1.wav ada2.wav -o out.wav',
     "say book.txt --voice ada --output book.opus --subtitles book.srt",
     "say film.srt --voice ada --output dubbed.wav",
+    "say notes.txt --voice ada --lexicon words.txt --output said.wav",
     "say - --voice ada --speed 1.2 --output said.wav < notes.txt",
 )
 
@@ -91,6 +92,16 @@ TextModel: TypeAlias = Annotated[
     ),
 ]
 
+Pronunciations: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--lexicon",
+        metavar="FILE",
+        help="Pronunciations: a word and its sounds on each line, such as: tomato T AH0 M AA1 T OW2.",
+        show_default=False,
+    ),
+]
+
 
 def say(
     text: Text,
@@ -103,6 +114,7 @@ def say(
     language: Language = None,
     subtitles: Subtitles = None,
     synthesizer: TextModel = None,
+    lexicon: Pronunciations = None,
     sign: Receipt = None,
     overwrite: Overwrite = False,
     model: MaybeModel = None,
@@ -114,6 +126,7 @@ def say(
     """Speak a text in the voice of some recordings, which need no transcript."""
     from speechssl.conversion import convert
     from speechssl.synthesis import dubbing
+    from speechssl.synthesis import lexicon as lexicons
     from speechssl.synthesis import model as text_models
     from speechssl.synthesis import say as say_module
     from speechssl.synthesis import subtitles as writer
@@ -130,9 +143,12 @@ def say(
     cues = writer.read(words, text) if Path(text[:LONGEST_NAME]).suffix.lower() in writer.FORMATS else []
     words = "\n".join(cue.text for cue in cues) or words
     text_model = text_models.load(synthesizer or say_module.SYNTHESIZER)
-    FrontEnd(text_model.language).prepare(words)  # a text that cannot be read is refused before the rest is loaded
+    own = FrontEnd(text_model.language, lexicon=lexicons.read(lexicon) if lexicon else None)
+    own.prepare(words)  # a text that cannot be read is refused before the rest is loaded
     system = models.load(model, [text_model.origin], layer=layer, normalise=normalise, device=device)
-    made = say_module.load_synthesizer(synthesizer or say_module.SYNTHESIZER, system=system, language=language)
+    made = say_module.load_synthesizer(
+        synthesizer or say_module.SYNTHESIZER, system=system, language=language, lexicon=lexicon
+    )
     terminal.stage("listening to the references" if files else "opening the voice")
     target = convert.open_voice(made.system, files, voice)
     tally = Tally()

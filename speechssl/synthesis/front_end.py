@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from speechssl.errors import InputError
+from speechssl.synthesis import lexicon as lexicons
 from speechssl.synthesis import normalise, other_languages, scripts, written
 from speechssl.synthesis.languages import check_language
+from speechssl.synthesis.lexicon import Lexicon
 from speechssl.synthesis.phones import Phone
 from speechssl.synthesis.pronunciation import Pronouncer, pronouncer
 
@@ -56,10 +58,12 @@ class Prepared:
     Args:
         text: without marks of Markdown; places of words are places in it.
         remarks: what is not read, or not as its language would have it.
+        lexicon: pronunciations that the text gives.
     """
 
     text: str
     remarks: tuple[str, ...]
+    lexicon: Lexicon = field(default_factory=dict)
 
 
 class FrontEnd:
@@ -68,28 +72,34 @@ class FrontEnd:
     Args:
         language: see ``languages.check_language``.
         pronounce: pronounces the words; None for the packaged dictionary.
+        lexicon: pronunciations that go before those, by word.
     Raises:
         InputError: a language without a front end.
     """
 
-    def __init__(self, language: str = "en-us", *, pronounce: Pronouncer | None = None) -> None:
+    def __init__(
+        self, language: str = "en-us", *, pronounce: Pronouncer | None = None, lexicon: Lexicon | None = None
+    ) -> None:
         self.language = check_language(language)
         self._pronouncer = pronounce or pronouncer(self.language)
+        self._lexicon = self._as_read(lexicon or {})
 
     def prepare(self, text: str) -> Prepared:
         """The text that is read of a written one.
 
         Raises:
-            InputError: most of it is in letters of other languages, or only marks are in it.
+            InputError: most of it is in letters of other languages, only marks are in it, or a pronunciation in it is
+                none.
         """
         check_text(text)
+        text, given = lexicons.inline(text)
         plain = written.plain(text)
         if plain.remarks and not plain.text.strip():
             raise InputError(f"nothing to say: {', '.join(plain.remarks)}; a text with at least one word needed")
         remarks = plain.remarks + scripts.check(scripts.folded(plain.text), self.language)
         if self.language.startswith("en") and (other := other_languages.likely(plain.text)):
             remarks += (f"the text looks {other}, and {self.language} is spoken: its words are read as if English",)
-        return Prepared(plain.text, remarks)
+        return Prepared(plain.text, remarks, self._as_read(given))
 
     def sentences(self, text: str | Prepared) -> Iterator[list[Word]]:
         """The words of each sentence with their phones, one sentence at a time.
@@ -100,9 +110,12 @@ class FrontEnd:
             InputError: nothing in the text can be said, or as ``prepare``.
         """
         empty = True
-        text = (text if isinstance(text, Prepared) else self.prepare(text)).text
-        for spoken in normalise.sentences(text, self.language, knows=self._pronouncer.knows):
-            words = self._pronounced(spoken)
+        prepared = text if isinstance(text, Prepared) else self.prepare(text)
+        text, lexicon = prepared.text, {**self._lexicon, **prepared.lexicon}
+        for spoken in normalise.sentences(
+            text, self.language, knows=lambda word: word in lexicon or self._pronouncer.knows(word)
+        ):
+            words = self._pronounced(spoken, lexicon)
             if words:
                 empty = False
                 yield words
@@ -110,13 +123,25 @@ class FrontEnd:
             shown = text.strip()[:40]
             raise InputError(f"nothing to say in {shown!r}; a text with at least one word, number or symbol needed")
 
-    def _pronounced(self, spoken: Sequence[normalise.Spoken]) -> list[Word]:
+    def _as_read(self, lexicon: Lexicon) -> dict[str, tuple[Phone, ...]]:
+        """The pronunciations by the words as the text is read: in small letters, without accents."""
+        found = {}
+        for word, phones in lexicon.items():
+            read = [one.word for said in normalise.sentences(word, self.language, knows=lambda _: True) for one in said]
+            if len(read) != 1:
+                said = f"as {len(read)} words" if read else "as no word"
+                raise InputError(f"pronunciation of {word[:40]!r}: it is read {said}; give one word")
+            found[read[0]] = phones
+        return found
+
+    def _pronounced(self, spoken: Sequence[normalise.Spoken], lexicon: Lexicon) -> list[Word]:
         parts = [
             (word.word[at : at + MAX_WORD], word, at + MAX_WORD >= len(word.word))
             for word in spoken
             for at in range(0, len(word.word), MAX_WORD)
         ]
-        phones = self._pronouncer.pronounce([text for text, _, _ in parts])
+        known = self._pronouncer.pronounce([text for text, _, _ in parts])
+        phones = [lexicon.get(text, sounds) for (text, _, _), sounds in zip(parts, known, strict=True)]
         return [
             Word(text, sounds, word.start, word.end, (word.after if last else "") or " ")
             for (text, word, last), sounds in zip(parts, phones, strict=True)

@@ -22,7 +22,11 @@ SYNTHESIZER = PACKAGED / "tiny" / "synthesizer.safetensors"
 
 @kinds.checked
 def load_synthesizer(
-    path: str | Path = SYNTHESIZER, *, system: VoiceConverter | None = None, language: str | None = None
+    path: str | Path = SYNTHESIZER,
+    *,
+    system: VoiceConverter | None = None,
+    language: str | None = None,
+    lexicon: str | Path | None = None,
 ) -> Synthesizer:
     """A synthesizer, ready to speak.
 
@@ -31,6 +35,7 @@ def load_synthesizer(
             in ``-voice``, is the voice of the speaker the model was trained on, for interpolation.
         system: encoder, values and vocoder; None for the packaged ones.
         language: language of the text; None for that of the model.
+        lexicon: file of pronunciations, a word and its sounds on each line: ``tomato T AH0 M AA1 T OW2``.
     Returns:
         The synthesizer, for ``say``; loaded once, it speaks any number of texts.
     Raises:
@@ -43,6 +48,7 @@ def load_synthesizer(
         'en-us'
     """
     from speechssl import voices
+    from speechssl.synthesis import lexicon as lexicons
     from speechssl.synthesis import model as models
     from speechssl.synthesis.languages import check_language
     from speechssl.synthesis.synthesizer import Synthesizer
@@ -59,7 +65,8 @@ def load_synthesizer(
     speaker = voices.load(beside) if beside.exists() else None
     if speaker is not None and speaker.value_origin != parts.value_encoder.origin:
         speaker = None
-    return Synthesizer(model, parts, speaker=speaker)
+    made = Synthesizer(model, parts, speaker=speaker)
+    return made.reading(lexicons.read(lexicon)) if lexicon else made
 
 
 @kinds.checked

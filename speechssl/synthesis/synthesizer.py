@@ -22,6 +22,7 @@ from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.errors import InputError
 from speechssl.signals import Waveform, check_same_origin
 from speechssl.synthesis.front_end import FrontEnd, Word, tokens
+from speechssl.synthesis.lexicon import Lexicon
 from speechssl.synthesis.normalise import ENDS
 from speechssl.voices.matching_set import MatchingSet
 
@@ -96,6 +97,15 @@ class Synthesizer:
         check_same_origin(system.encoder.origin, model.origin, what="speak with this text model")
         self.model, self.system, self.speaker = model, system, speaker
         self.front_end = front_end or FrontEnd(model.language)
+
+    def reading(self, lexicon: Lexicon) -> Synthesizer:
+        """The same synthesizer with pronunciations, by word, that go before those of the dictionary.
+
+        Raises:
+            InputError: one that is not of a single word.
+        """
+        own = FrontEnd(self.model.language, lexicon=lexicon)
+        return Synthesizer(self.model, self.system, speaker=self.speaker, front_end=own)
 
     def stream(
         self,

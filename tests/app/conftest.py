@@ -116,6 +116,23 @@ def address(state: object) -> Iterator[str]:
         yield place
 
 
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Conversions wait for this event."""
+    from speechssl.app.handlers import conversions
+
+    go, real = threading.Event(), conversions.encoded_source
+
+    def waiting(*given: Any) -> Any:
+        while not go.wait(0.05):
+            pass
+        return real(*given)
+
+    monkeypatch.setattr(conversions, "encoded_source", waiting)
+    yield go
+    go.set()
+
+
 @contextlib.contextmanager
 def _serving(state: object, **options: Any) -> Iterator[str]:
     import uvicorn

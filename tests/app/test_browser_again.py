@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from browsing import (
     wait_until,
 )
 
-from speechssl.app.handlers import conversions, speaking
+from speechssl.app.handlers import speaking
 from speechssl.app.state import State
 from speechssl.conversion import converters
 from speechssl.receipts import signing
@@ -29,21 +28,6 @@ from speechssl.receipts import signing
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here; pip install playwright")
 # a busy machine takes minutes for what takes seconds
 pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Conversions wait for this event."""
-    go, real = threading.Event(), conversions.encoded_source
-
-    def waiting(*given: Any) -> Any:
-        while not go.wait(0.05):
-            pass
-        return real(*given)
-
-    monkeypatch.setattr(conversions, "encoded_source", waiting)
-    yield go
-    go.set()
 
 
 def load_again(page: Any) -> None:

@@ -22,6 +22,7 @@ from speechssl.synthesis import say as say_module
 from speechssl.voices.consent import Consent
 
 if TYPE_CHECKING:
+    from speechssl.synthesis.phones import Phone
     from speechssl.synthesis.subtitles import Cue
     from speechssl.synthesis.synthesizer import Speech, Synthesizer
     from speechssl.verification.decisions import Decision
@@ -39,12 +40,14 @@ class Reading:
         interpolation: 1 is the target's voice, 0 the text model's own speaker.
         seed: random seed for sound durations.
         form: one of ``recordings.FORMATS``.
+        lexicon: pronunciations, a word and its sounds on each line; see ``synthesis.lexicon``.
     """
 
     speed: float = 1.0
     interpolation: float = 1.0
     seed: int = 0
     form: str = "wav"
+    lexicon: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -102,8 +105,8 @@ def say(
         store: stored voices, and the key that signs.
         settings: limits of this service.
         job: takes the result; its person may cancel.
-        text: English, up to ``MOST_CHARACTERS``; names of voices and pauses in it are those of ``passages``. Subtitles
-            are spoken in time.
+        text: English, up to ``MOST_CHARACTERS``; names of voices and pauses in it are those of ``passages``,
+            pronunciations those of ``synthesis.lexicon``. Subtitles are spoken in time.
         target: one voice, by recordings or by name, for what no other voice in the text says.
         reading: None for the defaults.
         consent: see ``conversions.begin``.
@@ -117,6 +120,7 @@ def say(
     from speechssl.synthesis.synthesizer import join
 
     reading = reading or Reading()
+    text, lexicon = _pronunciations(text, reading)
     cues = _cues(settings, text)
     text = "\n".join(cue.text for cue in cues) or text
     script = _check(settings, store, job.session.user, text, target, reading, timed=bool(cues))
@@ -125,6 +129,9 @@ def say(
                 targets.consents_of(settings, store, job.session.user, who, consent)]  # fmt: skip
     job(0.05, "loading the models")
     synthesizer = models.synthesizer()
+    if lexicon:
+        with blaming("lexicon"):
+            synthesizer = synthesizer.reading(lexicon)
     job(0.15, "encoding the voice")
     voices = {name: targets.encoded(models, store, job, who, "tiny")[0][0] for name, who in cast.items()}
     parts = []
@@ -159,6 +166,18 @@ def say(
     label = f"{name}: “{text.strip()[:40]}”"
     job.session.remember({"what": "speech", "path": path, "label": label, "made": receipt["created"], **numbers})
     yield Said(path, path.with_suffix(".srt"), receipt, decision, numbers, whole.remarks)
+
+
+def _pronunciations(text: str, reading: Reading) -> tuple[str, dict[str, tuple[Phone, ...]]]:
+    """The text without the pronunciations in it, and all pronunciations."""
+    from speechssl.synthesis import lexicon
+
+    if len(text) > MOST_CHARACTERS:
+        return text, {}  # is refused
+    with blaming("text"):
+        plain, found = lexicon.inline(text)
+    with blaming("lexicon"):
+        return plain, {**lexicon.parse(reading.lexicon), **found}
 
 
 def _cues(settings: Settings, text: str) -> list[Cue]:

@@ -38,7 +38,8 @@ def tab(page: Page) -> None:
                 save = gr.DownloadButton("Download the zip", elem_id="batch-save")
     lines = {"archive": archive_problem, "target": target.problem, "consent": consent.problem,
              "options": options.problem, "model": options.problem}  # fmt: skip
-    stage = Stage(page, status, _WELCOME, lines, fields=(archive, target.kind, target.files, target.microphone))
+    taken = (archive, target.kind, target.files, target.microphone)
+    stage = Stage(page, status, _WELCOME, lines, fields=taken, name="batch")
     stage.comes_back([save])
 
     def run(values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
@@ -52,7 +53,8 @@ def tab(page: Page) -> None:
             )  # fmt: skip
             yield {status: pictures.batch(rows), save: str(made), **page.remembered(session)}
 
-        yield from stage.drive(session, start, values)
+        given = ", ".join(one.name for one in parts.paths(values[archive]))
+        yield from stage.drive(session, start, values, given[:80] or "No recordings")
 
     inputs = {archive, *target.inputs, *consent.inputs, *options.inputs}
     stage.begins(go)

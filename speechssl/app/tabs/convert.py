@@ -40,7 +40,7 @@ def tab(page: Page) -> None:
             with gr.Column(elem_classes="outcome"):
                 shown = _results()
     taken = (fields.source, fields.film, fields.target.kind, fields.target.files, fields.target.microphone)
-    stage = Stage(page, status, _WELCOME, fields.lines, live, taken)
+    stage = Stage(page, status, _WELCOME, fields.lines, live, taken, "convert")
 
     def convert(values: dict[Any, Any], request: gr.Request, begins: bool = False) -> Iterator[Any]:
         def work(job: Job) -> Iterator[dict[Any, Any]]:
@@ -61,7 +61,8 @@ def tab(page: Page) -> None:
                     heard.append(conversions.write_piece(page.state.store, job.session, one, len(heard)))
                     yield {live: pieces(heard, one.sample_rate)}
 
-        yield from stage.follow(request, work, values)
+        what = _what(values[fields.source], fields.target.read(values), begins=begins)
+        yield from stage.follow(request, work, values, what)
 
     def on_convert(values: dict[Any, Any], request: gr.Request) -> Iterator[Any]:
         yield from convert(values, request)
@@ -192,6 +193,13 @@ def _results() -> _Results:
         trail = gr.HTML("", elem_id="convert-timeline", elem_classes="maybe")
     gr.HTML('<p class="small">Change an option and convert again to compare both.</p>')
     return _Results(shown, save, paper, film, verdict, look, trail, gr.State(None))
+
+
+def _what(source: str | None, target: Target, *, begins: bool = False) -> str:
+    """What is done, for the list of jobs."""
+    words = Path(source).name if source else "No recording"
+    voice = target.spoken if target.files or target.voices else "no voice"
+    return f"{f'First {PREVIEW:.0f} s of ' * begins}{words} as {voice}"
 
 
 def _head(made: Made, target: Target, seconds: float) -> str:

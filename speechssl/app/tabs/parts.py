@@ -47,7 +47,7 @@ class Page:
 
     Args:
         state: everything that the handlers need.
-        history: the table and the files of the tab History; empty without that tab.
+        history: the jobs, their clock, the table and the files of the tab History; empty without that tab.
         voices: drop-downs of one voice; and
         seconds: drop-downs of a voice that may be empty. All of them follow the stored voices.
         opened: for components that are filled when a person opens the page: the value, from the user.
@@ -92,7 +92,9 @@ class Page:
 
     def remembered(self, session: Session) -> dict[Any, Any]:
         """Return updates of the tab History."""
-        return dict(zip(self.history, (rows_of(session), files_of(session)), strict=False))
+        clock = gr.Timer(active=any(one.state == "running" for one in session.work))
+        shown = (cards.jobs(session.work), clock, rows_of(session), files_of(session))
+        return dict(zip(self.history, shown, strict=False))
 
     def shelved(self, user: str) -> dict[Any, Any]:
         """Return updates of the cards of the tab Voices."""

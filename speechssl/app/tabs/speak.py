@@ -29,13 +29,22 @@ def tab(page: Page) -> None:
         with gr.Column(scale=5, min_width=320):
             text = gr.Textbox(EXAMPLE, label="Text (English)", lines=4, max_lines=16, elem_id="speak-text",
                               max_length=speaking.MOST_CHARACTERS, info="Several voices: begin a line with the name of "
-                              "one, “ada: Good morning.” Silence: [pause 0.5] is half a second.")  # fmt: skip
+                              "one, “ada: Good morning.” Silence: [pause 0.5] is half a second. Pronunciation: "
+                              "{tomato|T AH0 M AA1 T OW2}.")  # fmt: skip
             file = gr.UploadButton("Read a text file (.txt, .md) or subtitles (.srt, .vtt)", size="sm",
                                    file_types=[".txt", ".md", ".srt", ".vtt"],
                                    elem_id="speak-file")  # fmt: skip
             text_problem = parts.problem("speak-text-problem")
             target = parts.target_fields(page, "speak", blend=False)
             consent = parts.consent_fields(page, "speak")
+            with gr.Accordion("Pronunciations", open=False):
+                lexicon = gr.Textbox(
+                    label="A word and its sounds on each line", lines=3, max_lines=12, elem_id="speak-lexicon",
+                    max_length=speaking.MOST_CHARACTERS, placeholder="tomato T AH0 M AA1 T OW2",
+                    info="ARPAbet, as the CMU dictionary has it, or phonetic letters: t ə m ˈɑ t ˌoʊ.")  # fmt: skip
+                words = gr.UploadButton("Read a lexicon file (.txt)", size="sm", file_types=[".txt", ".dict"],
+                                        elem_id="speak-lexicon-file")  # fmt: skip
+            lexicon_problem = parts.problem("speak-lexicon-problem")
             with gr.Accordion("Options", open=False):
                 speed = gr.Slider(0.5, 2, 1, step=0.05, label="Speed", info="2 is twice as fast.",
                                   elem_id="speak-speed")  # fmt: skip
@@ -52,15 +61,18 @@ def tab(page: Page) -> None:
             live = gr.HTML("", elem_id="speak-live", elem_classes="unseen")
             with gr.Column(elem_classes="outcome"):
                 shown = _results()
-    lines = {"text": text_problem, "target": target.problem, "consent": consent.problem, "options": options_problem}
-    stage = Stage(page, status, _WELCOME, lines, live, (target.kind, target.files, target.microphone))
-    page.keep(text, speed, interpolation, seed, form)
+    lines = {"text": text_problem, "target": target.problem, "consent": consent.problem, "options": options_problem,
+             "lexicon": lexicon_problem}  # fmt: skip
+    taken = (target.kind, target.files, target.microphone)
+    stage = Stage(page, status, _WELCOME, lines, live, taken, "speak")
+    page.keep(text, lexicon, speed, interpolation, seed, form)
 
     def on_say(values: dict[Any, Any], request: gr.Request) -> Iterator[Any]:
         def work(job: Job) -> Iterator[dict[Any, Any]]:
             begun, heard = time.monotonic(), list[Path]()
             wanted, attested = target.read(values), consent.read(values)
-            reading = Reading(float(values[speed]), float(values[interpolation]), int(values[seed] or 0), values[form])
+            reading = Reading(float(values[speed]), float(values[interpolation]), int(values[seed] or 0), values[form],
+                              values[lexicon])  # fmt: skip
             for one in speaking.say(*page.state.shared, job, values[text], wanted, reading, consent=attested):
                 if isinstance(one, Said):
                     card = pictures.finished(_head(one, wanted, time.monotonic() - begun), one.decision, wanted.spoken,
@@ -70,19 +82,26 @@ def tab(page: Page) -> None:
                     heard.append(conversions.write_piece(page.state.store, job.session, one, len(heard)))
                     yield {live: pieces(heard, one.sample_rate)}
 
-        yield from stage.follow(request, work, values)
+        begins = " ".join(values[text].split())[:40]
+        yield from stage.follow(request, work, values, f"“{begins}”")
 
     @parts.answering(page.state, lines, status)
     def on_file(given: str) -> dict[Any, str]:
         return {text: speaking.written(Path(given)), text_problem: ""}
 
     file.upload(on_file, file, [text, *stage.outputs], show_progress="hidden", api_visibility="private")
-    inputs = {text, *target.inputs, *consent.inputs, speed, interpolation, seed, form}
+
+    @parts.answering(page.state, {}, lexicon_problem)
+    def on_words(given: str) -> dict[Any, str]:
+        return {lexicon: speaking.written(Path(given)), lexicon_problem: ""}
+
+    words.upload(on_words, words, [lexicon, lexicon_problem], show_progress="hidden", api_visibility="private")
+    inputs = {text, lexicon, *target.inputs, *consent.inputs, speed, interpolation, seed, form}
     outputs = [*stage.outputs, *shown, *page.history]
     stage.comes_back(shown)
     stage.begins(go)
     event = go.click(on_say, inputs, outputs, show_progress="hidden", trigger_mode="once", **page.heavy)
-    stage.forgets([text, *target.inputs, consent.agreed])
+    stage.forgets([text, lexicon, *target.inputs, consent.agreed])
     stop.click(parts.stopper(page), None, status, cancels=[event], **parts.QUIET)
     parts.ask_only_where_needed(page, target, consent)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +23,7 @@ from speechssl.app.tabs.parts import Page
 
 TOLD = 0.4  # seconds between two looks of a card that says how far a job is
 GUESSED = 2.0  # seconds of work from which the time left is guessed
+MOST_WORK, MOST_STEPS = 20, 50  # jobs of a session, and steps of a job, that are listed
 Updates = dict[Any, Any]
 
 
@@ -35,6 +38,7 @@ class Stage:
         lines: the line of each field.
         live: for pieces that play while the rest is made; None without.
         fields: with recordings, which a window that is opened again shows again.
+        name: of the tab, for the list of jobs.
     """
 
     page: Page
@@ -43,6 +47,7 @@ class Stage:
     lines: Mapping[str, Any]
     live: Any = None
     fields: Sequence[Any] = ()
+    name: str = ""
 
     @property
     def outputs(self) -> list[Any]:
@@ -50,8 +55,12 @@ class Stage:
         return [*dict.fromkeys(self.lines.values()), self.status, *([self.live] if self.live else [])]
 
     def comes_back(self, results: Sequence[Any]) -> None:
-        """Show the job and its results again in a window that is opened again."""
-        self.page.again.append((self.again, [*self.fields, *self.outputs, *results, *self.page.history]))
+        """Show the job again in a window that is opened again, and do it again where the list of jobs asks for it."""
+        outputs = [*self.fields, *self.outputs, *results, *self.page.history]
+        self.page.again.append((self.again, outputs))
+        # the list writes the number of the job there
+        asked = gr.Textbox(visible="hidden", elem_id=f"{self.status.elem_id}-retry")
+        asked.change(self.retry, asked, outputs, show_progress="hidden", **self.page.heavy)
 
     def begins(self, button: Any) -> None:
         """Show in the browser that a press of the button began a job; to be called before the job is bound to it."""
@@ -67,19 +76,41 @@ class Stage:
         gr.on([one.change for one in fields], None, self.status, [*lines, self.status], js=js, **parts.QUIET)
 
     def follow(
-        self, request: gr.Request, work: Callable[[Job], Iterator[Updates]], values: Updates | None = None
+        self, request: gr.Request, work: Callable[[Job], Iterator[Updates]], values: Updates, what: str
     ) -> Iterator[Updates]:
-        """Do a job; give its updates, and cards that say how far it is; ``values`` are those of the fields."""
+        """Do a job; give its updates, and cards that say how far it is.
+
+        Args:
+            request: of the window.
+            work: gives updates.
+            values: of the fields.
+            what: is done, for the list of jobs.
+        """
         session = self.page.session(request)
-        yield from self.drive(session, lambda tell: self.page.state.jobs.stream(session, work, tell), values)
+        yield from self.drive(session, lambda tell: self.page.state.jobs.stream(session, work, tell), values, what)
 
     def drive(
-        self, session: Session, start: Callable[[Tell], Iterator[Updates]], values: Updates | None = None
+        self, session: Session, start: Callable[[Tell], Iterator[Updates]], values: Updates, what: str
     ) -> Iterator[Updates]:
         """As ``follow``, for work that has several jobs: it is called with a function for its steps."""
-        given = {one: values[one] for one in self.fields} if values else {}
-        shown = session.shown[self.status.elem_id] = Shown(given)
-        threading.Thread(target=self._work, args=(session, shown, start), daemon=True).start()
+        return self._begin(session, Shown({one: values[one] for one in self.fields}, what, self.name, start))
+
+    def retry(self, asked: str, request: gr.Request) -> Iterator[Updates]:
+        """Do a job of the list again, with the same values."""
+        session = self.page.session(request)
+        number = asked.partition("|")[0]
+        found = next((one for one in session.work if str(one.number) == number and one.tab == self.name), None)
+        if found is None:
+            yield {self.status: gr.skip()}
+            return
+        yield {**found.given, **dict.fromkeys(self.outputs, ""), self.status: pictures.running("Starting")}
+        yield from self._begin(session, Shown(found.given, found.what, self.name, found.start))
+
+    def _begin(self, session: Session, shown: Shown) -> Iterator[Updates]:
+        session.shown[self.status.elem_id] = shown
+        session.work = [*session.work, shown][-MOST_WORK:]
+        shown.add(self.page.remembered(session))
+        threading.Thread(target=self._work, args=(session, shown), daemon=True).start()
         return shown.follow()
 
     def again(self, request: gr.Request) -> Iterator[Updates]:
@@ -94,25 +125,28 @@ class Stage:
             updates.pop(self.live, None)  # nothing plays before a person asks for it
             yield {**updates, **self.page.remembered(session)}
 
-    def _work(self, session: Session, shown: Shown, start: Callable[[Tell], Iterator[Updates]]) -> None:
+    def _work(self, session: Session, shown: Shown) -> None:
         begun, told = 0.0, -TOLD
 
         def tell(share: float, text: str) -> None:
             nonlocal begun, told
             now = time.monotonic()
             begun = begun or (now if share > 0 else 0.0)
+            shown.step(text, share, left(share, now - begun))
             if now - told >= TOLD:
                 told = now
                 shown.add({self.status: pictures.running(text, share, left(share, now - begun))})
 
         try:
-            with contextlib.closing(start(tell)) as steps:  # type: ignore[type-var]
+            with contextlib.closing(shown.start(tell)) as steps:  # type: ignore[type-var]
                 for one in steps:
                     shown.add(one)
+            shown.end("done")
         except Exception as error:
             said = in_words(error, "this job")
             text = self.page.state.sentence(said)
             place = self.lines.get(getattr(said, "field", ""))
+            shown.end("cancelled" if type(said) is Stopped else "failed", text)
             shown.add({
                 **parts.clear(self.lines),
                 **({place: pictures.problem(text)} if place else {}),
@@ -121,7 +155,7 @@ class Stage:
             if type(said) is Stopped and session.shown.get(self.status.elem_id) is shown:
                 del session.shown[self.status.elem_id]  # a person who cancelled does not ask for it again
         finally:
-            shown.end()
+            shown.close()
 
 
 class Shown:
@@ -129,10 +163,29 @@ class Shown:
 
     Args:
         given: values of the fields that it was begun with.
+        what: is done.
+        tab: that shows it.
+        start: does it, called with a function for its steps.
+
+    Attributes:
+        number: of the job, among all.
+        state: ``running`` (or waiting for its turn), ``done``, ``failed`` or ``cancelled``.
+        share: that is done, 0 to 1.
+        left: seconds that it still takes, if they are known.
+        steps: seconds since it was begun, and the step that began then.
+        seconds: that it took, once it is over.
     """
 
-    def __init__(self, given: Updates) -> None:
-        self.given, self._updates = given, Updates()
+    _numbers = itertools.count(1)
+
+    def __init__(
+        self, given: Updates, what: str = "", tab: str = "", start: Callable[[Tell], Iterator[Updates]] | None = None
+    ) -> None:
+        self.given, self.what, self.tab, self._start = given, what, tab, start
+        self.number, self.state, self.share, self.left = next(self._numbers), "running", 0.0, float("nan")
+        self.steps: list[tuple[float, str]] = []
+        self.begun, self.seconds = time.monotonic(), 0.0
+        self._updates = Updates()
         self._count, self._over = 0, False
         self._changed = threading.Condition()
 
@@ -143,7 +196,27 @@ class Shown:
             self._count += 1
             self._changed.notify_all()
 
-    def end(self) -> None:
+    def start(self, tell: Tell) -> Iterator[Updates]:
+        """Do it."""
+        assert self._start is not None
+        return self._start(tell)
+
+    def step(self, text: str, share: float, left: float | None) -> None:
+        """It has come to this step."""
+        self.share, self.left = share, float("nan") if left is None else left
+        # "12 of 340 MB" and the like is one step, not hundreds
+        if not self.steps or _stripped(self.steps[-1][1]) != _stripped(text):
+            self.steps.append((time.monotonic() - self.begun, text))
+            del self.steps[1:-MOST_STEPS]
+        else:
+            self.steps[-1] = (self.steps[-1][0], text)
+
+    def end(self, state: str, text: str = "") -> None:
+        """It is over, because of this."""
+        self.state, self.seconds = state, time.monotonic() - self.begun
+        self.steps.append((self.seconds, text or state))
+
+    def close(self) -> None:
         """Nothing comes any more."""
         with self._changed:
             self._over = True
@@ -159,6 +232,10 @@ class Shown:
                 updates = dict(self._updates)
             if changed:
                 yield updates
+
+
+def _stripped(text: str) -> str:
+    return re.sub(r"\d+", "", text)
 
 
 def left(share: float, seconds: float) -> float | None:

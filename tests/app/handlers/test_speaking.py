@@ -9,6 +9,7 @@ import torch
 
 from speechssl import audio
 from speechssl.app.handlers import recordings, speaking
+from speechssl.app.handlers.speaking import Reading
 from speechssl.app.handlers.targets import Target
 from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused
@@ -99,3 +100,20 @@ def test_subtitles_that_cannot_be_spoken_are_refused(shared: Shared, job: Job, f
     with pytest.raises(Refused, match=message) as refused:
         next(speaking.say(*shared, job, film, ERIC))
     assert refused.value.field == "text"
+
+
+@pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
+def test_a_pronunciation_is_what_is_said_and_not_what_is_written(shared: Shared, job: Job) -> None:
+    *_, usual = speaking.say(*shared, job, "A tomato.", ERIC)
+    *_, given = speaking.say(*shared, job, "A {tomato|T AH0 M AA1 T OW2}.", ERIC)
+    *_, listed = speaking.say(*shared, job, "A tomato.", ERIC, Reading(lexicon="Tomato T AH0 M AA1 T OW2"))
+    heard = [audio.read(one.path).samples for one in (usual, given, listed)]  # type: ignore[union-attr]
+    assert not torch.equal(heard[0], heard[1])
+    assert torch.equal(heard[1], heard[2])
+    assert isinstance(given, speaking.Said)
+    assert given.subtitles.read_text() == listed.subtitles.read_text()  # type: ignore[union-attr]
+    assert "{" not in given.subtitles.read_text()
+    for text, lines, field in (("{a|QQ}", "", "text"), ("a", "b QQ", "lexicon"), ("a", "42 B IY1", "lexicon")):
+        with pytest.raises(Refused) as raised:
+            next(speaking.say(*shared, job, text, ERIC, Reading(lexicon=lines)))
+        assert raised.value.field == field
