@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -37,11 +36,11 @@ def tab(page: Page) -> None:
         with gr.Column(scale=6, min_width=320, elem_classes="stage"):
             gr.HTML(_CARD, elem_id="live-status")
     window = gr.Textbox(visible=False)  # the number of the session, for the recording
-    page.again.append((_named, [window]))
     page.keep(latency, talk, monitor)
     chosen = [voice, consent.agreed, consent.who, consent.purpose]
+    named = go.click(_named, None, window, **QUIET)
     for event, taken, name in (
-        (go.click, [*chosen, latency, talk, monitor, record, window], "start"),
+        (named.then, [*chosen, latency, talk, monitor, record, window], "start"),
         (stop.click, [], "stop"),
         (voice.change, chosen, "change"),
         (consent.agreed.change, chosen, "change"),
@@ -70,8 +69,8 @@ def _voice(page: Page) -> tuple[Any, parts.ConsentFields]:
     return voice, consent
 
 
-def _named(request: gr.Request) -> Iterator[str]:
-    yield str(request.session_hash)
+def _named(request: gr.Request) -> str:
+    return str(request.session_hash)
 
 
 _INSECURE = html(
