@@ -191,24 +191,29 @@ class Inbox:
         coming = asyncio.ensure_future(socket.receive())
         silent = Unusable(REFUSED, f"nothing came for {SILENT:.0f} s; send sound, also where nobody speaks")
         begun = False
-        while True:
-            await asyncio.wait({coming}, timeout=SILENT)
-            if not coming.done():
-                # who waits in line has nothing to say
-                if self._most or not begun:
-                    self._put(silent)
-                continue
-            message = coming.result()
-            if message["type"] == "websocket.disconnect":
-                self.left()
-                self._put(Gone())
-                return
-            begun = True
-            try:
-                await self._take(message)
-            except Unusable as error:
-                self._put(error)
-            coming = asyncio.ensure_future(socket.receive())
+        try:
+            while True:
+                await asyncio.wait({coming}, timeout=SILENT)
+                if not coming.done():
+                    # who waits in line has nothing to say
+                    if self._most or not begun:
+                        self._put(silent)
+                    continue
+                message = coming.result()
+                if message["type"] == "websocket.disconnect":
+                    return
+                try:
+                    if not begun and message.get("bytes") is not None:
+                        raise Unusable(GARBAGE, "got sound first; a JSON object with the voice needed")
+                    begun = True
+                    await self._take(message)
+                except Unusable as error:
+                    self._put(error)
+                coming = asyncio.ensure_future(socket.receive())
+        finally:
+            coming.cancel()
+            self.left()
+            self._put(Gone())
 
     async def _take(self, message: Any) -> None:
         block, text = message.get("bytes"), message.get("text")
@@ -276,8 +281,13 @@ class Live:
                     loop.call_soon_threadsafe(over.set)
 
         threading.Thread(target=work, daemon=True).start()
-        await inbox.listen(socket)
-        await over.wait()
+        listening = asyncio.create_task(inbox.listen(socket))
+        try:
+            await over.wait()
+            # a client that takes nothing does not answer the end of the connection either
+            await asyncio.wait({listening}, timeout=SENDING)
+        finally:
+            listening.cancel()
 
     def _work(self, line: Line, inbox: Inbox, visitor: Visitor) -> None:
         """Do it all, and say how it ended."""
@@ -304,8 +314,7 @@ class Live:
     def _served(self, line: Line, inbox: Inbox, visitor: Visitor) -> tuple[int, Message]:
         """Wait in line and convert; the code of the end, and the last message."""
         given = inbox.get()
-        if not isinstance(given, dict):
-            raise Unusable(GARBAGE, "got sound first; a JSON object with the voice needed, as the first message")
+        assert isinstance(given, dict)  # ``Inbox`` takes no sound yet
         values = self._read(given)
         window = self.visitors.session(visitor, visitor.key(values["session_hash"] or None))
         asked = self._asked(values, window)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable
+from socket import SHUT_RDWR
 from typing import Any
 
 import pytest
+from browsing import wait_until
 
 client = pytest.importorskip("websockets.sync.client")
 exceptions = pytest.importorskip("websockets.exceptions")
@@ -154,3 +157,30 @@ def test_one_client_cannot_fill_the_line(open_service: Any, address: str, monkey
             code, last = end(second, json.dumps({"voice": "eric", "session_hash": "one"}))
         assert code == 1013
         assert "the queue is full" in last["text"]
+
+
+def test_a_client_that_takes_nothing_loses_its_place(
+    open_service: Any, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from speechssl.app import live as endpoint
+    from speechssl.conversion.live import LiveConverter
+
+    monkeypatch.setattr(endpoint, "SENDING", 0.5)
+    socket = opened(address)
+    socket.send(json.dumps({"voice": "eric", "realtime": False, "sample_rate": 96_000}))
+    while json.loads(socket.recv(PATIENCE))["type"] != "ready":
+        pass
+    monkeypatch.setattr(LiveConverter, "push", lambda self, block: block)
+
+    def flood() -> None:
+        with contextlib.suppress(exceptions.ConnectionClosed, OSError):
+            for _ in range(1000):
+                socket.send(b"\0" * 300_000)
+
+    # its system takes some megabytes, and then no more
+    sending = threading.Thread(target=flood, daemon=True)
+    sending.start()
+    wait_until(lambda: not open_service.state.live.running)
+    socket.socket.shutdown(SHUT_RDWR)
+    sending.join(PATIENCE)
+    assert not sending.is_alive()
