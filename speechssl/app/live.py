@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any
 
 from starlette.websockets import WebSocket
@@ -32,6 +33,7 @@ from speechssl.voices import consent
 
 SILENT = 10.0  # seconds without a message after which a client is taken to be gone
 SENDING = 10.0  # seconds that a client has to take what it is sent
+PENDING = 20  # messages that may be on their way to the network
 TOLD = 0.5  # seconds between two messages on how it goes
 MOST_TEXT = 8192  # characters of a message
 MOST_TEXTS = 10  # messages that may wait
@@ -86,33 +88,30 @@ class Line:
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket, self._loop = socket, asyncio.get_running_loop()
+        self._pending: deque[Future[None]] = deque()
 
     def send(self, message: bytes | Message) -> None:
-        """Send sound or JSON, and wait until it is on its way.
+        """Send sound or JSON; waits only for a client that is behind.
 
         Raises:
             Gone: the client does not take it.
         """
-        self._do(self._sending(message))
-
-    def tell(self, message: Message) -> None:
-        """Send without waiting; it does not matter whether it arrives."""
-        with contextlib.suppress(RuntimeError):  # the service is closed
-            asyncio.run_coroutine_threadsafe(self._sending(message), self._loop)
+        is_sound = isinstance(message, bytes)
+        self._do(self._socket.send_bytes(message) if is_sound else self._socket.send_text(json.dumps(message)))
 
     def close(self, code: int) -> None:
-        """End the connection."""
-        self._do(self._socket.close(code))
+        """End the connection once all is sent.
 
-    def _sending(self, message: bytes | Message) -> Coroutine[Any, Any, None]:
-        is_sound = isinstance(message, bytes)
-        work: Coroutine[Any, Any, None]
-        work = self._socket.send_bytes(message) if is_sound else self._socket.send_text(json.dumps(message))
-        return work
+        Raises:
+            Gone: as ``send``.
+        """
+        self._do(self._socket.close(code), pending=0)
 
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+    def _do(self, work: Coroutine[Any, Any, None], pending: int = PENDING) -> None:
         try:
-            asyncio.run_coroutine_threadsafe(work, self._loop).result(SENDING)
+            self._pending.append(asyncio.run_coroutine_threadsafe(work, self._loop))
+            while self._pending and (len(self._pending) > pending or self._pending[0].done()):
+                self._pending.popleft().result(SENDING)
         except Exception as error:
             # each library has errors of its own for a connection that is lost
             raise Gone from error
@@ -125,17 +124,23 @@ class Inbox:
         self._items: deque[tuple[float, bytes] | int | Message | Exception] = deque()  # sound with when it came
         self._changed = threading.Condition()
         self._bytes = self._texts = 0  # that wait
-        self._most, self._realtime, self._over = 0, True, False
+        self._most, self._size, self._realtime, self._over = 0, 1, True, False
         self.left: Callable[[], None] = lambda: None  # called when the client is gone
         self.xruns = 0  # how often sound was left out
 
-    def open(self, most: int, *, realtime: bool) -> None:
-        """Take sound from now on, of which so many bytes may wait; what came before is not wanted."""
+    def open(self, most: int, size: int, *, realtime: bool) -> None:
+        """Take sound from now on; what came before is not wanted.
+
+        Args:
+            most: bytes that may wait.
+            size: bytes of a sample.
+            realtime: whether what has waited for ``LATE`` is left out.
+        """
         with self._changed:
-            self._most, self._realtime = most, realtime
+            self._most, self._size, self._realtime = most, size, realtime
 
     def get(self, seconds: float | None = None) -> bytes | int | Message | None:
-        """What comes next; None after so many seconds.
+        """What comes next, blocks that wait as one; None after so many seconds.
 
         Raises:
             Gone: the client went away.
@@ -146,14 +151,26 @@ class Inbox:
             late = self._late()
             if late or not self._items:
                 return late or None
+            if isinstance(self._items[0], tuple):
+                return self._joined()
             item = self._items.popleft()
             self._texts -= isinstance(item, dict)
-            if isinstance(item, tuple):
-                self._bytes -= max(len(item[1]), LEAST_BLOCK)
-                return item[1]
         if isinstance(item, Exception):
             raise item
+        assert not isinstance(item, tuple)
         return item
+
+    def _joined(self) -> bytes:
+        """The blocks that wait, as one; a block that is no sound comes last."""
+        found, count = list[bytes](), 0
+        while self._items and isinstance(first := self._items[0], tuple) and count % self._size == 0:
+            if found and count + len(first[1]) > self._most:
+                break
+            self._items.popleft()
+            self._bytes -= max(len(first[1]), LEAST_BLOCK)
+            found.append(first[1])
+            count += len(first[1])
+        return b"".join(found)
 
     def _late(self) -> int:
         """Leave out what waits too long already, and say how many bytes."""
@@ -297,11 +314,11 @@ class Live:
         inbox.left = waiting.leave
 
         def tell(_: float, text: str) -> None:
-            line.tell({"type": "waiting", "before": self.state.live.before(waiting), "text": text})
+            line.send({"type": "waiting", "before": self.state.live.before(waiting), "text": text})
 
         with self.state.live.start(waiting, tell), self.state.jobs.beside(), one_thread():
             speaker = Speaker(*self.state.shared, window, asked)
-            inbox.open(round(LATE * speaker.most_bytes), realtime=asked.realtime)
+            inbox.open(speaker.most_bytes, speaker.sample_bytes, realtime=asked.realtime)
             line.send(self._ready(speaker, asked))
             try:
                 code, why = self._converse(line, inbox, speaker, asked, window)
@@ -343,7 +360,7 @@ class Live:
                 return over
             if now - told >= TOLD:
                 told = window.used = now
-                line.tell(self._how(speaker, inbox, now - begun))
+                line.send(self._how(speaker, inbox, now - begun))
                 if asked.realtime and speaker.load > 1 and now - warned > SILENT:
                     warned = now
                     self._warn(line, speaker)
@@ -357,7 +374,7 @@ class Live:
         try:
             speaker.check_speed()
         except InputError as error:
-            line.tell({"type": "slow", "text": str(error)})
+            line.send({"type": "slow", "text": str(error)})
 
     def _changed(self, speaker: Speaker, given: Message, window: Session) -> Message:
         """The answer to a message while somebody speaks: another voice."""

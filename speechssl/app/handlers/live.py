@@ -108,9 +108,14 @@ class Speaker:
         return self._scaled(self.converter.hop)
 
     @property
+    def sample_bytes(self) -> int:
+        """Bytes of a sample."""
+        return int(self._type.itemsize)
+
+    @property
     def most_bytes(self) -> int:
         """Bytes of the longest block, a second."""
-        return self._asked.sample_rate * self._type.itemsize
+        return self._asked.sample_rate * self.sample_bytes
 
     @property
     def load(self) -> float:
@@ -142,7 +147,7 @@ class Speaker:
         Raises:
             Refused: no whole number of samples, more than a second, or samples that are no numbers.
         """
-        size = self._type.itemsize
+        size = self.sample_bytes
         if len(block) % size or len(block) > self.most_bytes:
             needed = f"{self._asked.sample_format}, so a multiple of {size}, and at most {self.most_bytes}, needed"
             raise Refused("block", f"got {len(block)} bytes; {needed}")
@@ -155,7 +160,7 @@ class Speaker:
 
     def skip(self, count: int) -> bytes:
         """Silence in place of so many bytes that were left out."""
-        missing = np.zeros(count // self._type.itemsize, np.float32)
+        missing = np.zeros(count // self.sample_bytes, np.float32)
         self._heard += len(missing)
         return self._encoded(missing)
 
