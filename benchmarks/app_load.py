@@ -2,9 +2,11 @@
 
     python benchmarks/app_load.py [--clients 20] [--rounds 3]
     python benchmarks/app_load.py --first-audio 10
+    python benchmarks/app_load.py --idle 60
 
 The second converts ten minutes of speech (bundled clips in turn) by ``/convert_stream`` and by
-``VoiceConverter.stream``, and prints when the first piece is there.
+``VoiceConverter.stream``, and prints when the first piece is there. The third prints the processor time of a service
+that nobody uses.
 
 Starts the service as a process of its own, lets every client convert a 5-second recording of its own to a bundled
 voice, several times, and prints waits, errors and the memory of the service.
@@ -108,12 +110,34 @@ def first_audio(minutes: float) -> None:
               f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")  # fmt: skip
 
 
+def idle(seconds: float) -> None:
+    """Processor time of a service that nobody uses, once its models are loaded."""
+
+    def spent(pid: int) -> float:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    with tempfile.TemporaryDirectory() as name:
+        process, _ = start(Path(name))
+        time.sleep(20)
+        before = spent(process.pid)
+        time.sleep(seconds)
+        used = spent(process.pid) - before
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    print(f"idle: {used:.2f} s of processor time in {seconds:g} s, {used / seconds:.1%} of a core")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--first-audio", type=float, metavar="MINUTES", help="measure that instead")
+    parser.add_argument("--idle", type=float, metavar="SECONDS", help="measure that instead")
     args = parser.parse_args()
+    if args.idle:
+        idle(args.idle)
+        return
     if args.first_audio:
         first_audio(args.first_audio)
         return
@@ -127,7 +151,8 @@ def main() -> None:
         before = memory(process.pid, "VmRSS")
 
         def work(number: int) -> None:
-            client = Client(address, verbose=False, download_files=str(folder))
+            # the page of 20 clients at once is no part of what is measured
+            client = Client(address, verbose=False, download_files=str(folder), httpx_kwargs={"timeout": 60})
             given = handle_file(str(source(folder, number)))
             for turn in range(args.rounds):
                 begun = time.perf_counter()

@@ -109,8 +109,8 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
     blocks.limiter = CapacityLimiter(blocks.max_threads)
     blocks.state_session_capacity = sessions.MOST + sessions.MOST_ONCE
     blocks.queue(max_size=1000, default_concurrency_limit=None)
-    # Gradio looks for new calls a thousand times a second, 3 % of a core, also when nobody is there
-    blocks._queue.sleep_when_free = 0.02
+    # Gradio looks for new calls a thousand times a second, and for progress a hundred times, also when nobody is there
+    blocks._queue.sleep_when_free, blocks._queue.progress_update_sleep_when_free = 0.05, 0.2
     blocks.validate_inputs, blocks._format_processing_error = _check_number, _unusable
     return blocks
 

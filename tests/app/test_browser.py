@@ -103,6 +103,24 @@ def test_subtitles_from_a_file_are_spoken_in_time(page: Any, tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
+def test_a_lexicon_file_is_read_and_its_errors_name_the_line(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("tomato T AH0 M AA1 T OW2\ngif JH XX F\n")
+    open_tab(page, "Speak")
+    page.get_by_text("Pronunciations").first.click()
+    page.locator("input[type=file][accept*='.dict']").set_input_files(tmp_path / "words.txt")
+    lexicon = page.locator("#speak-lexicon textarea")
+    sync_api.expect(lexicon).to_have_value(re.compile("XX"), timeout=PATIENCE)
+    page.locator("#speak-go").click()
+    page.locator("#speak-lexicon-problem .problem").wait_for()
+    said = page.locator("#speak-lexicon-problem").inner_text()
+    assert "'gif' (line 2): 'JH XX F' has the sound 'XX'" in said
+    lexicon.fill("gif JH IH1 F")
+    page.locator("#speak-go").click()
+    page.wait_for_selector("#speak-status .finished")
+    assert page.locator("#speak-lexicon-problem .problem").count() == 0
+
+
+@pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
 def test_speak(page: Any, tmp_path: Path) -> None:
     open_tab(page, "Speak")
     assert page.locator("#speak-second").count() == 0  # nothing is blended here

@@ -40,7 +40,10 @@ def tab(page: Page) -> None:
         with gr.Column(min_width=320):
             _keep(page, changed, outputs, edit)
     page.opened[page.shelf[0]] = lambda user: page.shelved(user)[page.shelf[0]]
-    page.opened[edit.chosen] = lambda user: changed(user)[edit.chosen]
+    # none is chosen at first: fields that show nothing must not be saved for a voice
+    page.opened[edit.chosen] = lambda user: gr.update(
+        choices=[one["name"] for one in voices.listed(page.state.store, user)], value=None
+    )
 
 
 class _Edit:
@@ -177,28 +180,32 @@ def _keep(page: Page, changed: Changed, lists: list[Any], edit: _Edit) -> None:
     @answering
     def on_delete(name: str, request: gr.Request) -> dict[Any, Any]:
         user = page.session(request).user
-        voices.remove(state.store, user, name or "")
+        voices.remove(state.store, user, _chosen(name))
         return {problem: "", **changed(user)}
 
     @answering
     def on_rename(name: str, to: str, request: gr.Request) -> dict[Any, Any]:
         user = page.session(request).user
-        return {problem: "", **changed(user, voices.rename(state.store, user, name or "", to)["name"])}
+        return {problem: "", **changed(user, voices.rename(state.store, user, _chosen(name), to)["name"])}
 
     @answering
     def on_note(name: str, description: str, tags: str, request: gr.Request) -> dict[Any, Any]:
         user = page.session(request).user
-        if not name:
-            raise Refused("name", "Choose a voice.")
-        voices.note(state.store, user, name, lambda notes: notes.described(description, voices.tags_in(tags)))
+        voices.note(state.store, user, _chosen(name), lambda notes: notes.described(description, voices.tags_in(tags)))
         return {problem: html('<p role="status">Saved.</p>'), **changed(user, name)}
 
     @answering
     def on_export(name: str, request: gr.Request) -> dict[Any, Any]:
-        made = voices.export(state.store, state.settings, page.session(request), name or "")
+        made = voices.export(state.store, state.settings, page.session(request), _chosen(name))
         return {problem: "", edit.saved: gr.update(value=str(made), visible=True)}
 
     sure.click(on_delete, edit.chosen, [problem, *lists], api_visibility="private")
     rename.click(on_rename, [edit.chosen, edit.new], [problem, *lists], api_visibility="private")
     note.click(on_note, [edit.chosen, edit.description, edit.tags], [problem, *lists], api_visibility="private")
     export.click(on_export, edit.chosen, [problem, edit.saved], api_visibility="private")
+
+
+def _chosen(name: str | None) -> str:
+    if not name:
+        raise Refused("name", "Choose a voice.")
+    return name
