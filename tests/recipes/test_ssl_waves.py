@@ -346,3 +346,36 @@ def test_people_of_a_few_words_are_laid_end_to_end(recipe: Any) -> None:
     # 48 people make four minutes
     assert [len(places) for places in found[2:-1]] == [48, 48, 4]
     assert sorted(place for places in found[2:-1] for place in places) == sorted(p for ps in short.values() for p in ps)
+
+
+def test_encoders_of_one_training_are_averaged_and_moved_back(
+    recipe: Any, data: Path, model_bin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = []
+    for steps in ("1", "2"):
+        arguments = [data / "waves", "--toy", "--objective", "phones", "--alignments", data / "alignments.jsonl"]
+        arguments += ["--run", tmp_path / "run", "--init", f"whisper-base={model_bin}", "--blocks", "2"]
+        run_script(recipe("train"), [*map(str, arguments), "--max-seconds", "0", "--threads", "1"])
+        files.append(tmp_path / f"{steps}.safetensors")
+        run_script(recipe("export"), [str(tmp_path / "run"), "--output", str(files[-1]), "--name", "heard"])
+    begin = ["--init", f"whisper-base={model_bin}"]
+    for share in ("0", "0.25"):
+        more = [] if share == "0" else [*begin, "--back", share]
+        out = tmp_path / f"back{share}.safetensors"
+        run_script(recipe("blend"), [*map(str, files), "--output", str(out), *more])
+    one, two, middle, moved = (
+        checkpoints.load(path, kind="encoder").tensors
+        for path in (*files, tmp_path / "back0.safetensors", tmp_path / "back0.25.safetensors")
+    )
+    start = recipe("blend").start_of(begin[1], {"layer": 2})
+    for name in one:
+        wanted = (one[name].float() + two[name].float()) / 2
+        assert torch.allclose(middle[name].float(), wanted, atol=2e-3)
+        if name.startswith("projection."):
+            assert torch.equal(moved[name], middle[name])
+        else:
+            assert torch.allclose(moved[name].float(), 0.75 * wanted + 0.25 * start[name], atol=3e-3)
+    assert encoders.load(tmp_path / "back0.25.safetensors").origin == "heard/2"
+    with pytest.raises(SystemExit, match="a share from 0 to 1 and both or neither"):
+        run_script(recipe("blend"), [str(files[0]), "--output", str(tmp_path / "x.safetensors"), "--back", "0.5"])
+    assert not (tmp_path / "x.safetensors").exists()
