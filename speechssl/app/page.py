@@ -26,9 +26,8 @@ TABS = ("convert", "live", "speak", "verify", "units", "batch", "voices", "histo
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 # on a phone Gradio hides the link to the API and leaves the point behind it, which page.css does not reach
 STYLE = "<style>@media (max-width:640px) {footer .divider {display:none}}</style>"
-SCRIPT = STYLE + "".join(
-    f"<script>{Path(__file__).with_name(name).read_text(encoding='utf-8')}</script>" for name in ("page.js", "live.js")
-)
+SCRIPTS = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("page.js", "live.js")]
+SCRIPT = STYLE + "<script>" + "</script><script>".join(SCRIPTS) + "</script>"
 
 
 def theme() -> Any:
