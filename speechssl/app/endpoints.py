@@ -112,13 +112,14 @@ def _target(state: State, session: Session, files: tuple[Path, ...], voice: str)
     return targets.named(state.store, session.user, voice)
 
 
-def _consent(text: str) -> Consent | None:
+def attested(text: str) -> Consent | None:
+    """The consent that a client wrote; None if it wrote none."""
     return consent.parse(text) if text.strip() else None
 
 
 def _read(state: State, session: Session, given: dict[str, Any]) -> tuple[Target, conversions.Options, Consent | None]:
     target = _target(state, session, given["references"], given["voice"])
-    return target, fields.options_of(given), _consent(given["consent"])
+    return target, fields.options_of(given), attested(given["consent"])
 
 
 # ---- the endpoints of each tab
@@ -168,7 +169,7 @@ def _speak(state: State) -> None:
     ) -> tuple[str, str, Facts]:  # fmt: skip
         target = _target(state, job.session, references, voice)
         reading = speaking.Reading(speed, interpolation, int(seed), file_format, lexicon)
-        *_, made = speaking.say(*state.shared, job, text, target, reading, consent=_consent(consent))
+        *_, made = speaking.say(*state.shared, job, text, target, reading, consent=attested(consent))
         assert isinstance(made, speaking.Said)
         return str(made.path), str(made.subtitles), made.facts
 
@@ -281,6 +282,14 @@ def _units(state: State) -> None:
     )
 
 
+def _name() -> Argument:
+    return schema.text("name of the voice")
+
+
+def _voice() -> list[Any]:
+    return [gr.JSON(label="the voice")]
+
+
 def _voices(state: State) -> None:
     store = state.store
 
@@ -290,7 +299,7 @@ def _voices(state: State) -> None:
         return {"stored": voices.listed(store, session.user), "bundled": bundled}
 
     def add_voice(job: Job, name: str, recordings: tuple[Path, ...], consent: str) -> Facts:
-        return voices.add(*state.shared, job, name, recordings, _consent(consent))
+        return voices.add(*state.shared, job, name, recordings, attested(consent))
 
     def remove(session: Session, name: str, recording: str) -> Facts:
         voices.remove(store, session.user, name, recording)
@@ -308,47 +317,46 @@ def _voices(state: State) -> None:
         known = targets.names(store, job.session.user)
         return str(voices.sample(*state.shared, job, name if name in known else f"{BUNDLED}{name}"))
 
-    def export(session: Session, name: str) -> str:
-        return str(voices.export(store, state.settings, session, name))
-
-    def take_in(job: Job, file: Path | None, name: str) -> Facts:
-        return voices.take_in(store, job.session.user, file, name)
-
-    def report(job: Job, recordings: tuple[Path, ...]) -> Facts:
-        return voices.report(state.settings, recordings).as_dict()
-
-    def name() -> Argument:
-        return schema.text("name of the voice")
-
-    def voice() -> list[Any]:
-        return [gr.JSON(label="the voice")]
-
     _endpoint(state, "voices", listed, {}, [gr.JSON(label="stored and bundled voices")], "List the voices.")
     _endpoint(state, "add_voice", add_voice,
-              {"name": name(), "recordings": schema.uploads("recordings of one person"),
+              {"name": _name(), "recordings": schema.uploads("recordings of one person"),
                "consent": schema.text(ATTEST, longest=500)},
-              voice(), "Store a voice, or add recordings to one.")  # fmt: skip
+              _voice(), "Store a voice, or add recordings to one.")  # fmt: skip
     _endpoint(state, "remove_voice", remove,
-              {"name": name(), "recording": schema.text("only this recording of the voice; empty for the whole voice")},
+              {"name": _name(),
+               "recording": schema.text("only this recording of the voice; empty for the whole voice")},
               [gr.JSON(label="what was removed")], "Delete a voice, or one of its recordings.")  # fmt: skip
-    _endpoint(state, "rename_voice", rename, {"name": name(), "new": schema.text("new name of the voice")}, voice(),
+    _endpoint(state, "rename_voice", rename, {"name": _name(), "new": schema.text("new name of the voice")}, _voice(),
               "Give a voice another name.")  # fmt: skip
     _endpoint(
         state,
         "describe_voice",
         describe,
         {
-            "name": name(),
+            "name": _name(),
             "description": schema.text("one line", longest=500),
             "tags": schema.text("words with commas between them", longest=500),
             "settings": schema.text('options that suit the voice, as JSON: {"pitch": "-2"}', longest=500),
         },
-        voice(),
+        _voice(),
         "Describe a stored voice; what was said before is replaced.",
     )
     _endpoint(state, "sample_voice", sample, {"name": schema.text("name of a stored or bundled voice")},
               [gr.File(label="recording")], "Hear a voice for a few seconds.")  # fmt: skip
-    _endpoint(state, "export_voice", export, {"name": name()}, [gr.File(label="voice file")],
+    _voice_files(state)
+
+
+def _voice_files(state: State) -> None:
+    def export(session: Session, name: str) -> str:
+        return str(voices.export(state.store, state.settings, session, name))
+
+    def take_in(job: Job, file: Path | None, name: str) -> Facts:
+        return voices.take_in(state.store, job.session.user, file, name)
+
+    def report(job: Job, recordings: tuple[Path, ...]) -> Facts:
+        return voices.report(state.settings, recordings).as_dict()
+
+    _endpoint(state, "export_voice", export, {"name": _name()}, [gr.File(label="voice file")],
               "Export a stored voice as a file.")  # fmt: skip
     _endpoint(
         state,
@@ -358,7 +366,7 @@ def _voices(state: State) -> None:
             "file": schema.upload("voice file that speechssl exported", "voice.safetensors"),
             "name": schema.text("name of the voice; empty for its own"),
         },
-        voice(),
+        _voice(),
         "Import a voice file.",
     )
     _endpoint(

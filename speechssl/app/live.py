@@ -19,7 +19,7 @@ from typing import Any
 from starlette.websockets import WebSocket
 
 from speechssl.app import fields, schema
-from speechssl.app.endpoints import ATTEST
+from speechssl.app.endpoints import ATTEST, attested
 from speechssl.app.handlers import targets
 from speechssl.app.handlers.live import Asked, Speaker
 from speechssl.app.refusals import Busy, Refused, Stopped, in_words
@@ -29,7 +29,6 @@ from speechssl.app.visitors import LONGEST_KEY, Visitor, Visitors
 from speechssl.conversion.options import ConversionOptions
 from speechssl.encoders.precision import one_thread
 from speechssl.errors import InputError, SpeechSSLError
-from speechssl.voices import consent
 
 SILENT = 10.0  # seconds without a message after which a client is taken to be gone
 SENDING = 10.0  # seconds that a client has to take what it is sent
@@ -392,7 +391,7 @@ class Live:
                 raise Refused(min(unknown)[:80], 'no field of a change; voice and consent, or {"end": true}, needed')
             values = self._read(given)
             voice = targets.named(self.state.store, window.user, values["voice"])
-            speaker.change(voice, _attested(values["consent"]))
+            speaker.change(voice, attested(values["consent"]))
         except Exception as error:
             return self._said(in_words(error, "the change"), "refused")
         return {"type": "voice", "voice": values["voice"]}
@@ -411,7 +410,7 @@ class Live:
         options = {one.name: one.parse(values[one.name]) for one in fields.OPTIONS if one.name in OPTIONS}
         return Asked(
             targets.named(self.state.store, window.user, values["voice"]),
-            _attested(values["consent"]),
+            attested(values["consent"]),
             ConversionOptions(**options),
             int(values["sample_rate"]),
             values["sample_format"],
@@ -419,10 +418,6 @@ class Live:
             values["record"],
             values["realtime"],
         )
-
-
-def _attested(text: str) -> consent.Consent | None:
-    return consent.parse(text) if text.strip() else None
 
 
 def _parsed(text: Any) -> Message:

@@ -143,12 +143,12 @@ def say(
     cues = writer.read(words, text) if Path(text[:LONGEST_NAME]).suffix.lower() in writer.FORMATS else []
     words = "\n".join(cue.text for cue in cues) or words
     text_model = text_models.load(synthesizer or say_module.SYNTHESIZER)
-    own = FrontEnd(text_model.language, lexicon=lexicons.read(lexicon) if lexicon else None)
-    own.prepare(words)  # a text that cannot be read is refused before the rest is loaded
+    own = lexicons.read(lexicon) if lexicon else {}
+    # a text that cannot be read is refused before the rest is loaded
+    FrontEnd(text_model.language, lexicon=own).prepare(words)
     system = models.load(model, [text_model.origin], layer=layer, normalise=normalise, device=device)
-    made = say_module.load_synthesizer(
-        synthesizer or say_module.SYNTHESIZER, system=system, language=language, lexicon=lexicon
-    )
+    made = say_module.load_synthesizer(synthesizer or say_module.SYNTHESIZER, system=system, language=language)
+    made = made.reading(own) if own else made
     terminal.stage("listening to the references" if files else "opening the voice")
     target = convert.open_voice(made.system, files, voice)
     tally = Tally()

@@ -64,7 +64,7 @@ def learnt(normal: Floats, test: Floats, kinds: Sequence[str], *, seed: int = 0)
         network = Halves((half, known.shape[1] - half))
         centres = nn.Parameter(torch.randn(classes, 2 * WIDTH))
         optimiser = torch.optim.AdamW([*network.parameters(), centres], lr=RATE, weight_decay=1e-2)
-        scale = math.sqrt(2) * math.log(max(3, classes) - 1)
+        scale = math.sqrt(2) * math.log(classes - 1)
         for _ in range(STEPS):
             chosen = torch.randint(len(known), (min(BATCH, len(known)),))
             loss = _loss(network(known[chosen]), targets[chosen], centres, scale)

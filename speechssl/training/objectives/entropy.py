@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from speechssl.training.objectives.added import Added, with_added
-from speechssl.training.objectives.vicreg import LEAST
+from speechssl.training.objectives.vicreg import covariance, variance
 
 MOST_FRAMES = 2048  # of a batch, drawn at random, whose spread is measured
 CLOSEST = 1e-6  # a gap between neighbours, at least, whose logarithm counts
@@ -25,18 +24,6 @@ def entropy(values: Tensor) -> Tensor:
     gaps = (ordered[spacing:] - ordered[:-spacing]).clamp(min=CLOSEST)
     found: Tensor = (gaps * (len(values) + 1) / spacing).log().mean(0)
     return found
-
-
-def covariance(values: Tensor) -> Tensor:
-    """Sum of the squared covariances of different columns of values (N, D), over D."""
-    centred = values - values.mean(0)
-    square = centred.T @ centred / (len(values) - 1)
-    return (square.square().sum() - square.diagonal().square().sum()) / len(square)
-
-
-def variance(values: Tensor) -> Tensor:
-    """How far the deviation of the columns of values (N, D) is below 1, on average."""
-    return functional.relu(1 - (values.var(0) + LEAST).sqrt()).mean()
 
 
 def e2mc(frames: Tensor) -> Tensor:

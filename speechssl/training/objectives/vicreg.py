@@ -65,12 +65,19 @@ def vicreg(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     with torch.autocast(one.device.type, enabled=False):
         one, two = one.float(), two.float()
         invariance = functional.mse_loss(one, two)
-        sides = [side - side.mean(0) for side in (one, two)]
-        deviations = [(side.var(0) + LEAST).sqrt() for side in sides]
-        variance = torch.stack([functional.relu(1 - deviation).mean() for deviation in deviations]).mean()
-        products = [side.T @ side / (len(side) - 1) for side in sides]
-        # of each side, as in the paper's (4); the paper adds the two
-        covariance = torch.stack(
-            [(square.square().sum() - square.diagonal().square().sum()) / len(square) for square in products]
-        ).sum()
-    return invariance, variance, covariance
+        # of each side, as in the paper's (4); the paper adds the two covariances
+        spread = torch.stack([variance(side) for side in (one, two)]).mean()
+        shared = torch.stack([covariance(side) for side in (one, two)]).sum()
+    return invariance, spread, shared
+
+
+def variance(values: Tensor) -> Tensor:
+    """How far the deviation of the columns of values (N, D) is below 1, on average."""
+    return functional.relu(1 - (values.var(0) + LEAST).sqrt()).mean()
+
+
+def covariance(values: Tensor) -> Tensor:
+    """Sum of the squared covariances of different columns of values (N, D), over D."""
+    centred = values - values.mean(0)
+    square = centred.T @ centred / (len(values) - 1)
+    return (square.square().sum() - square.diagonal().square().sum()) / len(square)
