@@ -31,8 +31,7 @@ NEEDED = {
         "torch", "torchaudio", "transformers", "huggingface-hub", "numpy", "scipy", "safetensors", "filelock",
         "soundfile", "av", "soxr", "pyworld-prebuilt", "typer", "gruut-lang-en", "python-crfsuite",
         "num2words", "sentencex", "markdown-it-py", "anyascii", "rich", "gradio", "starlette", "fastapi", "uvicorn",
-        "pydantic", "anyio",
-        "markupsafe", "pillow", "cryptography", "mutagen",
+        "websockets", "pydantic", "anyio", "markupsafe", "pillow", "cryptography", "mutagen",
     )
 }  # fmt: skip
 LOW_SPACE = 2000  # MB free in the cache; a large model needs more

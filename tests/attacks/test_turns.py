@@ -11,7 +11,7 @@ from typing import Any
 import attack_service
 import pytest
 
-CHEAP = {"speakers", "voices", "remove_voice", "rename_voice", "export_voice"}
+CHEAP = {"speakers", "voices", "remove_voice", "rename_voice", "describe_voice", "export_voice"}
 
 
 @pytest.fixture(scope="module")

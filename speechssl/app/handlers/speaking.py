@@ -116,7 +116,6 @@ def say(
         Refused: a field cannot be used.
         Stopped: cancelled, or the time is over.
     """
-    from speechssl.synthesis import subtitles
     from speechssl.synthesis.synthesizer import join
 
     reading = reading or Reading()
@@ -143,17 +142,34 @@ def say(
             yield parts[-1].waveform
             if len(parts) < total:
                 job(0.2 + 0.65 * len(parts) / total, f"speaking, sentence {len(parts) + 1} of {total}")
-    whole = join(parts, text)
     job(0.9, "writing")
-    name = "-".join(who.name for who in cast.values())[:40]
-    begins = text.strip()[:24].strip(" .,!?").replace("/", " ")
-    path = job.session.place(f"{begins}-{name}", f".{reading.form}")
-    mark = recordings.write(settings, path, [part.waveform for part in parts])
-    subtitles.write(path.with_suffix(".srt"), whole.words)
-    decision = _judged(models, store, job.session.user, list(cast.values()), reading, path)
-    facts = contents.of_speech(
+    whole = join(parts, text)
+    read = contents.of_speech(
         text, *voices.values(), text_model=synthesizer.model.origin, consent=consents, settings=reading.settings
     )
+    yield _kept(models, store, settings, job, list(cast.values()), reading, whole, parts, read)
+
+
+def _kept(
+    models: Models,
+    store: Store,
+    settings: Settings,
+    job: Job,
+    cast: list[Target],
+    reading: Reading,
+    whole: Speech,
+    parts: list[Speech],
+    facts: dict[str, Any],
+) -> Said:
+    """Write the recording, its subtitles and its receipt, and judge the likeness; ``facts`` go into the receipt."""
+    from speechssl.synthesis import subtitles
+
+    text = whole.text.strip()
+    name = "-".join(who.name for who in cast)[:40]
+    path = job.session.place(f"{text[:24].strip(' .,!?').replace('/', ' ')}-{name}", f".{reading.form}")
+    mark = recordings.write(settings, path, [part.waveform for part in parts])
+    subtitles.write(path.with_suffix(".srt"), whole.words)
+    decision = _judged(models, store, job.session.user, cast, reading, path)
     facts |= {"similarity": decision_facts(decision), "watermark": mark}
     receipt = signing.issue(path, facts, store.signer())
     numbers = {
@@ -163,9 +179,9 @@ def say(
         "similarity": facts["similarity"],
         "receipt": receipt,
     }
-    label = f"{name}: “{text.strip()[:40]}”"
+    label = f"{name}: “{text[:40]}”"
     job.session.remember({"what": "speech", "path": path, "label": label, "made": receipt["created"], **numbers})
-    yield Said(path, path.with_suffix(".srt"), receipt, decision, numbers, whole.remarks)
+    return Said(path, path.with_suffix(".srt"), receipt, decision, numbers, whole.remarks)
 
 
 def _pronunciations(text: str, reading: Reading) -> tuple[str, dict[str, tuple[Phone, ...]]]:

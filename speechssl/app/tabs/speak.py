@@ -39,7 +39,7 @@ def tab(page: Page) -> None:
             consent = parts.consent_fields(page, "speak")
             with gr.Accordion("Pronunciations", open=False):
                 lexicon = gr.Textbox(
-                    label="A word and its sounds on each line", lines=3, max_lines=12, elem_id="speak-lexicon",
+                    "", label="A word and its sounds on each line", lines=3, max_lines=12, elem_id="speak-lexicon",
                     max_length=speaking.MOST_CHARACTERS, placeholder="tomato T AH0 M AA1 T OW2",
                     info="ARPAbet, as the CMU dictionary has it, or phonetic letters: t ə m ˈɑ t ˌoʊ.")  # fmt: skip
                 words = gr.UploadButton("Read a lexicon file (.txt)", size="sm", file_types=[".txt", ".dict"],
@@ -72,7 +72,7 @@ def tab(page: Page) -> None:
             begun, heard = time.monotonic(), list[Path]()
             wanted, attested = target.read(values), consent.read(values)
             reading = Reading(float(values[speed]), float(values[interpolation]), int(values[seed] or 0), values[form],
-                              values[lexicon])  # fmt: skip
+                              values[lexicon] or "")  # fmt: skip
             for one in speaking.say(*page.state.shared, job, values[text], wanted, reading, consent=attested):
                 if isinstance(one, Said):
                     card = pictures.finished(_head(one, wanted, time.monotonic() - begun), one.decision, wanted.spoken,
