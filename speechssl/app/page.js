@@ -108,7 +108,7 @@
 
   function search() {
     const words = document.querySelector("#voices-search :is(input, textarea)")?.value.toLowerCase().split(/\s+/) ?? [];
-    const cards = [...document.querySelectorAll(".voice")];
+    const cards = [...document.querySelectorAll(".voice[data-words]")];
     for (const card of cards) card.hidden = !words.every((word) => card.dataset.words.includes(word));
     const none = document.querySelector(".library + p");
     if (none) none.hidden = cards.some((card) => !card.hidden);

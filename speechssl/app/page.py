@@ -86,8 +86,9 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=kept) as blocks:
         gr.HTML(
             html(
-                '<header class="masthead"><h1>speechssl</h1>{}<p>Convert and verify speech, and turn it into units. Use '
-                "only voices whose owners agree; every recording made with this page carries a signed receipt.</p></header>",
+                '<header class="masthead"><h1>speechssl</h1>{}<p>Convert and verify speech, and turn it into units. '
+                "Use only voices whose owners agree; every recording made with this page carries a signed receipt.</p>"
+                "</header>",
                 _languages(),
             )
         )
@@ -119,7 +120,9 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
 
 def _languages() -> str:
     """Links to the page in each language, each in its own words."""
-    links = (kept(name, "a", href="?lang=" + code, lang=code, hreflang=code) for code, name in languages.names().items())
+    links = (
+        kept(name, "a", href="?lang=" + code, lang=code, hreflang=code) for code, name in languages.names().items()
+    )
     return element("nav", html("").join(links), class_="languages", aria_label="Language")
 
 

@@ -109,8 +109,8 @@ def report(found: ReferenceReport) -> str:
     """The report on references: a verdict, and a table of the recordings."""
     kind = "good" if not found.remarks else "warn"
     rows = [
-        (kept(one.name[:40], "td"), f"{one.speech_seconds:.1f} s", _number(one.snr_db, " dB"), f"{100 * one.clipping:.2f} %",
-         _number(one.loudness, " LUFS"))
+        (kept(one.name[:40], "td"), f"{one.speech_seconds:.1f} s", _number(one.snr_db, " dB"),
+         f"{100 * one.clipping:.2f} %", _number(one.loudness, " LUFS"))
         for one in found.recordings
     ]  # fmt: skip
     shown = table(("recording", "speech", "SNR", "clipped", "loudness"), rows)

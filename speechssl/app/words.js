@@ -5,7 +5,7 @@
   const KEPT = "[translate=no], .notranslate";
   const KEPT_TEXT = `${KEPT}, script, style, textarea, code, pre, .file-preview, .json-holder`;
   // among names only what speechssl puts before those of its own voices, which nobody else can choose
-  const NAMES = ".names :is([role=listbox], td, input)";
+  const NAMES = ".names :is([role=listbox], input), #enrol-table td";
   const OWN = "bundled: ";
   const ATTRIBUTES = ["placeholder", "aria-label", "title", "alt"];
   const LONGEST = 2000; // characters
@@ -14,47 +14,52 @@
   const PLACE = /\{(?:\d+|n|file|words)?\}/g;
   const MEASURE = /^[-–]?\d+\.\d+( ?%| ?[A-Za-z]{1,4})?$/;
   const comma = (1.5).toLocaleString(document.documentElement.lang)[1];
-  const exact = new Map(Object.entries(words));
+  const bare = (text) => (text.endsWith(".") ? text.slice(0, -1) : text);
+  const capital = (text) => text[0].toUpperCase() + text.slice(1);
+  const exact = new Map(Object.entries(words).map((pair) => pair.map(bare)));
+
+  // what is no sentence in Python often becomes one on the page: with a capital and a full stop
   const patterns = [...exact].filter(([key]) => key.match(PLACE)).map(([key, said]) => {
-    const parts = key.split(PLACE);
     const kinds = key.match(PLACE);
-    const source = parts.map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+    const parts = key.split(PLACE);
+    const sources = parts.map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+    if (/^\p{L}/u.test(key)) sources[0] = `[${key[0]}${key[0].toUpperCase()}]${sources[0].slice(1)}`;
     return {
-      said, kinds,
-      literal: parts.reduce((one, other) => (other.length > one.length ? other : one)),
+      said, kinds, key,
+      literal: parts.map((part, at) => (at ? part : part.slice(1)))
+        .reduce((one, other) => (other.length > one.length ? other : one)),
       weight: parts.join("").length,
-      regex: new RegExp(`^${source.map((part, at) => part + (KINDS[kinds[at]] ?? "")).join("")}$`),
+      regex: new RegExp(`^${sources.map((part, at) => part + (KINDS[kinds[at]] ?? "")).join("")}$`),
     };
   }).sort((one, other) => other.weight - one.weight); // what says more comes first
 
   const number = (text) => (MEASURE.test(text) ? text.replace(".", comma) : text);
 
-  function filled({ said, kinds }, values) {
-    const shown = values.map((value, at) => (
+  function filled({ said, kinds, key }, values, text) {
+    const parts = values.map((value, at) => (
       kinds[at] === "{words}" ? translated(value) : kinds[at] === "{n}" ? number(value) : value));
-    if (shown.includes(undefined)) return undefined;
+    if (parts.includes(undefined)) return undefined;
     let next = 0;
-    return said.replace(PLACE, (place) => shown[/\d/.test(place) ? place.slice(1, -1) - 1 : next++]);
+    const found = said.replace(PLACE, (place) => parts[/\d/.test(place) ? place.slice(1, -1) - 1 : next++]);
+    return key[0] !== text[0] && key[0] !== "{" ? capital(found) : found;
   }
 
   function find(text) {
     if (exact.has(text)) return exact.get(text);
-    for (const pattern of patterns) {
-      const values = text.includes(pattern.literal) && pattern.regex.exec(text);
-      const found = values ? filled(pattern, values.slice(1)) : undefined;
+    const small = text[0].toLowerCase() + text.slice(1);
+    if (exact.has(small)) return capital(exact.get(small));
+    for (const one of patterns) {
+      const values = text.includes(one.literal) && one.regex.exec(text);
+      const found = values ? filled(one, values.slice(1), text) : undefined;
       if (found !== undefined) return found;
     }
     return undefined;
   }
 
-  // what is no sentence in Python often becomes one on the page
   function sentence(text) {
-    const small = text[0].toLowerCase() + text.slice(1);
-    const large = (found) => found && found[0].toUpperCase() + found.slice(1);
-    const ended = (found) => found && (/[.!?]$/.test(found) ? found : `${found}.`);
-    const bare = (one) => (one.endsWith(".") ? one.slice(0, -1) : "\n");
-    return find(text) ?? ended(find(bare(text))) ?? (small === text ? undefined
-      : large(find(small)) ?? large(ended(find(bare(small)))));
+    const plain = bare(text);
+    const found = plain ? find(plain) : undefined;
+    return found === undefined || plain === text || /[!?]$/.test(found) ? found : `${found}.`;
   }
 
   // several texts in a row, as long ones as there are, since a text may have such marks of its own

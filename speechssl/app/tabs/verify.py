@@ -81,7 +81,7 @@ def _identify(page: Page) -> None:
             sure = parts.asked_first(forget, "Remove this speaker with all recordings? It cannot be undone.",
                                      "Remove the speaker")  # fmt: skip
             table = gr.Dataframe(headers=["speaker", "recordings", "seconds", "added"], interactive=False,
-                                 label="Enrolled", elem_id="enrol-table", elem_classes=parts.NAMES)  # fmt: skip
+                                 label="Enrolled", elem_id="enrol-table")  # fmt: skip
         with gr.Column(min_width=320):
             test = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Who is this?",
                             elem_id="identify-test", buttons=[])  # fmt: skip
