@@ -105,7 +105,7 @@
     return text.replace(/\S[^]*\S|\S/, () => found);
   }
 
-  const isName = (element, text) => element.closest(NAMES) && !text.startsWith(OWN);
+  const isName = (element, text) => element.closest(NAMES) && !text.trimStart().startsWith(OWN);
 
   function write(node) {
     const before = node.data;

@@ -146,7 +146,9 @@ def test_errors_and_remarks_are_german(opens: Opens, speech: Speech, tmp_path: P
     page.locator("#convert-source button[aria-label=Löschen]").click()
     upload(page, "#convert-source", speech["source"])
     page.locator("#convert-go").click()
-    page.get_by_text("Bestätigen Sie zuerst: „Ich habe das Recht, diese Stimme zu verwenden.“ Nennen Sie").wait_for()
+    page.get_by_text(
+        "Bestätigen Sie zuerst: „Ich habe das Recht, diese Stimme zu verwenden.“ Nennen Sie"
+    ).first.wait_for()
     open_tab(page, "Live")
     page.locator("#live-go").click()
     page.wait_for_selector("#live-card.bad")
@@ -253,6 +255,8 @@ def test_nothing_happens_while_nobody_does_anything(opens: Opens) -> None:
 def test_people_with_disabilities_can_use_every_tab_in_german(opens: Opens, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = opens(color_scheme=scheme)
+    page.get_by_role("button", name="Ada als Eric").click()
+    page.wait_for_selector("#convert-status .finished")
     found = []
     for name in TABS:
         open_tab(page, name)
