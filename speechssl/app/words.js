@@ -8,7 +8,8 @@
   const NAMES = ".names :is([role=listbox], input), #enrol-table td";
   const OWN = "bundled: ";
   const ATTRIBUTES = ["placeholder", "aria-label", "title", "alt"];
-  const LONGEST = 2000; // characters
+  const LONGEST = 800; // characters
+  const MOST_PARTS = 24; // of a text that may be several
   const MOST = 10_000; // texts that are known to be translated
   const KINDS = { "{}": "(.+?)", "{n}": "([-–]?\\d[\\d.]*)", "{file}": "(.+\\.\\w+)", "{words}": "(.+?)" };
   const PLACE = /\{(?:\d+|n|file|words)?\}/g;
@@ -65,6 +66,7 @@
   // several texts in a row, as long ones as there are, since a text may have such marks of its own
   function several(text, mark) {
     const parts = text.split(mark);
+    if (parts.length > MOST_PARTS) return undefined;
     const found = [];
     for (let at = 0; at < parts.length;) {
       let end = parts.length - (at === 0);

@@ -251,6 +251,16 @@ def test_nothing_happens_while_nobody_does_anything(opens: Opens) -> None:
     assert page.evaluate(count) < 10
 
 
+def test_a_long_text_of_somebody_does_not_hold_the_page_up(opens: Opens) -> None:
+    page = opens()
+    slow = """(text) => { const begun = performance.now();
+        for (let number = 0; number < 20; number++) document.body.append(Object.assign(document.createElement('p'),
+            {textContent: number + text}));
+        return Promise.resolve().then(() => performance.now() - begun); }"""
+    for text in ("ada: 1, 2; " * 180, " as 1 s: (" * 199, "a.b as c.d of " * 140, "Convert: " * 220, "1 · 2 · a, " * 3):
+        assert page.evaluate(slow, text[:780]) < 2000, text[:20]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_people_with_disabilities_can_use_every_tab_in_german(opens: Opens, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
