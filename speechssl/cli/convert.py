@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from speechssl import __version__
+from speechssl import __version__, audio
 from speechssl.cli import batch, long_sources, models, outputs, receipt, terminal
 from speechssl.cli import jobs as conversions
+from speechssl.cli.batch import Job, Plan
 from speechssl.cli.jobs import Targets, Wanted
 from speechssl.cli.options import (
     Device,
@@ -40,7 +41,6 @@ from speechssl.conversion import converters
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
-    from speechssl.cli.batch import Job, Plan
     from speechssl.conversion.result import Conversion
     from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.receipts.signing import Signer
@@ -58,7 +58,6 @@ K: TypeAlias = Annotated[
         "--k",
         help="Number of nearest frames of the voice that each frame is made of. Default: 3 with `regression` and "
         "`variance`, else 4 as in the kNN-VC paper.",
-        show_default=False,
     ),
 ]
 Converter: TypeAlias = Annotated[
@@ -77,7 +76,6 @@ Jobs: TypeAlias = Annotated[
         metavar="FILE",
         help="Table of conversions instead of sources: CSV, TSV or JSON lines with the columns `source`, `voice` or "
         "`reference`, `output`, and any option, such as `pitch`. Options that are given hold for empty cells.",
-        show_default=False,
     ),
 ]
 Pitch: TypeAlias = Annotated[
@@ -115,7 +113,6 @@ SampleRate: TypeAlias = Annotated[
         metavar="HZ|MODE",
         help="Sample rate of the output, 8000 to 48000 Hz; `source` is that of the source, `usual` that which players "
         "expect (48000 for Opus, else 44100). Resampling adds no higher frequencies. Default: the vocoder's.",
-        show_default=False,
     ),
 ]
 Attribution: TypeAlias = Annotated[
@@ -125,7 +122,6 @@ Attribution: TypeAlias = Annotated[
         metavar="FILE",
         help="Write a table (CSV) that says for every frame which second of which reference it came from. Give a "
         "folder if there are several sources.",
-        show_default=False,
     ),
 ]
 Vocoder: TypeAlias = Annotated[
@@ -134,7 +130,6 @@ Vocoder: TypeAlias = Annotated[
         "--vocoder",
         metavar="NAME|FILE",
         help="Vocoder to use instead of the model's own: world, which needs no training, or a file.",
-        show_default=False,
     ),
 ]
 
@@ -181,28 +176,17 @@ def convert(
     if dry_run:
         return batch.show(plan, json=json)
     named = dict.fromkeys(name for one in asked.values() for name, _ in one.voices)
+    origins = models.origins_of(named, lenient=jobs is not None)
     system = models.load(
-        model,
-        models.origins_of(named, lenient=jobs is not None),
-        layer=layer,
-        normalise=normalise,
-        device=device,
-        precision=precision,
-        vocoder=vocoder,
+        model, origins, layer=layer, normalise=normalise, device=device, precision=precision, vocoder=vocoder
     )
     targets = Targets(system)
     if jobs is None:
         terminal.stage("listening to the references" if files else "opening the voice")
         targets.of(wanted)  # a voice that cannot be used is said before the work
-    work = Work(system, targets, asked, model or system.encoder.origin, tables, sign, strict)
     made_with = {"version": __version__, "precision": settled(precision, device), "vocoder": vocoder}
-    outcome = batch.run(
-        plan,
-        work,
-        settings=lambda job: {**made_with, **work.settings(job)},
-        title="converting",
-        describe=None if json else _describe,
-    )
+    work = Work(system, targets, asked, model or system.encoder.origin, tables, sign, strict, made_with)
+    outcome = batch.run(plan, work, settings=work.settings, title="converting", describe=None if json else _describe)
     if files and outcome.results:
         _remark_on(files)
     batch.finish(outcome, json=json)
@@ -240,9 +224,9 @@ class Work:
     tables: dict[Job, Path]
     receipts: bool | None
     strict: bool
+    made_with: dict[str, Any]
 
     def __call__(self, job: Job) -> dict[str, Any]:
-        from speechssl import audio
         from speechssl.conversion.convert import rate_for
         from speechssl.receipts import signing
         from speechssl.verification import speech_classifier
@@ -281,7 +265,7 @@ class Work:
             for voice, weight in target
         ]
         signed = {"receipt": True} if receipt.signer(self.receipts, [one for one, _ in target]) else {}
-        return {**dataclasses.asdict(self.asked[job].options), "voices": voices, **signed}
+        return {**self.made_with, **dataclasses.asdict(self.asked[job].options), "voices": voices, **signed}
 
     def _sign(self, signer: Signer, job: Job, result: Conversion) -> str:
         from speechssl.receipts import contents, signing
@@ -306,21 +290,15 @@ def _check(plan: Plan, asked: dict[Job, Wanted], tables: dict[Job, Path], *, ove
 
 def _check_files(plan: Plan) -> None:
     """Refuse a single source that cannot be read and a place that cannot be written to, before the work."""
-    from speechssl import audio
-    from speechssl.audio.files import WRITABLE
-
-    first = plan.jobs[0].output
-    if first.suffix.lower() not in WRITABLE:
-        raise InputError(f"{first} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
+    first = plan.jobs[0]
+    outputs.check_sound(first.output)
     if plan.folder is None:
-        outputs.check_folder(first)
-    if plan.folder is None:
-        audio.info(plan.jobs[0].source)
+        outputs.check_folder(first.output)
+        audio.info(first.source)
 
 
 def _remark_on(references: list[Path]) -> None:
     """Print the verdict of ``speechssl report`` on the references if they leave something to wish for."""
-    from speechssl import audio
     from speechssl.voices import reference_report
 
     heard, seconds = [], 0.0

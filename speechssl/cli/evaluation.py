@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from speechssl import checkpoints
 from speechssl.cli import outputs, terminal
 from speechssl.cli.options import (
     CalibrationTrials,
@@ -45,7 +46,6 @@ FalseAlarm: TypeAlias = Annotated[
         max=0.5,
         help="False-alarm rate that the threshold is set for, such as 0.01 for 1 %. Default: no rate; the threshold is "
         "where the likelihood ratio is 1.",
-        show_default=False,
     ),
 ]
 BySeconds: TypeAlias = Annotated[
@@ -61,7 +61,6 @@ Enrolments: TypeAlias = Annotated[
         "--enrolments",
         metavar="FILE",
         help="File with lines 'NAME a.wav b.wav': the list may then use NAME for several enrolment recordings.",
-        show_default=False,
     ),
 ]
 AsNorm: TypeAlias = Annotated[
@@ -73,7 +72,6 @@ PldaFrom: TypeAlias = Annotated[
         "--plda",
         metavar="FILE|DIR|TRIALS",
         help="Score by PLDA: a file that --save-plda wrote, or a folder of speakers or a trial list to fit it on.",
-        show_default=False,
     ),
 ]
 Scores: TypeAlias = Annotated[
@@ -82,12 +80,11 @@ Scores: TypeAlias = Annotated[
         "--scores",
         metavar="FILE",
         help="Also write the score of each trial: a table if the name ends in .csv, else lines 'ENROLMENT TEST SCORE'.",
-        show_default=False,
     ),
 ]
 SavePlda: TypeAlias = Annotated[
     str | None,
-    typer.Option("--save-plda", metavar="FILE", help="Save the fitted PLDA to this file.", show_default=False),
+    typer.Option("--save-plda", metavar="FILE", help="Save the fitted PLDA to this file."),
 ]
 
 
@@ -181,27 +178,21 @@ def _reset(model: str, device: str, database: str | None, json: bool) -> None:
     embedder = embedders.load(model, device=device)
     with open_database(database) as store:
         removed = store.remove_calibration(embedder.origin)
-    if json:
-        terminal.emit({"model": embedder.origin, "removed": removed.as_dict() if removed else None})
-        return
     follows = "the one that ships with the model is used" if embedder.calibration else "the model has no other"
+    text = f"there is no calibration of yours of {embedder.origin}; {follows}"
     if removed:
-        terminal.say(f"removed the calibration on {removed.source}, threshold {removed.threshold:.4f}; {follows}")
-    else:
-        terminal.say(f"there is no calibration of yours of {embedder.origin}; {follows}")
+        text = f"removed the calibration on {removed.source}, threshold {removed.threshold:.4f}; {follows}"
+    facts = {"model": embedder.origin, "removed": removed.as_dict() if removed else None}
+    terminal.answer(facts, text, json=json)
 
 
 @app.command(epilog=examples("trials speakers/ --output trials.txt"))
 def trials(
     folder: Annotated[
         str,
-        typer.Argument(
-            metavar="DIR", help="Folder with one subfolder of recordings for each speaker.", show_default=False
-        ),
+        typer.Argument(metavar="DIR", help="Folder with one subfolder of recordings for each speaker."),
     ],
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Trial list to write.", show_default=False)
-    ],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Trial list to write.")],
     per_speaker: Annotated[int, typer.Option("--per-speaker", min=1, help="Most target trials for each speaker.")] = 50,
     other_sessions: Annotated[
         bool,
@@ -221,10 +212,8 @@ def trials(
     found = make_trials(find_recordings(folder), per_speaker=per_speaker, seed=seed, other_sessions=other_sessions)
     write_trials(output, found, root=folder)
     targets = sum(trial.is_target for trial in found)
-    if json:
-        terminal.emit({"output": output, "trials": len(found), "targets": targets, "seed": seed})
-    else:
-        terminal.say(f"{output}  {targets} target and {len(found) - targets} non-target trials")
+    facts = {"output": output, "trials": len(found), "targets": targets, "seed": seed}
+    terminal.answer(facts, f"{output}  {targets} target and {len(found) - targets} non-target trials", json=json)
 
 
 @app.command(epilog=examples("evaluate speakers/", "evaluate trials.txt --root recordings/ --scores scores.csv"))
@@ -292,7 +281,6 @@ def _remark_on_brief_ones(trials: list[Trial], seconds: NDArray[np.float64]) -> 
 @contextlib.contextmanager
 def _embedding(files: set[str], folder: Path, workers: int) -> Iterator[dict[str, Any]]:
     """Arguments for embedding recordings: cached, in threads, with progress on the terminal."""
-    from speechssl import checkpoints
     from speechssl.verification import evaluation
 
     with terminal.progress("embedding", [(name, folder / name) for name in files]) as advance:
@@ -302,8 +290,7 @@ def _embedding(files: set[str], folder: Path, workers: int) -> Iterator[dict[str
 def _cohort(embedder: Embedder) -> NDArray[np.float32]:
     if embedder.cohort is None:
         raise InputError(f"{embedder.origin} came without a cohort; leave --as-norm out, or use the model tiny")
-    found: NDArray[np.float32] = embedder.cohort.numpy()
-    return found
+    return embedder.cohort.numpy()
 
 
 def _plda(given: str, save: str | None, root: str | None, embedder: Embedder, tested: set[str], workers: int) -> Plda:

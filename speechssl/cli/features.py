@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from speechssl import __version__
 from speechssl.cli import batch, outputs, terminal
+from speechssl.cli.batch import Job
 from speechssl.cli.options import (
     Device,
     DryRun,
@@ -23,9 +24,6 @@ from speechssl.cli.options import (
     examples,
 )
 from speechssl.cli.outputs import Overwrite
-
-if TYPE_CHECKING:
-    from speechssl.cli.batch import Job
 
 EXAMPLES = examples(
     "features talk.wav --output talk.safetensors",

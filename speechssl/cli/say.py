@@ -27,6 +27,7 @@ from speechssl.cli.outputs import Overwrite
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
+    from speechssl.synthesis.subtitles import Cue
     from speechssl.synthesis.synthesizer import Speech, Synthesizer, TimedWord
     from speechssl.voices.matching_set import MatchingSet
 
@@ -45,18 +46,11 @@ Text: TypeAlias = Annotated[
     typer.Argument(
         metavar="TEXT|FILE|-",
         help="Text to speak, a text file in UTF-8, or - for standard input. Subtitles (.srt, .vtt) are spoken in time.",
-        show_default=False,
     ),
 ]
 Sound: TypeAlias = Annotated[
     Path,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Sound file to write: .wav, .flac, .opus or .mp3.",
-        show_default=False,
-    ),
+    typer.Option("--output", "-o", metavar="FILE", help="Sound file to write: .wav, .flac, .opus or .mp3."),
 ]
 Speed: TypeAlias = Annotated[
     float, typer.Option("--speed", help="Speaking rate as a factor, from 0.25 to 4: 2 is twice as fast.")
@@ -70,17 +64,11 @@ Language: TypeAlias = Annotated[
         "--language",
         metavar="CODE",
         help="Language of the text, such as en-us. Default: the language of the text model.",
-        show_default=False,
     ),
 ]
 Subtitles: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        "--subtitles",
-        metavar="FILE",
-        help="Also write subtitles with the times of all words: .srt or .vtt.",
-        show_default=False,
-    ),
+    typer.Option("--subtitles", metavar="FILE", help="Also write subtitles with the times of all words: .srt or .vtt."),
 ]
 TextModel: TypeAlias = Annotated[
     Path | None,
@@ -88,7 +76,6 @@ TextModel: TypeAlias = Annotated[
         "--synthesizer",
         metavar="FILE",
         help="Text model to use instead of the packaged one; it must be trained on the encoder of --model.",
-        show_default=False,
     ),
 ]
 
@@ -98,7 +85,6 @@ Pronunciations: TypeAlias = Annotated[
         "--lexicon",
         metavar="FILE",
         help="Pronunciations: a word and its sounds on each line, such as: tomato T AH0 M AA1 T OW2.",
-        show_default=False,
     ),
 ]
 
@@ -125,12 +111,7 @@ def say(
 ) -> None:
     """Speak a text in the voice of some recordings, which need no transcript."""
     from speechssl.conversion import convert
-    from speechssl.synthesis import dubbing
-    from speechssl.synthesis import lexicon as lexicons
-    from speechssl.synthesis import model as text_models
-    from speechssl.synthesis import say as say_module
     from speechssl.synthesis import subtitles as writer
-    from speechssl.synthesis.front_end import FrontEnd
     from speechssl.synthesis.synthesizer import check_options
 
     check_options(interpolation=interpolation, speed=speed)
@@ -142,45 +123,66 @@ def say(
     words = read_text(text)
     cues = writer.read(words, text) if Path(text[:LONGEST_NAME]).suffix.lower() in writer.FORMATS else []
     words = "\n".join(cue.text for cue in cues) or words
-    text_model = text_models.load(synthesizer or say_module.SYNTHESIZER)
-    own = lexicons.read(lexicon) if lexicon else {}
-    # a text that cannot be read is refused before the rest is loaded
-    FrontEnd(text_model.language, lexicon=own).prepare(words)
-    system = models.load(model, [text_model.origin], layer=layer, normalise=normalise, device=device)
-    made = say_module.load_synthesizer(synthesizer or say_module.SYNTHESIZER, system=system, language=language)
-    made = made.reading(own) if own else made
+    system = {"layer": layer, "normalise": normalise, "device": device}
+    made = _loaded(words, synthesizer, lexicon, language, model, system)
     terminal.stage("listening to the references" if files else "opening the voice")
     target = convert.open_voice(made.system, files, voice)
-    tally = Tally()
-    terminal.stage("speaking")
-    terminal.expect(cues[-1].end if cues else len(words) / (CHARACTERS * speed))
     settings: dict[str, Any] = {"interpolation": interpolation, "speed": speed, "seed": seed}
-    if cues:
-        parts = dubbing.stream(made, cues, [target] * len(cues), **settings)
-    else:
-        parts = made.stream(words, target, **settings)
-    for part in say_module.stream_to(output, parts):
-        tally.add(part)
-        terminal.advance(part.waveform.seconds)
-    facts = {"output": str(output), **tally.facts()}
-    facts |= _sign(sign, output, words, target, made, settings)
+    tally = _spoken(made, words, cues, target, output, settings)
+    facts = {"output": str(output), **tally.facts(), **_sign(sign, output, words, target, made, settings)}
     if subtitles is not None:
         writer.write(subtitles, tally.words)
         facts["subtitles"] = str(subtitles)
-    if json:
-        terminal.emit({**facts, "words": [_word(word) for word in tally.words]})
-    else:
-        what = "cue" if cues else "sentence"
-        terminal.say(f"{output}  {facts['seconds']:.1f} s, {terminal.count(facts['sentences'], what)}")
+    count = terminal.count(facts["sentences"], "cue" if cues else "sentence")
+    whole = {**facts, "words": [_word(word) for word in tally.words]}
+    terminal.answer(whole, f"{output}  {facts['seconds']:.1f} s, {count}", json=json)
+
+
+def _loaded(
+    words: str,
+    synthesizer: Path | None,
+    lexicon: Path | None,
+    language: str | None,
+    model: str | None,
+    system: dict[str, Any],
+) -> Synthesizer:
+    """The text model with its encoder; a text that cannot be read is refused before the rest is loaded."""
+    from speechssl.synthesis import lexicon as lexicons
+    from speechssl.synthesis import model as text_models
+    from speechssl.synthesis import say as say_module
+    from speechssl.synthesis.front_end import FrontEnd
+
+    file = synthesizer or say_module.SYNTHESIZER
+    text_model = text_models.load(file)
+    FrontEnd(text_model.language, lexicon=lexicons.read(lexicon) if lexicon else {}).prepare(words)
+    loaded = models.load(model, [text_model.origin], **system)
+    return say_module.load_synthesizer(file, system=loaded, language=language, lexicon=lexicon)
+
+
+def _spoken(
+    made: Synthesizer, words: str, cues: list[Cue], voice: MatchingSet, output: Path, settings: dict[str, Any]
+) -> Tally:
+    """Write the text, or the cues at their times, sentence by sentence, and count what was written."""
+    from speechssl.synthesis import dubbing
+    from speechssl.synthesis.say import stream_to
+
+    tally = Tally()
+    terminal.stage("speaking")
+    terminal.expect(cues[-1].end if cues else len(words) / (CHARACTERS * settings["speed"]))
+    parts = (
+        dubbing.stream(made, cues, [voice] * len(cues), **settings) if cues else made.stream(words, voice, **settings)
+    )
+    for part in stream_to(output, parts):
+        tally.add(part)
+        terminal.advance(part.waveform.seconds)
+    return tally
 
 
 def _check_output(output: Path, subtitles: Path | None) -> None:
     """Refuse files of a kind that cannot be written, before the work."""
-    from speechssl.audio.files import WRITABLE
     from speechssl.synthesis import subtitles as writer
 
-    if output.suffix.lower() not in WRITABLE:
-        raise InputError(f"{output} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
+    outputs.check_sound(output)
     outputs.check_folder(output)
     if subtitles is not None:
         writer.check_format(subtitles)

@@ -153,6 +153,11 @@ def emit(value: Any) -> None:
     _print(text if visible else json.dumps(value, indent=2, allow_nan=False), settings.results or sys.stdout)
 
 
+def answer(facts: Any, text: object, *, json: bool) -> None:
+    """Print facts as JSON, or the line that says the same to a person."""
+    emit(facts) if json else say(text)
+
+
 def stage(text: str) -> None:
     """Say on the terminal what is being done now; commands that take long say so first, before they import."""
     settings.progress.stage(text)

@@ -26,6 +26,7 @@ from speechssl.cli.unit_input import lengths_of, to_decode
 from speechssl.cli.unit_options import (
     Book,
     Collapse,
+    Durations,
     Encoder,
     Engine,
     File,
@@ -43,7 +44,9 @@ from speechssl.cli.unit_options import (
     Retry,
     Scratch,
     Shard,
+    SoundOrFolder,
     UnitFolder,
+    UnitText,
     Vad,
     Workers,
 )
@@ -153,10 +156,8 @@ def encode(
             entries, recipe, output, form=form, num_workers=workers, shard=share, block=part,
             through=engine, advance=advance,
         )  # fmt: skip
-    if json:
-        terminal.emit({"output": output, **vars(summary)})
-    else:
-        terminal.say(f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed")
+    text = f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed"
+    terminal.answer({"output": output, **vars(summary)}, text, json=json)
     if summary.without_speech:
         terminal.remark(f"remark: {summary.without_speech} without speech; {output}/{engines.REMARKS} names them")
     if summary.failed:
@@ -173,12 +174,8 @@ def check(
     from speechssl.units.encoding.checking import check as run
 
     found = run(folder)
-    if json:
-        terminal.emit({**vars(found), "sound": found.sound})
-    else:
-        terminal.say(
-            f"{folder}  {found.records} records, {found.failed} failed, {found.frames} frames, {found.seconds:.1f} s"
-        )
+    text = f"{folder}  {found.records} records, {found.failed} failed, {found.frames} frames, {found.seconds:.1f} s"
+    terminal.answer({**vars(found), "sound": found.sound}, text, json=json)
     for fault in found.faults:
         terminal.error(f"fault: {fault}")
     if not found.sound:
@@ -200,7 +197,6 @@ def report(
             "--alignments",
             metavar="FILE",
             help="Phones of the recordings with their times, as JSON lines; adds measures of phones and ABX.",
-            show_default=False,
         ),
     ] = "",
     stability: Annotated[
@@ -228,10 +224,7 @@ def report(
         heard = cards.utterances(parts.encoder, entries, known, stability=stability, advance=advance)
     card = cards.measure(parts.codebook, heard, triples=triples)
     cards.write(output, card)
-    if json:
-        terminal.emit(card)
-    else:
-        terminal.say(cards.text([card]).rstrip("\n"))
+    terminal.answer(card, cards.text([card]).rstrip("\n"), json=json)
 
 
 @app.command("tokenizer", epilog=examples("units tokenizer --base gpt2 --output tokenizer"))
@@ -248,11 +241,8 @@ def tokenizer(
 
     found = tokens.extend(base, codebook, output)
     facts = {"output": output, "size": found.size, "first_unit": found.units[0], "begin": found.begin, "end": found.end}
-    if json:
-        terminal.emit(facts)
-    else:
-        places = f"<unit_0> is {found.units[0]}, <speech> {found.begin}, </speech> {found.end}"
-        terminal.say(f"{output}  {found.size} tokens; {places}")
+    places = f"<unit_0> is {found.units[0]}, <speech> {found.begin}, </speech> {found.end}"
+    terminal.answer(facts, f"{output}  {found.size} tokens; {places}", json=json)
 
 
 @app.command("bpe", epilog=examples("units bpe units --size 2000 --output bpe.json"))
@@ -275,12 +265,8 @@ def bpe(
     found = pairs.train(sequences, num_units=meta["num_units"], size=size, codebook=meta["codebook"])
     found.save(output)
     facts = {"output": output, "tokens": found.size, "units_per_token": round(found.compression(sequences), 4)}
-    if json:
-        terminal.emit(facts)
-    else:
-        terminal.say(
-            f"{output}  {facts['tokens']} tokens, {facts['units_per_token']} units a token on these recordings"
-        )
+    text = f"{output}  {facts['tokens']} tokens, {facts['units_per_token']} units a token on these recordings"
+    terminal.answer(facts, text, json=json)
 
 
 @app.command("pack", epilog=examples("units pack units --tokenizer tokenizer --output blocks.parquet"))
@@ -300,10 +286,8 @@ def pack(
 
     outputs.check([output], [units], overwrite=overwrite)
     found = packing.pack(units, tokenizer, output, length=length, mode=mode)
-    if json:
-        terminal.emit({"output": output, **vars(found)})
-    else:
-        terminal.say(f"{output}  {found.blocks} blocks, {found.tokens} tokens, {found.documents} documents")
+    text = f"{output}  {found.blocks} blocks, {found.tokens} tokens, {found.documents} documents"
+    terminal.answer({"output": output, **vars(found)}, text, json=json)
     if found.skipped:
         terminal.remark(f"{found.skipped} utterances were skipped: they lack what {mode} needs, or are too long")
 
@@ -315,33 +299,11 @@ def pack(
     ),
 )
 def decode(
-    units: Annotated[
-        str,
-        typer.Argument(
-            metavar="UNITS", help="Folder or file of units, ids such as '12 7 7 41', or - for standard input."
-        ),
-    ],
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE|DIR",
-            help="Sound file to write; a folder if there are several utterances.",
-            show_default=False,
-        ),
-    ],
+    units: UnitText,
+    output: SoundOrFolder,
     voice: StoredVoice,
     codebook: Book = "tiny/500",
-    durations: Annotated[
-        str,
-        typer.Option(
-            "--durations",
-            metavar="UNITS",
-            help="Folder of units; each unit then lasts as long as it typically does there.",
-            show_default=False,
-        ),
-    ] = "",
+    durations: Durations = "",
     overwrite: Overwrite = False,
     model: MaybeModel = None,
     layer: Layer = None,
@@ -358,15 +320,8 @@ def decode(
     batch.check_named(output)
     book = codebooks.load(codebook)
     items = to_decode(units, book)
-    single = Path(output).suffix.lower() in audio.WRITABLE
-    if len(items) > 1 and single:
-        raise InputError(f"{units} holds {len(items)} utterances; give a folder as --output instead of {output}")
-    places = [
-        Path(output) if single else Path(output) / f"{name.replace('..', '_').lstrip('/')}.wav" for name, _, _ in items
-    ]
-    if single:
-        outputs.check_folder(output)
-    outputs.check(places, [voice, units], overwrite=overwrite or not single)
+    places = _places(units, [name for name, _, _ in items], output)
+    outputs.check(places, [voice, units], overwrite=overwrite or places != [Path(output)])
     system = models.load(model, [book.features], layer=layer, normalise=normalise, device=device)
     spoken = named_voice(system, voice)
     lengths = lengths_of(durations, book) if durations else None
@@ -377,11 +332,20 @@ def decode(
         batch.make_folder(path.parent)
         audio.write(path, audio.set_loudness(waveform, -23.0))
         written.append({"output": str(path), "units": len(ids), "seconds": round(waveform.seconds, 3)})
-    if json:
-        terminal.emit({"results": written})
-    else:
-        for row in written:
-            terminal.say(f"{row['output']}  {row['units']} units, {row['seconds']} s")
+    lines = [f"{row['output']}  {row['units']} units, {row['seconds']} s" for row in written]
+    terminal.answer({"results": written}, "\n".join(lines), json=json)
+
+
+def _places(units: str, names: list[str], output: str) -> list[Path]:
+    """The file of each utterance: the output, or one in the output folder."""
+    from speechssl.audio import WRITABLE
+
+    if Path(output).suffix.lower() not in WRITABLE:
+        return [Path(output) / f"{name.replace('..', '_').lstrip('/')}.wav" for name in names]
+    if len(names) > 1:
+        raise InputError(f"{units} holds {len(names)} utterances; give a folder as --output instead of {output}")
+    outputs.check_folder(output)
+    return [Path(output)] * len(names)
 
 
 @app.command("import", epilog=examples("units import km.npy --features hubert-base/6 -o km.safetensors"))
@@ -402,18 +366,10 @@ def import_(
     frame_rate: Annotated[float, typer.Option("--frame-rate", help="Frames per second of the features (Hz).")] = 50.0,
     kind: Annotated[
         str,
-        typer.Option(
-            "--kind",
-            help="Kind of codebook: kmeans or rvq. Default: told by the shape of the array.",
-            show_default=False,
-        ),
+        typer.Option("--kind", help="Kind of codebook: kmeans or rvq. Default: told by the shape of the array."),
     ] = "",
-    key: Annotated[
-        str, typer.Option("--key", help="Name of the array, if the file holds several.", show_default=False)
-    ] = "",
-    licence: Annotated[
-        str, typer.Option("--licence", help="Licence of the centroids, to store with them.", show_default=False)
-    ] = "",
+    key: Annotated[str, typer.Option("--key", help="Name of the array, if the file holds several.")] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Licence of the centroids, to store with them.")] = "",
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -427,11 +383,10 @@ def import_(
 
 
 def _tell_codebook(output: str, book: Codebook, json: bool, more: str) -> None:
-    if json:
-        shape = {"levels": book.num_levels, "k": book.num_units, "dim": book.dim}
-        terminal.emit({"output": output, "origin": book.origin, "fingerprint": book.fingerprint, **shape, **book.facts})
-    else:
-        terminal.say(f"{output}  {book.origin}: {book.num_levels} x {book.num_units} centroids of {book.dim}; {more}")
+    shape = {"levels": book.num_levels, "k": book.num_units, "dim": book.dim}
+    facts = {"output": output, "origin": book.origin, "fingerprint": book.fingerprint, **shape, **book.facts}
+    text = f"{output}  {book.origin}: {book.num_levels} x {book.num_units} centroids of {book.dim}; {more}"
+    terminal.answer(facts, text, json=json)
 
 
 def _shard(text: str) -> tuple[int, int]:

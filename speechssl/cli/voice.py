@@ -19,7 +19,7 @@ app = typer.Typer(
     epilog=examples("voice add ada ada1.wav ada2.wav", "voice list"),
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")]
 
 
 @app.command(
@@ -32,9 +32,7 @@ def add(
     name: Name,
     references: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="REF...", help="Recordings, folders or glob patterns of one speaker.", show_default=False
-        ),
+        typer.Argument(metavar="REF...", help="Recordings, folders or glob patterns of one speaker."),
     ] = None,
     listed: Lists = None,
     consent: Annotated[
@@ -44,7 +42,6 @@ def add(
             metavar="'WHO: FOR WHAT'",
             help="Attest who allowed you to use these recordings and for what. The consent is stored in the voice and "
             "in the receipts of everything made with it. It does not cover recordings that the voice holds already.",
-            show_default=False,
         ),
     ] = None,
     model: Model = "tiny",
@@ -75,9 +72,7 @@ def add(
 )
 def consent(
     name: Name,
-    attested: Annotated[
-        str, typer.Argument(metavar="'WHO: FOR WHAT'", help="Who allowed the use, and for what.", show_default=False)
-    ],
+    attested: Annotated[str, typer.Argument(metavar="'WHO: FOR WHAT'", help="Who allowed the use, and for what.")],
     reference: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,7 +80,6 @@ def consent(
             "-r",
             metavar="REF",
             help="Only for these recordings; give names or beginnings of checksums. Default: all of the voice.",
-            show_default=False,
         ),
     ] = None,
     json: Json = False,
@@ -134,7 +128,6 @@ def remove(
             "-r",
             metavar="REF",
             help="Remove only this recording and its frames; give its name or the beginning of its checksum.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -148,7 +141,7 @@ def remove(
 @app.command("export", epilog=examples("voice export ada ada.safetensors"))
 def export(
     name: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="File or folder to copy to.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="File or folder to copy to.")],
 ) -> None:
     """Copy a voice to a file that can be shared; the file holds names of recordings but no sound."""
     from speechssl.voices import VoiceLibrary
@@ -159,14 +152,10 @@ def export(
 
 @app.command("import", epilog=examples("voice import ada.safetensors --name ada"))
 def import_(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Voice file that `voice export` wrote.", show_default=False)
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Voice file that `voice export` wrote.")],
     name: Annotated[
         str | None,
-        typer.Option(
-            "--name", help="Name to store the voice under. Default: the name in the file.", show_default=False
-        ),
+        typer.Option("--name", help="Name to store the voice under. Default: the name in the file."),
     ] = None,
     json: Json = False,
 ) -> None:
