@@ -7,21 +7,18 @@ over what was heard so far and a few frames ahead. Frames lie at the vocoder's f
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from speechssl.audio.mel import filters
 from speechssl.voices import spectrum
 from speechssl.voices.spectrum import Spectrum
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 RATE, WINDOW, HOP = 16_000, 640, 160
 SHARE = 2 / (240 * WINDOW)  # of a squared spectrum that adds up to the mean square; a Hann window's squares sum to 240
@@ -66,8 +63,7 @@ class Activity:
         level = 10 * np.log10(bands + 1e-12)
         total = 10 * np.log10(bands.sum(axis=1) + 1e-12)
         above = (level - self._floor).clip(0, MOST).mean(axis=1)
-        found: Flags = (above > ABOVE) & (total > self._top - RANGE) & (bands.sum(axis=1) > SILENCE)
-        return found
+        return (above > ABOVE) & (total > self._top - RANGE) & (bands.sum(axis=1) > SILENCE)
 
     def _renew(self) -> None:
         total = self._bands.sum(axis=1)

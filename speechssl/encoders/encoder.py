@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from speechssl import audio
 from speechssl.encoders.blocks import Trunk
 from speechssl.encoders.frontends import Blocks, Counted, FrontEnd
 from speechssl.encoders.windows import Grid, cut_frames
@@ -88,8 +89,6 @@ class SSLEncoder:
         Raises:
             InputError: the file cannot be read, or is shorter than one frame.
         """
-        from speechssl import audio
-
         return self.encode_stream(lambda: audio.stream(path, SAMPLE_RATE, READ_SECONDS), name=str(path))
 
     def encode_stream(self, blocks: Blocks, *, name: str = "the audio") -> Features:
@@ -155,17 +154,12 @@ class SSLEncoder:
     def _at_own_rate(self, waveform: Waveform) -> Waveform:
         if waveform.sample_rate == SAMPLE_RATE:
             return waveform
-        from speechssl import audio
-
         return audio.resample(waveform, SAMPLE_RATE)
 
 
 def _exact_convolutions() -> AbstractContextManager[None]:
     """On NVIDIA GPUs: always the same algorithm, and no products in 10 bits, PyTorch's default for convolutions."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    return flags
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def _too_short(name: str, num_samples: int) -> str:

@@ -6,6 +6,7 @@ layer needs is built.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -251,8 +252,6 @@ def _network(config: Any) -> Any:
 
 def _truncated(config: Any, layer: int) -> Any:
     """The network up to one block, without what a hidden state does not pass through."""
-    import copy
-
     config = copy.deepcopy(config)
     config.num_hidden_layers, config.add_adapter = layer, False
     network = _network(config)

@@ -17,16 +17,16 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from speechssl import checkpoints
 from speechssl.checkpoints import foreign, kinds, names
 from speechssl.errors import CheckpointError, InputError
+from speechssl.signals import Embedding
 from speechssl.verification.band import Band
 from speechssl.verification.calibration import Calibration
-
-if TYPE_CHECKING:
-    from speechssl.signals import Embedding
 
 NAME = "speakers.sqlite"
 BESIDE = ("-wal", "-shm", "-journal")  # what SQLite may keep beside a database
@@ -428,16 +428,11 @@ def _move(old: Path, new: Path) -> None:
 
 
 def _packed(embedding: Embedding) -> bytes:
-    import numpy as np
-
     return np.asarray(embedding.vector.detach().cpu().numpy(), "<f4").tobytes()
 
 
 def _unpacked(vector: bytes, origin: str) -> Embedding:
-    import numpy as np
     import torch
-
-    from speechssl.signals import Embedding
 
     return Embedding(torch.from_numpy(np.frombuffer(vector, "<f4").copy()), origin)
 

@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from speechssl import audio, checkpoints
+from speechssl.audio.given import Recording, Recordings
 from speechssl.checkpoints import kinds
 from speechssl.errors import InputError
-from speechssl.signals import Embedding, Waveform, check_same_origin
+from speechssl.signals import Embedder, Embedding, Waveform, check_same_origin
 from speechssl.verification import band as bands
 from speechssl.verification import embedders, speech_classifier
 from speechssl.verification.band import Band
@@ -26,10 +29,6 @@ from speechssl.verification.scoring import score
 from speechssl.verification.screening import MIN_SPEECH, channels_apart, remarks_on, unlike_speech
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from speechssl.audio.given import Recording, Recordings
-    from speechssl.signals import Embedder
     from speechssl.verification.database import SpeakerDatabase
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from speechssl import checkpoints
 from speechssl.audio import lists, search
 from speechssl.checkpoints import foreign
@@ -257,8 +259,6 @@ def make_trials(
     Raises:
         InputError: fewer than two speakers, or nobody with two recordings that may be paired.
     """
-    import numpy as np
-
     if len(recordings) < 2:
         raise InputError(f"{len(recordings)} speaker(s); two needed for trials of different speakers")
     rng = np.random.default_rng(seed)
@@ -407,8 +407,6 @@ def _pairs(files: list[str], other_sessions: bool) -> list[tuple[str, str]]:
 
 def _others(recordings: dict[str, list[str]], count: int, rng: object) -> list[Trial]:
     """``count`` different non-target trials, or all there are; the speakers of both sides drawn evenly."""
-    import numpy as np
-
     assert isinstance(rng, np.random.Generator)
     speakers = sorted(recordings)
     sizes = [len(recordings[speaker]) for speaker in speakers]

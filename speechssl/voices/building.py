@@ -16,14 +16,13 @@ from speechssl.audio.given import Recordings
 from speechssl.checkpoints import names
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
-from speechssl.signals import Features, Waveform
+from speechssl.signals import Encoder, Features, Waveform
 from speechssl.voices import packaged, pitch, spectrum, tempo
 from speechssl.voices.matching_set import MatchingSet, Recording, Reference, join, refuse_copies
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from speechssl.signals import Encoder
 
 HIGHEST = 65504.0  # the largest float16
 

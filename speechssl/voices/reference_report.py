@@ -10,25 +10,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from speechssl import audio
 from speechssl.audio import activity
+from speechssl.audio.given import Recordings
 from speechssl.checkpoints import kinds
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from speechssl.audio.given import Recordings
-
-    Floats: TypeAlias = NDArray[np.float64]
-    # samples, band powers and activity of two seconds of speech
-    Piece: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
-from speechssl.voices.second_speaker import Speakers, chunks, evenly, suspected_speakers
+from speechssl.voices.second_speaker import Piece, Speakers, chunks, evenly, suspected_speakers
 
 ENOUGH_SPEECH = 30.0  # seconds from which users of kNN conversion stop hearing the difference of more
 LITTLE_SPEECH = 10.0  # seconds below which whole sounds are likely to be missing
@@ -137,8 +130,7 @@ class ReferenceReport:
         """All numbers, the remarks and the verdict, ready for JSON: what is not finite becomes None."""
         totals = ("speech_seconds", "snr_db", "loudness", "clipping", "remarks", "verdict")
         whole = {**{name: getattr(self, name) for name in totals}, **dataclasses.asdict(self)}
-        plain: dict[str, Any] = _jsonable(whole)
-        return plain
+        return _jsonable(whole)
 
     def _by_speech(self, values: list[float]) -> float:
         pairs = [(v, one.speech_seconds) for v, one in zip(values, self.recordings, strict=True) if math.isfinite(v)]
@@ -212,8 +204,6 @@ def cover(
     Raises:
         InputError: shapes that do not fit.
     """
-    import torch
-
     if source.ndim != 2 or voice.ndim != 2 or source.shape[1] != voice.shape[1] or 0 in (len(source), len(voice)):
         raise InputError(f"keys of shapes {tuple(source.shape)} and {tuple(voice.shape)}; (N, D) and (M, D) needed")
     if files.shape != (len(voice),) or seconds.shape != (len(voice),):
@@ -233,8 +223,6 @@ def cover(
 
 
 def _coverage(best: Tensor, own: Tensor) -> Coverage:
-    import torch
-
     levels = torch.tensor([0.05, 0.5, 0.95])
     p5, p50, p95 = best.quantile(levels).tolist()
     if not len(own):
@@ -245,8 +233,6 @@ def _coverage(best: Tensor, own: Tensor) -> Coverage:
 
 
 def _unit(keys: Tensor) -> Tensor:
-    import torch
-
     return torch.nn.functional.normalize(keys.float(), dim=1)
 
 
