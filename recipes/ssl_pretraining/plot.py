@@ -30,7 +30,6 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--names", default="total,state,retrieval,state_accuracy,retrieval_accuracy")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     errors.require_for_recipe("matplotlib")
@@ -38,7 +37,7 @@ def main() -> None:
     start = 0
     for run in args.runs:
         rows = read_log(run)
-        for number, name in enumerate(args.names.split(",")):
+        for number, name in enumerate(("total", "state", "retrieval", "state_accuracy", "retrieval_accuracy")):
             values = np.array([row[name] for row in rows if name in row])
             if len(values) < SMOOTHING:
                 continue

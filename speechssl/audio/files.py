@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from speechssl import checkpoints
 from speechssl.audio import channels
 from speechssl.audio.decoding import BLOCK, AudioInfo, Samples, Source, check_file, opened, reason
 from speechssl.checkpoints import kinds
-from speechssl.errors import InputError
+from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
@@ -58,6 +59,22 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
     """
     with opened(Path(path)) as source:
         return source.info
+
+
+def checksum(recording: str | Path | Waveform) -> str:
+    """SHA-256 of a file's bytes, or of a waveform's rate and samples, in hexadecimal digits.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    if isinstance(recording, Waveform):
+        samples = recording.samples.detach().cpu().contiguous().numpy()
+        return hashlib.sha256(f"{recording.sample_rate} Hz\n".encode() + samples.tobytes()).hexdigest()
+    check_file(Path(recording))  # a pipe would be waited for
+    try:
+        return checkpoints.sha256_of(Path(recording))
+    except CheckpointError as error:
+        raise InputError(f"the recording {recording}: {error}; check the path") from error
 
 
 @kinds.checked

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl.checkpoints import foreign
+from speechssl.checkpoints.names import some
 from speechssl.checkpoints.places import OWN_FILE
 from speechssl.errors import CheckpointError, InputError
 
@@ -171,7 +172,7 @@ def load_state(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str
         ("unexpected", [name for name in tensors if name not in wanted]),
         ("of another shape", [_shapes(name, tensors[name], wanted[name]) for name in misshapen]),
     ]
-    if found := [f"{len(names)} {what}: {_some(names)}" for what, names in problems if names]:
+    if found := [f"{len(keys)} {what}: {some(keys)}" for what, keys in problems if keys]:
         fits = sum(name in tensors for name in wanted) - len(misshapen)
         raise CheckpointError(
             f"{source} does not fit {type(network).__name__}: {fits} of {len(wanted)} entries fit; {'; '.join(found)}. "
@@ -362,7 +363,3 @@ def _header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
 
 def _shapes(name: str, got: Tensor, wanted: Tensor) -> str:
     return f"{name} {tuple(got.shape)} instead of {tuple(wanted.shape)}"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from speechssl import checkpoints
+from speechssl.checkpoints.names import some
 from speechssl.cli import outputs, terminal
 from speechssl.cli.options import (
     CalibrationTrials,
@@ -274,7 +275,7 @@ def _remark_on_brief_ones(trials: list[Trial], seconds: NDArray[np.float64]) -> 
     if brief:
         terminal.remark(
             f"remark: {len(brief)} of {len(lengths)} recordings hold less than {MIN_SPEECH:.0f} s of speech, which "
-            f"verify and identify refuse: {', '.join(brief[:5])}{' ...' if len(brief) > 5 else ''}"
+            f"verify and identify refuse: {some(brief)}"
         )
 
 

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 from speechssl import checkpoints
 from speechssl.audio import WRITABLE
 from speechssl.checkpoints import kinds
+from speechssl.checkpoints.names import now
 from speechssl.errors import CheckpointError, InputError
 from speechssl.receipts import playback, trust
 from speechssl.receipts.carriers import FORMAT, embed_in, extract_from, parsed, text_of
-from speechssl.voices.consent import now
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

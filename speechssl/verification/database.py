@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +199,7 @@ class SpeakerDatabase:
                 names.visible(u.source),
                 u.sha256,
                 u.seconds,
-                _now(),
+                names.now(),
                 *_edges(u.band),
             )
             for u in utterances
@@ -325,7 +324,7 @@ class SpeakerDatabase:
         with self._writing():
             self._connection.execute(
                 "INSERT OR REPLACE INTO calibration (origin, value, added) VALUES (?, ?, ?)",
-                (calibration.origin, json.dumps(calibration.as_dict()), _now()),
+                (calibration.origin, json.dumps(calibration.as_dict()), names.now()),
             )
 
     def calibration(self, origin: str) -> Calibration | None:
@@ -439,7 +438,3 @@ def _unpacked(vector: bytes, origin: str) -> Embedding:
 
 def _edges(band: Band | None) -> tuple[float | None, float | None]:
     return (None, None) if band is None else (band.low, band.high)
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -15,6 +15,7 @@ import numpy as np
 from speechssl import checkpoints
 from speechssl.audio import lists, search
 from speechssl.checkpoints import foreign
+from speechssl.checkpoints.names import some
 from speechssl.errors import InputError
 from speechssl.verification.calibration import PRIOR
 
@@ -349,8 +350,7 @@ def _numbered_lines(path: Path, what: str, example: str) -> list[tuple[int, str]
 
 
 def _refuse(faults: list[str], what: str, *, most: int = LISTED) -> None:
-    more = f" and {len(faults) - most} more" if len(faults) > most else ""
-    raise InputError(f"{len(faults)} {what}: {', '.join(faults[:most])}{more}")
+    raise InputError(f"{len(faults)} {what}: {some(faults, most)}")
 
 
 def _plain_rows(path: Path, numbered: list[tuple[int, str]]) -> list[tuple[int, Trial | None]]:

@@ -322,7 +322,7 @@ def _refuse_known(voice: MatchingSet, recordings: Sequence[Recording]) -> None:
     """Refuse a recording that the voice holds already, before anything is encoded."""
     known = {reference.sha256: reference.name for reference in voice.references}
     for recording in recordings:
-        if name := known.get(building.checksum(recording)):
+        if name := known.get(audio.checksum(recording)):
             given = "that waveform" if isinstance(recording, Waveform) else str(recording)
             raise InputError(f"the voice {voice.name!r} holds {given} already, as {name}; give other recordings")
 

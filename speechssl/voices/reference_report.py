@@ -19,6 +19,7 @@ from speechssl import audio
 from speechssl.audio import activity
 from speechssl.audio.given import Recordings
 from speechssl.checkpoints import kinds
+from speechssl.checkpoints.names import some
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 from speechssl.voices.second_speaker import Piece, Speakers, chunks, evenly, suspected_speakers
@@ -265,7 +266,7 @@ def _clipped(report: ReferenceReport) -> str | None:
     if not names:
         return None
     share = max(one.clipping for one in report.recordings)
-    return f"clipped ({_list(names)}: up to {100 * share:.1f} % of the samples); record at a lower level"
+    return f"clipped ({some(names, 3)}: up to {100 * share:.1f} % of the samples); record at a lower level"
 
 
 def _too_quiet(report: ReferenceReport) -> str | None:
@@ -280,7 +281,7 @@ def _narrow(report: ReferenceReport) -> str | None:
         return None
     rate = min(one.sample_rate for one in report.recordings)
     return (
-        f"sampled at {rate} Hz, as on a telephone ({_list(names)}): the frequencies above {rate // 2} Hz will be "
+        f"sampled at {rate} Hz, as on a telephone ({some(names, 3)}): the frequencies above {rate // 2} Hz will be "
         f"missing from the voice; give recordings of {RATE} Hz or more"
     )
 
@@ -288,7 +289,7 @@ def _narrow(report: ReferenceReport) -> str | None:
 def _mixed(report: ReferenceReport) -> str | None:
     if not report.speakers.suspected:
         return None
-    where = f": {_list(report.speakers.odd)} stand apart" if report.speakers.odd else ""
+    where = f": {some(report.speakers.odd, 3)} stand apart" if report.speakers.odd else ""
     return f"more than one speaker suspected{where}; give recordings of one voice"
 
 
@@ -299,10 +300,6 @@ def _uncovered(report: ReferenceReport) -> str | None:
         f"the source sounds unlike these recordings: only {100 * report.coverage.covered:.0f} % of it finds a sound as "
         "near as they find among themselves; recordings in its language and from a similar microphone would help"
     )
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _jsonable(value: Any) -> Any:
