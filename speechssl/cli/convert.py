@@ -15,27 +15,9 @@ import typer
 from speechssl import __version__, audio
 from speechssl.cli import batch, long_sources, models, outputs, receipt, terminal
 from speechssl.cli import jobs as conversions
+from speechssl.cli import options as opt
 from speechssl.cli.batch import Job, Plan
 from speechssl.cli.jobs import Targets, Wanted
-from speechssl.cli.options import (
-    Device,
-    DryRun,
-    Interpolation,
-    Json,
-    Layer,
-    Lists,
-    MaybeModel,
-    MaybeOutput,
-    Normalise,
-    Precision,
-    Receipt,
-    References,
-    Sources,
-    Strict,
-    Voices,
-    check_target,
-    examples,
-)
 from speechssl.cli.outputs import Overwrite
 from speechssl.conversion import converters
 from speechssl.errors import InputError
@@ -44,8 +26,9 @@ if TYPE_CHECKING:
     from speechssl.conversion.result import Conversion
     from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.receipts.signing import Signer
+
 LOOKED_AT = 600.0  # seconds of reference that are measured for remarks; more would cost time and say nothing new
-EXAMPLES = examples(
+EXAMPLES = opt.examples(
     "convert talk.wav --reference ada1.wav ada2.wav --output out.wav",
     "convert recordings/ --voice ada --output converted/ --json",
     "convert talk.wav --voice ada --converter selection -o out.wav",
@@ -135,31 +118,31 @@ Vocoder: TypeAlias = Annotated[
 
 
 def convert(
-    sources: Sources = None,
-    output: MaybeOutput = None,
-    listed: Lists = None,
+    sources: opt.Sources = None,
+    output: opt.MaybeOutput = None,
+    listed: opt.Lists = None,
     jobs: Jobs = None,
-    reference: References = None,
-    voice: Voices = None,
-    model: MaybeModel = None,
-    layer: Layer = None,
-    normalise: Normalise = None,
+    reference: opt.References = None,
+    voice: opt.Voices = None,
+    model: opt.MaybeModel = None,
+    layer: opt.Layer = None,
+    normalise: opt.Normalise = None,
     k: K = None,
     converter: Converter = "auto",
-    interpolation: Interpolation = 1.0,
+    interpolation: opt.Interpolation = 1.0,
     pitch: Pitch = "target",
     tempo: Tempo = "auto",
     loudness: Loudness = "contour",
     sample_rate: SampleRate = None,
     attribution: Attribution = None,
     vocoder: Vocoder = None,
-    sign: Receipt = None,
+    sign: opt.Receipt = None,
     overwrite: Overwrite = False,
-    dry_run: DryRun = False,
-    strict: Strict = False,
-    precision: Precision = "float32",
-    device: Device = "auto",
-    json: Json = False,
+    dry_run: opt.DryRun = False,
+    strict: opt.Strict = False,
+    precision: opt.Precision = "float32",
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Convert recordings to the voice of other recordings; the words stay."""
     from speechssl.conversion.options import ConversionOptions
@@ -167,7 +150,7 @@ def convert(
 
     options = ConversionOptions(k, converter, interpolation, pitch, tempo, loudness, sample_rate)
     if jobs is None:
-        check_target(reference, voice)
+        opt.check_target(reference, voice)
     files = batch.recordings(reference, needed=False)
     wanted = Wanted(options, tuple(files), tuple(map(conversions.weighted, voice or [])))
     plan, asked = _planned(sources, listed, jobs, output, wanted)

@@ -11,19 +11,8 @@ import typer
 
 from speechssl import checkpoints
 from speechssl.checkpoints.names import some
+from speechssl.cli import options as opt
 from speechssl.cli import outputs, terminal
-from speechssl.cli.options import (
-    CalibrationTrials,
-    Database,
-    Device,
-    Json,
-    Root,
-    Seed,
-    SpeakerModel,
-    Trials,
-    Workers,
-    examples,
-)
 from speechssl.cli.outputs import Overwrite
 from speechssl.cli.verification import load, number, open_database
 from speechssl.errors import InputError
@@ -95,19 +84,19 @@ Reset: TypeAlias = Annotated[
 ]
 
 
-@app.command(epilog=examples("calibrate speakers/", "calibrate trials.txt --false-alarm 0.01", "calibrate --reset"))
+@app.command(epilog=opt.examples("calibrate speakers/", "calibrate trials.txt --false-alarm 0.01", "calibrate --reset"))
 def calibrate(
-    target: CalibrationTrials = None,
+    target: opt.CalibrationTrials = None,
     reset: Reset = False,
     false_alarm: FalseAlarm = None,
-    root: Root = None,
+    root: opt.Root = None,
     by_seconds: BySeconds = True,
-    model: SpeakerModel = "tiny",
-    database: Database = None,
-    seed: Seed = 0,
-    workers: Workers = 1,
-    device: Device = "auto",
-    json: Json = False,
+    model: opt.SpeakerModel = "tiny",
+    database: opt.Database = None,
+    seed: opt.Seed = 0,
+    workers: opt.Workers = 1,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Fit likelihood ratios and the threshold on your own recordings; verify and identify then use them.
 
@@ -187,7 +176,7 @@ def _reset(model: str, device: str, database: str | None, json: bool) -> None:
     terminal.answer(facts, text, json=json)
 
 
-@app.command(epilog=examples("trials speakers/ --output trials.txt"))
+@app.command(epilog=opt.examples("trials speakers/ --output trials.txt"))
 def trials(
     folder: Annotated[
         str,
@@ -202,9 +191,9 @@ def trials(
             help="Pair only recordings from different subfolders (sessions) of a speaker in target trials.",
         ),
     ] = False,
-    seed: Seed = 0,
+    seed: opt.Seed = 0,
     overwrite: Overwrite = False,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Write a balanced trial list for a folder of speakers."""
     from speechssl.verification.trials import find_recordings, make_trials, write_trials
@@ -217,22 +206,22 @@ def trials(
     terminal.answer(facts, f"{output}  {targets} target and {len(found) - targets} non-target trials", json=json)
 
 
-@app.command(epilog=examples("evaluate speakers/", "evaluate trials.txt --root recordings/ --scores scores.csv"))
+@app.command(epilog=opt.examples("evaluate speakers/", "evaluate trials.txt --root recordings/ --scores scores.csv"))
 def evaluate(
-    target: Trials,
-    root: Root = None,
+    target: opt.Trials,
+    root: opt.Root = None,
     enrolments: Enrolments = None,
-    model: SpeakerModel = "tiny",
+    model: opt.SpeakerModel = "tiny",
     as_norm: AsNorm = False,
     plda: PldaFrom = None,
     save_plda: SavePlda = None,
     scores: Scores = None,
     overwrite: Overwrite = False,
-    database: Database = None,
-    seed: Seed = 0,
-    workers: Workers = 1,
-    device: Device = "auto",
-    json: Json = False,
+    database: opt.Database = None,
+    seed: opt.Seed = 0,
+    workers: opt.Workers = 1,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Measure error rates on a trial list, or on a balanced list of a folder of speakers, with 95 % intervals."""
     from speechssl.verification import evaluation

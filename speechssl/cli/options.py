@@ -98,25 +98,19 @@ Receipt: TypeAlias = Annotated[
 
 # ---- models
 
-Model: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME",
-        help="Model: tiny (in the package), wavlm-large, wavlm-base-plus, hubert-base and others that `speechssl "
-        "doctor` lists, a Hugging Face id, a folder or a file.",
-    ),
-]
+_MODELS = (
+    "Model: tiny (in the package), wavlm-large, wavlm-base-plus, hubert-base and others that `speechssl doctor` lists, "
+    "a Hugging Face id, a folder or a file."
+)
+Model: TypeAlias = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help=_MODELS)]
 MaybeModel: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--model",
         "-m",
         metavar="NAME",
-        help="Model: tiny (in the package), wavlm-large, wavlm-base-plus, hubert-base and others that `speechssl "
-        "doctor` lists, a Hugging Face id, a folder or a file. Default: the model that the stored voice, the codebook "
-        "or the text model was made with, else tiny.",
+        help=f"{_MODELS} Default: the model that the stored voice, the codebook or the text model was made with, else "
+        "tiny.",
     ),
 ]
 Normalise: TypeAlias = Annotated[
@@ -184,18 +178,11 @@ ExitCode: TypeAlias = Annotated[
         help="Leave with exit code 1 for different speakers, or somebody unknown, and with 3 for no decision.",
     ),
 ]
-Trials: TypeAlias = Annotated[
-    str,
-    typer.Argument(
-        metavar="DIR|TRIALS", help="Folder with one subfolder of recordings for each speaker, or a trial list."
-    ),
-]
-CalibrationTrials: TypeAlias = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="DIR|TRIALS", help="Folder with one subfolder of recordings for each speaker, or a trial list."
-    ),
-]
+_TRIALS = typer.Argument(
+    metavar="DIR|TRIALS", help="Folder with one subfolder of recordings for each speaker, or a trial list."
+)
+Trials: TypeAlias = Annotated[str, _TRIALS]
+CalibrationTrials: TypeAlias = Annotated[str | None, _TRIALS]
 Root: TypeAlias = Annotated[
     str | None,
     typer.Option(

@@ -10,19 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from speechssl.cli import batch, models, outputs, receipt, terminal
-from speechssl.cli.options import (
-    Device,
-    Interpolation,
-    Json,
-    Layer,
-    MaybeModel,
-    Normalise,
-    Receipt,
-    References,
-    Voice,
-    check_target,
-    examples,
-)
+from speechssl.cli import options as opt
 from speechssl.cli.outputs import Overwrite
 from speechssl.errors import InputError
 
@@ -33,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 1000  # characters; a longer text is never taken for the name of a file
 CHARACTERS = 14.0  # of a second of speech, by which the length of a text is estimated
-EXAMPLES = examples(
+EXAMPLES = opt.examples(
     'say "Good morning." --reference ada1.wav ada2.wav -o out.wav',
     "say book.txt --voice ada --output book.opus --subtitles book.srt",
     "say film.srt --voice ada --output dubbed.wav",
@@ -92,22 +80,22 @@ Pronunciations: TypeAlias = Annotated[
 def say(
     text: Text,
     output: Sound,
-    reference: References = None,
-    voice: Voice = None,
-    interpolation: Interpolation = 1.0,
+    reference: opt.References = None,
+    voice: opt.Voice = None,
+    interpolation: opt.Interpolation = 1.0,
     speed: Speed = 1.0,
     seed: Seed = 0,
     language: Language = None,
     subtitles: Subtitles = None,
     synthesizer: TextModel = None,
     lexicon: Pronunciations = None,
-    sign: Receipt = None,
+    sign: opt.Receipt = None,
     overwrite: Overwrite = False,
-    model: MaybeModel = None,
-    layer: Layer = None,
-    normalise: Normalise = None,
-    device: Device = "auto",
-    json: Json = False,
+    model: opt.MaybeModel = None,
+    layer: opt.Layer = None,
+    normalise: opt.Normalise = None,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Speak a text in the voice of some recordings, which need no transcript."""
     from speechssl.conversion import convert
@@ -115,7 +103,7 @@ def say(
     from speechssl.synthesis.synthesizer import check_options
 
     check_options(interpolation=interpolation, speed=speed)
-    check_target(reference, voice)
+    opt.check_target(reference, voice)
     _check_output(output, subtitles)
     files = batch.recordings(reference, needed=False)
     given: list[str | Path] = [*files, *([voice] if voice else []), *([text] if len(text) < LONGEST_NAME else [])]

@@ -8,48 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechssl.cli import batch, models, outputs, terminal
-from speechssl.cli.options import (
-    Device,
-    Json,
-    Layer,
-    Lists,
-    MaybeModel,
-    Model,
-    Normalise,
-    Precision,
-    StoredVoice,
-    Strict,
-    examples,
-)
+from speechssl.cli import options as opt
+from speechssl.cli import unit_options as unit
 from speechssl.cli.outputs import Overwrite
 from speechssl.cli.unit_input import lengths_of, to_decode
-from speechssl.cli.unit_options import (
-    Book,
-    Collapse,
-    Durations,
-    Encoder,
-    Engine,
-    File,
-    FitSeed,
-    FitSize,
-    Folder,
-    Form,
-    Given,
-    Kind,
-    Levels,
-    Part,
-    Passes,
-    Rate,
-    Reservoir,
-    Retry,
-    Scratch,
-    Shard,
-    SoundOrFolder,
-    UnitFolder,
-    UnitText,
-    Vad,
-    Workers,
-)
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,36 +20,36 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Discrete units for language models: fit codebooks, encode collections, speak units.",
     no_args_is_help=True,
-    epilog=examples("units encode recordings/ --output units", "units check units"),
+    epilog=opt.examples("units encode recordings/ --output units", "units check units"),
 )
 
 
 @app.command(
     "fit",
-    epilog=examples(
+    epilog=opt.examples(
         "units fit recordings/ --k 100 --output book.safetensors",
         "units fit recordings/ --kind rvq --levels 4 -o book.safetensors",
     ),
 )
 def fit(
-    output: File,
-    audio: Given = None,
-    listed: Lists = None,
-    model: Model = "tiny",
-    layer: Layer = None,
-    normalise: Normalise = None,
-    k: FitSize = 500,
-    kind: Kind = "kmeans",
-    levels: Levels = 1,
-    rate: Rate = 5.0,
-    seed: FitSeed = 0,
-    passes: Passes = 30,
-    reservoir: Reservoir = 200_000,
-    scratch: Scratch = None,
+    output: unit.File,
+    audio: unit.Given = None,
+    listed: opt.Lists = None,
+    model: opt.Model = "tiny",
+    layer: opt.Layer = None,
+    normalise: opt.Normalise = None,
+    k: unit.FitSize = 500,
+    kind: unit.Kind = "kmeans",
+    levels: unit.Levels = 1,
+    rate: unit.Rate = 5.0,
+    seed: unit.FitSeed = 0,
+    passes: unit.Passes = 30,
+    reservoir: unit.Reservoir = 200_000,
+    scratch: unit.Scratch = None,
     overwrite: Overwrite = False,
-    precision: Precision = "float32",
-    device: Device = "auto",
-    json: Json = False,
+    precision: opt.Precision = "float32",
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Fit a codebook to the features of recordings, in bounded memory."""
     from speechssl import encoders
@@ -113,31 +75,31 @@ def fit(
 
 @app.command(
     "encode",
-    epilog=examples(
+    epilog=opt.examples(
         "units encode recordings/ --output units",
         "units encode list.csv -c book.safetensors --format parquet -o out",
     ),
 )
 def encode(
-    output: Folder,
-    audio: Given = None,
-    listed: Lists = None,
-    codebook: Book = "tiny/500",
-    form: Form = "jsonl",
-    collapse: Collapse = True,
-    workers: Workers = 1,
-    shard: Shard = "1/1",
-    vad: Vad = False,
-    engine: Engine = "local",
-    retry: Retry = False,
-    part: Part = 256,
-    strict: Strict = False,
-    model: Encoder = "",
-    layer: Layer = None,
-    normalise: Normalise = None,
-    precision: Precision = "float32",
-    device: Device = "auto",
-    json: Json = False,
+    output: unit.Folder,
+    audio: unit.Given = None,
+    listed: opt.Lists = None,
+    codebook: unit.Book = "tiny/500",
+    form: unit.Form = "jsonl",
+    collapse: unit.Collapse = True,
+    workers: unit.Workers = 1,
+    shard: unit.Shard = "1/1",
+    vad: unit.Vad = False,
+    engine: unit.Engine = "local",
+    retry: unit.Retry = False,
+    part: unit.Part = 256,
+    strict: opt.Strict = False,
+    model: unit.Encoder = "",
+    layer: opt.Layer = None,
+    normalise: opt.Normalise = None,
+    precision: opt.Precision = "float32",
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Encode recordings to units, each exactly once; after an interruption run the command again to continue."""
     from speechssl.units.encoding import encode as encode_module
@@ -166,9 +128,10 @@ def encode(
         raise typer.Exit(2)
 
 
-@app.command("check", epilog=examples("units check units"))
+@app.command("check", epilog=opt.examples("units check units"))
 def check(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that `units encode` wrote.")], json: Json = False
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that `units encode` wrote.")],
+    json: opt.Json = False,
 ) -> None:
     """Prove that a folder of units is complete: every recording once, every record sound."""
     from speechssl.units.encoding.checking import check as run
@@ -184,13 +147,15 @@ def check(
 
 @app.command(
     "report",
-    epilog=examples("units report recordings/ --output card", "units report dev/ --alignments phones.jsonl -o card"),
+    epilog=opt.examples(
+        "units report recordings/ --output card", "units report dev/ --alignments phones.jsonl -o card"
+    ),
 )
 def report(
-    output: Folder,
-    audio: Given = None,
-    listed: Lists = None,
-    codebook: Book = "tiny/500",
+    output: unit.Folder,
+    audio: unit.Given = None,
+    listed: opt.Lists = None,
+    codebook: unit.Book = "tiny/500",
     alignments: Annotated[
         str,
         typer.Option(
@@ -203,11 +168,11 @@ def report(
         int, typer.Option("--stability", help="Recordings that are also encoded with noise and with another pitch.")
     ] = 20,
     triples: Annotated[int, typer.Option("--triples", help="Triples of phones in the ABX test.")] = 2000,
-    model: Encoder = "",
-    normalise: Normalise = None,
-    device: Device = "auto",
+    model: unit.Encoder = "",
+    normalise: opt.Normalise = None,
+    device: opt.Device = "auto",
     overwrite: Overwrite = False,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Measure a codebook on recordings: rate, entropy, phones, ABX, stability."""
     from speechssl.units import report as cards
@@ -227,14 +192,14 @@ def report(
     terminal.answer(card, cards.text([card]).rstrip("\n"), json=json)
 
 
-@app.command("tokenizer", epilog=examples("units tokenizer --base gpt2 --output tokenizer"))
+@app.command("tokenizer", epilog=opt.examples("units tokenizer --base gpt2 --output tokenizer"))
 def tokenizer(
-    output: Folder,
+    output: unit.Folder,
     base: Annotated[
         str, typer.Option("--base", metavar="DIR|NAME", help="Tokenizer of transformers to extend: a folder or a name.")
     ],
-    codebook: Book = "tiny/500",
-    json: Json = False,
+    codebook: unit.Book = "tiny/500",
+    json: opt.Json = False,
 ) -> None:
     """Add a token for every unit to a tokenizer; the ids of its other tokens stay the same."""
     from speechssl.units.language import tokens
@@ -245,13 +210,13 @@ def tokenizer(
     terminal.answer(facts, f"{output}  {found.size} tokens; {places}", json=json)
 
 
-@app.command("bpe", epilog=examples("units bpe units --size 2000 --output bpe.json"))
+@app.command("bpe", epilog=opt.examples("units bpe units --size 2000 --output bpe.json"))
 def bpe(
-    units: UnitFolder,
-    output: File,
+    units: unit.UnitFolder,
+    output: unit.File,
     size: Annotated[int, typer.Option("--size", help="Size of the vocabulary, the units included.")] = 2000,
     overwrite: Overwrite = False,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Learn byte-pair encoding over units, and print how much shorter the sequences get."""
     from speechssl.units.encoding import engine as engines
@@ -269,17 +234,17 @@ def bpe(
     terminal.answer(facts, text, json=json)
 
 
-@app.command("pack", epilog=examples("units pack units --tokenizer tokenizer --output blocks.parquet"))
+@app.command("pack", epilog=opt.examples("units pack units --tokenizer tokenizer --output blocks.parquet"))
 def pack(
-    units: UnitFolder,
-    output: File,
+    units: unit.UnitFolder,
+    output: unit.File,
     tokenizer: Annotated[str, typer.Option("--tokenizer", metavar="DIR", help="Folder that `units tokenizer` wrote.")],
     length: Annotated[int, typer.Option("--length", help="Number of tokens in each block.")] = 1024,
     mode: Annotated[
         str, typer.Option("--mode", help="Content of a block: speech, interleaved (text and speech) or instruction.")
     ] = "speech",
     overwrite: Overwrite = False,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Write token blocks for training as parquet."""
     from speechssl.units.language import pack as packing
@@ -294,22 +259,22 @@ def pack(
 
 @app.command(
     "decode",
-    epilog=examples(
+    epilog=opt.examples(
         "units decode units --voice ada --output speech", "units decode '12 7 7 41' --voice ada --output out.wav"
     ),
 )
 def decode(
-    units: UnitText,
-    output: SoundOrFolder,
-    voice: StoredVoice,
-    codebook: Book = "tiny/500",
-    durations: Durations = "",
+    units: unit.UnitText,
+    output: unit.SoundOrFolder,
+    voice: opt.StoredVoice,
+    codebook: unit.Book = "tiny/500",
+    durations: unit.Durations = "",
     overwrite: Overwrite = False,
-    model: MaybeModel = None,
-    layer: Layer = None,
-    normalise: Normalise = None,
-    device: Device = "auto",
-    json: Json = False,
+    model: opt.MaybeModel = None,
+    layer: opt.Layer = None,
+    normalise: opt.Normalise = None,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Speak units in a stored voice."""
     from speechssl import audio
@@ -348,13 +313,13 @@ def _places(units: str, names: list[str], output: str) -> list[Path]:
     return [Path(output)] * len(names)
 
 
-@app.command("import", epilog=examples("units import km.npy --features hubert-base/6 -o km.safetensors"))
+@app.command("import", epilog=opt.examples("units import km.npy --features hubert-base/6 -o km.safetensors"))
 def import_(
     path: Annotated[
         str,
         typer.Argument(metavar="FILE", help="File of centroids (.npy, .npz or .safetensors), or its address: hf://..."),
     ],
-    output: File,
+    output: unit.File,
     features: Annotated[
         str,
         typer.Option(
@@ -371,7 +336,7 @@ def import_(
     key: Annotated[str, typer.Option("--key", help="Name of the array, if the file holds several.")] = "",
     licence: Annotated[str, typer.Option("--licence", help="Licence of the centroids, to store with them.")] = "",
     overwrite: Overwrite = False,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Make a codebook from published centroids. Pickles are refused, with a command that turns them into arrays."""
     from speechssl.units.codebooks.importing import import_codebook
