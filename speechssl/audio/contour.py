@@ -49,7 +49,7 @@ class Follower:
         powers, wanted, speech = powers[:count], wanted[:count] / 10 ** (raised / 10), speech[:count]
         self._wanted += float(wanted[speech].sum())
         self._made += float(powers[speech].sum())
-        gains = np.full(count, _decibels(self._wanted, self._made))
+        gains = np.full(count, decibels(self._wanted, self._made))
         if speech.any():
             levels = [np.maximum(_mean(one, speech, WINDOW), FAINTEST) for one in (wanted, powers)]
             own = (10 * np.log10(levels[0] / levels[1]) - gains[0]).clip(-LOWERED, RAISED)
@@ -73,7 +73,8 @@ def frame_powers(waveform: Waveform, hop: float) -> NDArray[np.float64]:
     return np.concatenate(sums) / sizes
 
 
-def _decibels(wanted: float, made: float) -> float:
+def decibels(wanted: float, made: float) -> float:
+    """How much louder what is wanted is than what was made, of powers; 0 where one of them is silent."""
     return 10 * math.log10(wanted / made) if wanted > 0 and made > 0 else 0.0
 
 

@@ -364,8 +364,9 @@ def _remark(left_out: dict[str, str]) -> None:
 
 def _write(output: str | None, report: dict[str, Any], json: bool) -> None:
     if output:
-        with checkpoints.atomic_path(Path(output) / "report.json") as temporary:
-            temporary.write_text(json_module.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        checkpoints.write_text(
+            Path(output) / "report.json", json_module.dumps(report, indent=1, ensure_ascii=False) + "\n"
+        )
     if json:
         terminal.emit(report)
 

@@ -194,8 +194,7 @@ def embed(
     if lines and output == "-":
         terminal.say("\n".join(lines))
     elif lines:
-        with checkpoints.atomic_path(Path(output)) as temporary:
-            temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        checkpoints.write_text(Path(output), "".join(line + "\n" for line in lines))
         terminal.say(f"{output}  {terminal.count(len(lines), 'embedding')}")
     batch.refuse(failed, len(files))
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechssl.audio import contour
 from speechssl.audio.mel import filters
 from speechssl.voices import spectrum
 from speechssl.voices.spectrum import Spectrum
@@ -179,17 +180,17 @@ class Levels:
         span = slice(here - LEVEL + 1, here + 1)
         source, made = self._source[span], self._made[span]
         self._energies = self._energies * FORGETS + (source[-1], made[-1])
-        mean = _decibels(*self._energies)
+        mean = contour.decibels(*self._energies)
         own = 0.0
         if self._share:
             weights = np.hanning(2 * LEVEL + 1)[1 : LEVEL + 1] * ((source > 0) & (made > 0))
-            own = _decibels(float(weights @ source), float(weights @ made)) - mean
+            own = contour.decibels(float(weights @ source), float(weights @ made)) - mean
         self._own = np.append(self._own[1:], min(max(own, -LOWERED), RAISED))
         return mean + self._share * float(self._own @ _RISING)
 
     def _gain_so_far(self, own: float) -> float:
         self._own = np.append(self._own[1:], own)
-        return _decibels(*self._energies) + self._share * float(self._own @ _RISING)
+        return contour.decibels(*self._energies) + self._share * float(self._own @ _RISING)
 
 
 _RISING = np.hanning(2 * SMOOTH + 1)[1 : SMOOTH + 1] / np.hanning(2 * SMOOTH + 1)[1 : SMOOTH + 1].sum()
@@ -200,7 +201,3 @@ def rounded(samples: Tensor) -> Tensor:
     height = samples.abs()
     over = KNEE + (PEAK - KNEE) * torch.tanh((height - KNEE) / (PEAK - KNEE))
     return torch.where(height > KNEE, torch.sign(samples) * over, samples)
-
-
-def _decibels(wanted: float, made: float) -> float:
-    return 10 * math.log10(wanted / made) if wanted > 0 and made > 0 else 0.0

@@ -87,7 +87,7 @@ def nearest(queries: Tensor, keys: Keys, *, k: int) -> Neighbours:
             _nearest_of(list(run(_Search(prepared, keys, k, use_half, stripe).run for stripe in stripes)))
             for prepared in map(_Queries, _query_blocks(queries, k))
         ]
-    return _join(parts)
+    return Neighbours(torch.cat([part.indices for part in parts]), torch.cat([part.distances for part in parts]))
 
 
 def cosine_distances(first: Floats, second: Floats) -> Floats:
@@ -196,7 +196,7 @@ class _Search:
         if len(row) > CROWDED * len(self._queries.single) * len(block):
             return None
         product = torch.empty(len(row))
-        for part in _parts(len(row), BLOCK_PAIRS):
+        for part in parts_of(len(row), BLOCK_PAIRS):
             queries, keys = self._queries.single.index_select(0, row[part]), block.index_select(0, column[part])
             product[part] = queries.mul_(keys).sum(dim=1)
         kept = product >= (floor - self._queries.bound)[row]
@@ -217,7 +217,7 @@ class _Search:
         left = product >= (self._floor().numpy() - self._queries.bound)[row]
         order = np.lexsort((index[left], row[left]))
         row, index = row[left][order], index[left][order]
-        for part in _parts(len(row), BLOCK_PAIRS):
+        for part in parts_of(len(row), BLOCK_PAIRS):
             keys: Floats = _rows(self._keys, index[part]).double().cpu().numpy()
             self._best.add(row[part], index[part], cosine_distances(self._queries.exact[row[part]], keys))
 
@@ -287,10 +287,11 @@ def _rows(keys: Keys, part: slice | Integers) -> Tensor:
 def _query_blocks(queries: Tensor, k: int) -> Iterator[Tensor]:
     """Parts of the queries small enough that their products with a block of max(1024, k) keys stay small."""
     size = max(1, BLOCK_KEYS * BLOCK_QUERIES // max(BLOCK_KEYS, k))
-    return (queries[part].detach().cpu() for part in _parts(len(queries), size))
+    return (queries[part].detach().cpu() for part in parts_of(len(queries), size))
 
 
-def _parts(length: int, size: int) -> Iterator[slice]:
+def parts_of(length: int, size: int) -> Iterator[slice]:
+    """Slices of so many rows."""
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
 
 
@@ -325,10 +326,6 @@ def _nearest_of(stripes: list[_Best]) -> Neighbours:
         torch.from_numpy(np.take_along_axis(indices, order, axis=1)),
         torch.from_numpy(np.take_along_axis(distances, order, axis=1)),
     )
-
-
-def _join(parts: list[Neighbours]) -> Neighbours:
-    return Neighbours(torch.cat([part.indices for part in parts]), torch.cat([part.distances for part in parts]))
 
 
 def _check(queries: Tensor, keys: Keys, k: int) -> None:

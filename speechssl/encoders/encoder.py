@@ -140,16 +140,15 @@ class SSLEncoder:
         counted = Counted(blocks)
         for window in cut_frames(self.front_end.frames(counted), self.grid):
             # the count is complete once the last window is there
-            padded = self._num_padded(counted.num_samples) if window.is_last else 0
+            padded = 0
+            if window.is_last:
+                padded = self.num_frames(counted.num_samples) - self.front_end.num_valid(counted.num_samples)
             with _exact_convolutions():
                 outputs = run(window.frames, len(window.frames) - padded)
             # a copy, so that a kept piece does not keep its whole window
             yield tuple(output[window.keep].cpu().clone() for output in outputs)
         if self.num_frames(counted.num_samples) < 1:
             raise InputError(_too_short(name, counted.num_samples))
-
-    def _num_padded(self, num_samples: int) -> int:
-        return self.num_frames(num_samples) - self.front_end.num_valid(num_samples)
 
     def _at_own_rate(self, waveform: Waveform) -> Waveform:
         if waveform.sample_rate == SAMPLE_RATE:

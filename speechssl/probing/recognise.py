@@ -79,11 +79,8 @@ def decode(best: NDArray[np.int64]) -> list[int]:
 
 def error_rates(found: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
     """Character and word error rates: edits over all texts, per character and per word of what was wanted."""
-    return {"cer": _rate(list(map(list, found)), list(map(list, wanted))), "wer": _rate(*map(_words, (found, wanted)))}
-
-
-def _words(texts: Sequence[str]) -> list[list[str]]:
-    return [text.split() for text in texts]
+    words = _rate(list(map(str.split, found)), list(map(str.split, wanted)))
+    return {"cer": _rate(list(map(list, found)), list(map(list, wanted))), "wer": words}
 
 
 def _rate(found: list[list[str]], wanted: list[list[str]]) -> float:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from speechssl import audio
-from speechssl.checkpoints import atomic_path, foreign
+from speechssl.checkpoints import atomic_path, foreign, write_text
 from speechssl.errors import InputError
 from speechssl.signals import Encoder, Waveform
 from speechssl.units import measures
@@ -237,8 +237,7 @@ def write(folder: str | Path, card: Mapping[str, Any]) -> list[Path]:
     folder = Path(folder)
     contents = {"report.json": json.dumps(card, indent=2, allow_nan=False) + "\n", "report.md": text([card])}
     for name, content in contents.items():
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        write_text(folder / name, content)
     written = [folder / name for name in contents]
     try:
         import matplotlib

@@ -86,10 +86,6 @@ def _vector(value: object) -> bytes:
     return value
 
 
-def _taken(value: Any) -> Any:
-    return value
-
-
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "speaker": _field(names.checked, "a speaker"),
     "origin": _field(names.text_field, "origin"),
@@ -360,7 +356,7 @@ class SpeakerDatabase:
         with self._translated():
             self._until = time.monotonic() + SLOWEST
             found = self._connection.execute(query, values)
-            checks = [_CHECKS.get(column[0], _taken) for column in found.description]
+            checks = [_CHECKS.get(column[0], lambda value: value) for column in found.description]
             return [tuple(check(one) for check, one in zip(checks, row, strict=True)) for row in found]
 
     def _unknown(self, name: str) -> str:

@@ -306,6 +306,5 @@ def _equal_error_threshold(curve: metrics.Roc) -> float:
 def save_report(path: str | Path, found: dict[str, Any]) -> Path:
     """Write a report as JSON, whole or not at all."""
     target = Path(path)
-    with checkpoints.atomic_path(target) as temporary:
-        temporary.write_text(json.dumps(found, indent=2, ensure_ascii=False), encoding="utf-8")
+    checkpoints.write_text(target, json.dumps(found, indent=2, ensure_ascii=False))
     return target

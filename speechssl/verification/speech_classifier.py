@@ -117,10 +117,9 @@ def remark_on(recording: Waveform | str | Path) -> str:
         InputError: a file that cannot be read.
     """
     if isinstance(recording, Waveform):
-        samples, rate = recording.samples[: round(HEARD * recording.sample_rate)], recording.sample_rate
+        waveform = recording.first(HEARD)
     else:
-        samples, rate = next(files.stream(recording, activity.RATE, HEARD)), activity.RATE
-    waveform = Waveform(samples, rate)
+        waveform = Waveform(next(files.stream(recording, activity.RATE, HEARD)), activity.RATE)
     if waveform.seconds < BRIEF:
         return f"{waveform.seconds:.2f} s long, which is too short for speech"
     heard = hear(audible(waveform)[0])

@@ -63,7 +63,11 @@ def read_trials(path: str | Path) -> list[Trial]:
     path = Path(path)
     numbered = _numbered_lines(path, "a trial list or a folder of speakers", "1 a.wav b.wav")
     delimiter = _delimiter(numbered[0][1])
-    rows = _csv_rows(numbered, delimiter) if delimiter else _plain_rows(path, numbered)
+    rows = (
+        _csv_rows(numbered, delimiter)
+        if delimiter
+        else [(number, _plain(_words(path, line))) for number, line in numbered]
+    )
     trials, faults = [], []
     for number, row in rows:
         if row is None:
@@ -166,8 +170,7 @@ def write_trials(path: str | Path, trials: Iterable[Trial], *, root: str | Path 
         lines = _csv_lines(trials, place)
     else:
         lines = [*([] if place == "." else [f"{ROOT} {place}\n"]), *_plain_lines(trials)]
-    with checkpoints.atomic_path(path) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
+    checkpoints.write_text(path, "".join(lines))
     return path
 
 
@@ -202,8 +205,7 @@ def write_scores(path: str | Path, trials: Sequence[Trial], scores: Iterable[flo
     for trial, score in zip(trials, scores, strict=True):
         label = [int(trial.is_target)] if path.suffix.lower() == ".csv" else []
         writer.writerow([trial.enrolment, trial.test, *label, f"{score:.6f}"])
-    with checkpoints.atomic_path(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    checkpoints.write_text(path, text.getvalue())
     return path
 
 
@@ -353,10 +355,6 @@ def _refuse(faults: list[str], what: str, *, most: int = LISTED) -> None:
     raise InputError(f"{len(faults)} {what}: {some(faults, most)}")
 
 
-def _plain_rows(path: Path, numbered: list[tuple[int, str]]) -> list[tuple[int, Trial | None]]:
-    return [(number, _plain(_words(path, line))) for number, line in numbered]
-
-
 def _plain(words: list[str]) -> Trial | None:
     if len(words) != 3:
         return None
@@ -378,7 +376,7 @@ def _delimiter(heading: str) -> str:
 
 def _csv_rows(numbered: list[tuple[int, str]], delimiter: str) -> list[tuple[int, Trial | None]]:
     heading = [name.strip().lower() for name in next(csv.reader([numbered[0][1]], delimiter=delimiter))]
-    first, second, label = (_column(heading, names) for names in COLUMNS)
+    first, second, label = (next((heading.index(name) for name in names if name in heading), None) for names in COLUMNS)
     if first is None or second is None or label is None:
         return [(numbered[0][0], None)]
     named = [heading.index(name) for name in SPEAKER_COLUMNS if name in heading]
@@ -392,10 +390,6 @@ def _csv_rows(numbered: list[tuple[int, str]], delimiter: str) -> list[tuple[int
         speakers = (cells[named[0]], cells[named[1]]) if len(named) == 2 else None
         rows.append((number, Trial(cells[first], cells[second], LABELS[cells[label].lower()], speakers)))
     return rows
-
-
-def _column(heading: list[str], names: tuple[str, ...]) -> int | None:
-    return next((heading.index(name) for name in names if name in heading), None)
 
 
 def _pairs(files: list[str], other_sessions: bool) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from speechssl.app.handlers import recordings
 from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused, blaming
 from speechssl.app.state import Models, Settings, Store
+from speechssl.checkpoints.names import some
 from speechssl.errors import InputError
 from speechssl.verification import decisions
 from speechssl.verification.decisions import Decision, Utterance
@@ -159,10 +160,10 @@ def check_covered(settings: Settings, lacking: Sequence[Reference]) -> None:
         Refused: that, for the field ``consent``; the recordings are named.
     """
     if lacking and settings.consent:
-        some = ", ".join(one.name for one in lacking[:5]) + (" ..." if len(lacking) > 5 else "")
+        whose = some([one.name for one in lacking])
         raise Refused(
             "consent",
-            f"Attest first: “{STATEMENT}” Give your name and what the voice is used for. Nobody attested for {some}.",
+            f"Attest first: “{STATEMENT}” Give your name and what the voice is used for. Nobody attested for {whose}.",
         )
 
 

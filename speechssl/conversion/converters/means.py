@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from speechssl.conversion.retrieval import Neighbours, parts_of
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
-    from speechssl.conversion.retrieval import Neighbours
     from speechssl.conversion.source import Source
     from speechssl.voices.matching_set import MatchingSet
 
@@ -195,5 +195,4 @@ def centre_of(values: Tensor) -> Tensor:
 
 def pieces(length: int, numbers: int) -> Iterator[slice]:
     """Slices of rows of so many numbers each."""
-    size = max(1, GATHERED // max(1, numbers))
-    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+    return parts_of(length, max(1, GATHERED // max(1, numbers)))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechssl import checkpoints, errors
-from speechssl.checkpoints import atomic_path, foreign, names
+from speechssl.checkpoints import atomic_path, foreign, names, write_text
 from speechssl.errors import CheckpointError, InputError
 from speechssl.units.codebooks import codebook as codebooks
 from speechssl.units.codebooks.codebook import Codebook
@@ -107,8 +107,7 @@ def extend(base: str | Path, codebook: str | Path | Codebook, output: str | Path
             {"embeddings": rows, "tokens": np.array([*vocabulary.units, vocabulary.begin, vocabulary.end])}, temporary
         )
     facts = {**vars(vocabulary), "units": list(vocabulary.units), "origin": book.origin, "base_size": len(before)}
-    with atomic_path(folder / MAP) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / MAP, json.dumps(facts, indent=1) + "\n")
     return vocabulary
 
 
