@@ -11,7 +11,7 @@ from speechssl.cli import batch, outputs, terminal
 from speechssl.cli.options import Device, Json, Layer, Lists, Model, Normalise, Precision, examples
 
 if TYPE_CHECKING:
-    from speechssl.voices import VoiceInfo
+    from speechssl.voices import VoiceInfo, VoiceLibrary
 
 app = typer.Typer(
     help="Keep voices on disk, in the folder that `speechssl doctor` names or in $SPEECHSSL_VOICES.",
@@ -53,14 +53,14 @@ def add(
 ) -> None:
     """Make a voice from recordings, or add recordings to a voice."""
     from speechssl.conversion.bundles import load_bundle
-    from speechssl.voices import VoiceLibrary, check_name
+    from speechssl.voices import check_name
     from speechssl.voices import consent as consents
 
     check_name(name)
     attested = None if consent is None else consents.parse(consent)
     files, failed = batch.usable(references, listed, speech=True)
     system = load_bundle(model, layer=layer, normalise=normalise, device=device, precision=precision)
-    _tell(VoiceLibrary().add(name, files, system.encoder, system.value_encoder, consent=attested), json)
+    _tell(_library().add(name, files, system.encoder, system.value_encoder, consent=attested), json)
     batch.refuse(failed, len(files) + failed)
 
 
@@ -85,18 +85,15 @@ def consent(
     json: Json = False,
 ) -> None:
     """Attest who allowed you to use recordings that a voice holds already."""
-    from speechssl.voices import VoiceLibrary
     from speechssl.voices import consent as consents
 
-    _tell(VoiceLibrary().attest(name, consents.parse(attested), reference or ()), json)
+    _tell(_library().attest(name, consents.parse(attested), reference or ()), json)
 
 
 @app.command("list", epilog=examples("voice list", "voice list --json"))
 def list_(json: Json = False) -> None:
     """List the stored voices."""
-    from speechssl.voices import VoiceLibrary
-
-    library = VoiceLibrary()
+    library = _library()
     voices = library.list()
     if json:
         terminal.emit([_facts(voice) for voice in voices])
@@ -113,9 +110,7 @@ def list_(json: Json = False) -> None:
 @app.command("show", epilog=examples("voice show ada"))
 def show(name: Name, json: Json = False) -> None:
     """Show the recordings that a voice is made of."""
-    from speechssl.voices import VoiceLibrary
-
-    _tell(VoiceLibrary().show(name), json)
+    _tell(_library().show(name), json)
 
 
 @app.command("remove", epilog=examples("voice remove ada", "voice remove ada --reference ada2.wav"))
@@ -132,9 +127,7 @@ def remove(
     ] = None,
 ) -> None:
     """Remove a voice, or one recording from it."""
-    from speechssl.voices import VoiceLibrary
-
-    VoiceLibrary().remove(name, reference)
+    _library().remove(name, reference)
     terminal.remark(f"removed {name}" if reference is None else f"removed {reference} from {name}")
 
 
@@ -144,10 +137,8 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="File or folder to copy to.")],
 ) -> None:
     """Copy a voice to a file that can be shared; the file holds names of recordings but no sound."""
-    from speechssl.voices import VoiceLibrary
-
     outputs.check_folder(file)
-    terminal.say(VoiceLibrary().export(name, file))
+    terminal.say(_library().export(name, file))
 
 
 @app.command("import", epilog=examples("voice import ada.safetensors --name ada"))
@@ -160,9 +151,13 @@ def import_(
     json: Json = False,
 ) -> None:
     """Check a voice file and add it to the stored voices."""
+    _tell(_library().import_(file, name), json)
+
+
+def _library() -> VoiceLibrary:
     from speechssl.voices import VoiceLibrary
 
-    _tell(VoiceLibrary().import_(file, name), json)
+    return VoiceLibrary()
 
 
 def _facts(voice: VoiceInfo) -> dict[str, Any]:
