@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from speechssl.app.handlers import targets, voices
-from speechssl.app.markup import element, html
+from speechssl.app.markup import element, html, kept
 from speechssl.app.player import address
 
 GRADES = {"good": "Good", "fair": "Fair", "poor": "Poor", "unknown": "Not measured"}
@@ -31,24 +31,29 @@ def heard(path: Path, name: str) -> Markup:
     """The player of the library, which begins at once."""
     sound = element("audio", class_="sample", controls="", autoplay="", src=address(path), data_voice=name,
                     aria_label=f"how {targets.plain(name)} sounds")  # fmt: skip
-    return html('<div class="heard"><span>{}</span>{}</div>', targets.plain(name), sound)
+    return html('<div class="heard">{}{}</div>', kept(targets.plain(name)), sound)
 
 
 def _card(facts: dict[str, Any], converts: bool) -> Markup:
     name, plain = facts["name"], targets.plain(facts["name"])
     words = " ".join((plain, facts["description"], *facts["tags"])).casefold()
-    parts = [html('<h3>{}</h3><p class="facts">{}{}</p>', plain, _facts(facts), _grade(facts))]
+    parts = [html('{}<p class="facts">{}{}</p>', kept(plain, "h3"), _facts(facts), _grade(facts))]
     if facts["description"]:
-        parts.append(html("<p>{}</p>", facts["description"]))
+        parts.append(_written(facts, "p", facts["description"]))
     if settings := facts.get("settings"):
         parts.append(html('<p class="facts">Begins with {}.</p>', voices.in_words(settings)))
-    tags = html("").join(element("li", one) for one in facts["tags"])
+    tags = html("").join(_written(facts, "li", one) for one in facts["tags"])
     parts.append(html('<ul class="tags" aria-label="tags">{}</ul>', tags))
     actions = [("play", "Play"), *[("use", "Convert")] * converts, *[("edit", "Edit")] * (name == plain)]
     tabs = {"use": "convert"}
     buttons = [_asks(label, f"{label} {plain}", f"voices-{do}", name, tabs.get(do, "")) for do, label in actions]
     parts.append(html('<div class="tracks">{}</div>', html("").join(buttons)))
     return element("article", html("").join(parts), class_="voice", data_words=words)
+
+
+def _written(facts: dict[str, Any], name: str, text: str) -> Markup:
+    """An element with words of a voice: those of a stored one are a person's."""
+    return element(name, text) if targets.is_bundled(facts["name"]) else kept(text, name)
 
 
 def _facts(facts: dict[str, Any]) -> str:

@@ -115,14 +115,16 @@ def _slider(low: float, high: float, step: float) -> Show:
 
 
 def _choice(*choices: Any) -> Show:
-    return lambda field, given: gr.Dropdown([*choices, *[("A number", NUMBER)] * (field.scale is not None)], **given)
+    return lambda field, given: gr.Dropdown(
+        [*choices, *[("A number", NUMBER)] * (field.scale is not None)], filterable=False, **given
+    )
 
 
 def _models(field: Field, given: dict[str, Any]) -> Any:
     """A list of the models that are offered; hidden if there is no choice."""
     offered = given.pop("models")
     choices = [(_described(name), name) for name in offered]
-    return gr.Dropdown(choices, visible=len(choices) > 1, **{**given, "value": offered[0]})
+    return gr.Dropdown(choices, visible=len(choices) > 1, filterable=False, **{**given, "value": offered[0]})
 
 
 def _described(name: str) -> str:

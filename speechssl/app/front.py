@@ -1,4 +1,4 @@
-"""The page and its scripts as they leave the service: compressed, in English, with a cookie for the browser."""
+"""The page and its scripts as they leave the service: compressed, in one language, with cookies for the browser."""
 
 from __future__ import annotations
 
@@ -8,15 +8,8 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.middleware.gzip import GZipMiddleware
 
-from speechssl.app import visitors
+from speechssl.app import languages, visitors
 from speechssl.app.guard import API
-
-# Gradio takes its own words and <html lang> from the browser when its first script is loaded; scripts that Gradio adds
-# to a page come later
-ENGLISH = b"""<head><script>
-for (const [name, value] of [["language", "en"], ["languages", ["en"]]])
-  Object.defineProperty(navigator, name, {get: () => value});
-</script>"""
 
 
 class Front:
@@ -30,15 +23,15 @@ class Front:
     def __init__(self, app: Callable[..., Any], keep_seconds: float) -> None:
         self.app, self.keep_seconds = app, keep_seconds
         # half a megabyte of descriptions of fields becomes a tenth of that
-        self.compressed = GZipMiddleware(self._in_english, minimum_size=2000, compresslevel=5)
+        self.compressed = GZipMiddleware(self._in_one_language, minimum_size=2000, compresslevel=5)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer; recordings and streams of events are left as they are."""
         plain = scope["type"] != "http" or scope["path"].startswith(API)
         await (self.app if plain else self.compressed)(scope, receive, send)
 
-    async def _in_english(self, scope: Any, receive: Any, send: Any) -> None:
-        """The page gets a script as the first of its head."""
+    async def _in_one_language(self, scope: Any, receive: Any, send: Any) -> None:
+        """The page gets the words of one language, and the browser its cookies."""
         if scope["path"] != "/":
             await self.app(scope, receive, send)
             return
@@ -51,11 +44,15 @@ class Front:
                 return
             body.extend(message.get("body", b""))
             if not message.get("more_body"):
-                whole = bytes(body).replace(b"<head>", ENGLISH, 1)
+                headers, secure, query = Headers(scope=scope), scope["scheme"] == "https", scope["query_string"]
+                whole = languages.page_in(languages.chosen(query, headers), bytes(body))
                 start = begun[0]
                 kept = [(name, value) for name, value in start["headers"] if name != b"content-length"]
-                shown, secure = Headers(scope=scope).get("cookie", ""), scope["scheme"] == "https"
+                kept.append((b"vary", b"Accept-Language, Cookie"))
+                shown = headers.get("cookie", "")
                 kept.append((b"set-cookie", visitors.cookie(shown, self.keep_seconds, secure=secure)))
+                if wanted := languages.asked(query):
+                    kept.append((b"set-cookie", languages.cookie(wanted, secure=secure)))
                 if scope["method"] != "HEAD":
                     kept.append((b"content-length", str(len(whole)).encode()))
                 await send({**start, "headers": kept})

@@ -154,6 +154,7 @@
       if (name === "loudspeaker") list.parentNode.hidden = !("setSinkId" in AudioContext.prototype);
       const found = (await navigator.mediaDevices.enumerateDevices()).filter((one) => one.kind === kind && one.deviceId);
       const options = found.map((one, number) => new Option(one.label || `${kind} ${number + 1}`, one.deviceId));
+      for (const one of options) one.translate = false;
       const before = list.value;
       list.replaceChildren(new Option("Usual one", ""), ...options);
       list.value = found.some((one) => one.deviceId === before) ? before : "";
@@ -336,7 +337,7 @@
     }
   });
   document.addEventListener("click", (event) => {
-    if (navigator.mediaDevices && event.target.closest?.("[role=tab]")?.textContent.trim() === "Live") devices();
+    if (navigator.mediaDevices && event.target.closest?.("[data-tab-id=live]")) devices();
   });
 
   window.speechssl.live = { start, stop, change, monitor, push: pushed };

@@ -26,6 +26,11 @@ def element(name: str, content: object = "", /, **attributes: object) -> Markup:
     return html("<{0}{1}>{2}</{0}>", name, given, content)
 
 
+def kept(text: object, name: str = "span", /, **attributes: object) -> Markup:
+    """An element with what people wrote or made: no language changes it."""
+    return element(name, text, translate="no", **attributes)
+
+
 def table(headings: Sequence[str], rows: Iterable[Iterable[object]]) -> Markup:
     """A table; a cell is a text, or an element ``td``."""
     head = html("").join(element("th", one) for one in headings)

@@ -108,7 +108,7 @@
 
   function search() {
     const words = document.querySelector("#voices-search :is(input, textarea)")?.value.toLowerCase().split(/\s+/) ?? [];
-    const cards = [...document.querySelectorAll(".voice")];
+    const cards = [...document.querySelectorAll(".voice[data-words]")];
     for (const card of cards) card.hidden = !words.every((word) => card.dataset.words.includes(word));
     const none = document.querySelector(".library + p");
     if (none) none.hidden = cards.some((card) => !card.hidden);
@@ -156,6 +156,14 @@
     }
   }
 
+  // ---- the same tab in the other language
+  const languages = () => document.querySelectorAll(".languages a");
+
+  document.addEventListener("click", ({ target }) => {
+    const link = target.closest?.(".languages a");
+    if (link) link.hash = location.hash;
+  });
+
   document.addEventListener("input", ({ target }) => {
     const name = KEPT.find((one) => target.closest?.(`[id$="-${one}"]`));
     if (target.closest?.("#voices-search")) search();
@@ -165,6 +173,7 @@
   function look() {
     KEPT.forEach(fill);
     grant();
+    document.querySelectorAll(".languages a").forEach((link) => link.lang === document.documentElement.lang && (link.ariaCurrent = "true"));
     document.querySelectorAll(".live").forEach(hear);
     document.querySelectorAll(".library").forEach((library) => isNew(library, library.childElementCount) && search());
     document.querySelectorAll(".player").forEach((player) => isNew(player, player.dataset.made) && begin(player));
@@ -181,7 +190,7 @@
 
   // ---- tabs in the address
   const tabs = () => [...document.querySelectorAll("[role=tab]")];
-  const named = (tab) => "#" + tab.textContent.trim().toLowerCase().replaceAll(" ", "-");
+  const named = (tab) => "#" + (window.inEnglish ? inEnglish(tab) : tab.textContent).trim().toLowerCase().replaceAll(" ", "-");
 
   function follow() {
     // those that do not fit on a phone are in a list of their own

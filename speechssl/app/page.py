@@ -11,9 +11,9 @@ import gradio as gr
 from anyio import CapacityLimiter
 
 from speechssl import __version__
-from speechssl.app import cards, endpoints, schema, sessions, visitors
+from speechssl.app import cards, endpoints, languages, schema, sessions, visitors
 from speechssl.app.handlers import speaking, targets
-from speechssl.app.markup import html
+from speechssl.app.markup import element, html, kept
 from speechssl.app.state import State
 from speechssl.app.tabs import batch, convert, live, options, parts, speak, units, verify, voices
 from speechssl.app.tabs.parts import Page
@@ -85,8 +85,12 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
     kept = (300, int(limits.keep_seconds))
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=kept) as blocks:
         gr.HTML(
-            '<header class="masthead"><h1>speechssl</h1><p>Convert and verify speech, and turn it into units. Use only '
-            "voices whose owners agree; every recording made with this page carries a signed receipt.</p></header>"
+            html(
+                '<header class="masthead"><h1>speechssl</h1>{}<p>Convert and verify speech, and turn it into units. '
+                "Use only voices whose owners agree; every recording made with this page carries a signed receipt.</p>"
+                "</header>",
+                _languages(),
+            )
         )
         shelf = (gr.HTML("", elem_id="voices-cards", render=False),) if "voices" in tabs else ()
         page = Page(state, _history() if "history" in tabs else (), shelf=shelf, presets=_kept_presets())
@@ -112,6 +116,14 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
     blocks._queue.sleep_when_free, blocks._queue.progress_update_sleep_when_free = 0.05, 0.2
     blocks.validate_inputs, blocks._format_processing_error = _check_number, _unusable
     return blocks
+
+
+def _languages() -> str:
+    """Links to the page in each language, each in its own words."""
+    links = (
+        kept(name, "a", href="?lang=" + code, lang=code, hreflang=code) for code, name in languages.names().items()
+    )
+    return element("nav", html("").join(links), class_="languages", aria_label="Language")
 
 
 def _kept_presets() -> Any:

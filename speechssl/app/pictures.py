@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from speechssl.app import mel_image
-from speechssl.app.markup import element, html, listed, table
+from speechssl.app.markup import element, html, kept, listed, table
 from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def timeline(made: Conversion) -> str:
         parts, width, top + height + 20, "Where each part came from",
         f"{len(runs)} runs from {len(names)} recordings; across: seconds of the result, up: seconds of the recording",
     )  # fmt: skip
-    return picture + _legend(zip(COLOURS, names, strict=False))
+    return picture + _legend(zip(COLOURS, map(kept, names), strict=False))
 
 
 def verdict(decision: Decision | str, heads: tuple[str, str]) -> str:
@@ -108,8 +108,8 @@ def report(found: ReferenceReport) -> str:
     """The report on references: a verdict, and a table of the recordings."""
     kind = "good" if not found.remarks else "warn"
     rows = [
-        (one.name[:40], f"{one.speech_seconds:.1f} s", _number(one.snr_db, " dB"), f"{100 * one.clipping:.2f} %",
-         _number(one.loudness, " LUFS"))
+        (kept(one.name[:40], "td"), f"{one.speech_seconds:.1f} s", _number(one.snr_db, " dB"),
+         f"{100 * one.clipping:.2f} %", _number(one.loudness, " LUFS"))
         for one in found.recordings
     ]  # fmt: skip
     shown = table(("recording", "speech", "SNR", "clipped", "loudness"), rows)
@@ -164,30 +164,30 @@ def batch(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _batch_row(row: dict[str, Any]) -> list[object]:
-    name = element("td", row["recording"], class_="breaks")
+    name = kept(row["recording"], "td", class_="breaks")
     if row["error"]:
         return [name, element("td", _sentence(row["error"]), colspan=3, class_="problem breaks")]
     passes = "–" if row["accepted"] == "" else "no decision"
     if row["accepted"] in (True, False):
         passes = f"{'yes' if row['accepted'] else 'no'}, {_percent(row['probability'])}"
-    return [name, f"{row['seconds']:.1f}", passes, element("td", row["output"], class_="breaks")]
+    return [name, f"{row['seconds']:.1f}", passes, kept(row["output"], "td", class_="breaks")]
 
 
 def voice(facts: dict[str, Any]) -> str:
     """The recordings of a stored voice, and its consent."""
     rows = [
-        (element("td", one["name"], class_="breaks"), f"{one['seconds']:.1f} s", _number(one["f0"] or math.nan, " Hz"),
+        (kept(one["name"], "td", class_="breaks"), f"{one['seconds']:.1f} s", _number(one["f0"] or math.nan, " Hz"),
          element("td", element("code", one["sha256"][:8]), title=f"SHA-256 {one['sha256']}"))
         for one in facts["recordings"]
     ]  # fmt: skip
     shown = table(("recording", "length", "pitch", "checksum"), rows)
-    consents = listed(f"{one['who']}, {one['when'][:10]}: {one['purpose']}" for one in facts["consents"])
+    consents = listed(kept(f"{one['who']}, {one['when'][:10]}: {one['purpose']}") for one in facts["consents"])
     head = f"{facts['seconds']:.1f} s, {facts['frames']} frames of {facts['model']}, {facts['megabytes']:.2f} MB"
     told = html("Consent{}", consents) if consents else html("Stored without an attestation.")
     if consents and facts["uncovered"]:
         told += html("<div>Without an attestation: {}.</div>", ", ".join(facts["uncovered"]))
     made = html("<div>{}; stored {}.</div>", head, facts["created"][:10])
-    return _card("warn" if facts["uncovered"] else "good", facts["name"], html("{}{}{}", made, shown, told))
+    return _card("warn" if facts["uncovered"] else "good", kept(facts["name"]), html("{}{}{}", made, shown, told))
 
 
 def problem(text: str) -> str:
@@ -198,7 +198,7 @@ def problem(text: str) -> str:
 def ranked(found: dict[str, Any]) -> str:
     """Enrolled speakers by score: what ``handlers.speakers.identify`` gives."""
     words = {True: "yes", False: "no", None: "no decision"}
-    rows = [(row["speaker"], f"{row['score']:.3f}", words[row["accepted"]]) for row in found["ranked"][:10]]
+    rows = [(kept(row["speaker"], "td"), f"{row['score']:.3f}", words[row["accepted"]]) for row in found["ranked"][:10]]
     shown = table(("speaker", "score", "accepted"), rows)
     kind, head = {
         "known": ("good", f"This is {found['speaker']}"),

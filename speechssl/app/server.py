@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from speechssl import __version__
+from speechssl.app import languages
 from speechssl.app.jobs import Jobs
 from speechssl.app.state import MOST_MESSAGE, Settings, State
 from speechssl.errors import InputError
@@ -25,9 +27,9 @@ from speechssl.errors import InputError
 GRACE = 30.0  # seconds that running jobs have to finish when the service is told to end
 SENDING = 10.0  # seconds that their results have to reach the clients
 SWEEP = 60.0  # seconds between deletions of old files
-LOADING = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="1">
-<title>speechssl</title><body style="font-family: sans-serif; margin: 3rem"><p role="status">speechssl is loading. The
-page opens by itself in a few seconds.</p></body></html>"""
+LOADING = "speechssl is loading. The page opens by itself in a few seconds."
+WAITING = """<!doctype html><html lang="{}"><meta charset="utf-8"><meta http-equiv="refresh" content="1">
+<title>speechssl</title><body style="font-family: sans-serif; margin: 3rem"><p role="status">{}</p></body></html>"""
 
 
 class Door:
@@ -52,7 +54,7 @@ class Door:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1013})  # try again later
         else:
-            await _wait(scope["path"])(scope, receive, send)
+            await _wait(scope)(scope, receive, send)
 
     async def _live(self, receive: Any, send: Any) -> None:
         """From the start of the server to its end, in which the application behind is begun and ended."""
@@ -77,11 +79,12 @@ class Door:
             await over.wait()
 
 
-def _wait(path: str) -> Response:
+def _wait(scope: Any) -> Response:
     headers = {"Retry-After": "1", "Cache-Control": "no-store"}
-    if path == "/health":
+    if scope["path"] == "/health":
         return JSONResponse({"status": "loading", "version": __version__}, 503, headers)
-    return HTMLResponse(LOADING, 503, headers)
+    language = languages.chosen(scope["query_string"], Headers(scope=scope))
+    return HTMLResponse(WAITING.format(language, languages.words(language).get(LOADING, LOADING)), 503, headers)
 
 
 class Server(uvicorn.Server):  # type: ignore[misc]

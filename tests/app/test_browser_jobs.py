@@ -79,3 +79,27 @@ def test_a_job_that_was_cancelled_or_failed_says_so_and_can_be_tried_again(
     page.locator(".job.cancelled").get_by_role("button", name="Retry").click()
     page.wait_for_selector("#convert-status .finished")
     assert "Eric's voice, 5 s" in page.locator("#convert-status").inner_text()
+
+
+def test_a_button_pressed_twice_begins_one_job_and_with_other_values_another(
+    page: Any, held: threading.Event, state: State
+) -> None:
+    page.get_by_role("button", name="Ada as Eric").click()
+    wait_until(lambda: state.jobs.running == 1)
+    for _ in range(2):
+        # the mouse cannot press it while a job is at work; the keyboard can, and the mouse a moment before
+        page.locator("#convert-go").dispatch_event("click")
+        page.locator("#convert-status .running").get_by_text("Encoding the source").wait_for()
+    open_tab(page, "History")
+    page.locator(".job").first.wait_for()
+    assert page.locator(".job").count() == 1
+    open_tab(page, "Convert")
+    page.get_by_role("button", name="Finn as Beth").click()
+    wait_until(lambda: state.jobs.running == 2)
+    held.set()
+    page.wait_for_selector("#convert-status .finished")
+    assert "Beth's voice" in page.locator("#convert-status").inner_text()
+    open_tab(page, "History")
+    page.wait_for_function("document.querySelectorAll('.job.done').length === 2")
+    names = page.locator(".job h3").all_inner_texts()
+    assert names == ["finn_sentence.wav as Beth", "ada_sentence.wav as Eric"]

@@ -57,6 +57,7 @@ def test_it_says_that_it_loads_until_the_page_is_there() -> None:
         page, health = client.get("/"), client.get("/health")
         assert page.status_code == health.status_code == 503
         assert "loading" in page.text
+        assert "wird geladen" in client.get("/", headers={"accept-language": "de"}).text
         assert health.json()["status"] == "loading"
         assert page.headers["Retry-After"] == "1"
         assert events == []

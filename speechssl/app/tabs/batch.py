@@ -58,8 +58,8 @@ def tab(page: Page) -> None:
 
     inputs = {archive, *target.inputs, *consent.inputs, *options.inputs}
     stage.begins(go)
-    event = go.click(run, inputs, [*stage.outputs, save, *page.history], show_progress="hidden", trigger_mode="once",
-                     **page.heavy)  # fmt: skip
+    event = go.click(run, inputs, [*stage.outputs, save, *page.history], show_progress="hidden",
+                     trigger_mode="multiple", **page.heavy)  # fmt: skip
     stage.forgets([archive, *target.inputs, consent.agreed])
     parts.ask_only_where_needed(page, target, consent)
     stop.click(parts.stopper(page), None, status, cancels=[event], **parts.QUIET)

@@ -72,7 +72,7 @@ def tab(page: Page) -> None:
     inputs = {*fields.inputs, shown.last}
     outputs = [*stage.outputs, *shown.outputs, *page.history]
     stage.comes_back(shown.outputs)
-    how = {"show_progress": "hidden", "trigger_mode": "once", **page.heavy}
+    how = {"show_progress": "hidden", "trigger_mode": "multiple", **page.heavy}
     for button in (fields.go, fields.preview, *fields.examples):
         stage.begins(button)
     events = [button.click(work, inputs, outputs, **how) for button, work in

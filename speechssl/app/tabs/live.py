@@ -22,7 +22,8 @@ def tab(page: Page) -> None:
             voice, consent = _voice(page)
             gr.HTML(_INSECURE, elem_classes="tight")
             gr.HTML(_DEVICES, elem_classes="tight", elem_id="live-devices")
-            latency = gr.Dropdown(list(LATENCIES), value=220, label="Delay of the conversion", elem_id="live-latency")
+            latency = gr.Dropdown(list(LATENCIES), value=220, label="Delay of the conversion", elem_id="live-latency",
+                                  filterable=False)  # fmt: skip
             talk = gr.Checkbox(False, label="Push to talk", info="Only what is said while the button is held is heard.",
                                elem_id="live-push")  # fmt: skip
             monitor = gr.Checkbox(True, label="Hear yourself", elem_id="live-monitor",
@@ -54,6 +55,7 @@ def _voice(page: Page) -> tuple[Any, parts.ConsentFields]:
     """The voice, and the attestation where its recordings lack one."""
     usual = f"{BUNDLED}eric"
     voice = gr.Dropdown(targets.names(page.state.store), value=usual, label="Voice", elem_id="live-voice",
+                        elem_classes=parts.NAMES,
                         info="Can be changed while you speak. Voices are added in the tab Voices.")  # fmt: skip
     page.voices.append(voice)
     page.keep(voice)

@@ -120,6 +120,7 @@ _SHOWN_FOR_A_NUMBER = f"(chosen) => ({{__type__: 'update', visible: chosen === '
 def _saved(key: str) -> tuple[Any, Any, Any]:
     with gr.Row(elem_classes="bottom"):
         preset = gr.Dropdown([], value=None, label="Preset", allow_custom_value=True, elem_id=f"{key}-preset", scale=3,
+                             elem_classes=parts.NAMES,
                              info="Choose one, or write a name and save the options below under it.")  # fmt: skip
         save = gr.Button("Save", size="sm", min_width=60, scale=1, elem_id=f"{key}-preset-save")
         forget = gr.Button("Forget", size="sm", min_width=60, scale=1, elem_id=f"{key}-preset-forget")

@@ -17,7 +17,7 @@ from speechssl.app import cards, pictures, player
 from speechssl.app.handlers import targets, voices
 from speechssl.app.handlers.targets import BUNDLED, Target
 from speechssl.app.jobs import Job, Tell, silent
-from speechssl.app.markup import html
+from speechssl.app.markup import html, kept
 from speechssl.app.refusals import Refused, in_words
 from speechssl.app.sessions import Session
 from speechssl.app.state import State
@@ -37,6 +37,7 @@ ALOUD = (
     "closely did the traveller fold his cloak around him; and at last the North Wind gave up the attempt. Then the Sun "
     "shined out warmly, and immediately the traveller took off his cloak."
 )
+NAMES = "names"  # the class of lists of names, which no language changes
 PROGRESS = gr.Progress()  # the default that an event's function needs to report its progress
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -262,10 +263,11 @@ def target_fields(page: Page, key: str, *, blend: bool = True) -> TargetFields:
     kind = gr.Radio([LISTED, FILES, MICROPHONE], value=LISTED, label="Whose voice?", elem_id=f"{key}-kind")
     with gr.Group(visible=True) as listed:
         voice = gr.Dropdown(choices, value=f"{BUNDLED}eric", label="Voice", elem_id=f"{key}-voice",
-                            info="Stored voices, and six that ship with speechssl.")  # fmt: skip
+                            elem_classes=NAMES, info="Stored voices, and six that ship with speechssl.")  # fmt: skip
         sample = gr.HTML(_sample(f"{BUNDLED}eric"), elem_id=f"{key}-sample", elem_classes="maybe")
         with gr.Accordion("Blend with a second voice", open=False, visible=blend):
-            second = gr.Dropdown(["", *choices], value="", label="Second voice", elem_id=f"{key}-second")
+            second = gr.Dropdown(["", *choices], value="", label="Second voice", elem_id=f"{key}-second",
+                                 elem_classes=NAMES)  # fmt: skip
             share = gr.Slider(0, 1, 0.3, step=0.05, label="Share of the second voice",
                               info="0 is the first voice alone, 1 the second.")  # fmt: skip
     files = gr.File(file_count="multiple", label="Recordings of the voice, 10 s or more",
@@ -286,7 +288,7 @@ def read_aloud(elem_id: str) -> Any:
     """The microphone, with a text to read: all sounds of English in half a minute."""
     microphone = gr.Audio(sources=["microphone"], type="filepath", label="Read this aloud", elem_id=elem_id,
                           buttons=[])  # fmt: skip
-    gr.HTML(html('<blockquote class="small">{}</blockquote>', ALOUD), elem_classes="tight")
+    gr.HTML(kept(ALOUD, "blockquote", class_="small", lang="en"), elem_classes="tight")
     return microphone
 
 

@@ -100,7 +100,7 @@ def tab(page: Page) -> None:
     outputs = [*stage.outputs, *shown, *page.history]
     stage.comes_back(shown)
     stage.begins(go)
-    event = go.click(on_say, inputs, outputs, show_progress="hidden", trigger_mode="once", **page.heavy)
+    event = go.click(on_say, inputs, outputs, show_progress="hidden", trigger_mode="multiple", **page.heavy)
     stage.forgets([text, lexicon, *target.inputs, consent.agreed])
     stop.click(parts.stopper(page), None, status, cancels=[event], **parts.QUIET)
     parts.ask_only_where_needed(page, target, consent)

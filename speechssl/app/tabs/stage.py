@@ -21,10 +21,11 @@ from speechssl.app.sessions import Session
 from speechssl.app.tabs import parts
 from speechssl.app.tabs.parts import Page
 
-TOLD = 0.4  # seconds between two looks of a card that says how far a job is
+TOLD = 0.4  # seconds between two looks of a card that says how far a step is
 GUESSED = 2.0  # seconds of work from which the time left is guessed
 MOST_WORK, MOST_STEPS = 20, 50  # jobs of a session, and steps of a job, that are listed
 Updates = dict[Any, Any]
+_BEGINS = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ class Stage:
         self, session: Session, start: Callable[[Tell], Iterator[Updates]], values: Updates, what: str
     ) -> Iterator[Updates]:
         """As ``follow``, for work that has several jobs: it is called with a function for its steps."""
-        return self._begin(session, Shown({one: values[one] for one in self.fields}, what, self.name, start))
+        return self._begin(session, Shown(values, self.fields, what, self.name, start))
 
     def retry(self, asked: str, request: gr.Request) -> Iterator[Updates]:
         """Do a job of the list again, with the same values."""
@@ -104,12 +105,23 @@ class Stage:
             yield {self.status: gr.skip()}
             return
         yield {**found.given, **dict.fromkeys(self.outputs, ""), self.status: pictures.running("Starting")}
-        yield from self._begin(session, Shown(found.given, found.what, self.name, found.start))
+        yield from self._begin(session, Shown(found.values, self.fields, found.what, self.name, found.start))
 
     def _begin(self, session: Session, shown: Shown) -> Iterator[Updates]:
-        session.shown[self.status.elem_id] = shown
-        session.work = [*session.work, shown][-MOST_WORK:]
-        shown.add(self.page.remembered(session))
+        """Begin a job, unless the same one is at work: a button may be pressed twice.
+
+        The job that was shown before goes on, for the list of jobs alone.
+        """
+        with _BEGINS:
+            before = session.shown.get(self.status.elem_id)
+            if before is not None and before.same_work(shown) and session.stopped < before.begun:
+                return before.follow(but=self.live)
+            session.shown[self.status.elem_id] = shown
+            session.work = [*session.work, shown][-MOST_WORK:]
+        if before is not None:
+            before.leave()
+        # the last words of the job before may come after the button cleared them
+        shown.add({**parts.clear(self.lines), **self.page.remembered(session)})
         threading.Thread(target=self._work, args=(session, shown), daemon=True).start()
         return shown.follow()
 
@@ -121,8 +133,7 @@ class Stage:
             yield {self.status: gr.skip()}
             return
         yield shown.given
-        for updates in shown.follow():
-            updates.pop(self.live, None)  # nothing plays before a person asks for it
+        for updates in shown.follow(but=self.live):  # nothing plays before a person asks for it
             yield {**updates, **self.page.remembered(session)}
 
     def _work(self, session: Session, shown: Shown) -> None:
@@ -132,8 +143,7 @@ class Stage:
             nonlocal begun, told
             now = time.monotonic()
             begun = begun or (now if share > 0 else 0.0)
-            shown.step(text, share, left(share, now - begun))
-            if now - told >= TOLD:
+            if shown.step(text, share, left(share, now - begun)) or now - told >= TOLD:
                 told = now
                 shown.add({self.status: pictures.running(text, share, left(share, now - begun))})
 
@@ -162,7 +172,8 @@ class Shown:
     """What a job shows: any number of windows follow it, also when it is over.
 
     Args:
-        given: values of the fields that it was begun with.
+        values: of the fields that it was begun with.
+        again: those of them that a window that is opened again shows.
         what: is done.
         tab: that shows it.
         start: does it, called with a function for its steps.
@@ -179,14 +190,20 @@ class Shown:
     _numbers = itertools.count(1)
 
     def __init__(
-        self, given: Updates, what: str = "", tab: str = "", start: Callable[[Tell], Iterator[Updates]] | None = None
+        self,
+        values: Updates,
+        again: Sequence[Any] = (),
+        what: str = "",
+        tab: str = "",
+        start: Callable[[Tell], Iterator[Updates]] | None = None,
     ) -> None:
-        self.given, self.what, self.tab, self._start = given, what, tab, start
+        self.values, self.given = values, {one: values[one] for one in again}
+        self.what, self.tab, self._start = what, tab, start
         self.number, self.state, self.share, self.left = next(self._numbers), "running", 0.0, float("nan")
         self.steps: list[tuple[float, str]] = []
         self.begun, self.seconds = time.monotonic(), 0.0
         self._updates = Updates()
-        self._count, self._over = 0, False
+        self._count, self._over, self._left = 0, False, False
         self._changed = threading.Condition()
 
     def add(self, updates: Updates) -> None:
@@ -201,15 +218,17 @@ class Shown:
         assert self._start is not None
         return self._start(tell)
 
-    def step(self, text: str, share: float, left: float | None) -> None:
-        """It has come to this step."""
+    def step(self, text: str, share: float, left: float | None) -> bool:
+        """It has come to this step; returns whether that is another than the one before."""
         self.share, self.left = share, float("nan") if left is None else left
         # "12 of 340 MB" and the like is one step, not hundreds
-        if not self.steps or _stripped(self.steps[-1][1]) != _stripped(text):
+        another = not self.steps or _stripped(self.steps[-1][1]) != _stripped(text)
+        if another:
             self.steps.append((time.monotonic() - self.begun, text))
             del self.steps[1:-MOST_STEPS]
         else:
             self.steps[-1] = (self.steps[-1][0], text)
+        return another
 
     def end(self, state: str, text: str = "") -> None:
         """It is over, because of this."""
@@ -222,14 +241,24 @@ class Shown:
             self._over = True
             self._changed.notify_all()
 
-    def follow(self) -> Iterator[Updates]:
-        """All that is shown, whenever it changes, until the end."""
+    def same_work(self, other: Shown) -> bool:
+        """Whether it is at work on what the other asks for."""
+        return self.state == "running" and (self.what, self.tab, self.values) == (other.what, other.tab, other.values)
+
+    def leave(self) -> None:
+        """Another job is shown in its place."""
+        with self._changed:
+            self._left = True
+            self._changed.notify_all()
+
+    def follow(self, but: Any = None) -> Iterator[Updates]:
+        """All that is shown, but for one component, whenever it changes, until the end or until it is left."""
         count, over = 0, False
         while not over:
             with self._changed:
-                self._changed.wait_for(lambda: self._count > count or self._over)  # noqa: B023  # called here alone
-                changed, count, over = self._count > count, self._count, self._over
-                updates = dict(self._updates)
+                self._changed.wait_for(lambda: self._count > count or self._over or self._left)  # noqa: B023
+                changed, count, over = self._count > count and not self._left, self._count, self._over or self._left
+                updates = {one: value for one, value in self._updates.items() if one is not but}
             if changed:
                 yield updates
 

@@ -81,7 +81,11 @@ def _say(page: Page, text: Any, text_problem: Any, codebook: Any, record: Any) -
     """Say the units in a voice."""
     with gr.Row(equal_height=False, elem_classes="bottom"):
         voice = gr.Dropdown(
-            targets.names(page.state.store), value=f"{BUNDLED}beth", label="Voice", elem_id="units-voice"
+            targets.names(page.state.store),
+            value=f"{BUNDLED}beth",
+            label="Voice",
+            elem_id="units-voice",
+            elem_classes=parts.NAMES,
         )
         say = gr.Button("Say the units", elem_id="units-say")
     voice_problem = parts.problem("units-voice-problem")

@@ -50,7 +50,8 @@ class _Edit:
     """The components that change a stored voice."""
 
     def __init__(self) -> None:
-        self.chosen = gr.Dropdown([], label="Change a stored voice", elem_id="voices-chosen", render=False)
+        self.chosen = gr.Dropdown([], label="Change a stored voice", elem_id="voices-chosen",
+                                  elem_classes=parts.NAMES, render=False)  # fmt: skip
         self.facts = gr.HTML("", elem_id="voices-facts", elem_classes="maybe", render=False)
         self.description = gr.Textbox(label="Description", max_lines=3, elem_id="voices-description", render=False)
         self.tags = gr.Textbox(label="Tags", max_lines=1, elem_id="voices-tags", info="With commas between them.",

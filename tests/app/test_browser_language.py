@@ -1,0 +1,277 @@
+"""The page in another language, in a Chromium: every word of it, and nothing that people wrote or made."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsing import PATIENCE, choose, download, fill, open_on_a_phone, open_tab, upload
+from helpers import Spectra
+
+from speechssl.app import languages
+from speechssl.app.state import State
+from speechssl.receipts import signing
+from speechssl.voices import consent as consents
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here; pip install playwright")
+pytestmark = pytest.mark.timeout(900)
+Speech = dict[str, Path]
+Opens = Callable[..., Any]
+TABS = ("Umwandeln", "Live", "Vorlesen", "Prüfen", "Einheiten", "Stapel", "Stimmen", "Verlauf")
+INNER = ("Eintragen und erkennen", "Kalibrieren", "Vergleichen")
+# what a person reads, but what a person wrote
+READ = """() => { const found = [], kept = '[translate=no], textarea, code, script, style';
+    const shown = (element) => element?.checkVisibility() && !element.closest(kept);
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) if (shown(texts.currentNode.parentElement)) found.push(texts.currentNode.data.trim());
+    for (const element of document.querySelectorAll('*'))
+        for (const name of ['placeholder', 'aria-label', 'title', 'alt'])
+            if (element.checkVisibility() && element.hasAttribute(name)) found.push(element.getAttribute(name));
+    for (const input of document.querySelectorAll('input[readonly]')) found.push(input.value);
+    return found; }"""
+SERIOUS = ("serious", "critical")
+
+
+@pytest.fixture
+def opens(browser: Any, address: str) -> Iterator[Opens]:
+    """``opens(locale, ...)``: the page in a window of its own."""
+    contexts = []
+
+    def opened(locale: str = "de-DE", path: str = "", script: str = "", **options: Any) -> Any:
+        contexts.append(browser.new_context(**{"locale": locale, "viewport": {"width": 1280, "height": 900}} | options))
+        window = contexts[-1].new_page()
+        window.set_default_timeout(PATIENCE)
+        window.add_init_script(f"window.untranslated = new Set(); {script}")
+        window.goto(address + path)
+        window.locator("#convert-go").wait_for(state="attached")
+        return window
+
+    yield opened
+    for one in contexts:
+        one.close()
+
+
+def walk(page: Any) -> None:
+    """Open every tab, and unfold everything on it."""
+    for name in TABS:
+        open_tab(page, name)
+        for inner in INNER if name == "Prüfen" else ():
+            open_tab(page, inner)
+            page.wait_for_timeout(300)
+        folded = page.locator("[role=tabpanel]:visible button.label-wrap:visible:not(.open)")
+        while folded.count():
+            folded.first.click()
+        page.wait_for_timeout(500)
+        left = sorted(english_in(page))
+        assert left == [], f"{name}: {left}"
+
+
+def english_in(page: Any) -> set[str]:
+    """What a person reads that is English and has a German word."""
+    words = languages.words("de")
+    return {text for text in page.evaluate(READ) if words.get(text, text) != text}
+
+
+def missed(page: Any) -> list[str]:
+    """Texts without a German word, but for names, units and the words that Gradio has in German itself."""
+    return sorted(text for text in page.evaluate("[...untranslated]") if not FOREIGN.fullmatch(text))
+
+
+# names of voices, files, models, converters and formats; numbers with units; pronunciations; Gradio's own German
+FOREIGN = re.compile(
+    r"speechssl|tiny|auto|regression|wav|flac|mp3|tomato T AH0 M AA1 T OW2|.*\.(wav|opus|json|zip)|Fake .*Input.*"
+    r"|Details|Logo|[-\d./]+ ?(s|x|dB|Hz|kHz|LUFS)|SHA-256 \w+|eric, regression, k 3|\S*Audio\S*"
+    r"|Audio hier ablegen|Datei hier ablegen|- oder -|Hochladen|Laden(\.\.\.)?|Löschen|Einstellungen|Abspielen|Pause"
+    r"|Aufnehmen|Fortsetzen|Stopp|Herunterladen|Kein Mikrofon gefunden|Über API verwenden"
+    r"|Laden Sie eine Audiodatei hier ab, um sie hochzuladen\."
+)
+
+
+def test_every_tab_is_german_in_a_german_browser(opens: Opens) -> None:
+    page = opens()
+    assert page.evaluate("[document.documentElement.lang, navigator.language, navigator.languages[0]]") == ["de"] * 3
+    page.get_by_text("Audio hier ablegen").first.wait_for()  # a word of Gradio's own
+    walk(page)
+    assert missed(page) == []
+    assert page.locator("[data-tab-id=live]").inner_text() == "Live"
+
+
+def test_a_job_says_how_far_it_is_and_how_it_ended_in_german(opens: Opens, tmp_path: Path) -> None:
+    page = opens()
+    page.get_by_role("button", name="Ada als Eric").click()
+    page.wait_for_selector("#convert-status .finished")
+    said = page.locator("#convert-status").inner_text()
+    assert re.search(r"Stimme von Eric, \d s, erzeugt in \d+,\d s", said)
+    assert re.search(r"Klingt wie Eric \((mehr als )?\d\d %\)\.", said)
+    assert page.locator("#convert-player .tracks button").all_inner_texts() == ["Ergebnis", "Quelle", "Stimme"]
+    page.locator("#convert-details").get_by_text("Details").click()
+    page.get_by_text("Geht als Eric durch").wait_for()
+    assert re.search(r"Score 0,\d+, angenommen ab 0,\d+; ", page.locator("#convert-verdict").inner_text())
+    assert page.locator("#convert-pictures figcaption").all_inner_texts() == ["Quelle", "Ergebnis", "Ziel"]
+    # the file says the same in every language
+    assert signing.show(download(page, "#convert-save", tmp_path))["voices"][0]["name"] == "eric"
+    open_tab(page, "Verlauf")
+    page.locator(".job.done").wait_for()
+    assert re.search(r"Umwandeln: fertig in \d+,\d s", page.locator(".job").inner_text())
+    assert page.locator(".job h3").inner_text() == "ada_sentence.wav als Eric"
+    page.locator(".job").get_by_text("Protokoll").click()
+    steps = [line.split(": ", 1)[1] for line in page.locator(".job li").all_inner_texts()]
+    assert steps[-7:] == ["lädt das Modell tiny", "kodiert die Quelle", "kodiert die Stimme", "wandelt um", "schreibt",
+                          "prüft das Ergebnis", "fertig"]  # fmt: skip
+    page.locator("#history-table td").get_by_text("Umwandlung", exact=True).first.wait_for(state="attached")
+    assert english_in(page) == set()
+    assert missed(page) == []
+
+
+def test_errors_and_remarks_are_german(opens: Opens, speech: Speech, tmp_path: Path) -> None:
+    page = opens(script="navigator.mediaDevices.getUserMedia = () => Promise.reject("
+                        "new DOMException('', 'NotFoundError'));")  # fmt: skip
+    page.wait_for_timeout(1000)  # the page is filled; what changes takes an error away
+    page.locator("#convert-go").click()
+    page.locator("#convert-status").get_by_text("Es wurde nichts gemacht").wait_for()
+    assert page.locator("#convert-source-problem").inner_text().startswith("Geben Sie eine Aufnahme, deren Worte")
+    (tmp_path / "broken.wav").write_bytes(b"RIFF....WAVEfmt broken")
+    upload(page, "#convert-source", tmp_path / "broken.wav")
+    page.locator("#convert-go").click()
+    page.get_by_text("broken.wav ist keine Aufnahme, die libsndfile").first.wait_for()
+    page.locator("#convert-kind label", has_text="Aufnahmen").click()
+    upload(page, "#convert-files", speech["reference"])
+    page.locator("#convert-report .card").wait_for()
+    said = page.locator("#convert-report").inner_text()
+    assert re.search(r"Diese Referenzen könnten besser sein\sNur \d,\d s Sprache; 30 s oder mehr wären besser\.", said)
+    page.locator("#convert-source button[aria-label=Löschen]").click()
+    upload(page, "#convert-source", speech["source"])
+    page.locator("#convert-go").click()
+    page.get_by_text(
+        "Bestätigen Sie zuerst: „Ich habe das Recht, diese Stimme zu verwenden.“ Nennen Sie"
+    ).first.wait_for()
+    open_tab(page, "Live")
+    page.locator("#live-go").click()
+    page.wait_for_selector("#live-card.bad")
+    assert page.locator("#live-card").inner_text().split("\n") == [
+        "Das Mikrofon kann nicht benutzt werden", "Es ist keines da; stecken Sie eines ein.",
+    ]  # fmt: skip
+    assert missed(page) == []
+
+
+def test_what_people_wrote_stays_as_it_is(opens: Opens, speech: Speech, tmp_path: Path, state: State) -> None:
+    shutil.copy(speech["other"], recording := tmp_path / "Options.wav")
+    library = state.store.library()
+    library.add("Convert", [recording], Spectra(), consent=consents.attest("Details", "Options"))
+    library.note("Convert", lambda notes: notes.described("Good", ["Units", "bundled"]).with_settings({"pitch": "-2"}))
+    page = opens(path="/#voices")
+    card = page.locator(".voice", has_text="8 s")
+    card.wait_for()
+    assert card.locator("h3").inner_text() == "Convert"
+    assert card.locator("p[translate=no]").inner_text() == "Good"
+    assert card.locator(".tags li").all_inner_texts() == ["Units", "bundled"]
+    assert "Einverständnis von Details" in card.inner_text()
+    assert "Beginnt mit Tonhöhe -2." in card.inner_text()
+    assert page.locator(".voice", has_text="eric").locator(".tags li").all_inner_texts() == ["mitgeliefert"]
+    card.get_by_role("button", name="Convert ändern").click()
+    page.locator("#voices-facts .card").wait_for()
+    facts = page.locator("#voices-facts")
+    assert facts.locator("strong").inner_text() == "Convert"
+    assert re.search(r"Details, \d{4}-\d\d-\d\d: Options", facts.inner_text())
+    assert facts.locator("td").first.inner_text() == "Options.wav"
+    assert page.locator("#voices-chosen input").input_value() == "Convert"
+    assert page.locator("#voices-tags input, #voices-tags textarea").first.input_value() == "Units, bundled"
+    card.get_by_role("button", name="Convert zum Umwandeln nehmen").click()
+    page.get_by_text("Einstellungen von Convert: Tonhöhe -2.").wait_for()
+    assert page.locator("#convert-voice input").input_value() == "Convert"
+    page.locator("#convert-voice input").click()
+    options = page.locator("#convert-voice [role=option]").all_inner_texts()
+    assert [one.strip("✓ \n") for one in options][:2] == ["Convert", "mitgeliefert: ada"]
+    open_tab(page, "Vorlesen")
+    fill(page, "#speak-text", "Convert")
+    open_tab(page, "Prüfen")
+    open_tab(page, "Vorlesen")
+    assert page.locator("#speak-text textarea").input_value() == "Convert"
+    library.remove("Convert")
+
+
+def test_choices_are_german_and_what_is_chosen_arrives(opens: Opens, tmp_path: Path) -> None:
+    page = opens()
+    page.get_by_text("Optionen").first.click()
+    pitch = page.locator("#convert-pitch input")
+    sync_api.expect(pitch).to_have_value("Die der Stimme")
+    choose(page, "#convert-pitch", "Die der Quelle")
+    sync_api.expect(pitch).to_have_value("Die der Quelle")
+    page.locator("#convert-voice input").click()
+    page.get_by_role("option", name="mitgeliefert: beth").click()
+    sync_api.expect(page.locator("#convert-voice input")).to_have_value("mitgeliefert: beth")
+    page.locator("#convert-voice input").blur()
+    sync_api.expect(page.locator("#convert-voice input")).to_have_value("mitgeliefert: beth")
+    page.get_by_role("button", name="Ada als Eric").click()  # takes the voice eric, and the options as they are
+    page.wait_for_selector("#convert-status .finished")
+    assert "Gewünscht war eine andere Tonhöhe, als die Stimme hat." in page.locator("#convert-status").inner_text()
+    sync_api.expect(page.locator("#convert-voice input")).to_have_value("mitgeliefert: eric")
+    assert signing.show(download(page, "#convert-save", tmp_path))["settings"]["pitch"] == "source"
+
+
+def test_the_language_is_changed_by_keys_and_kept(opens: Opens, address: str) -> None:
+    page = opens("en-US", "/#units")
+    page.locator("#units-go").wait_for()
+    assert "Umwandeln" not in page.content()
+    assert page.locator(".languages [aria-current]").inner_text() == "English"
+    page.locator(".languages a", has_text="Deutsch").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Einheiten zeigen").wait_for()  # the same tab
+    assert page.locator(".languages [aria-current]").inner_text() == "Deutsch"
+    assert page.locator(".languages a").evaluate_all("all => all.map(one => [one.lang, one.offsetHeight >= 24])") == [
+        ["en", True], ["de", True],
+    ]  # fmt: skip
+    page.reload()
+    page.get_by_role("button", name="Einheiten zeigen").wait_for()
+    page.goto(address)
+    page.get_by_role("button", name="Umwandeln", exact=True).wait_for()
+    page.locator(".languages a", has_text="English").click()
+    page.get_by_role("button", name="Convert", exact=True).wait_for()
+    assert page.evaluate("[document.documentElement.lang, navigator.language]") == ["en", "en"]
+    assert not re.search("[äöüß]", " ".join(page.evaluate(READ)))
+
+
+def test_without_its_words_the_page_is_there_in_english(opens: Opens, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(languages, "_scripts", lambda language: b"")
+    page = opens()
+    page.get_by_role("button", name="Convert", exact=True).wait_for()
+
+
+def test_nothing_happens_while_nobody_does_anything(opens: Opens) -> None:
+    page = opens()
+    page.wait_for_timeout(2000)
+    count = """() => new Promise((done) => { let count = 0;
+        new MutationObserver((all) => count += all.length).observe(document, {
+            childList: true, subtree: true, characterData: true, attributes: true});
+        setTimeout(() => done(count), 1500); })"""
+    assert page.evaluate(count) < 10
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_people_with_disabilities_can_use_every_tab_in_german(opens: Opens, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = opens(color_scheme=scheme)
+    page.get_by_role("button", name="Ada als Eric").click()
+    page.wait_for_selector("#convert-status .finished")
+    found = []
+    for name in TABS:
+        open_tab(page, name)
+        page.wait_for_timeout(500)
+        for one in axe.run(page).response["violations"]:
+            found += [(name, one["id"], node["html"][:120]) for node in one["nodes"] if one["impact"] in SERIOUS]
+    assert found == []
+
+
+def test_german_fits_on_a_phone(opens: Opens) -> None:
+    phone = opens(viewport={"width": 390, "height": 844}, is_mobile=True)
+    for name in TABS:
+        open_on_a_phone(phone, name)
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390, name
+    open_on_a_phone(phone, "Umwandeln")
+    heights = phone.locator(".actions:visible button:visible").evaluate_all("all => all.map(one => one.clientHeight)")
+    assert len(heights) == 2
+    assert heights[0] == heights[1] < 60
