@@ -44,6 +44,10 @@ class Waveform:
         """Duration in seconds."""
         return self.samples.shape[0] / self.sample_rate
 
+    def first(self, seconds: float) -> Waveform:
+        """The beginning, of so many seconds at most."""
+        return Waveform(self.samples[: round(seconds * self.sample_rate)], self.sample_rate)
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Features:

@@ -28,7 +28,7 @@ from front_end import OnEncoder
 from networks import config_of, ecapa_config, make_network, trained
 from torch import nn
 from waves import Lines, WaveCrops
-from whiten import collect, discriminants, join_plain
+from whiten import SHRINK, collect, discriminants, join_plain
 
 from speechssl import checkpoints, encoders, errors
 from speechssl.errors import InputError
@@ -81,7 +81,7 @@ def add_plain(network: Ecapa, args: argparse.Namespace, *, narrow: bool = False)
     settings = Settings(utterances=64, global_crops=4, local_crops=0, global_frames=250, narrow=narrow)
     crops = crops_of(args, settings)
     statistics = collect(crops, plain_statistics, count=args.batches)
-    directions, mean = discriminants(statistics, dim=args.dim, shrink=args.shrink)
+    directions, mean = discriminants(statistics, dim=args.dim)
     join_plain(network, directions, mean, statistics.reshape(-1, len(mean)), crops(0)["global"].flatten(0, 1))
 
 
@@ -94,7 +94,7 @@ def closed_form(args: argparse.Namespace) -> tuple[OnEncoder, dict[str, Any]]:
     crops = crops_of(args, settings, samples=True)
     with torch.inference_mode():
         statistics = collect(crops, lambda x: heads.statistics(network.states(x)), count=args.batches)
-    directions, mean = discriminants(statistics, dim=args.dim, shrink=args.shrink)
+    directions, mean = discriminants(statistics, dim=args.dim)
     last = network.head.last
     last.weight.data = torch.from_numpy(directions).float()
     last.bias.data = -last.weight.data @ torch.from_numpy(mean).float()
@@ -185,7 +185,6 @@ def main() -> None:
     )
     parser.add_argument("--batches", type=int, default=40, help="of utterances for the last map; 0 keeps it")
     parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--shrink", type=float, default=0.03)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -199,7 +198,7 @@ def main() -> None:
         if args.batches and isinstance(network, Ecapa) and not network.plain:
             add_plain(network, args)
     if args.batches:
-        provenance["plain"] = {"batches": args.batches, "shrink": args.shrink, "seed": args.seed, "lines": args.lines}
+        provenance["plain"] = {"batches": args.batches, "shrink": SHRINK, "seed": args.seed, "lines": args.lines}
     data = [Held(args.cache, corpus, split, limit=limit) for corpus, split, limit in CALIBRATION]
     data = [held for held in data if len(set(held.speakers.tolist())) > 1]
     narrow = None

@@ -35,7 +35,7 @@ from waves import Lines, WaveCrops
 from speechssl import checkpoints, errors
 from speechssl.training import script
 from speechssl.training.distributed import launched
-from speechssl.training.objectives.added import Added
+from speechssl.training.objectives.added import Added, terms
 from speechssl.training.objectives.barlow import BarlowTwins
 from speechssl.training.objectives.byol import Byol
 from speechssl.training.objectives.dino import Dino
@@ -79,13 +79,7 @@ def further(args: argparse.Namespace) -> list[Added]:
         "nt-xent": partial(contrast, temperature=args.temperature or 0.07, margin=args.margin or 0.0),
         "vicreg": information,
     }
-    found = []
-    for text in args.also:
-        name, _, weight = text.partition(":")
-        if name not in known or not weight.replace(".", "", 1).isdigit():
-            raise SystemExit(f"--also {text}; NAME:WEIGHT needed, such as nt-xent:0.1, with one of {', '.join(known)}")
-        found.append(Added(name, float(weight), known[name]))
-    return found
+    return terms(args.also, known)
 
 
 def contrast(embeddings: Tensor, *, temperature: float, margin: float) -> Tensor:

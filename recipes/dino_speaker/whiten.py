@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from speechssl.verification.embedders.ecapa import Ecapa
 
+SHRINK = 0.03  # of the covariance within utterances toward a multiple of the identity, of its mean variance
+
 
 def collect(
     batches: Callable[[int], dict[str, Tensor]], statistics_of: Callable[[Tensor], Tensor], *, count: int
@@ -28,14 +30,12 @@ def collect(
     return np.concatenate(found)
 
 
-def discriminants(statistics: np.ndarray, *, dim: int, shrink: float) -> tuple[np.ndarray, np.ndarray]:
+def discriminants(statistics: np.ndarray, *, dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Directions (dim, S) that tell utterances apart, and the mean (S,), of statistics (U, G, S).
 
     Scaled so that all crops together have unit variance in each direction, times the share of it that lies between
     utterances: what augmentation blurs counts little.
 
-    Args:
-        shrink: of the within-utterance covariance toward a multiple of the identity, a fraction of its mean variance.
     Source: Fisher 1936; Dehak et al. 2011 for speakers.
     """
     from scipy.linalg import eigh
@@ -48,7 +48,7 @@ def discriminants(statistics: np.ndarray, *, dim: int, shrink: float) -> tuple[n
     inner = (standard - centre[:, None]).reshape(-1, size)
     within = inner.T @ inner / (utterances * (crops - 1))
     between = np.cov(centre.T) - within / crops
-    within += shrink * np.trace(within) / size * np.eye(size)
+    within += SHRINK * np.trace(within) / size * np.eye(size)
     values, vectors = eigh(between, within, subset_by_index=(size - dim, size - 1))
     ratio = np.maximum(values, 0)
     vectors = vectors * np.sqrt(ratio / (1 + ratio))

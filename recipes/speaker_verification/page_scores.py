@@ -11,7 +11,6 @@ import random
 from pathlib import Path
 
 from speechssl import audio, errors
-from speechssl.signals import Waveform
 from speechssl.verification import embedders, scoring
 
 SECONDS = 6.0
@@ -29,7 +28,7 @@ def main() -> None:
     for name in args.speakers.read_text().split():
         files = sorted(path for path in (args.speech / name).rglob("*") if path.is_file())
         chosen = draw.sample(files, min(EACH, len(files)))
-        vectors[name] = [embedder.embed(_beginning(audio.read(path))) for path in chosen]
+        vectors[name] = [embedder.embed(audio.read(path).first(SECONDS)) for path in chosen]
     pairs = [(a, b) for own in vectors.values() for i, a in enumerate(own) for b in own[:i]]
     names = list(vectors)
     others = []
@@ -44,10 +43,6 @@ def main() -> None:
     }
     args.output.write_text(json.dumps(scores) + "\n", encoding="utf-8")
     print(len(names), "speakers", len(scores["same"]), len(scores["other"]))
-
-
-def _beginning(waveform: Waveform) -> Waveform:
-    return Waveform(waveform.samples[: round(SECONDS * waveform.sample_rate)], waveform.sample_rate)
 
 
 if __name__ == "__main__":

@@ -122,16 +122,15 @@ def extract(
     return layers
 
 
-def measure(frames: Frames, *, abx: bool) -> dict[str, float | None]:
+def measure(frames: Frames) -> dict[str, float | None]:
     """All measures of one layer, rounded; None for an ABX error without triples."""
     sample = torch.from_numpy(np.concatenate([x for items in frames.values() for x, _ in items])[:RANK_FRAMES])
     result: dict[str, float | None] = {
         **neighbour_accuracy(frames),
         "rank_me": float(rank_me(sample)),
         "centred_rank": float(centred_rank(sample)),
+        "abx": measures.abx([(x, phones, who) for who, items in frames.items() for x, phones in items]),
     }
-    if abx:
-        result["abx"] = measures.abx([(x, phones, who) for who, items in frames.items() for x, phones in items])
     return {name: value if value is None else round(value, 4) for name, value in result.items()}
 
 
@@ -143,7 +142,6 @@ def main() -> None:
     parser.add_argument("--speakers", default="librispeech:dev")
     parser.add_argument("--seconds", type=float, default=SECONDS_PER_SPEAKER)
     parser.add_argument("--floors", action="store_true", help="MFCC and the untrained network too")
-    parser.add_argument("--no-abx", action="store_true")
     parser.add_argument("--output", type=Path, default=None)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -151,20 +149,19 @@ def main() -> None:
     states = phone_tracks(args.cache, args.alignments)["states"]
     rows = utterances(read_index(args.cache), states, args.speakers, args.seconds)
     frames_of = partial(extract, np.load(args.cache / "mel.npy", mmap_mode="r"), states, rows)
-    abx = not args.no_abx
     report: dict[str, Any] = {
         "speakers": {s: round(sum(r["frames"] for r in items) / 100) for s, items in rows.items()}
     }
     if args.floors:
-        report["mfcc"] = measure(frames_of(lambda mel: [mfcc(mel)])[0], abx=abx)
+        report["mfcc"] = measure(frames_of(lambda mel: [mfcc(mel)])[0])
         torch.manual_seed(0)
         network = speed_up(make_network("tiny").eval())
         untrained = frames_of(lambda mel: layers_of(network, mel))
-        report["untrained"] = {str(i + 1): measure(layer, abx=abx) for i, layer in enumerate(untrained)}
+        report["untrained"] = {str(i + 1): measure(layer) for i, layer in enumerate(untrained)}
     if args.run:
         network = speed_up(averaged_network(args.run))
         trained = frames_of(lambda mel: layers_of(network, mel))
-        report["trained"] = {str(i + 1): measure(layer, abx=abx) for i, layer in enumerate(trained)}
+        report["trained"] = {str(i + 1): measure(layer) for i, layer in enumerate(trained)}
     text = json.dumps(report, indent=1)
     print(text)
     if args.output:

@@ -38,7 +38,7 @@ from speechssl import checkpoints, errors
 from speechssl.training import script
 from speechssl.training.augmentation import NUM_BANDS
 from speechssl.training.objectives import entropy
-from speechssl.training.objectives.added import Added
+from speechssl.training.objectives.added import terms
 from speechssl.training.objectives.contrastive import MaskedContrast
 from speechssl.training.objectives.data2vec import Data2Vec
 from speechssl.training.objectives.dinosr import DinoSR
@@ -168,7 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
     script.seed(args)
     if args.partly and args.objective != "data2vec":
         raise SystemExit(f"--partly is for --objective data2vec, not {args.objective}")
-    added = [_term(text) for text in args.also]
+    added = terms(args.also, entropy.TERMS)
     given: Any = fine_tuning(args) if (args.cache / "samples.npy").exists() else from_mel(args)
     objective, batches, augmentation = given
     if added:
@@ -197,13 +197,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--slower", type=float, default=SLOWER, help="share of the rate for what is pretrained")
     return parser
-
-
-def _term(text: str) -> Added:
-    try:
-        return entropy.term(text)
-    except ValueError as error:
-        raise SystemExit(f"--also {error}") from None
 
 
 def _needed(path: Path | None, option: str) -> Path:

@@ -49,18 +49,6 @@ def search_kinds(symbols: list[str]) -> tuple[list[int], np.ndarray]:
     return kinds, optional
 
 
-def word_starts(one: dict[str, Any], symbols: list[str], frame_rate: float) -> list[float]:
-    """Second at which each run of phones between borders begins."""
-    ends = np.cumsum(one["durations"])
-    starts, fresh = [], True
-    for token, end, lasts in zip(one["tokens"], ends, one["durations"], strict=True):
-        border = symbols[token] in BORDER_SYMBOLS
-        if not border and fresh:
-            starts.append(float(end - lasts) / frame_rate)
-        fresh = border
-    return starts
-
-
 def check(path: Path, aligned: list[dict[str, Any]], symbols: list[str], frame_rate: float) -> dict[str, float]:
     """How far the starts of speech sounds are from the nearest phone border of another alignment, in ms.
 
@@ -136,7 +124,6 @@ def plot(path: Path, one: dict[str, Any], keys: np.ndarray, symbols: list[str], 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
-    parser.add_argument("--symbols", type=Path, default=None, help="aligned.json whose symbols come first")
     parser.add_argument("--check", type=Path, default=None)
     parser.add_argument("--plot", type=Path, default=None)
     parser.add_argument("--plot-utterance", type=int, default=0)

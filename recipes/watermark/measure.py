@@ -76,10 +76,6 @@ def noisy(waveform: Waveform, decibels: float) -> Waveform:
     return Waveform((waveform.samples + gain * noise).clamp(-1, 1), waveform.sample_rate)
 
 
-def cut(waveform: Waveform, seconds: float) -> Waveform:
-    return Waveform(waveform.samples[: round(seconds * waveform.sample_rate)].clone(), waveform.sample_rate)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True)
@@ -97,7 +93,7 @@ def main() -> None:
     found: dict[str, list[float]] = {name: [] for name in args.only or ATTACKS}
     spent, heard = 0.0, 0.0
     for number, path in enumerate(files[: args.marked]):
-        speech = cut(audio.read(path), args.seconds)
+        speech = audio.read(path).first(args.seconds)
         if number % 2 == 0:
             speech = system.convert(speech, voices[number // 2 % 3]).waveform
         begun = time.perf_counter()
@@ -119,7 +115,7 @@ def main() -> None:
             )
         write(args.output, {**result, "found": {**result["found"], **shares}})
         return
-    clean = [watermark.confidence(cut(audio.read(path), args.seconds)) for path in files[-args.clean :]]
+    clean = [watermark.confidence(audio.read(path).first(args.seconds)) for path in files[-args.clean :]]
     result = {
         "marked": args.marked,
         "found": shares,

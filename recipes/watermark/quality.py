@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-from measure import cut
 
 import speechssl
 from speechssl import audio, errors
@@ -36,7 +35,7 @@ def pairs(speech: Path, count: int, seconds: float, folder: Path) -> list[Item]:
     voices = [system.matching_set([speechssl.clip(name).path], name=name) for name in ("ada", "eric", "dan")]
     items: list[Item] = []
     for number, path in enumerate(files[:count]):
-        one = cut(audio.read(path), seconds)
+        one = audio.read(path).first(seconds)
         kind = "real" if number % 2 else "converted"
         if kind == "converted":
             one = system.convert(one, voices[number // 2 % 3]).waveform

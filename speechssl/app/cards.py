@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
 
 from speechssl.app.handlers import targets, voices
 from speechssl.app.markup import element, html, kept
 from speechssl.app.player import address
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from markupsafe import Markup
 
 GRADES = {"good": "Good", "fair": "Fair", "poor": "Poor", "unknown": "Not measured"}
 

@@ -175,8 +175,5 @@ def options_of(values: Mapping[str, Any]) -> Options:
     Raises:
         Refused: the pitch is no number.
     """
-    return Options(**{field.name: field.parse(values[_key(field, values)]) for field in OPTIONS})
-
-
-def _key(field: Field, values: Mapping[str, Any]) -> str:
-    return field.name if field.name in values else field.argument
+    keys = {field.name: field.name if field.name in values else field.argument for field in OPTIONS}
+    return Options(**{field.name: field.parse(values[keys[field.name]]) for field in OPTIONS})

@@ -24,7 +24,7 @@ from speechssl.app.handlers import targets
 from speechssl.app.handlers.live import Asked, Speaker
 from speechssl.app.refusals import Busy, Refused, Stopped, in_words
 from speechssl.app.sessions import Session
-from speechssl.app.state import State
+from speechssl.app.state import MOST_MESSAGE, State
 from speechssl.app.visitors import LONGEST_KEY, Visitor, Visitors
 from speechssl.conversion.options import ConversionOptions
 from speechssl.encoders.precision import one_thread
@@ -36,7 +36,6 @@ PENDING = 20  # messages that may be on their way to the network
 TOLD = 0.5  # seconds between two messages on how it goes
 MOST_TEXT = 8192  # characters of a message
 MOST_TEXTS = 10  # messages that may wait
-MOST_BLOCK = 1 << 19  # bytes
 LEAST_BLOCK = 64  # bytes that a block counts for at least, so that empty ones cannot pile up
 LATE = 1.0  # seconds of sound that may wait
 OPTIONS = ("k", "converter", "pitch", "loudness")
@@ -222,7 +221,7 @@ class Inbox:
                 raise Unusable(REFUSED, f"{MOST_TEXTS} messages wait already; wait for the answers")
             self._put(parsed)
             return
-        if len(block) > MOST_BLOCK:
+        if len(block) > MOST_MESSAGE:
             raise Unusable(LARGE, f"got a block of {len(block)} bytes; a second of sound at most needed")
         size = max(len(block), LEAST_BLOCK)
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from speechssl import audio
 from speechssl.audio import mel
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from speechssl.signals import Waveform
+from speechssl.signals import Waveform
 
 # dark violet to pale yellow, monotone in lightness so that it reads without colour
 STOPS = np.array(

@@ -7,15 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
 from speechssl.app import mel_image
 from speechssl.app.markup import element, html, kept, listed, table
+from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
-
     from speechssl.conversion.result import Attribution, Conversion
-    from speechssl.signals import Waveform
     from speechssl.verification.decisions import Decision
     from speechssl.voices.reference_report import ReferenceReport
 

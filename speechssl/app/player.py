@@ -6,13 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from speechssl.app.markup import element, html
+from markupsafe import Markup
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
+from speechssl.app.markup import element, html
 
 
 @dataclass(frozen=True)

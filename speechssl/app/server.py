@@ -21,13 +21,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from speechssl import __version__
 from speechssl.app import languages
 from speechssl.app.jobs import Jobs
-from speechssl.app.state import Settings, State
+from speechssl.app.state import MOST_MESSAGE, Settings, State
 from speechssl.errors import InputError
 
 GRACE = 30.0  # seconds that running jobs have to finish when the service is told to end
 SENDING = 10.0  # seconds that their results have to reach the clients
 SWEEP = 60.0  # seconds between deletions of old files
-MOST_MESSAGE = 1 << 19  # bytes of a message of a WebSocket: more than a second of sound
 LOADING = "speechssl is loading. The page opens by itself in a few seconds."
 WAITING = """<!doctype html><html lang="{}"><meta charset="utf-8"><meta http-equiv="refresh" content="1">
 <title>speechssl</title><body style="font-family: sans-serif; margin: 3rem"><p role="status">{}</p></body></html>"""

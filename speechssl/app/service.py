@@ -12,10 +12,10 @@ import fastapi
 import gradio as gr
 
 from speechssl import __version__
-from speechssl.app import front, gate, guard, jobs, leftovers, live, page
+from speechssl.app import front, gate, guard, jobs, leftovers, live, page, visitors
 from speechssl.app.state import State
 from speechssl.app.uploads import Uploads
-from speechssl.app.visitors import Visitors
+from speechssl.checkpoints import published
 
 
 def make(
@@ -37,32 +37,39 @@ def make(
     os.environ["GRADIO_TEMP_DIR"] = str(state.sessions.folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "100"  # it makes a table of all of them after each call
-    from speechssl.checkpoints import PACKAGED, published
-
     published.shown = jobs.downloading
     application = fastapi.FastAPI(title="speechssl", version=__version__, docs_url=None, redoc_url=None)
-
-    def health() -> dict[str, Any]:
-        return {
-            "status": "closing" if state.jobs.draining else "ok",
-            "version": __version__,
-            "running": state.jobs.running,
-            "live": state.live.running,
-            "done": state.jobs.done,
-            "sessions": len(state.sessions),
-            "seconds_up": round(time.time() - state.started),
-        }
-
-    visitors = Visitors(state.sessions, guarded=bool(auth))
-    application.add_api_route("/health", health)
+    everybody = visitors.Visitors(state.sessions, guarded=bool(auth))
+    application.add_api_route("/health", lambda: _health(state))
     application.add_route(f"{guard.API}/upload", Uploads(state.sessions, state.settings).take, methods=["POST"])
     if "live" in tabs:
-        application.add_api_websocket_route(guard.LIVE, live.Live(state, visitors).speak)
+        application.add_api_websocket_route(guard.LIVE, live.Live(state, everybody).speak)
     application.add_middleware(front.Front, keep_seconds=state.settings.keep_seconds)
-    application.add_middleware(guard.Guard, visitors=visitors, endpoints=state.endpoints)
+    application.add_middleware(guard.Guard, visitors=everybody, endpoints=state.endpoints)
     application.add_middleware(gate.Gate, served=None if state.settings.public else served)
-    blocks = page.build(state, tabs=tabs)
-    application.state.blocks = blocks
+    application.state.blocks = page.build(state, tabs=tabs)
+    _mount(application, auth, state.settings.megabytes)
+    everybody.gradio = application.state.gradio = application.routes[-1].app
+    leftovers.make_light(everybody.gradio)
+    state.sessions.ended = functools.partial(leftovers.forget, everybody.gradio)
+    return application
+
+
+def _health(state: State) -> dict[str, Any]:
+    return {
+        "status": "closing" if state.jobs.draining else "ok",
+        "version": __version__,
+        "running": state.jobs.running,
+        "live": state.live.running,
+        "done": state.jobs.done,
+        "sessions": len(state.sessions),
+        "seconds_up": round(time.time() - state.started),
+    }
+
+
+def _mount(application: fastapi.FastAPI, auth: Sequence[tuple[str, str]], megabytes: int) -> None:
+    """Put the page into the application."""
+    blocks = application.state.blocks
     # a page that is mounted, not launched, would take any path of this machine for an upload
     blocks.has_launched = blocks.is_running = True
     blocks.delete_cache = (None, None)
@@ -72,8 +79,8 @@ def make(
         path="/",
         auth=gate.Passwords(auth) if auth else None,
         auth_message="speechssl: sign in to use this service.",
-        max_file_size=state.settings.megabytes << 20,
-        allowed_paths=[str(PACKAGED / "clips")],
+        max_file_size=megabytes << 20,
+        allowed_paths=[str(visitors.CLIPS)],
         show_error=True,
         footer_links=["api", "settings"],
         run_history=False,
@@ -82,7 +89,3 @@ def make(
         head=page.SCRIPT,
         ssr_mode=False,
     )
-    visitors.gradio = application.state.gradio = application.routes[-1].app
-    leftovers.make_light(visitors.gradio)
-    state.sessions.ended = functools.partial(leftovers.forget, visitors.gradio)
-    return application

@@ -34,10 +34,8 @@ if TYPE_CHECKING:
     from speechssl.verification.database import SpeakerDatabase
     from speechssl.voices import VoiceLibrary
 
-OWN, ALIVE = (
-    "speechssl-app-",
-    ".alive",
-)  # name of the folder of a service, and of the lock in it while the service lives
+OWN, ALIVE = "speechssl-app-", ".alive"  # begins the name of a service's folder; the lock in it while it lives
+MOST_MESSAGE = 1 << 19  # bytes of a message of the WebSocket: more than a second of sound
 CACHE_BYTES = 256 << 20  # encoded sources and references, kept so that a changed option encodes nothing again
 
 
@@ -139,8 +137,7 @@ class Models:
     def _loaded_bundle(self, model: str, device: str) -> VoiceConverter:
         from speechssl.conversion.bundles import load_bundle
 
-        found: VoiceConverter = self._once(f"bundle {model} {device}", lambda: load_bundle(model, device=device))
-        return found
+        return self._once(f"bundle {model} {device}", lambda: load_bundle(model, device=device))
 
     def synthesizer(self) -> Synthesizer:
         """Return text to speech with the model in the package.
@@ -150,15 +147,13 @@ class Models:
         """
         from speechssl.synthesis import say
 
-        found: Synthesizer = self._once("text", lambda: say.load_synthesizer(system=self.system("tiny")))
-        return found
+        return self._once("text", lambda: say.load_synthesizer(system=self.system("tiny")))
 
     def embedder(self) -> Embedder:
         """Return the model of speaker verification."""
         from speechssl.verification import embedders
 
-        found: Embedder = self._once("embedder", lambda: embedders.load("tiny", device=self.device))
-        return found
+        return self._once("embedder", lambda: embedders.load("tiny", device=self.device))
 
     def codebook(self, name: str) -> Any:
         """Return a codebook of units."""

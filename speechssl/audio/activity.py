@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
 RATE = 16_000  # Hz at which everything here is measured
@@ -53,8 +54,6 @@ def snr_db(waveform: Waveform) -> float:
 
 def ratio_of_bands(bands: NDArray[np.float32], speech: NDArray[np.bool_]) -> float:
     """``snr_db`` from band powers (F, 24) and where speech is (F,)."""
-    import numpy as np
-
     sounding = bands.sum(axis=1) > SILENCE
     if not speech.any():
         return math.nan
@@ -75,8 +74,6 @@ def clipping_fraction(waveform: Waveform) -> float:
     Returns:
         In [0, 1]; above 0.001 it is heard. Silence gives 0.
     """
-    import numpy as np
-
     samples = waveform.samples.detach().cpu().numpy()
     flat = 0
     for side in (samples, -samples):
@@ -90,7 +87,6 @@ def clipping_fraction(waveform: Waveform) -> float:
 
 def band_powers(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Power in 24 mel bands of 100 to 7600 Hz, every 10 ms over 25 ms: (F, 24), about mean square per band."""
-    import numpy as np
 
     from speechssl.audio.mel import filters
 
@@ -109,8 +105,6 @@ def band_powers(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def active_frames(bands: NDArray[np.float32]) -> NDArray[np.bool_]:
     """``speech_activity`` from band powers (F, 24)."""
-    import numpy as np
-
     total = 10 * np.log10(bands.sum(axis=1) + 1e-12)
     sounding = total > 10 * math.log10(SILENCE)
     if not sounding.any():
@@ -126,32 +120,23 @@ def active_frames(bands: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def _above_floor(bands: NDArray[np.float32], sounding: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Mean over bands of dB above the tenth percentile; at most 30 dB of a band count, so that none rules alone."""
-    import numpy as np
-
     if not sounding.any():
         return np.zeros(len(bands))
     level = 10 * np.log10(bands.astype(np.float64) + 1e-12)
     floor = np.percentile(level[sounding], 10, axis=0)
-    above: NDArray[np.float64] = np.clip(level - floor, 0, 30).mean(axis=1)
-    return above
+    return np.clip(level - floor, 0, 30).mean(axis=1)
 
 
 def _mean_of(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    import numpy as np
-
     return np.convolve(np.pad(values, width // 2, mode="edge"), np.full(width, 1 / width), "valid")
 
 
 def _widened(flags: NDArray[np.bool_], frames: int) -> NDArray[np.bool_]:
-    import numpy as np
-
-    widened: NDArray[np.bool_] = np.convolve(np.pad(flags, frames), np.ones(2 * frames + 1), "valid") > 0
-    return widened
+    return np.convolve(np.pad(flags, frames), np.ones(2 * frames + 1), "valid") > 0
 
 
 def at_16_khz(waveform: Waveform) -> NDArray[np.float32]:
     """Samples (T,) float32 at 16 kHz, where all measurements are made; one zero where nothing is left."""
-    import numpy as np
     import soxr
 
     samples: NDArray[np.float32] = waveform.samples.detach().cpu().numpy()

@@ -8,13 +8,12 @@ from __future__ import annotations
 import functools
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from speechssl.audio import decoding
+from speechssl.audio.decoding import Mix, Samples
 from speechssl.errors import InputError
-
-if TYPE_CHECKING:
-    from speechssl.audio.decoding import Mix, Samples
 
 LOOKED_AT = 600.0  # seconds from the start of a file that decide; the first sound of a long one does not wait for all
 # power of the mean by that of the mean of unrelated channels, below which the channels cancel: 1 for unrelated channels
@@ -36,8 +35,6 @@ def only(channel: int) -> Mix:
     """What takes one channel, counted from 0."""
 
     def take(block: Samples) -> Samples:
-        import numpy as np
-
         return np.ascontiguousarray(block[:, channel])
 
     return take
@@ -72,8 +69,6 @@ def _announced(path: Path, changed: int, size: int) -> int | None:
 @functools.lru_cache(maxsize=1024)
 def _taken(path: Path, changed: int, size: int) -> int | None:
     """See ``taken``; ``changed`` and ``size`` tell versions of the file apart."""
-    import numpy as np
-
     with decoding.opened(path, lambda block: block) as source:
         count, left = source.info.channels, round(LOOKED_AT * source.info.sample_rate)
         if count < 2:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from speechssl.audio.activity import speech_activity
 from speechssl.signals import Waveform
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 STEP = 0.01  # seconds between levels, as speech activity has it
 # seconds (Hann): levels are taken over the first, gains in dB over the second. Syllables get their level, sounds within
@@ -44,8 +42,6 @@ class Follower:
             stretch: times as long as the source.
             raised: dB by which the source is louder than it was recorded; the sound follows what was recorded.
         """
-        import numpy as np
-
         hops = made.sample_rate * STEP * stretch, source.sample_rate * STEP
         powers, wanted = frame_powers(made, hops[0]), frame_powers(source, hops[1])
         speech = speech_activity(source).numpy()
@@ -53,7 +49,7 @@ class Follower:
         powers, wanted, speech = powers[:count], wanted[:count] / 10 ** (raised / 10), speech[:count]
         self._wanted += float(wanted[speech].sum())
         self._made += float(powers[speech].sum())
-        gains = np.full(count, _decibels(self._wanted, self._made))
+        gains = np.full(count, decibels(self._wanted, self._made))
         if speech.any():
             levels = [np.maximum(_mean(one, speech, WINDOW), FAINTEST) for one in (wanted, powers)]
             own = (10 * np.log10(levels[0] / levels[1]) - gains[0]).clip(-LOWERED, RAISED)
@@ -64,8 +60,6 @@ class Follower:
 
 def frame_powers(waveform: Waveform, hop: float) -> NDArray[np.float64]:
     """Mean square (F,) of every ``hop`` samples, which may be no whole number; block by block."""
-    import numpy as np
-
     samples = waveform.samples.detach().cpu().numpy()
     edges = np.round(np.arange(math.ceil(len(samples) / hop)) * hop).astype(np.int64)
     edges = edges[edges < len(samples)]
@@ -76,28 +70,24 @@ def frame_powers(waveform: Waveform, hop: float) -> NDArray[np.float64]:
         some = edges[first : first + per_block]
         last = some[-1] + sizes[first + len(some) - 1]
         sums.append(np.add.reduceat(np.square(samples[some[0] : last], dtype=np.float64), some - some[0]))
-    powers: NDArray[np.float64] = np.concatenate(sums) / sizes
-    return powers
+    return np.concatenate(sums) / sizes
 
 
-def _decibels(wanted: float, made: float) -> float:
+def decibels(wanted: float, made: float) -> float:
+    """How much louder what is wanted is than what was made, of powers; 0 where one of them is silent."""
     return 10 * math.log10(wanted / made) if wanted > 0 and made > 0 else 0.0
 
 
 def _mean(values: NDArray[np.float64], speech: NDArray[np.bool_], seconds: float) -> NDArray[np.float64]:
     """Weighted means (F,) of values in speech around each frame; 0 where there is none."""
-    import numpy as np
-
     kernel = np.hanning(round(seconds / STEP) + 2)[1:-1]
     sides = (len(kernel) // 2, len(kernel) - 1 - len(kernel) // 2)
     sums, weights = (np.convolve(np.pad(one, sides), kernel, "valid") for one in (values * speech, speech * 1.0))
-    means: NDArray[np.float64] = sums / np.maximum(weights, 1e-9)
-    return means
+    return sums / np.maximum(weights, 1e-9)
 
 
 def _amplified(waveform: Waveform, gains: NDArray[np.float64], hop: float) -> Waveform:
     """The samples times gains (F,), each of which holds at the middle of its ``hop`` samples."""
-    import numpy as np
     import torch
 
     result, places = torch.empty_like(waveform.samples), (np.arange(len(gains)) + 0.5) * hop

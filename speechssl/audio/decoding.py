@@ -13,16 +13,15 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from speechssl.errors import InputError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Samples: TypeAlias = NDArray[np.float32]
-    Mix: TypeAlias = Callable[[Samples], Samples]
+Samples: TypeAlias = NDArray[np.float32]
+Mix: TypeAlias = Callable[[Samples], Samples]
 
 _STDERR = threading.Lock()
 BLOCK = 1 << 16  # samples read, filtered or written at a time: 4 s at 16 kHz
@@ -88,8 +87,6 @@ def check_file(path: Path) -> None:
 
 def mean(block: Samples) -> Samples:
     """(T, C) to (T,): the mean of the channels."""
-    import numpy as np
-
     return block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
 
 
@@ -151,8 +148,6 @@ def opened(path: Path, mix: Mix = mean) -> Iterator[Source]:
 
 
 def _checked(path: Path, source: Source) -> Iterator[Samples]:
-    import numpy as np
-
     done = 0
     for block in source.blocks:
         if not np.isfinite(block).all():
@@ -252,7 +247,6 @@ def _by_ffmpeg(path: Path, stack: contextlib.ExitStack, mix: Mix) -> Source:
 
 def _decoded(path: Path, first: Any, frames: Iterator[Any], promised: int, mix: Mix) -> Iterator[Samples]:
     import av
-    import numpy as np
 
     rate, got = first.sample_rate, 0
     converter = av.AudioResampler(format="fltp", layout=first.layout, rate=rate)

@@ -117,8 +117,7 @@ def track(samples: Array, times: Array) -> Array:
 
 def unvoiced_strength(relative: Array) -> Array:
     """Strength (F,) of the unvoiced candidate, by the highest sample around a frame in relation to the loud peaks."""
-    strength: Array = VOICING + np.maximum(0, 2 - relative * (1 + VOICING) / SILENCE)
-    return strength
+    return VOICING + np.maximum(0, 2 - relative * (1 + VOICING) / SILENCE)
 
 
 def without_hum(samples: Array) -> Array:
@@ -136,16 +135,14 @@ def without_hum(samples: Array) -> Array:
     for line in _mains_lines(samples):
         depth = (cosine - np.cos(2 * np.pi * line / RATE)) ** 2
         gain *= depth / (depth + (np.tan(np.pi * HUM_WIDTH / RATE) * sine) ** 2)
-    cleared: Array = np.fft.irfft(np.fft.rfft(extended, size) * gain, size)[edge : edge + len(samples)]
-    return cleared
+    return np.fft.irfft(np.fft.rfft(extended, size) * gain, size)[edge : edge + len(samples)]
 
 
 def at_low_rate(samples: Array) -> Array:
     """Every second sample behind a windowed low-pass, as ``scipy.signal.resample_poly`` has it by default."""
     reach = 10 * RATE // LOW_RATE
     taps = np.sinc(np.arange(-reach, reach + 1) * LOW_RATE / RATE) * np.kaiser(2 * reach + 1, 5.0)
-    low: Array = np.convolve(samples, taps / taps.sum())[reach : reach + len(samples) : RATE // LOW_RATE]
-    return low
+    return np.convolve(samples, taps / taps.sum())[reach : reach + len(samples) : RATE // LOW_RATE]
 
 
 def _mains_lines(samples: Array) -> list[int]:
@@ -217,8 +214,7 @@ def _best_path(hertz: Array, strength: Array, unvoiced: Array) -> Array:
     chosen[-1] = int(total.argmin())
     for index in range(len(gain) - 1, 0, -1):
         chosen[index - 1] = back[index, chosen[index]]
-    found: Array = np.concatenate([np.zeros((len(hertz), 1)), hertz], axis=1)[np.arange(len(gain)), chosen]
-    return found
+    return np.concatenate([np.zeros((len(hertz), 1)), hertz], axis=1)[np.arange(len(gain)), chosen]
 
 
 def jump_costs(hertz: Array) -> Array:
@@ -233,8 +229,7 @@ def jump_costs(hertz: Array) -> Array:
 def refined(samples: Array, coarse: Array, times: Array) -> Array:
     """By the instantaneous frequency of the harmonics, where WORLD's StoneMask trusts it."""
     fine = pyworld().stonemask(np.ascontiguousarray(samples, dtype=np.float64), coarse, times, RATE)
-    found: Array = np.where(fine > 0, fine, coarse)
-    return found
+    return np.where(fine > 0, fine, coarse)
 
 
 def pyworld() -> Any:

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from speechssl import checkpoints
 from speechssl.audio import channels
-from speechssl.audio.decoding import BLOCK, AudioInfo, Source, check_file, opened, reason
+from speechssl.audio.decoding import BLOCK, AudioInfo, Samples, Source, check_file, opened, reason
 from speechssl.checkpoints import kinds
-from speechssl.errors import InputError
+from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from speechssl.audio.decoding import Samples
 
 # what a folder is searched for; a file named by itself may be called anything
 SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aif", ".aiff")).union(
@@ -57,6 +59,22 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
     """
     with opened(Path(path)) as source:
         return source.info
+
+
+def checksum(recording: str | Path | Waveform) -> str:
+    """SHA-256 of a file's bytes, or of a waveform's rate and samples, in hexadecimal digits.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    if isinstance(recording, Waveform):
+        samples = recording.samples.detach().cpu().contiguous().numpy()
+        return hashlib.sha256(f"{recording.sample_rate} Hz\n".encode() + samples.tobytes()).hexdigest()
+    check_file(Path(recording))  # a pipe would be waited for
+    try:
+        return checkpoints.sha256_of(Path(recording))
+    except CheckpointError as error:
+        raise InputError(f"the recording {recording}: {error}; check the path") from error
 
 
 @kinds.checked
@@ -234,14 +252,12 @@ def resample(waveform: Waveform, sample_rate: int) -> Waveform:
 
 
 def _gathered(blocks: list[Samples], sample_rate: int) -> Waveform:
-    import numpy as np
     import torch
 
     return Waveform(torch.from_numpy(np.concatenate(blocks)), sample_rate)
 
 
 def _streamed(file: Path, sample_rate: int, size: int, on_read: Callable[[int], object]) -> Iterator[Tensor]:
-    import numpy as np
     import torch
 
     waiting: list[Samples] = []
@@ -265,7 +281,6 @@ def _streamed(file: Path, sample_rate: int, size: int, on_read: Callable[[int], 
 
 def _resampled(source: Source, sample_rate: int, on_read: Callable[[int], object]) -> Iterator[Samples]:
     """Blocks at another rate; soxr's stream gives bit for bit what soxr gives for the whole."""
-    import numpy as np
     import soxr
 
     if source.info.sample_rate == sample_rate:

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 
@@ -21,7 +24,6 @@ class Clip(Protocol):
 
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     Samples: TypeAlias = Tensor | NDArray[Any]
@@ -103,7 +105,6 @@ def _is_pair(given: object) -> bool:
 
 
 def _waveform(samples: Any, rate: Any) -> Waveform:
-    import numpy as np
     import torch
 
     if isinstance(rate, bool) or not isinstance(rate, int | float | np.number) or rate != int(rate) or rate < 1:

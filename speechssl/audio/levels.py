@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from speechssl.audio.activity import speech_activity
 from speechssl.audio.decoding import BLOCK
 from speechssl.audio.files import resample
@@ -12,8 +15,6 @@ from speechssl.errors import InputError
 from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
 BURST_SHARE = 0.995  # of the samples are of usual height
@@ -149,8 +150,6 @@ def limit_bursts(waveform: Waveform, *, block: int = 1 << 20) -> Waveform:
 
 def _block_powers(waveform: Waveform) -> NDArray[np.float64]:
     """K-weighted mean square of blocks of 0.4 s that overlap by three quarters."""
-    import numpy as np
-
     sound = waveform if waveform.sample_rate >= 4000 else resample(waveform, 16_000)  # the filters need the band
     rate, total = sound.sample_rate, len(sound.samples)
     length = min(0.4, total / rate)
@@ -159,8 +158,7 @@ def _block_powers(waveform: Waveform) -> NDArray[np.float64]:
     last = np.minimum((length * (0.25 * np.arange(count) + 1) * rate).astype(np.int64), total)
     edges, places = np.unique(np.concatenate([first, last]), return_inverse=True)
     energy = _energy_before(sound, edges)[places]
-    powers: NDArray[np.float64] = (energy[count:] - energy[:count]) / (length * rate)
-    return powers
+    return (energy[count:] - energy[:count]) / (length * rate)
 
 
 def _gated(powers: NDArray[np.float64]) -> float:
@@ -173,8 +171,6 @@ def _gated(powers: NDArray[np.float64]) -> float:
 
 def _energy_before(waveform: Waveform, positions: NDArray[np.int64]) -> NDArray[np.float64]:
     """Energy of the K-weighted samples before each of the ascending positions, block by block in float64."""
-    import numpy as np
-
     rate = waveform.sample_rate
     # of the impulse response, of which less than 1e-20 is left then
     tail = math.ceil(0.25 * rate)
@@ -199,14 +195,11 @@ def _k_weighting(size: int, rate: int) -> NDArray[np.complex128]:
     Source: De Man 2018, Evaluation of implementations of the EBU R128 loudness, for any rate; the filters are those of
     Bristow-Johnson's cookbook.
     """
-    import numpy as np
-
     delay = np.exp(-1j * np.linspace(0, np.pi, size // 2 + 1))  # by one sample
 
     def response(before: list[float], after: list[float]) -> NDArray[np.complex128]:
         above, below = (first + delay * (second + delay * third) for first, second, third in (before, after))
-        quotient: NDArray[np.complex128] = above / below
-        return quotient
+        return above / below
 
     gain, angle = 10 ** (4 / 40), 2 * math.pi * 1500 / rate
     turn, width = math.cos(angle), 2 * gain**0.5 * math.sin(angle) / (2 * 0.5**0.5)
@@ -218,5 +211,4 @@ def _k_weighting(size: int, rate: int) -> NDArray[np.complex128]:
     angle = 2 * math.pi * 38 / rate
     turn, width = math.cos(angle), math.sin(angle)  # quality 0.5
     high_pass = response([(1 + turn) / 2, -1 - turn, (1 + turn) / 2], [1 + width, -2 * turn, 1 - width])
-    weighting: NDArray[np.complex128] = shelf * high_pass
-    return weighting
+    return shelf * high_pass

@@ -88,8 +88,7 @@ class LiveF0:
         for index in range(len(chosen) - 1, 0, -1):
             chosen[index - 1] = self._back[index, chosen[index]]
         voiced = np.concatenate([np.zeros((len(self._hertz), 1)), self._hertz], axis=1)
-        found: Array = voiced[np.arange(len(chosen)), chosen][1:]
-        return found
+        return voiced[np.arange(len(chosen)), chosen][1:]
 
     def _give(self, coarse: Array) -> None:
         keep = len(coarse)

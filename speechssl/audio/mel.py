@@ -10,10 +10,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
     from torch import Tensor
 
 __all__ = ["cepstra", "filters", "kaldi"]
@@ -44,8 +45,6 @@ def filters(
             left one, as speechbrain.
     Source: O'Shaughnessy 1987: mel = 2595 log10(1 + f / 700); its factor has no effect on the filters.
     """
-    import numpy as np
-
     edges = np.linspace(np.log1p(low / 700), np.log1p(high / 700), bands + 2)
     bins = np.fft.rfftfreq(size, 1 / sample_rate)
     if straight == "mel":
@@ -89,13 +88,10 @@ def kaldi(samples: Tensor, *, floor: float = FLOOR, double: bool = False) -> Ten
 
 def cepstra(log_bands: NDArray[np.floating], count: int) -> NDArray[np.floating]:
     """The first ``count`` mel-frequency cepstra (F, count) of log-mel bands (F, B): an orthonormal cosine transform."""
-    import numpy as np
-
     bands = log_bands.shape[1]
     waves = np.cos(np.pi / bands * np.outer(np.arange(bands) + 0.5, np.arange(count))) * (2 / bands) ** 0.5
     waves[:, 0] /= 2**0.5
-    found: NDArray[np.floating] = log_bands @ waves.astype(log_bands.dtype)
-    return found
+    return log_bands @ waves.astype(log_bands.dtype)
 
 
 @lru_cache(maxsize=8)

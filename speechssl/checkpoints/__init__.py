@@ -18,6 +18,7 @@ from speechssl.checkpoints.files import (
     save,
     sha256_of,
     without_weight_norm,
+    write_text,
 )
 from speechssl.checkpoints.locks import alone
 from speechssl.checkpoints.places import OWN_FILE, PACKAGED, cache_dir, data_folder, data_root, private_folder
@@ -47,4 +48,5 @@ __all__ = [
     "sha256_of",
     "transformers",
     "without_weight_norm",
+    "write_text",
 ]

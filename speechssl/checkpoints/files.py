@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl.checkpoints import foreign
+from speechssl.checkpoints.names import some
 from speechssl.checkpoints.places import OWN_FILE
 from speechssl.errors import CheckpointError, InputError
 
@@ -108,8 +109,11 @@ def load(path: str | Path, *, kind: str, verify: bool | None = None) -> Checkpoi
                 f"{path} is a checkpoint of kind {header['kind']!r}; a {kind!r} is needed here: give another file"
             )
         checkpoint = Checkpoint(path, header, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    if verify or (verify is None and checkpoint.is_small):
-        _verify(checkpoint)
+    known = verify or (verify is None and checkpoint.is_small)
+    if known and _checksum(header, checkpoint.tensors) != header["sha256"]:
+        raise CheckpointError(
+            f"{path} was changed or damaged after it was written (checksum differs); use a fresh copy"
+        )
     return checkpoint
 
 
@@ -165,13 +169,17 @@ def load_state(network: nn.Module, tensors: Mapping[str, Tensor], *, source: str
         CheckpointError: missing, unexpected or wrongly shaped entries.
     """
     wanted = network.state_dict()
-    misshapen = [name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape]
+    misshapen = [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in tensors and tensors[name].shape != wanted[name].shape
+    ]
     problems = [
         ("missing", [name for name in wanted if name not in tensors]),
         ("unexpected", [name for name in tensors if name not in wanted]),
-        ("of another shape", [_shapes(name, tensors[name], wanted[name]) for name in misshapen]),
+        ("of another shape", misshapen),
     ]
-    if found := [f"{len(names)} {what}: {_some(names)}" for what, names in problems if names]:
+    if found := [f"{len(keys)} {what}: {some(keys)}" for what, keys in problems if keys]:
         fits = sum(name in tensors for name in wanted) - len(misshapen)
         raise CheckpointError(
             f"{source} does not fit {type(network).__name__}: {fits} of {len(wanted)} entries fit; {'; '.join(found)}. "
@@ -219,6 +227,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
             raise CheckpointError(_unwritten(path, error)) from error
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all.
+
+    Raises:
+        CheckpointError: as ``atomic_path``.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -295,13 +313,6 @@ def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _verify(checkpoint: Checkpoint) -> None:
-    if _checksum(checkpoint.header, checkpoint.tensors) != checkpoint.header["sha256"]:
-        raise CheckpointError(
-            f"{checkpoint.path} was changed or damaged after it was written (checksum differs); use a fresh copy"
-        )
-
-
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
@@ -358,11 +369,3 @@ def _header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
     if version > FORMAT:
         raise CheckpointError(f"{path} has format {version}; this speechssl reads up to {FORMAT}: update speechssl")
     return header
-
-
-def _shapes(name: str, got: Tensor, wanted: Tensor) -> str:
-    return f"{name} {tuple(got.shape)} instead of {tuple(wanted.shape)}"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

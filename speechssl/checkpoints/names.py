@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from speechssl.errors import InputError
@@ -56,6 +57,16 @@ def has_letters(text: str) -> bool:
 def cell(value: Any) -> Any:
     """A value for a spreadsheet: a text that would be a formula begins with an apostrophe and stays a text."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_CELL) else value
+
+
+def some(texts: Sequence[str], most: int = 5) -> str:
+    """The first few of a list, for a sentence: "a, b and 3 more"."""
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
+def now() -> str:
+    """The time as files, receipts and consents write it."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 # ---- fields of files that somebody else may have written

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import typer
 
 from speechssl.checkpoints import alone, foreign, sha256_of
+from speechssl.checkpoints.names import some
 from speechssl.cli import terminal
 from speechssl.errors import InputError, SpeechSSLError
 
 NOT_TAKEN = "not taken, for its name ends like that of no recording"
-SHOWN = 5  # files that are not taken and are named on the terminal; --json names all
 LEDGER = ".speechssl.jsonl"  # in the output folder
 
 
@@ -365,8 +365,7 @@ def tell_others(given: Iterable[str | Path]) -> None:
 
 def _tell(names: Sequence[str]) -> None:
     if names:
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        terminal.remark(f"{NOT_TAKEN}: {', '.join(names[:SHOWN])}{more}")
+        terminal.remark(f"{NOT_TAKEN}: {some(names)}")
 
 
 def _check(jobs: Sequence[Job]) -> None:

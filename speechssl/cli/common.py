@@ -58,7 +58,6 @@ def _options(
             callback=_log,
             expose_value=False,
             help="Also write all that is printed to this file, with the time; a log that exists goes on.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:

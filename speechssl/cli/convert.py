@@ -12,40 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from speechssl import __version__
+from speechssl import __version__, audio
 from speechssl.cli import batch, long_sources, models, outputs, receipt, terminal
 from speechssl.cli import jobs as conversions
+from speechssl.cli import options as opt
+from speechssl.cli.batch import Job, Plan
 from speechssl.cli.jobs import Targets, Wanted
-from speechssl.cli.options import (
-    Device,
-    DryRun,
-    Interpolation,
-    Json,
-    Layer,
-    Lists,
-    MaybeModel,
-    MaybeOutput,
-    Normalise,
-    Precision,
-    Receipt,
-    References,
-    Sources,
-    Strict,
-    Voices,
-    check_target,
-    examples,
-)
 from speechssl.cli.outputs import Overwrite
 from speechssl.conversion import converters
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
-    from speechssl.cli.batch import Job, Plan
     from speechssl.conversion.result import Conversion
     from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.receipts.signing import Signer
+
 LOOKED_AT = 600.0  # seconds of reference that are measured for remarks; more would cost time and say nothing new
-EXAMPLES = examples(
+EXAMPLES = opt.examples(
     "convert talk.wav --reference ada1.wav ada2.wav --output out.wav",
     "convert recordings/ --voice ada --output converted/ --json",
     "convert talk.wav --voice ada --converter selection -o out.wav",
@@ -58,7 +41,6 @@ K: TypeAlias = Annotated[
         "--k",
         help="Number of nearest frames of the voice that each frame is made of. Default: 3 with `regression` and "
         "`variance`, else 4 as in the kNN-VC paper.",
-        show_default=False,
     ),
 ]
 Converter: TypeAlias = Annotated[
@@ -77,7 +59,6 @@ Jobs: TypeAlias = Annotated[
         metavar="FILE",
         help="Table of conversions instead of sources: CSV, TSV or JSON lines with the columns `source`, `voice` or "
         "`reference`, `output`, and any option, such as `pitch`. Options that are given hold for empty cells.",
-        show_default=False,
     ),
 ]
 Pitch: TypeAlias = Annotated[
@@ -115,7 +96,6 @@ SampleRate: TypeAlias = Annotated[
         metavar="HZ|MODE",
         help="Sample rate of the output, 8000 to 48000 Hz; `source` is that of the source, `usual` that which players "
         "expect (48000 for Opus, else 44100). Resampling adds no higher frequencies. Default: the vocoder's.",
-        show_default=False,
     ),
 ]
 Attribution: TypeAlias = Annotated[
@@ -125,7 +105,6 @@ Attribution: TypeAlias = Annotated[
         metavar="FILE",
         help="Write a table (CSV) that says for every frame which second of which reference it came from. Give a "
         "folder if there are several sources.",
-        show_default=False,
     ),
 ]
 Vocoder: TypeAlias = Annotated[
@@ -134,37 +113,36 @@ Vocoder: TypeAlias = Annotated[
         "--vocoder",
         metavar="NAME|FILE",
         help="Vocoder to use instead of the model's own: world, which needs no training, or a file.",
-        show_default=False,
     ),
 ]
 
 
 def convert(
-    sources: Sources = None,
-    output: MaybeOutput = None,
-    listed: Lists = None,
+    sources: opt.Sources = None,
+    output: opt.MaybeOutput = None,
+    listed: opt.Lists = None,
     jobs: Jobs = None,
-    reference: References = None,
-    voice: Voices = None,
-    model: MaybeModel = None,
-    layer: Layer = None,
-    normalise: Normalise = None,
+    reference: opt.References = None,
+    voice: opt.Voices = None,
+    model: opt.MaybeModel = None,
+    layer: opt.Layer = None,
+    normalise: opt.Normalise = None,
     k: K = None,
     converter: Converter = "auto",
-    interpolation: Interpolation = 1.0,
+    interpolation: opt.Interpolation = 1.0,
     pitch: Pitch = "target",
     tempo: Tempo = "auto",
     loudness: Loudness = "contour",
     sample_rate: SampleRate = None,
     attribution: Attribution = None,
     vocoder: Vocoder = None,
-    sign: Receipt = None,
+    sign: opt.Receipt = None,
     overwrite: Overwrite = False,
-    dry_run: DryRun = False,
-    strict: Strict = False,
-    precision: Precision = "float32",
-    device: Device = "auto",
-    json: Json = False,
+    dry_run: opt.DryRun = False,
+    strict: opt.Strict = False,
+    precision: opt.Precision = "float32",
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Convert recordings to the voice of other recordings; the words stay."""
     from speechssl.conversion.options import ConversionOptions
@@ -172,7 +150,7 @@ def convert(
 
     options = ConversionOptions(k, converter, interpolation, pitch, tempo, loudness, sample_rate)
     if jobs is None:
-        check_target(reference, voice)
+        opt.check_target(reference, voice)
     files = batch.recordings(reference, needed=False)
     wanted = Wanted(options, tuple(files), tuple(map(conversions.weighted, voice or [])))
     plan, asked = _planned(sources, listed, jobs, output, wanted)
@@ -181,28 +159,17 @@ def convert(
     if dry_run:
         return batch.show(plan, json=json)
     named = dict.fromkeys(name for one in asked.values() for name, _ in one.voices)
+    origins = models.origins_of(named, lenient=jobs is not None)
     system = models.load(
-        model,
-        models.origins_of(named, lenient=jobs is not None),
-        layer=layer,
-        normalise=normalise,
-        device=device,
-        precision=precision,
-        vocoder=vocoder,
+        model, origins, layer=layer, normalise=normalise, device=device, precision=precision, vocoder=vocoder
     )
     targets = Targets(system)
     if jobs is None:
         terminal.stage("listening to the references" if files else "opening the voice")
         targets.of(wanted)  # a voice that cannot be used is said before the work
-    work = Work(system, targets, asked, model or system.encoder.origin, tables, sign, strict)
     made_with = {"version": __version__, "precision": settled(precision, device), "vocoder": vocoder}
-    outcome = batch.run(
-        plan,
-        work,
-        settings=lambda job: {**made_with, **work.settings(job)},
-        title="converting",
-        describe=None if json else _describe,
-    )
+    work = Work(system, targets, asked, model or system.encoder.origin, tables, sign, strict, made_with)
+    outcome = batch.run(plan, work, settings=work.settings, title="converting", describe=None if json else _describe)
     if files and outcome.results:
         _remark_on(files)
     batch.finish(outcome, json=json)
@@ -240,9 +207,9 @@ class Work:
     tables: dict[Job, Path]
     receipts: bool | None
     strict: bool
+    made_with: dict[str, Any]
 
     def __call__(self, job: Job) -> dict[str, Any]:
-        from speechssl import audio
         from speechssl.conversion.convert import rate_for
         from speechssl.receipts import signing
         from speechssl.verification import speech_classifier
@@ -281,7 +248,7 @@ class Work:
             for voice, weight in target
         ]
         signed = {"receipt": True} if receipt.signer(self.receipts, [one for one, _ in target]) else {}
-        return {**dataclasses.asdict(self.asked[job].options), "voices": voices, **signed}
+        return {**self.made_with, **dataclasses.asdict(self.asked[job].options), "voices": voices, **signed}
 
     def _sign(self, signer: Signer, job: Job, result: Conversion) -> str:
         from speechssl.receipts import contents, signing
@@ -306,21 +273,15 @@ def _check(plan: Plan, asked: dict[Job, Wanted], tables: dict[Job, Path], *, ove
 
 def _check_files(plan: Plan) -> None:
     """Refuse a single source that cannot be read and a place that cannot be written to, before the work."""
-    from speechssl import audio
-    from speechssl.audio.files import WRITABLE
-
-    first = plan.jobs[0].output
-    if first.suffix.lower() not in WRITABLE:
-        raise InputError(f"{first} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
+    first = plan.jobs[0]
+    outputs.check_sound(first.output)
     if plan.folder is None:
-        outputs.check_folder(first)
-    if plan.folder is None:
-        audio.info(plan.jobs[0].source)
+        outputs.check_folder(first.output)
+        audio.info(first.source)
 
 
 def _remark_on(references: list[Path]) -> None:
     """Print the verdict of ``speechssl report`` on the references if they leave something to wish for."""
-    from speechssl import audio
     from speechssl.voices import reference_report
 
     heard, seconds = [], 0.0

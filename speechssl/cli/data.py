@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from speechssl import checkpoints
 from speechssl.cli import terminal
 from speechssl.cli.options import Json, examples
 from speechssl.errors import InputError
@@ -47,7 +48,6 @@ class Place:
 
 def places() -> list[Place]:
     """Every place, in the order of what would be missed most."""
-    from speechssl import checkpoints
     from speechssl.probing import encodings
     from speechssl.receipts import signing, trust
     from speechssl.verification import database, evaluation
@@ -110,14 +110,10 @@ def list_(json: Json = False) -> None:
 
 @app.command("clear", epilog=examples("data clear embeddings downloads", "data clear voices --yes"))
 def clear(
-    name: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Names that `data list` shows, or all.", show_default=False)
-    ],
+    name: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names that `data list` shows, or all.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, even if it cannot be made again.")] = False,
 ) -> None:
     """Delete what is kept in places. Asks first where it cannot be made again."""
-    from speechssl import checkpoints
-
     known = {one.name: one for one in places()}
     if unknown := sorted(set(name) - set(known) - {"all"}):
         raise InputError(f"no place is called {unknown[0]!r}; one of {', '.join(known)} or all needed")

@@ -47,10 +47,8 @@ def demo(
     path = output / f"{source}-as-{target}.wav"
     audio.write(path, result.waveform)
     facts = _nearness(result.waveform, source, target)
-    if json:
-        terminal.emit({"output": str(path), "converter": result.converter, **facts})
-    else:
-        terminal.say(_sentence(path, facts, source, target))
+    whole = {"output": str(path), "converter": result.converter, **facts}
+    terminal.answer(whole, _sentence(path, facts, source, target), json=json)
 
 
 def _nearness(converted: Waveform, source: str, target: str) -> dict[str, float]:

@@ -27,10 +27,7 @@ def docs(
     The help of every command (`--help`) needs neither.
     """
     place = BUILT.as_uri() if BUILT.is_file() else ADDRESS
-    if json:
-        terminal.emit({"docs": place, "offline": BUILT.is_file()})
-    else:
-        terminal.say(place)
+    terminal.answer({"docs": place, "offline": BUILT.is_file()}, place, json=json)
     if browser:
         import webbrowser
 

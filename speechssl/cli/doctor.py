@@ -14,9 +14,11 @@ from typing import Annotated, Any
 
 import typer
 
-from speechssl import __version__, errors
+from speechssl import __version__, checkpoints, errors
+from speechssl.checkpoints import cache_dir
 from speechssl.cli import terminal
 from speechssl.cli.options import Json, examples
+from speechssl.errors import CheckpointError
 
 # distribution -> module it is imported as; what pyproject.toml depends on
 _RENAMED = {
@@ -211,7 +213,6 @@ def _state(name: str, problems: list[dict[str, str]]) -> str:
 
 def _packaged() -> list[tuple[Path, str]]:
     """The model files that belong to the package, and the kind of each."""
-    from speechssl import checkpoints
     from speechssl.conversion import bundles
 
     folder = checkpoints.PACKAGED
@@ -229,11 +230,7 @@ def _packaged() -> list[tuple[Path, str]]:
 
 
 def _is_whole(path: Path, kind: str, problems: list[dict[str, str]]) -> bool:
-    from speechssl.errors import CheckpointError
-
     try:
-        from speechssl import checkpoints
-
         checkpoints.load(path, kind=kind, verify=True)
         return True
     # torch: already reported with the packages
@@ -247,8 +244,6 @@ def _is_whole(path: Path, kind: str, problems: list[dict[str, str]]) -> bool:
 def _files(source: str, name: str) -> list[Path]:
     """Paths of the weights in the caches; a path that does not exist stands for a missing file."""
     from huggingface_hub import try_to_load_from_cache
-
-    from speechssl import checkpoints
 
     missing = Path("missing")
     repository = source.split(";")[0]
@@ -264,8 +259,6 @@ def _files(source: str, name: str) -> list[Path]:
 
 
 def _cache(problems: list[dict[str, str]]) -> dict[str, Any]:
-    from speechssl.checkpoints import cache_dir
-
     folder = cache_dir()
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free // 10**6
@@ -277,8 +270,6 @@ def _cache(problems: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _voices(problems: list[dict[str, str]]) -> dict[str, Any]:
-    from speechssl.errors import CheckpointError
-
     try:
         from speechssl import checkpoints, voices
         from speechssl.voices.files import SUFFIX

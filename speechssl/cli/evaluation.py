@@ -9,19 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from speechssl import checkpoints
+from speechssl.checkpoints.names import some
+from speechssl.cli import options as opt
 from speechssl.cli import outputs, terminal
-from speechssl.cli.options import (
-    CalibrationTrials,
-    Database,
-    Device,
-    Json,
-    Root,
-    Seed,
-    SpeakerModel,
-    Trials,
-    Workers,
-    examples,
-)
 from speechssl.cli.outputs import Overwrite
 from speechssl.cli.verification import load, number, open_database
 from speechssl.errors import InputError
@@ -45,7 +36,6 @@ FalseAlarm: TypeAlias = Annotated[
         max=0.5,
         help="False-alarm rate that the threshold is set for, such as 0.01 for 1 %. Default: no rate; the threshold is "
         "where the likelihood ratio is 1.",
-        show_default=False,
     ),
 ]
 BySeconds: TypeAlias = Annotated[
@@ -61,7 +51,6 @@ Enrolments: TypeAlias = Annotated[
         "--enrolments",
         metavar="FILE",
         help="File with lines 'NAME a.wav b.wav': the list may then use NAME for several enrolment recordings.",
-        show_default=False,
     ),
 ]
 AsNorm: TypeAlias = Annotated[
@@ -73,7 +62,6 @@ PldaFrom: TypeAlias = Annotated[
         "--plda",
         metavar="FILE|DIR|TRIALS",
         help="Score by PLDA: a file that --save-plda wrote, or a folder of speakers or a trial list to fit it on.",
-        show_default=False,
     ),
 ]
 Scores: TypeAlias = Annotated[
@@ -82,12 +70,11 @@ Scores: TypeAlias = Annotated[
         "--scores",
         metavar="FILE",
         help="Also write the score of each trial: a table if the name ends in .csv, else lines 'ENROLMENT TEST SCORE'.",
-        show_default=False,
     ),
 ]
 SavePlda: TypeAlias = Annotated[
     str | None,
-    typer.Option("--save-plda", metavar="FILE", help="Save the fitted PLDA to this file.", show_default=False),
+    typer.Option("--save-plda", metavar="FILE", help="Save the fitted PLDA to this file."),
 ]
 
 
@@ -97,19 +84,19 @@ Reset: TypeAlias = Annotated[
 ]
 
 
-@app.command(epilog=examples("calibrate speakers/", "calibrate trials.txt --false-alarm 0.01", "calibrate --reset"))
+@app.command(epilog=opt.examples("calibrate speakers/", "calibrate trials.txt --false-alarm 0.01", "calibrate --reset"))
 def calibrate(
-    target: CalibrationTrials = None,
+    target: opt.CalibrationTrials = None,
     reset: Reset = False,
     false_alarm: FalseAlarm = None,
-    root: Root = None,
+    root: opt.Root = None,
     by_seconds: BySeconds = True,
-    model: SpeakerModel = "tiny",
-    database: Database = None,
-    seed: Seed = 0,
-    workers: Workers = 1,
-    device: Device = "auto",
-    json: Json = False,
+    model: opt.SpeakerModel = "tiny",
+    database: opt.Database = None,
+    seed: opt.Seed = 0,
+    workers: opt.Workers = 1,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Fit likelihood ratios and the threshold on your own recordings; verify and identify then use them.
 
@@ -181,27 +168,21 @@ def _reset(model: str, device: str, database: str | None, json: bool) -> None:
     embedder = embedders.load(model, device=device)
     with open_database(database) as store:
         removed = store.remove_calibration(embedder.origin)
-    if json:
-        terminal.emit({"model": embedder.origin, "removed": removed.as_dict() if removed else None})
-        return
     follows = "the one that ships with the model is used" if embedder.calibration else "the model has no other"
+    text = f"there is no calibration of yours of {embedder.origin}; {follows}"
     if removed:
-        terminal.say(f"removed the calibration on {removed.source}, threshold {removed.threshold:.4f}; {follows}")
-    else:
-        terminal.say(f"there is no calibration of yours of {embedder.origin}; {follows}")
+        text = f"removed the calibration on {removed.source}, threshold {removed.threshold:.4f}; {follows}"
+    facts = {"model": embedder.origin, "removed": removed.as_dict() if removed else None}
+    terminal.answer(facts, text, json=json)
 
 
-@app.command(epilog=examples("trials speakers/ --output trials.txt"))
+@app.command(epilog=opt.examples("trials speakers/ --output trials.txt"))
 def trials(
     folder: Annotated[
         str,
-        typer.Argument(
-            metavar="DIR", help="Folder with one subfolder of recordings for each speaker.", show_default=False
-        ),
+        typer.Argument(metavar="DIR", help="Folder with one subfolder of recordings for each speaker."),
     ],
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Trial list to write.", show_default=False)
-    ],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Trial list to write.")],
     per_speaker: Annotated[int, typer.Option("--per-speaker", min=1, help="Most target trials for each speaker.")] = 50,
     other_sessions: Annotated[
         bool,
@@ -210,9 +191,9 @@ def trials(
             help="Pair only recordings from different subfolders (sessions) of a speaker in target trials.",
         ),
     ] = False,
-    seed: Seed = 0,
+    seed: opt.Seed = 0,
     overwrite: Overwrite = False,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Write a balanced trial list for a folder of speakers."""
     from speechssl.verification.trials import find_recordings, make_trials, write_trials
@@ -221,28 +202,26 @@ def trials(
     found = make_trials(find_recordings(folder), per_speaker=per_speaker, seed=seed, other_sessions=other_sessions)
     write_trials(output, found, root=folder)
     targets = sum(trial.is_target for trial in found)
-    if json:
-        terminal.emit({"output": output, "trials": len(found), "targets": targets, "seed": seed})
-    else:
-        terminal.say(f"{output}  {targets} target and {len(found) - targets} non-target trials")
+    facts = {"output": output, "trials": len(found), "targets": targets, "seed": seed}
+    terminal.answer(facts, f"{output}  {targets} target and {len(found) - targets} non-target trials", json=json)
 
 
-@app.command(epilog=examples("evaluate speakers/", "evaluate trials.txt --root recordings/ --scores scores.csv"))
+@app.command(epilog=opt.examples("evaluate speakers/", "evaluate trials.txt --root recordings/ --scores scores.csv"))
 def evaluate(
-    target: Trials,
-    root: Root = None,
+    target: opt.Trials,
+    root: opt.Root = None,
     enrolments: Enrolments = None,
-    model: SpeakerModel = "tiny",
+    model: opt.SpeakerModel = "tiny",
     as_norm: AsNorm = False,
     plda: PldaFrom = None,
     save_plda: SavePlda = None,
     scores: Scores = None,
     overwrite: Overwrite = False,
-    database: Database = None,
-    seed: Seed = 0,
-    workers: Workers = 1,
-    device: Device = "auto",
-    json: Json = False,
+    database: opt.Database = None,
+    seed: opt.Seed = 0,
+    workers: opt.Workers = 1,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Measure error rates on a trial list, or on a balanced list of a folder of speakers, with 95 % intervals."""
     from speechssl.verification import evaluation
@@ -285,14 +264,13 @@ def _remark_on_brief_ones(trials: list[Trial], seconds: NDArray[np.float64]) -> 
     if brief:
         terminal.remark(
             f"remark: {len(brief)} of {len(lengths)} recordings hold less than {MIN_SPEECH:.0f} s of speech, which "
-            f"verify and identify refuse: {', '.join(brief[:5])}{' ...' if len(brief) > 5 else ''}"
+            f"verify and identify refuse: {some(brief)}"
         )
 
 
 @contextlib.contextmanager
 def _embedding(files: set[str], folder: Path, workers: int) -> Iterator[dict[str, Any]]:
     """Arguments for embedding recordings: cached, in threads, with progress on the terminal."""
-    from speechssl import checkpoints
     from speechssl.verification import evaluation
 
     with terminal.progress("embedding", [(name, folder / name) for name in files]) as advance:
@@ -302,8 +280,7 @@ def _embedding(files: set[str], folder: Path, workers: int) -> Iterator[dict[str
 def _cohort(embedder: Embedder) -> NDArray[np.float32]:
     if embedder.cohort is None:
         raise InputError(f"{embedder.origin} came without a cohort; leave --as-norm out, or use the model tiny")
-    found: NDArray[np.float32] = embedder.cohort.numpy()
-    return found
+    return embedder.cohort.numpy()
 
 
 def _plda(given: str, save: str | None, root: str | None, embedder: Embedder, tested: set[str], workers: int) -> Plda:

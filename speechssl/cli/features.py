@@ -2,53 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from speechssl import __version__
 from speechssl.cli import batch, outputs, terminal
-from speechssl.cli.options import (
-    Device,
-    DryRun,
-    Json,
-    Layer,
-    Lists,
-    Model,
-    Normalise,
-    Output,
-    Precision,
-    Sources,
-    Strict,
-    examples,
-)
+from speechssl.cli import options as opt
+from speechssl.cli.batch import Job
 from speechssl.cli.outputs import Overwrite
 
-if TYPE_CHECKING:
-    from speechssl.cli.batch import Job
-
-EXAMPLES = examples(
+EXAMPLES = opt.examples(
     "features talk.wav --output talk.safetensors",
     "features recordings/ --model wavlm-large --layer 6 --half -o out/",
 )
 
 
 def features(
-    output: Output,
-    sources: Sources = None,
-    listed: Lists = None,
-    model: Model = "tiny",
-    layer: Layer = None,
-    normalise: Normalise = None,
+    output: opt.Output,
+    sources: opt.Sources = None,
+    listed: opt.Lists = None,
+    model: opt.Model = "tiny",
+    layer: opt.Layer = None,
+    normalise: opt.Normalise = None,
     half: Annotated[
         bool, typer.Option("--half", help="Store the numbers as float16, which halves the size of the files.")
     ] = False,
     overwrite: Overwrite = False,
-    dry_run: DryRun = False,
-    strict: Strict = False,
-    precision: Precision = "float32",
-    device: Device = "auto",
-    json: Json = False,
+    dry_run: opt.DryRun = False,
+    strict: opt.Strict = False,
+    precision: opt.Precision = "float32",
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Write the features of recordings, one safetensors file each: frames (N, D) and the origin."""
     from speechssl.conversion import bundles

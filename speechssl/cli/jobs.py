@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from speechssl.cli import terminal
+from speechssl.cli import outputs, terminal
 from speechssl.cli.batch import Job
 from speechssl.errors import InputError
 
@@ -136,7 +136,7 @@ def _text(value: Any) -> str:
 
 def _conversion(cells: dict[str, str], root: Path, folder: Path, usual: Wanted) -> tuple[Job, Wanted, list[str]]:
     """One row: the job, what is wanted, and the columns that are not used."""
-    from speechssl.audio import WRITABLE, lists
+    from speechssl.audio import lists
 
     if not cells.get("source"):
         raise InputError(f"no source (columns: {', '.join(cells)}); the path of a recording needed")
@@ -153,9 +153,8 @@ def _conversion(cells: dict[str, str], root: Path, folder: Path, usual: Wanted) 
     if not (target.references or target.voices):
         raise InputError("neither a voice nor a reference, nor --voice or --reference for all; whose voice is wanted?")
     name = cells.get("output", "").replace("\\", "/") or f"{source.stem}-as-{_name(target)}.wav"
-    if Path(name).suffix.lower() not in WRITABLE:
-        raise InputError(f"output {name!r} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
     output = folder / name
+    outputs.check_sound(output)
     given: dict[str, Any] = {}
     names = {field.name for field in dataclasses.fields(usual.options)}
     for key in names & cells.keys():

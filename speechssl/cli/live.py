@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -34,7 +34,7 @@ VIRTUAL, SINK = "speechssl", "speechssl_out"  # the virtual microphone, and what
 BUSY = 0.7  # share of the time that hops take, above which a warning is due
 CLIPPED = 20  # samples at full scale
 EVERY = 0.1  # seconds between two looks at the meters
-DB = 60  # of a meter
+DB, WIDTH = 60, 15  # of a meter, and its characters
 EXAMPLES = examples(
     "live --voice eric",
     "live --list-devices",
@@ -43,43 +43,46 @@ EXAMPLES = examples(
 )
 
 
+Input: TypeAlias = Annotated[
+    str | None, typer.Option("--input", metavar="DEVICE", help="Microphone: a number, or a part of its name.")
+]
+Output: TypeAlias = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="DEVICE", help="Loudspeaker: a number, or a part of its name.")
+]
+Latency: TypeAlias = Annotated[
+    int,
+    typer.Option("--latency", metavar="MS", help="Delay of the conversion, 88 to 528 ms, without that of devices."),
+]
+Monitor: TypeAlias = Annotated[
+    bool,
+    typer.Option("--monitor", help="Also play on the usual loudspeaker, if --output or --virtual-mic is another."),
+]
+Record: TypeAlias = Annotated[
+    Path | None, typer.Option("--record", metavar="FILE", help="Also write what is spoken to this file.")
+]
+VirtualMic: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--virtual-mic",
+        help="Make a microphone named speechssl for other programs (Linux with PipeWire or PulseAudio).",
+    ),
+]
+Seconds: TypeAlias = Annotated[
+    float | None, typer.Option("--seconds", help="Stop after so many seconds. Default: Ctrl-C.")
+]
+ListDevices: TypeAlias = Annotated[bool, typer.Option("--list-devices", help="List microphones and loudspeakers.")]
+
+
 def live(
     voice: Voice = None,
-    input_: Annotated[
-        str | None,
-        typer.Option(
-            "--input", metavar="DEVICE", help="Microphone: a number, or a part of its name.", show_default=False
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", metavar="DEVICE", help="Loudspeaker: a number, or a part of its name.", show_default=False
-        ),
-    ] = None,
-    latency: Annotated[
-        int,
-        typer.Option("--latency", metavar="MS", help="Delay of the conversion, 88 to 528 ms, without that of devices."),
-    ] = 220,
-    monitor: Annotated[
-        bool,
-        typer.Option("--monitor", help="Also play on the usual loudspeaker, if --output or --virtual-mic is another."),
-    ] = False,
-    record: Annotated[
-        Path | None,
-        typer.Option("--record", metavar="FILE", help="Also write what is spoken to this file.", show_default=False),
-    ] = None,
-    virtual_mic: Annotated[
-        bool,
-        typer.Option(
-            "--virtual-mic",
-            help="Make a microphone named speechssl for other programs (Linux with PipeWire or PulseAudio).",
-        ),
-    ] = False,
-    seconds: Annotated[
-        float | None, typer.Option("--seconds", help="Stop after so many seconds. Default: Ctrl-C.", show_default=False)
-    ] = None,
-    list_devices: Annotated[bool, typer.Option("--list-devices", help="List microphones and loudspeakers.")] = False,
+    input_: Input = None,
+    output: Output = None,
+    latency: Latency = 220,
+    monitor: Monitor = False,
+    record: Record = None,
+    virtual_mic: VirtualMic = False,
+    seconds: Seconds = None,
+    list_devices: ListDevices = False,
     sign: Receipt = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -203,10 +206,10 @@ def _run(session: LiveSession, seconds: float | None) -> None:
                 terminal.remark("the microphone is too loud and clips; turn it down")
 
 
-def _bar(level: float, width: int = 15) -> str:
+def _bar(level: float) -> str:
     """A meter of 60 dB."""
-    filled = round(width * max(0.0, 1 + 20 * math.log10(max(level, 1e-6)) / DB))
-    return "#" * filled + "." * (width - filled)
+    filled = round(WIDTH * max(0.0, 1 + 20 * math.log10(max(level, 1e-6)) / DB))
+    return "#" * filled + "." * (WIDTH - filled)
 
 
 def _sum_up(session: LiveSession, record: Path | None, *, json: bool) -> None:

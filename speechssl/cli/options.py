@@ -29,9 +29,7 @@ def check_target(references: list[str] | None, voice: object) -> None:
 
 Sources: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="SOURCE...", help="Recordings, folders (searched below) or glob patterns.", show_default=False
-    ),
+    typer.Argument(metavar="SOURCE...", help="Recordings, folders (searched below) or glob patterns."),
 ]
 Lists: TypeAlias = Annotated[
     list[str] | None,
@@ -40,15 +38,10 @@ Lists: TypeAlias = Annotated[
         metavar="FILE",
         help="List of recordings: a text with one path a line; CSV, TSV or JSON lines with a column `path`; or "
         "fairseq's TSV. Paths are relative to the folder of the list.",
-        show_default=False,
     ),
 ]
 _OUTPUT = typer.Option(
-    "--output",
-    "-o",
-    metavar="FILE|DIR",
-    help="File to write; a folder if there are several sources.",
-    show_default=False,
+    "--output", "-o", metavar="FILE|DIR", help="File to write; a folder if there are several sources."
 )
 Output: TypeAlias = Annotated[str, _OUTPUT]
 MaybeOutput: TypeAlias = Annotated[str | None, _OUTPUT]
@@ -59,7 +52,6 @@ References: TypeAlias = Annotated[
         "-r",
         metavar="REF...",
         help="Recordings or folders of the wanted voice; 30 seconds or more of speech work best.",
-        show_default=False,
     ),
 ]
 _VOICE = typer.Option(
@@ -67,7 +59,6 @@ _VOICE = typer.Option(
     metavar="NAME|FILE",
     help="Stored voice to speak in, made with `speechssl voice add`, or one of the package: ada, beth, cleo, dan, eric "
     "or finn.",
-    show_default=False,
 )
 Voice: TypeAlias = Annotated[str | None, _VOICE]
 StoredVoice: TypeAlias = Annotated[str, _VOICE]
@@ -78,7 +69,6 @@ Voices: TypeAlias = Annotated[
         metavar="NAME|FILE",
         help="Stored voice, made with `speechssl voice add`, or one of the package: ada, beth, cleo, dan, eric, finn. "
         "Give the option several times with weights, as in ada=0.7 and eric=0.3, to blend voices.",
-        show_default=False,
     ),
 ]
 Interpolation: TypeAlias = Annotated[
@@ -103,32 +93,24 @@ Receipt: TypeAlias = Annotated[
         "--receipt/--no-receipt",
         help="Sign a receipt, stored in the output and beside it. Default: on if the voice has a stored consent, or if "
         "the environment sets SPEECHSSL_RECEIPTS to 1.",
-        show_default=False,
     ),
 ]
 
 # ---- models
 
-Model: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME",
-        help="Model: tiny (in the package), wavlm-large, wavlm-base-plus, hubert-base and others that `speechssl "
-        "doctor` lists, a Hugging Face id, a folder or a file.",
-    ),
-]
+_MODELS = (
+    "Model: tiny (in the package), wavlm-large, wavlm-base-plus, hubert-base and others that `speechssl doctor` lists, "
+    "a Hugging Face id, a folder or a file."
+)
+Model: TypeAlias = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help=_MODELS)]
 MaybeModel: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--model",
         "-m",
         metavar="NAME",
-        help="Model: tiny (in the package), wavlm-large, wavlm-base-plus, hubert-base and others that `speechssl "
-        "doctor` lists, a Hugging Face id, a folder or a file. Default: the model that the stored voice, the codebook "
-        "or the text model was made with, else tiny.",
-        show_default=False,
+        help=f"{_MODELS} Default: the model that the stored voice, the codebook or the text model was made with, else "
+        "tiny.",
     ),
 ]
 Normalise: TypeAlias = Annotated[
@@ -137,12 +119,11 @@ Normalise: TypeAlias = Annotated[
         "--normalise/--no-normalise",
         help="Bring the waveform to zero mean and unit variance before it is encoded. Default: as the model or the "
         "given file says.",
-        show_default=False,
     ),
 ]
 Layer: TypeAlias = Annotated[
     int | None,
-    typer.Option("--layer", help="Layer of the encoder. Default: the layer the model recommends.", show_default=False),
+    typer.Option("--layer", help="Layer of the encoder. Default: the layer the model recommends."),
 ]
 Device: TypeAlias = Annotated[
     str,
@@ -174,7 +155,6 @@ Database: TypeAlias = Annotated[
         "--database",
         metavar="FILE",
         help="Database of enrolled speakers. Default: $SPEECHSSL_SPEAKERS or a file in the data folder.",
-        show_default=False,
     ),
 ]
 Prior: TypeAlias = Annotated[
@@ -185,16 +165,11 @@ Prior: TypeAlias = Annotated[
         max=1 - 1e-9,
         help="Probability, before listening, that both are one speaker; sets the threshold. Default: the threshold of "
         "the calibration.",
-        show_default=False,
     ),
 ]
 Threshold: TypeAlias = Annotated[
     float | None,
-    typer.Option(
-        "--threshold",
-        help="Lowest score that is accepted. Default: the threshold of the calibration.",
-        show_default=False,
-    ),
+    typer.Option("--threshold", help="Lowest score that is accepted. Default: the threshold of the calibration."),
 ]
 ExitCode: TypeAlias = Annotated[
     bool,
@@ -203,29 +178,15 @@ ExitCode: TypeAlias = Annotated[
         help="Leave with exit code 1 for different speakers, or somebody unknown, and with 3 for no decision.",
     ),
 ]
-Trials: TypeAlias = Annotated[
-    str,
-    typer.Argument(
-        metavar="DIR|TRIALS",
-        help="Folder with one subfolder of recordings for each speaker, or a trial list.",
-        show_default=False,
-    ),
-]
-CalibrationTrials: TypeAlias = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="DIR|TRIALS",
-        help="Folder with one subfolder of recordings for each speaker, or a trial list.",
-        show_default=False,
-    ),
-]
+_TRIALS = typer.Argument(
+    metavar="DIR|TRIALS", help="Folder with one subfolder of recordings for each speaker, or a trial list."
+)
+Trials: TypeAlias = Annotated[str, _TRIALS]
+CalibrationTrials: TypeAlias = Annotated[str | None, _TRIALS]
 Root: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--root",
-        metavar="DIR",
-        help="Folder that paths in the list are relative to. Default: the list's own folder.",
-        show_default=False,
+        "--root", metavar="DIR", help="Folder that paths in the list are relative to. Default: the list's own folder."
     ),
 ]
 Seed: TypeAlias = Annotated[

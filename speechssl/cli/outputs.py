@@ -47,6 +47,18 @@ def check(
         batch.check_place(Path(output))
 
 
+def check_sound(output: Path) -> None:
+    """Refuse a file whose name ends like that of no sound file that can be written.
+
+    Raises:
+        InputError: that; the message has the extensions.
+    """
+    from speechssl.audio.files import WRITABLE
+
+    if output.suffix.lower() not in WRITABLE:
+        raise InputError(f"{output} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
+
+
 def check_folder(output: str | Path) -> None:
     """Refuse a file whose folder does not exist.
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from speechssl.cli import outputs, terminal
+from speechssl import checkpoints
+from speechssl.cli import batch, outputs, terminal
 from speechssl.cli.options import Device, Json, Lists, Model, Normalise, Precision, Sources, examples
 from speechssl.cli.outputs import Overwrite
 from speechssl.errors import InputError
@@ -28,7 +29,6 @@ Given: TypeAlias = Annotated[
     typer.Argument(
         metavar="DIR|MANIFEST...",
         help="Folders with one subfolder for each class, or manifests (CSV, TSV or JSON lines) with a column `path`.",
-        show_default=False,
     ),
 ]
 Label: TypeAlias = Annotated[
@@ -47,7 +47,6 @@ Speaker: TypeAlias = Annotated[
         metavar="WHAT",
         help="Who must not be both in training and in the test, given like --label. Default: the column `speaker`, if "
         "the manifest has one and it is not the label.",
-        show_default=False,
     ),
 ]
 Split: TypeAlias = Annotated[
@@ -57,7 +56,6 @@ Split: TypeAlias = Annotated[
         metavar="COLUMN",
         help="Column that says train or test. Default: the column `split`; without one, a fifth of the speakers is "
         "drawn for the test.",
-        show_default=False,
     ),
 ]
 Layers: TypeAlias = Annotated[
@@ -65,17 +63,33 @@ Layers: TypeAlias = Annotated[
 ]
 Seconds: TypeAlias = Annotated[
     float | None,
-    typer.Option(
-        "--seconds", min=0.025, help="Seconds heard from the start of each recording. Default: all.", show_default=False
-    ),
+    typer.Option("--seconds", min=0.025, help="Seconds heard from the start of each recording. Default: all."),
 ]
 Seed: TypeAlias = Annotated[int, typer.Option("--seed", min=0, help="Random seed of the split and of the heads.")]
 Alone: TypeAlias = Annotated[
     bool, typer.Option("--alone", help="Leave out MFCC and the untrained network, which are measured beside.")
 ]
+Normal: TypeAlias = Annotated[str, typer.Argument(metavar="NORMAL", help="Folder or manifest of normal recordings.")]
+Test: TypeAlias = Annotated[
+    str, typer.Argument(metavar="TEST", help="Folder or manifest of normal and anomalous ones.")
+]
+Called: TypeAlias = Annotated[
+    str, typer.Option("--normal", metavar="NAME", help="Label of the normal recordings of the test.")
+]
+Neighbours: TypeAlias = Annotated[
+    int, typer.Option("--neighbours", min=1, help="Nearest normal recordings whose mean distance is the score.")
+]
+Exchange: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--exchange",
+        help="Learn from the normal recordings first, by exchanging halves of features (FeatEx); their --label, if "
+        "there is one, is learnt with it.",
+    ),
+]
 Report: TypeAlias = Annotated[
     str | None,
-    typer.Option("--output", "-o", metavar="DIR", help="Folder for report.json and plots.", show_default=False),
+    typer.Option("--output", "-o", metavar="DIR", help="Folder for report.json and plots."),
 ]
 
 
@@ -107,7 +121,7 @@ def classify(
     ] = "none",
     labels: Annotated[
         int | None,
-        typer.Option("--labels", min=2, help="Labelled recordings to train on. Default: all.", show_default=False),
+        typer.Option("--labels", min=2, help="Labelled recordings to train on. Default: all."),
     ] = None,
     seconds: Seconds = None,
     alone: Alone = False,
@@ -167,7 +181,6 @@ def recognise(
             "--codebook",
             metavar="NAME|FILE",
             help="Recognise from the units of this codebook, not from frames: tiny/500, or a file.",
-            show_default=False,
         ),
     ] = "",
     model: Model = "tiny",
@@ -216,28 +229,12 @@ def recognise(
     epilog=examples("probe anomalies normal/ test/", "probe anomalies normal/ test.csv --label state --normal ok"),
 )
 def anomalies(
-    normal: Annotated[
-        str, typer.Argument(metavar="NORMAL", help="Folder or manifest of normal recordings.", show_default=False)
-    ],
-    test: Annotated[
-        str,
-        typer.Argument(metavar="TEST", help="Folder or manifest of normal and anomalous ones.", show_default=False),
-    ],
+    normal: Normal,
+    test: Test,
     label: Label = "folder",
-    called: Annotated[
-        str, typer.Option("--normal", metavar="NAME", help="Label of the normal recordings of the test.")
-    ] = "normal",
-    neighbours: Annotated[
-        int, typer.Option("--neighbours", min=1, help="Nearest normal recordings whose mean distance is the score.")
-    ] = 1,
-    exchange: Annotated[
-        bool,
-        typer.Option(
-            "--exchange",
-            help="Learn from the normal recordings first, by exchanging halves of features (FeatEx); their --label, if "
-            "there is one, is learnt with it.",
-        ),
-    ] = False,
+    called: Called = "normal",
+    neighbours: Neighbours = 1,
+    exchange: Exchange = False,
     model: Model = "tiny",
     layers: Layers = "all",
     normalise: Normalise = None,
@@ -252,10 +249,7 @@ def anomalies(
 ) -> None:
     """Find anomalous sounds by their distance to normal ones, and print AUC and pAUC (false alarms up to 10 %)."""
     _check_report(output, ("report.json",), [normal, test], overwrite)
-    import numpy as np
-
     from speechssl.probing import anomalies as finding
-    from speechssl.probing import encodings
     from speechssl.probing import labels as labelled
     from speechssl.units.encoding import manifest
 
@@ -264,32 +258,21 @@ def anomalies(
     if called not in {one.label for one in asked}:
         names = ", ".join(sorted({one.label for one in asked}))
         raise InputError(f"{test} has no recordings labelled {called!r} (labels there: {names}); see --normal")
-    kinds = _kinds(normal, label, known) if exchange else {}
-    files = list(dict.fromkeys([*known, *(one.file for one in asked)]))
-    rows: list[dict[str, Any]] = []
-    left_out: dict[str, str] = {}
+    kinds = _kinds(normal, label, known) if exchange else None
+    encoders = _encoders(model, layers, alone, normalise=normalise, device=device, precision=precision)
+    files = dict.fromkeys([*known, *(one.file for one in asked)])
     with terminal.progress("encoding", [(file, file) for file in files]) as advance:
-        for encoder, numbers in _encoders(
-            model, layers, alone, normalise=normalise, device=device, precision=precision
-        ):
-            kept, reasons = encodings.encode_all(files, encoder, numbers, seconds=seconds, advance=advance)
-            left_out |= reasons
-            heard = [one for one in asked if one.file in kept]
-            rows += finding.find(
-                [kept[file] for file in known if file in kept],
-                [kept[one.file] for one in heard],
-                np.array([one.label != called for one in heard]),
-                [encoder.origins[number] for number in numbers],
-                neighbours=neighbours,
-                kinds=[kinds[file] for file in known if file in kept] if exchange else None,
-                seed=seed,
-            )
-    _remark(left_out)
-    tested = [{"path": one.path, "label": one.label} for one in asked if one.file not in left_out]
-    report = {"normal": len(known), "exchange": exchange, "test": tested, "layers": rows, "left_out": left_out}
-    _write(output, report, json)
+        found = finding.probe(
+            known, asked, called, encoders, neighbours=neighbours, kinds=kinds, seconds=seconds, seed=seed,
+            advance=advance,
+        )  # fmt: skip
+    _remark(found["left_out"])
+    _write(output, found, json)
     if not json:
-        cells = [(row["origin"], *_percent(row["auc"], row["interval_95"]), f"{100 * row['pauc']:.1f}") for row in rows]
+        cells = [
+            (row["origin"], *_percent(row["auc"], row["interval_95"]), f"{100 * row['pauc']:.1f}")
+            for row in found["layers"]
+        ]
         terminal.table(cells, ("layer", "AUC, %", "95 %", "pAUC, %"))
 
 
@@ -324,7 +307,6 @@ def rank(
 ) -> None:
     """Print RankMe of each layer: how many directions its frames use. Needs no labels."""
     _check_report(output, ("report.json",), sources or [], overwrite)
-    from speechssl.cli import batch
     from speechssl.probing import encodings
     from speechssl.probing import rank as ranking
 
@@ -382,10 +364,9 @@ def _remark(left_out: dict[str, str]) -> None:
 
 def _write(output: str | None, report: dict[str, Any], json: bool) -> None:
     if output:
-        from speechssl import checkpoints
-
-        with checkpoints.atomic_path(Path(output) / "report.json") as temporary:
-            temporary.write_text(json_module.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        checkpoints.write_text(
+            Path(output) / "report.json", json_module.dumps(report, indent=1, ensure_ascii=False) + "\n"
+        )
     if json:
         terminal.emit(report)
 

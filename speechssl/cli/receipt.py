@@ -27,9 +27,7 @@ app = typer.Typer(
     epilog=examples("receipt show out.wav", "receipt check out.wav", "receipt trust theirs.wav --name 'Studio A'"),
 )
 
-File = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A recording that speechssl made, or a receipt.", show_default=False)
-]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A recording that speechssl made, or a receipt.")]
 
 
 @app.command("show", epilog=examples("receipt show out.wav"))
@@ -53,10 +51,7 @@ def check(
     receipt: Annotated[
         Path | None,
         typer.Option(
-            "--receipt",
-            metavar="JSON",
-            help="Receipt file, if it is neither inside nor beside the recording.",
-            show_default=False,
+            "--receipt", metavar="JSON", help="Receipt file, if it is neither inside nor beside the recording."
         ),
     ] = None,
     exit_code: Annotated[
@@ -100,15 +95,12 @@ def trust(
             metavar="KEY|FILE",
             help="Public key as `receipt trust` prints it on the other machine, or a recording or receipt signed with "
             "it. Without one, list this machine's key and the trusted ones.",
-            show_default=False,
         ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Whose key it is; checks name them.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Whose key it is; checks name them.")] = None,
     remove: Annotated[
         str | None,
-        typer.Option("--remove", metavar="NAME|KEY", help="Trust this key no longer.", show_default=False),
+        typer.Option("--remove", metavar="NAME|KEY", help="Trust this key no longer."),
     ] = None,
     json: Json = False,
 ) -> None:

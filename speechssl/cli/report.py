@@ -20,7 +20,7 @@ EXAMPLES = examples("report ada1.wav ada2.wav", "report ada/ --source talk.wav")
 def report(
     references: Annotated[
         list[str] | None,
-        typer.Argument(metavar="REF...", help="Recordings, folders or glob patterns of one voice.", show_default=False),
+        typer.Argument(metavar="REF...", help="Recordings, folders or glob patterns of one voice."),
     ] = None,
     listed: Lists = None,
     source: Annotated[
@@ -31,7 +31,6 @@ def report(
             metavar="FILE",
             help="Recording to convert; the report then says how much of it the references cover. Only this option "
             "needs --model.",
-            show_default=False,
         ),
     ] = None,
     model: Model = "tiny",

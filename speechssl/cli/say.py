@@ -10,29 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from speechssl.cli import batch, models, outputs, receipt, terminal
-from speechssl.cli.options import (
-    Device,
-    Interpolation,
-    Json,
-    Layer,
-    MaybeModel,
-    Normalise,
-    Receipt,
-    References,
-    Voice,
-    check_target,
-    examples,
-)
+from speechssl.cli import options as opt
 from speechssl.cli.outputs import Overwrite
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
+    from speechssl.synthesis.subtitles import Cue
     from speechssl.synthesis.synthesizer import Speech, Synthesizer, TimedWord
     from speechssl.voices.matching_set import MatchingSet
 
 LONGEST_NAME = 1000  # characters; a longer text is never taken for the name of a file
 CHARACTERS = 14.0  # of a second of speech, by which the length of a text is estimated
-EXAMPLES = examples(
+EXAMPLES = opt.examples(
     'say "Good morning." --reference ada1.wav ada2.wav -o out.wav',
     "say book.txt --voice ada --output book.opus --subtitles book.srt",
     "say film.srt --voice ada --output dubbed.wav",
@@ -45,18 +34,11 @@ Text: TypeAlias = Annotated[
     typer.Argument(
         metavar="TEXT|FILE|-",
         help="Text to speak, a text file in UTF-8, or - for standard input. Subtitles (.srt, .vtt) are spoken in time.",
-        show_default=False,
     ),
 ]
 Sound: TypeAlias = Annotated[
     Path,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Sound file to write: .wav, .flac, .opus or .mp3.",
-        show_default=False,
-    ),
+    typer.Option("--output", "-o", metavar="FILE", help="Sound file to write: .wav, .flac, .opus or .mp3."),
 ]
 Speed: TypeAlias = Annotated[
     float, typer.Option("--speed", help="Speaking rate as a factor, from 0.25 to 4: 2 is twice as fast.")
@@ -70,17 +52,11 @@ Language: TypeAlias = Annotated[
         "--language",
         metavar="CODE",
         help="Language of the text, such as en-us. Default: the language of the text model.",
-        show_default=False,
     ),
 ]
 Subtitles: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        "--subtitles",
-        metavar="FILE",
-        help="Also write subtitles with the times of all words: .srt or .vtt.",
-        show_default=False,
-    ),
+    typer.Option("--subtitles", metavar="FILE", help="Also write subtitles with the times of all words: .srt or .vtt."),
 ]
 TextModel: TypeAlias = Annotated[
     Path | None,
@@ -88,7 +64,6 @@ TextModel: TypeAlias = Annotated[
         "--synthesizer",
         metavar="FILE",
         help="Text model to use instead of the packaged one; it must be trained on the encoder of --model.",
-        show_default=False,
     ),
 ]
 
@@ -98,7 +73,6 @@ Pronunciations: TypeAlias = Annotated[
         "--lexicon",
         metavar="FILE",
         help="Pronunciations: a word and its sounds on each line, such as: tomato T AH0 M AA1 T OW2.",
-        show_default=False,
     ),
 ]
 
@@ -106,35 +80,30 @@ Pronunciations: TypeAlias = Annotated[
 def say(
     text: Text,
     output: Sound,
-    reference: References = None,
-    voice: Voice = None,
-    interpolation: Interpolation = 1.0,
+    reference: opt.References = None,
+    voice: opt.Voice = None,
+    interpolation: opt.Interpolation = 1.0,
     speed: Speed = 1.0,
     seed: Seed = 0,
     language: Language = None,
     subtitles: Subtitles = None,
     synthesizer: TextModel = None,
     lexicon: Pronunciations = None,
-    sign: Receipt = None,
+    sign: opt.Receipt = None,
     overwrite: Overwrite = False,
-    model: MaybeModel = None,
-    layer: Layer = None,
-    normalise: Normalise = None,
-    device: Device = "auto",
-    json: Json = False,
+    model: opt.MaybeModel = None,
+    layer: opt.Layer = None,
+    normalise: opt.Normalise = None,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Speak a text in the voice of some recordings, which need no transcript."""
     from speechssl.conversion import convert
-    from speechssl.synthesis import dubbing
-    from speechssl.synthesis import lexicon as lexicons
-    from speechssl.synthesis import model as text_models
-    from speechssl.synthesis import say as say_module
     from speechssl.synthesis import subtitles as writer
-    from speechssl.synthesis.front_end import FrontEnd
     from speechssl.synthesis.synthesizer import check_options
 
     check_options(interpolation=interpolation, speed=speed)
-    check_target(reference, voice)
+    opt.check_target(reference, voice)
     _check_output(output, subtitles)
     files = batch.recordings(reference, needed=False)
     given: list[str | Path] = [*files, *([voice] if voice else []), *([text] if len(text) < LONGEST_NAME else [])]
@@ -142,45 +111,66 @@ def say(
     words = read_text(text)
     cues = writer.read(words, text) if Path(text[:LONGEST_NAME]).suffix.lower() in writer.FORMATS else []
     words = "\n".join(cue.text for cue in cues) or words
-    text_model = text_models.load(synthesizer or say_module.SYNTHESIZER)
-    own = lexicons.read(lexicon) if lexicon else {}
-    # a text that cannot be read is refused before the rest is loaded
-    FrontEnd(text_model.language, lexicon=own).prepare(words)
-    system = models.load(model, [text_model.origin], layer=layer, normalise=normalise, device=device)
-    made = say_module.load_synthesizer(synthesizer or say_module.SYNTHESIZER, system=system, language=language)
-    made = made.reading(own) if own else made
+    system = {"layer": layer, "normalise": normalise, "device": device}
+    made = _loaded(words, synthesizer, lexicon, language, model, system)
     terminal.stage("listening to the references" if files else "opening the voice")
     target = convert.open_voice(made.system, files, voice)
-    tally = Tally()
-    terminal.stage("speaking")
-    terminal.expect(cues[-1].end if cues else len(words) / (CHARACTERS * speed))
     settings: dict[str, Any] = {"interpolation": interpolation, "speed": speed, "seed": seed}
-    if cues:
-        parts = dubbing.stream(made, cues, [target] * len(cues), **settings)
-    else:
-        parts = made.stream(words, target, **settings)
-    for part in say_module.stream_to(output, parts):
-        tally.add(part)
-        terminal.advance(part.waveform.seconds)
-    facts = {"output": str(output), **tally.facts()}
-    facts |= _sign(sign, output, words, target, made, settings)
+    tally = _spoken(made, words, cues, target, output, settings)
+    facts = {"output": str(output), **tally.facts(), **_sign(sign, output, words, target, made, settings)}
     if subtitles is not None:
         writer.write(subtitles, tally.words)
         facts["subtitles"] = str(subtitles)
-    if json:
-        terminal.emit({**facts, "words": [_word(word) for word in tally.words]})
-    else:
-        what = "cue" if cues else "sentence"
-        terminal.say(f"{output}  {facts['seconds']:.1f} s, {terminal.count(facts['sentences'], what)}")
+    count = terminal.count(facts["sentences"], "cue" if cues else "sentence")
+    whole = {**facts, "words": [_word(word) for word in tally.words]}
+    terminal.answer(whole, f"{output}  {facts['seconds']:.1f} s, {count}", json=json)
+
+
+def _loaded(
+    words: str,
+    synthesizer: Path | None,
+    lexicon: Path | None,
+    language: str | None,
+    model: str | None,
+    system: dict[str, Any],
+) -> Synthesizer:
+    """The text model with its encoder; a text that cannot be read is refused before the rest is loaded."""
+    from speechssl.synthesis import lexicon as lexicons
+    from speechssl.synthesis import model as text_models
+    from speechssl.synthesis import say as say_module
+    from speechssl.synthesis.front_end import FrontEnd
+
+    file = synthesizer or say_module.SYNTHESIZER
+    text_model = text_models.load(file)
+    FrontEnd(text_model.language, lexicon=lexicons.read(lexicon) if lexicon else {}).prepare(words)
+    loaded = models.load(model, [text_model.origin], **system)
+    return say_module.load_synthesizer(file, system=loaded, language=language, lexicon=lexicon)
+
+
+def _spoken(
+    made: Synthesizer, words: str, cues: list[Cue], voice: MatchingSet, output: Path, settings: dict[str, Any]
+) -> Tally:
+    """Write the text, or the cues at their times, sentence by sentence, and count what was written."""
+    from speechssl.synthesis import dubbing
+    from speechssl.synthesis.say import stream_to
+
+    tally = Tally()
+    terminal.stage("speaking")
+    terminal.expect(cues[-1].end if cues else len(words) / (CHARACTERS * settings["speed"]))
+    parts = (
+        dubbing.stream(made, cues, [voice] * len(cues), **settings) if cues else made.stream(words, voice, **settings)
+    )
+    for part in stream_to(output, parts):
+        tally.add(part)
+        terminal.advance(part.waveform.seconds)
+    return tally
 
 
 def _check_output(output: Path, subtitles: Path | None) -> None:
     """Refuse files of a kind that cannot be written, before the work."""
-    from speechssl.audio.files import WRITABLE
     from speechssl.synthesis import subtitles as writer
 
-    if output.suffix.lower() not in WRITABLE:
-        raise InputError(f"{output} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
+    outputs.check_sound(output)
     outputs.check_folder(output)
     if subtitles is not None:
         writer.check_format(subtitles)

@@ -41,7 +41,6 @@ PublicName: TypeAlias = Annotated[
         metavar="NAME",
         help="Name under which browsers reach the service, such as that of a proxy: example.org. Requests for "
         "names other than this, --host and localhost are refused; repeat the option for several names.",
-        show_default=False,
     ),
 ]
 Auth: TypeAlias = Annotated[
@@ -51,7 +50,6 @@ Auth: TypeAlias = Annotated[
         metavar="USER:PASS",
         help="User who may log in, with voices of their own; give the option once for each user. A public --host needs "
         f"it. Default: ${PASSWORDS} with spaces between users.",
-        show_default=False,
     ),
 ]
 Models: TypeAlias = Annotated[
@@ -61,7 +59,6 @@ Models: TypeAlias = Annotated[
         metavar="NAMES",
         help="Models offered, separated by commas; the first is the default. If omitted: all models on localhost "
         "(downloaded on first use), only tiny on a public address.",
-        show_default=False,
     ),
 ]
 Consent: TypeAlias = Annotated[
@@ -81,10 +78,7 @@ Watermark: TypeAlias = Annotated[
 Stored: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        "--voices",
-        metavar="DIR",
-        help="Folder of stored voices. Default: $SPEECHSSL_VOICES, else your data folder.",
-        show_default=False,
+        "--voices", metavar="DIR", help="Folder of stored voices. Default: $SPEECHSSL_VOICES, else your data folder."
     ),
 ]
 Megabytes: TypeAlias = Annotated[

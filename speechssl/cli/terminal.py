@@ -84,16 +84,13 @@ def log_to(path: Path) -> None:
         InputError: the file cannot be written to, or holds something else than a log.
     """
     try:
-        if path.exists() and path.stat().st_size and not _STAMP.match(_beginning(path)):
-            raise InputError(f"--log {path} is a file that holds no log; name another, so that it is not changed")
+        if path.exists() and path.stat().st_size:
+            with path.open("rb") as file:
+                if not _STAMP.match(file.read(32)):
+                    raise InputError(f"--log {path} is a file that holds no log; name another, so it is not changed")
         settings.log = path.open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise InputError(f"--log {path}: {error.strerror}; name a file that can be written") from error
-
-
-def _beginning(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(32)
 
 
 def remark(text: str) -> None:
@@ -151,6 +148,11 @@ def emit(value: Any) -> None:
     # JSON has its own way to write what cannot be seen, which keeps the value
     visible = names.is_visible(text.replace("\n", ""))
     _print(text if visible else json.dumps(value, indent=2, allow_nan=False), settings.results or sys.stdout)
+
+
+def answer(facts: Any, text: object, *, json: bool) -> None:
+    """Print facts as JSON, or the line that says the same to a person."""
+    emit(facts) if json else say(text)
 
 
 def stage(text: str) -> None:

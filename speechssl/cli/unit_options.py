@@ -14,7 +14,6 @@ Given: TypeAlias = Annotated[
         metavar="AUDIO...",
         help="Recordings, folders, glob patterns, addresses, or manifests (.jsonl, .csv, .tsv with a column 'path'; "
         "fairseq's .tsv).",
-        show_default=False,
     ),
 ]
 Book: TypeAlias = Annotated[
@@ -26,12 +25,8 @@ Book: TypeAlias = Annotated[
         help="Codebook: tiny/100, tiny/200 or tiny/500 (in the package), or a file.",
     ),
 ]
-Folder: TypeAlias = Annotated[
-    str, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the result to.", show_default=False)
-]
-File: TypeAlias = Annotated[
-    str, typer.Option("--output", "-o", metavar="FILE", help="File to write the result to.", show_default=False)
-]
+Folder: TypeAlias = Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the result to.")]
+File: TypeAlias = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="File to write the result to.")]
 Encoder: TypeAlias = Annotated[
     str,
     typer.Option(
@@ -39,11 +34,10 @@ Encoder: TypeAlias = Annotated[
         "-m",
         metavar="NAME",
         help="Encoder to use, for instance a local copy. Default: the encoder that the codebook names.",
-        show_default=False,
     ),
 ]
 UnitFolder: TypeAlias = Annotated[
-    str, typer.Argument(metavar="UNITS", help="Folder or file that `units encode` wrote.", show_default=False)
+    str, typer.Argument(metavar="UNITS", help="Folder or file that `units encode` wrote.")
 ]
 
 # ---- options of fit
@@ -73,7 +67,6 @@ Scratch: TypeAlias = Annotated[
         metavar="DIR",
         help="Folder for the features of all recordings, which are kept on disk during the fit. Default: the folder "
         "for temporary files.",
-        show_default=False,
     ),
 ]
 
@@ -101,3 +94,25 @@ Retry: TypeAlias = Annotated[
     bool, typer.Option("--retry-failed", help="Encode those parts again in which a recording failed.")
 ]
 Part: TypeAlias = Annotated[int, typer.Option("--part", help="Recordings in each part (file) of the output.")]
+
+# ---- options of decode
+
+UnitText: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="UNITS", help="Folder or file of units, ids such as '12 7 7 41', or - for standard input."),
+]
+SoundOrFolder: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--output", "-o", metavar="FILE|DIR", help="Sound file to write; a folder if there are several utterances."
+    ),
+]
+Durations: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--durations",
+        metavar="UNITS",
+        help="Folder of units; each unit then lasts as long as it typically does there.",
+        show_default=False,
+    ),
+]

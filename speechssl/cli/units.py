@@ -8,45 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speechssl.cli import batch, models, outputs, terminal
-from speechssl.cli.options import (
-    Device,
-    Json,
-    Layer,
-    Lists,
-    MaybeModel,
-    Model,
-    Normalise,
-    Precision,
-    StoredVoice,
-    Strict,
-    examples,
-)
+from speechssl.cli import options as opt
+from speechssl.cli import unit_options as unit
 from speechssl.cli.outputs import Overwrite
 from speechssl.cli.unit_input import lengths_of, to_decode
-from speechssl.cli.unit_options import (
-    Book,
-    Collapse,
-    Encoder,
-    Engine,
-    File,
-    FitSeed,
-    FitSize,
-    Folder,
-    Form,
-    Given,
-    Kind,
-    Levels,
-    Part,
-    Passes,
-    Rate,
-    Reservoir,
-    Retry,
-    Scratch,
-    Shard,
-    UnitFolder,
-    Vad,
-    Workers,
-)
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,36 +20,36 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Discrete units for language models: fit codebooks, encode collections, speak units.",
     no_args_is_help=True,
-    epilog=examples("units encode recordings/ --output units", "units check units"),
+    epilog=opt.examples("units encode recordings/ --output units", "units check units"),
 )
 
 
 @app.command(
     "fit",
-    epilog=examples(
+    epilog=opt.examples(
         "units fit recordings/ --k 100 --output book.safetensors",
         "units fit recordings/ --kind rvq --levels 4 -o book.safetensors",
     ),
 )
 def fit(
-    output: File,
-    audio: Given = None,
-    listed: Lists = None,
-    model: Model = "tiny",
-    layer: Layer = None,
-    normalise: Normalise = None,
-    k: FitSize = 500,
-    kind: Kind = "kmeans",
-    levels: Levels = 1,
-    rate: Rate = 5.0,
-    seed: FitSeed = 0,
-    passes: Passes = 30,
-    reservoir: Reservoir = 200_000,
-    scratch: Scratch = None,
+    output: unit.File,
+    audio: unit.Given = None,
+    listed: opt.Lists = None,
+    model: opt.Model = "tiny",
+    layer: opt.Layer = None,
+    normalise: opt.Normalise = None,
+    k: unit.FitSize = 500,
+    kind: unit.Kind = "kmeans",
+    levels: unit.Levels = 1,
+    rate: unit.Rate = 5.0,
+    seed: unit.FitSeed = 0,
+    passes: unit.Passes = 30,
+    reservoir: unit.Reservoir = 200_000,
+    scratch: unit.Scratch = None,
     overwrite: Overwrite = False,
-    precision: Precision = "float32",
-    device: Device = "auto",
-    json: Json = False,
+    precision: opt.Precision = "float32",
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Fit a codebook to the features of recordings, in bounded memory."""
     from speechssl import encoders
@@ -110,31 +75,31 @@ def fit(
 
 @app.command(
     "encode",
-    epilog=examples(
+    epilog=opt.examples(
         "units encode recordings/ --output units",
         "units encode list.csv -c book.safetensors --format parquet -o out",
     ),
 )
 def encode(
-    output: Folder,
-    audio: Given = None,
-    listed: Lists = None,
-    codebook: Book = "tiny/500",
-    form: Form = "jsonl",
-    collapse: Collapse = True,
-    workers: Workers = 1,
-    shard: Shard = "1/1",
-    vad: Vad = False,
-    engine: Engine = "local",
-    retry: Retry = False,
-    part: Part = 256,
-    strict: Strict = False,
-    model: Encoder = "",
-    layer: Layer = None,
-    normalise: Normalise = None,
-    precision: Precision = "float32",
-    device: Device = "auto",
-    json: Json = False,
+    output: unit.Folder,
+    audio: unit.Given = None,
+    listed: opt.Lists = None,
+    codebook: unit.Book = "tiny/500",
+    form: unit.Form = "jsonl",
+    collapse: unit.Collapse = True,
+    workers: unit.Workers = 1,
+    shard: unit.Shard = "1/1",
+    vad: unit.Vad = False,
+    engine: unit.Engine = "local",
+    retry: unit.Retry = False,
+    part: unit.Part = 256,
+    strict: opt.Strict = False,
+    model: unit.Encoder = "",
+    layer: opt.Layer = None,
+    normalise: opt.Normalise = None,
+    precision: opt.Precision = "float32",
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Encode recordings to units, each exactly once; after an interruption run the command again to continue."""
     from speechssl.units.encoding import encode as encode_module
@@ -153,10 +118,8 @@ def encode(
             entries, recipe, output, form=form, num_workers=workers, shard=share, block=part,
             through=engine, advance=advance,
         )  # fmt: skip
-    if json:
-        terminal.emit({"output": output, **vars(summary)})
-    else:
-        terminal.say(f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed")
+    text = f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed"
+    terminal.answer({"output": output, **vars(summary)}, text, json=json)
     if summary.without_speech:
         terminal.remark(f"remark: {summary.without_speech} without speech; {output}/{engines.REMARKS} names them")
     if summary.failed:
@@ -165,20 +128,17 @@ def encode(
         raise typer.Exit(2)
 
 
-@app.command("check", epilog=examples("units check units"))
+@app.command("check", epilog=opt.examples("units check units"))
 def check(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that `units encode` wrote.")], json: Json = False
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that `units encode` wrote.")],
+    json: opt.Json = False,
 ) -> None:
     """Prove that a folder of units is complete: every recording once, every record sound."""
     from speechssl.units.encoding.checking import check as run
 
     found = run(folder)
-    if json:
-        terminal.emit({**vars(found), "sound": found.sound})
-    else:
-        terminal.say(
-            f"{folder}  {found.records} records, {found.failed} failed, {found.frames} frames, {found.seconds:.1f} s"
-        )
+    text = f"{folder}  {found.records} records, {found.failed} failed, {found.frames} frames, {found.seconds:.1f} s"
+    terminal.answer({**vars(found), "sound": found.sound}, text, json=json)
     for fault in found.faults:
         terminal.error(f"fault: {fault}")
     if not found.sound:
@@ -187,31 +147,32 @@ def check(
 
 @app.command(
     "report",
-    epilog=examples("units report recordings/ --output card", "units report dev/ --alignments phones.jsonl -o card"),
+    epilog=opt.examples(
+        "units report recordings/ --output card", "units report dev/ --alignments phones.jsonl -o card"
+    ),
 )
 def report(
-    output: Folder,
-    audio: Given = None,
-    listed: Lists = None,
-    codebook: Book = "tiny/500",
+    output: unit.Folder,
+    audio: unit.Given = None,
+    listed: opt.Lists = None,
+    codebook: unit.Book = "tiny/500",
     alignments: Annotated[
         str,
         typer.Option(
             "--alignments",
             metavar="FILE",
             help="Phones of the recordings with their times, as JSON lines; adds measures of phones and ABX.",
-            show_default=False,
         ),
     ] = "",
     stability: Annotated[
         int, typer.Option("--stability", help="Recordings that are also encoded with noise and with another pitch.")
     ] = 20,
     triples: Annotated[int, typer.Option("--triples", help="Triples of phones in the ABX test.")] = 2000,
-    model: Encoder = "",
-    normalise: Normalise = None,
-    device: Device = "auto",
+    model: unit.Encoder = "",
+    normalise: opt.Normalise = None,
+    device: opt.Device = "auto",
     overwrite: Overwrite = False,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Measure a codebook on recordings: rate, entropy, phones, ABX, stability."""
     from speechssl.units import report as cards
@@ -228,40 +189,34 @@ def report(
         heard = cards.utterances(parts.encoder, entries, known, stability=stability, advance=advance)
     card = cards.measure(parts.codebook, heard, triples=triples)
     cards.write(output, card)
-    if json:
-        terminal.emit(card)
-    else:
-        terminal.say(cards.text([card]).rstrip("\n"))
+    terminal.answer(card, cards.text([card]).rstrip("\n"), json=json)
 
 
-@app.command("tokenizer", epilog=examples("units tokenizer --base gpt2 --output tokenizer"))
+@app.command("tokenizer", epilog=opt.examples("units tokenizer --base gpt2 --output tokenizer"))
 def tokenizer(
-    output: Folder,
+    output: unit.Folder,
     base: Annotated[
         str, typer.Option("--base", metavar="DIR|NAME", help="Tokenizer of transformers to extend: a folder or a name.")
     ],
-    codebook: Book = "tiny/500",
-    json: Json = False,
+    codebook: unit.Book = "tiny/500",
+    json: opt.Json = False,
 ) -> None:
     """Add a token for every unit to a tokenizer; the ids of its other tokens stay the same."""
     from speechssl.units.language import tokens
 
     found = tokens.extend(base, codebook, output)
     facts = {"output": output, "size": found.size, "first_unit": found.units[0], "begin": found.begin, "end": found.end}
-    if json:
-        terminal.emit(facts)
-    else:
-        places = f"<unit_0> is {found.units[0]}, <speech> {found.begin}, </speech> {found.end}"
-        terminal.say(f"{output}  {found.size} tokens; {places}")
+    places = f"<unit_0> is {found.units[0]}, <speech> {found.begin}, </speech> {found.end}"
+    terminal.answer(facts, f"{output}  {found.size} tokens; {places}", json=json)
 
 
-@app.command("bpe", epilog=examples("units bpe units --size 2000 --output bpe.json"))
+@app.command("bpe", epilog=opt.examples("units bpe units --size 2000 --output bpe.json"))
 def bpe(
-    units: UnitFolder,
-    output: File,
+    units: unit.UnitFolder,
+    output: unit.File,
     size: Annotated[int, typer.Option("--size", help="Size of the vocabulary, the units included.")] = 2000,
     overwrite: Overwrite = False,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Learn byte-pair encoding over units, and print how much shorter the sequences get."""
     from speechssl.units.encoding import engine as engines
@@ -275,79 +230,51 @@ def bpe(
     found = pairs.train(sequences, num_units=meta["num_units"], size=size, codebook=meta["codebook"])
     found.save(output)
     facts = {"output": output, "tokens": found.size, "units_per_token": round(found.compression(sequences), 4)}
-    if json:
-        terminal.emit(facts)
-    else:
-        terminal.say(
-            f"{output}  {facts['tokens']} tokens, {facts['units_per_token']} units a token on these recordings"
-        )
+    text = f"{output}  {facts['tokens']} tokens, {facts['units_per_token']} units a token on these recordings"
+    terminal.answer(facts, text, json=json)
 
 
-@app.command("pack", epilog=examples("units pack units --tokenizer tokenizer --output blocks.parquet"))
+@app.command("pack", epilog=opt.examples("units pack units --tokenizer tokenizer --output blocks.parquet"))
 def pack(
-    units: UnitFolder,
-    output: File,
+    units: unit.UnitFolder,
+    output: unit.File,
     tokenizer: Annotated[str, typer.Option("--tokenizer", metavar="DIR", help="Folder that `units tokenizer` wrote.")],
     length: Annotated[int, typer.Option("--length", help="Number of tokens in each block.")] = 1024,
     mode: Annotated[
         str, typer.Option("--mode", help="Content of a block: speech, interleaved (text and speech) or instruction.")
     ] = "speech",
     overwrite: Overwrite = False,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Write token blocks for training as parquet."""
     from speechssl.units.language import pack as packing
 
     outputs.check([output], [units], overwrite=overwrite)
     found = packing.pack(units, tokenizer, output, length=length, mode=mode)
-    if json:
-        terminal.emit({"output": output, **vars(found)})
-    else:
-        terminal.say(f"{output}  {found.blocks} blocks, {found.tokens} tokens, {found.documents} documents")
+    text = f"{output}  {found.blocks} blocks, {found.tokens} tokens, {found.documents} documents"
+    terminal.answer({"output": output, **vars(found)}, text, json=json)
     if found.skipped:
         terminal.remark(f"{found.skipped} utterances were skipped: they lack what {mode} needs, or are too long")
 
 
 @app.command(
     "decode",
-    epilog=examples(
+    epilog=opt.examples(
         "units decode units --voice ada --output speech", "units decode '12 7 7 41' --voice ada --output out.wav"
     ),
 )
 def decode(
-    units: Annotated[
-        str,
-        typer.Argument(
-            metavar="UNITS", help="Folder or file of units, ids such as '12 7 7 41', or - for standard input."
-        ),
-    ],
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE|DIR",
-            help="Sound file to write; a folder if there are several utterances.",
-            show_default=False,
-        ),
-    ],
-    voice: StoredVoice,
-    codebook: Book = "tiny/500",
-    durations: Annotated[
-        str,
-        typer.Option(
-            "--durations",
-            metavar="UNITS",
-            help="Folder of units; each unit then lasts as long as it typically does there.",
-            show_default=False,
-        ),
-    ] = "",
+    units: unit.UnitText,
+    output: unit.SoundOrFolder,
+    voice: opt.StoredVoice,
+    codebook: unit.Book = "tiny/500",
+    durations: unit.Durations = "",
     overwrite: Overwrite = False,
-    model: MaybeModel = None,
-    layer: Layer = None,
-    normalise: Normalise = None,
-    device: Device = "auto",
-    json: Json = False,
+    model: opt.MaybeModel = None,
+    layer: opt.Layer = None,
+    normalise: opt.Normalise = None,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
 ) -> None:
     """Speak units in a stored voice."""
     from speechssl import audio
@@ -358,15 +285,8 @@ def decode(
     batch.check_named(output)
     book = codebooks.load(codebook)
     items = to_decode(units, book)
-    single = Path(output).suffix.lower() in audio.WRITABLE
-    if len(items) > 1 and single:
-        raise InputError(f"{units} holds {len(items)} utterances; give a folder as --output instead of {output}")
-    places = [
-        Path(output) if single else Path(output) / f"{name.replace('..', '_').lstrip('/')}.wav" for name, _, _ in items
-    ]
-    if single:
-        outputs.check_folder(output)
-    outputs.check(places, [voice, units], overwrite=overwrite or not single)
+    places = _places(units, [name for name, _, _ in items], output)
+    outputs.check(places, [voice, units], overwrite=overwrite or places != [Path(output)])
     system = models.load(model, [book.features], layer=layer, normalise=normalise, device=device)
     spoken = named_voice(system, voice)
     lengths = lengths_of(durations, book) if durations else None
@@ -377,20 +297,29 @@ def decode(
         batch.make_folder(path.parent)
         audio.write(path, audio.set_loudness(waveform, -23.0))
         written.append({"output": str(path), "units": len(ids), "seconds": round(waveform.seconds, 3)})
-    if json:
-        terminal.emit({"results": written})
-    else:
-        for row in written:
-            terminal.say(f"{row['output']}  {row['units']} units, {row['seconds']} s")
+    lines = [f"{row['output']}  {row['units']} units, {row['seconds']} s" for row in written]
+    terminal.answer({"results": written}, "\n".join(lines), json=json)
 
 
-@app.command("import", epilog=examples("units import km.npy --features hubert-base/6 -o km.safetensors"))
+def _places(units: str, names: list[str], output: str) -> list[Path]:
+    """The file of each utterance: the output, or one in the output folder."""
+    from speechssl.audio import WRITABLE
+
+    if Path(output).suffix.lower() not in WRITABLE:
+        return [Path(output) / f"{name.replace('..', '_').lstrip('/')}.wav" for name in names]
+    if len(names) > 1:
+        raise InputError(f"{units} holds {len(names)} utterances; give a folder as --output instead of {output}")
+    outputs.check_folder(output)
+    return [Path(output)] * len(names)
+
+
+@app.command("import", epilog=opt.examples("units import km.npy --features hubert-base/6 -o km.safetensors"))
 def import_(
     path: Annotated[
         str,
         typer.Argument(metavar="FILE", help="File of centroids (.npy, .npz or .safetensors), or its address: hf://..."),
     ],
-    output: File,
+    output: unit.File,
     features: Annotated[
         str,
         typer.Option(
@@ -402,20 +331,12 @@ def import_(
     frame_rate: Annotated[float, typer.Option("--frame-rate", help="Frames per second of the features (Hz).")] = 50.0,
     kind: Annotated[
         str,
-        typer.Option(
-            "--kind",
-            help="Kind of codebook: kmeans or rvq. Default: told by the shape of the array.",
-            show_default=False,
-        ),
+        typer.Option("--kind", help="Kind of codebook: kmeans or rvq. Default: told by the shape of the array."),
     ] = "",
-    key: Annotated[
-        str, typer.Option("--key", help="Name of the array, if the file holds several.", show_default=False)
-    ] = "",
-    licence: Annotated[
-        str, typer.Option("--licence", help="Licence of the centroids, to store with them.", show_default=False)
-    ] = "",
+    key: Annotated[str, typer.Option("--key", help="Name of the array, if the file holds several.")] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Licence of the centroids, to store with them.")] = "",
     overwrite: Overwrite = False,
-    json: Json = False,
+    json: opt.Json = False,
 ) -> None:
     """Make a codebook from published centroids. Pickles are refused, with a command that turns them into arrays."""
     from speechssl.units.codebooks.importing import import_codebook
@@ -427,11 +348,10 @@ def import_(
 
 
 def _tell_codebook(output: str, book: Codebook, json: bool, more: str) -> None:
-    if json:
-        shape = {"levels": book.num_levels, "k": book.num_units, "dim": book.dim}
-        terminal.emit({"output": output, "origin": book.origin, "fingerprint": book.fingerprint, **shape, **book.facts})
-    else:
-        terminal.say(f"{output}  {book.origin}: {book.num_levels} x {book.num_units} centroids of {book.dim}; {more}")
+    shape = {"levels": book.num_levels, "k": book.num_units, "dim": book.dim}
+    facts = {"output": output, "origin": book.origin, "fingerprint": book.fingerprint, **shape, **book.facts}
+    text = f"{output}  {book.origin}: {book.num_levels} x {book.num_units} centroids of {book.dim}; {more}"
+    terminal.answer(facts, text, json=json)
 
 
 def _shard(text: str) -> tuple[int, int]:

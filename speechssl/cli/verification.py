@@ -33,7 +33,7 @@ app.add_typer(speakers_app, name="speakers")
 
 Recordings = Annotated[
     list[str] | None,
-    typer.Argument(metavar="WAV...", help="Recordings, folders or glob patterns.", show_default=False),
+    typer.Argument(metavar="WAV...", help="Recordings, folders or glob patterns."),
 ]
 Pairs = Annotated[
     str | None,
@@ -42,10 +42,9 @@ Pairs = Annotated[
         metavar="FILE",
         help="List of pairs to decide on instead: lines 'ENROL TEST', or CSV, TSV or JSON lines with the columns "
         "`enrolment` and `test`. Paths are relative to the folder of the list.",
-        show_default=False,
     ),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the speaker.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the speaker.")]
 
 
 @app.command(epilog=examples("verify ada1.wav ada2.wav unknown.wav", "verify --pairs pairs.csv --json"))
@@ -53,9 +52,7 @@ def verify(
     recordings: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="ENROL... TEST",
-            help="One or more recordings of the speaker, then the recording to test.",
-            show_default=False,
+            metavar="ENROL... TEST", help="One or more recordings of the speaker, then the recording to test."
         ),
     ] = None,
     pairs: Pairs = None,
@@ -197,8 +194,7 @@ def embed(
     if lines and output == "-":
         terminal.say("\n".join(lines))
     elif lines:
-        with checkpoints.atomic_path(Path(output)) as temporary:
-            temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        checkpoints.write_text(Path(output), "".join(line + "\n" for line in lines))
         terminal.say(f"{output}  {terminal.count(len(lines), 'embedding')}")
     batch.refuse(failed, len(files))
 
@@ -231,11 +227,9 @@ def enrol(
     for utterance in utterances:
         for remark in utterance.remarks:
             terminal.remark(f"remark: {utterance.name}: {remark}")
-    if json:
-        terminal.emit({"speaker": name, "new": new, "known": len(rows) - new, "model": embedder.origin})
-    else:
-        known = f", {len(rows) - new} enrolled already" if new < len(rows) else ""
-        terminal.say(f"{name}: {terminal.count(new, 'recording')} enrolled{known}")
+    facts = {"speaker": name, "new": new, "known": len(rows) - new, "model": embedder.origin}
+    known = f", {len(rows) - new} enrolled already" if new < len(rows) else ""
+    terminal.answer(facts, f"{name}: {terminal.count(new, 'recording')} enrolled{known}", json=json)
     batch.refuse(failed, len(files) + failed)
 
 
@@ -327,9 +321,8 @@ def remove(name: Name, database: Database = None, json: Json = False) -> None:
         gone = {row["sha256"] for row in store.show(name)}
         count = store.remove(name)
     evaluation.forget_cached(gone)
-    terminal.emit({"speaker": name, "removed": count}) if json else terminal.say(
-        f"{name}: {terminal.count(count, 'recording')} removed"
-    )
+    text = f"{name}: {terminal.count(count, 'recording')} removed"
+    terminal.answer({"speaker": name, "removed": count}, text, json=json)
 
 
 @speakers_app.command(epilog=examples("speakers export --output speakers.json"))

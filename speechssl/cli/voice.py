@@ -11,7 +11,7 @@ from speechssl.cli import batch, outputs, terminal
 from speechssl.cli.options import Device, Json, Layer, Lists, Model, Normalise, Precision, examples
 
 if TYPE_CHECKING:
-    from speechssl.voices import VoiceInfo
+    from speechssl.voices import VoiceInfo, VoiceLibrary
 
 app = typer.Typer(
     help="Keep voices on disk, in the folder that `speechssl doctor` names or in $SPEECHSSL_VOICES.",
@@ -19,7 +19,7 @@ app = typer.Typer(
     epilog=examples("voice add ada ada1.wav ada2.wav", "voice list"),
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")]
 
 
 @app.command(
@@ -32,9 +32,7 @@ def add(
     name: Name,
     references: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="REF...", help="Recordings, folders or glob patterns of one speaker.", show_default=False
-        ),
+        typer.Argument(metavar="REF...", help="Recordings, folders or glob patterns of one speaker."),
     ] = None,
     listed: Lists = None,
     consent: Annotated[
@@ -44,7 +42,6 @@ def add(
             metavar="'WHO: FOR WHAT'",
             help="Attest who allowed you to use these recordings and for what. The consent is stored in the voice and "
             "in the receipts of everything made with it. It does not cover recordings that the voice holds already.",
-            show_default=False,
         ),
     ] = None,
     model: Model = "tiny",
@@ -56,14 +53,14 @@ def add(
 ) -> None:
     """Make a voice from recordings, or add recordings to a voice."""
     from speechssl.conversion.bundles import load_bundle
-    from speechssl.voices import VoiceLibrary, check_name
+    from speechssl.voices import check_name
     from speechssl.voices import consent as consents
 
     check_name(name)
     attested = None if consent is None else consents.parse(consent)
     files, failed = batch.usable(references, listed, speech=True)
     system = load_bundle(model, layer=layer, normalise=normalise, device=device, precision=precision)
-    _tell(VoiceLibrary().add(name, files, system.encoder, system.value_encoder, consent=attested), json)
+    _tell(_library().add(name, files, system.encoder, system.value_encoder, consent=attested), json)
     batch.refuse(failed, len(files) + failed)
 
 
@@ -75,9 +72,7 @@ def add(
 )
 def consent(
     name: Name,
-    attested: Annotated[
-        str, typer.Argument(metavar="'WHO: FOR WHAT'", help="Who allowed the use, and for what.", show_default=False)
-    ],
+    attested: Annotated[str, typer.Argument(metavar="'WHO: FOR WHAT'", help="Who allowed the use, and for what.")],
     reference: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,24 +80,20 @@ def consent(
             "-r",
             metavar="REF",
             help="Only for these recordings; give names or beginnings of checksums. Default: all of the voice.",
-            show_default=False,
         ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Attest who allowed you to use recordings that a voice holds already."""
-    from speechssl.voices import VoiceLibrary
     from speechssl.voices import consent as consents
 
-    _tell(VoiceLibrary().attest(name, consents.parse(attested), reference or ()), json)
+    _tell(_library().attest(name, consents.parse(attested), reference or ()), json)
 
 
 @app.command("list", epilog=examples("voice list", "voice list --json"))
 def list_(json: Json = False) -> None:
     """List the stored voices."""
-    from speechssl.voices import VoiceLibrary
-
-    library = VoiceLibrary()
+    library = _library()
     voices = library.list()
     if json:
         terminal.emit([_facts(voice) for voice in voices])
@@ -119,9 +110,7 @@ def list_(json: Json = False) -> None:
 @app.command("show", epilog=examples("voice show ada"))
 def show(name: Name, json: Json = False) -> None:
     """Show the recordings that a voice is made of."""
-    from speechssl.voices import VoiceLibrary
-
-    _tell(VoiceLibrary().show(name), json)
+    _tell(_library().show(name), json)
 
 
 @app.command("remove", epilog=examples("voice remove ada", "voice remove ada --reference ada2.wav"))
@@ -134,46 +123,41 @@ def remove(
             "-r",
             metavar="REF",
             help="Remove only this recording and its frames; give its name or the beginning of its checksum.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
     """Remove a voice, or one recording from it."""
-    from speechssl.voices import VoiceLibrary
-
-    VoiceLibrary().remove(name, reference)
+    _library().remove(name, reference)
     terminal.remark(f"removed {name}" if reference is None else f"removed {reference} from {name}")
 
 
 @app.command("export", epilog=examples("voice export ada ada.safetensors"))
 def export(
     name: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="File or folder to copy to.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="File or folder to copy to.")],
 ) -> None:
     """Copy a voice to a file that can be shared; the file holds names of recordings but no sound."""
-    from speechssl.voices import VoiceLibrary
-
     outputs.check_folder(file)
-    terminal.say(VoiceLibrary().export(name, file))
+    terminal.say(_library().export(name, file))
 
 
 @app.command("import", epilog=examples("voice import ada.safetensors --name ada"))
 def import_(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Voice file that `voice export` wrote.", show_default=False)
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Voice file that `voice export` wrote.")],
     name: Annotated[
         str | None,
-        typer.Option(
-            "--name", help="Name to store the voice under. Default: the name in the file.", show_default=False
-        ),
+        typer.Option("--name", help="Name to store the voice under. Default: the name in the file."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Check a voice file and add it to the stored voices."""
+    _tell(_library().import_(file, name), json)
+
+
+def _library() -> VoiceLibrary:
     from speechssl.voices import VoiceLibrary
 
-    _tell(VoiceLibrary().import_(file, name), json)
+    return VoiceLibrary()
 
 
 def _facts(voice: VoiceInfo) -> dict[str, Any]:

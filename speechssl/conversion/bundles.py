@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechssl import audio
+from speechssl import audio, checkpoints
+from speechssl.audio.given import Recording
 from speechssl.checkpoints import PACKAGED, kinds
 from speechssl.signals import Features, Waveform
 
 if TYPE_CHECKING:
-    from speechssl.audio.given import Recording
     from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.encoders.encoder import SSLEncoder
 
@@ -202,14 +202,10 @@ def save_features(path: str | Path, found: Features, *, source: str = "", half: 
         source: name of the recording, for the header.
         half: store float16 instead of float32.
     """
-    from speechssl import checkpoints
-
     header = {"kind": "features", "origin": found.origin, "frame_rate": found.frame_rate, "source": source}
     checkpoints.save(Path(path), {"frames": found.frames.half() if half else found.frames}, header)
 
 
 def _is_own_layer(parts: Bundle, layer: int | None) -> bool:
     """Whether the layer that was asked for is that of the packaged encoder's file."""
-    from speechssl import checkpoints
-
     return parts.encoder == "tiny" and layer == checkpoints.peek(TINY)["layer"]

@@ -7,18 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechssl import audio
+from speechssl.audio.given import Recording, Recordings
 from speechssl.checkpoints import kinds
 from speechssl.conversion.bundles import load_bundle
 from speechssl.conversion.options import HIGHEST_RATE, LOWEST_RATE, ConversionOptions
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 from speechssl.verification import speech_classifier
+from speechssl.voices import VoiceLibrary
+from speechssl.voices.clips import clip, clips
+from speechssl.voices.matching_set import MatchingSet
 
 if TYPE_CHECKING:
-    from speechssl.audio.given import Recording, Recordings
     from speechssl.conversion.result import Conversion
     from speechssl.conversion.voice_converter import VoiceConverter
-    from speechssl.voices.matching_set import MatchingSet
 
 
 @kinds.checked
@@ -67,8 +70,6 @@ def convert(
         >>> result.waveform
         Waveform(5.0 s at 16 kHz)
     """
-    from speechssl import audio
-
     source, references = audio.recording(source), audio.recordings(references)
     rate = rate_for(sample_rate, output, source)
     options = ConversionOptions(k, converter, interpolation, pitch, tempo, loudness, rate)
@@ -96,8 +97,6 @@ def rate_for(
     Raises:
         InputError: a rate that the file cannot hold, or ``"usual"`` without a file.
     """
-    from speechssl import audio
-
     if wanted == "usual":
         if output is None:
             raise InputError("the usual sample rate depends on the file; name an output, or give a rate in Hz")
@@ -120,9 +119,6 @@ def open_voice(
     Raises:
         InputError: both or neither given, or something that cannot be used.
     """
-    from speechssl import audio
-    from speechssl.voices.matching_set import MatchingSet
-
     references = audio.recordings(references)
     _check_one_target(references, voice)
     if voice is None:
@@ -144,9 +140,6 @@ def named_voice(system: VoiceConverter, voice: str | Path) -> MatchingSet:
         InputError: no such voice; the message names those there are.
         CheckpointError: a file that cannot be used.
     """
-    from speechssl.voices import VoiceLibrary
-    from speechssl.voices.clips import clip, clips
-
     library, bundled = VoiceLibrary(), {one.voice for one in clips()}
     if str(voice) in bundled and str(voice) not in library:
         return system.matching_set([clip(str(voice)).path], name=str(voice))

@@ -13,10 +13,10 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -33,11 +33,7 @@ from speechssl.errors import InputError
 from speechssl.vocoders.live import F0_AHEAD, LEAD, LiveVocoder
 from speechssl.vocoders.source_filter import SourceFilterVocoder, voice_statistics
 from speechssl.voices import pitch
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from speechssl.voices.matching_set import MatchingSet
+from speechssl.voices.matching_set import MatchingSet
 
 FRAME = 320  # samples, 20 ms
 EDGE = 560  # samples that the last frame heard reaches beyond its own beginning
@@ -299,8 +295,7 @@ class _Spreads:
         """(V,) within 1 and ``widening.WIDEST``."""
         mean, square, mean_single, square_single = self._sums / self._count
         variance, single = (square - mean**2).clamp(min=1e-12), (square_single - mean_single**2).clamp(min=0)
-        ratio: Tensor = (single / variance).sqrt().clamp(1.0, widening.WIDEST).float()
-        return ratio
+        return (single / variance).sqrt().clamp(1.0, widening.WIDEST).float()
 
 
 def _followed(options: ConversionOptions) -> float:

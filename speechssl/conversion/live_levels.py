@@ -7,21 +7,19 @@ over what was heard so far and a few frames ahead. Frames lie at the vocoder's f
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from speechssl.audio import contour
 from speechssl.audio.mel import filters
 from speechssl.voices import spectrum
 from speechssl.voices.spectrum import Spectrum
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 RATE, WINDOW, HOP = 16_000, 640, 160
 SHARE = 2 / (240 * WINDOW)  # of a squared spectrum that adds up to the mean square; a Hann window's squares sum to 240
@@ -66,8 +64,7 @@ class Activity:
         level = 10 * np.log10(bands + 1e-12)
         total = 10 * np.log10(bands.sum(axis=1) + 1e-12)
         above = (level - self._floor).clip(0, MOST).mean(axis=1)
-        found: Flags = (above > ABOVE) & (total > self._top - RANGE) & (bands.sum(axis=1) > SILENCE)
-        return found
+        return (above > ABOVE) & (total > self._top - RANGE) & (bands.sum(axis=1) > SILENCE)
 
     def _renew(self) -> None:
         total = self._bands.sum(axis=1)
@@ -183,17 +180,17 @@ class Levels:
         span = slice(here - LEVEL + 1, here + 1)
         source, made = self._source[span], self._made[span]
         self._energies = self._energies * FORGETS + (source[-1], made[-1])
-        mean = _decibels(*self._energies)
+        mean = contour.decibels(*self._energies)
         own = 0.0
         if self._share:
             weights = np.hanning(2 * LEVEL + 1)[1 : LEVEL + 1] * ((source > 0) & (made > 0))
-            own = _decibels(float(weights @ source), float(weights @ made)) - mean
+            own = contour.decibels(float(weights @ source), float(weights @ made)) - mean
         self._own = np.append(self._own[1:], min(max(own, -LOWERED), RAISED))
         return mean + self._share * float(self._own @ _RISING)
 
     def _gain_so_far(self, own: float) -> float:
         self._own = np.append(self._own[1:], own)
-        return _decibels(*self._energies) + self._share * float(self._own @ _RISING)
+        return contour.decibels(*self._energies) + self._share * float(self._own @ _RISING)
 
 
 _RISING = np.hanning(2 * SMOOTH + 1)[1 : SMOOTH + 1] / np.hanning(2 * SMOOTH + 1)[1 : SMOOTH + 1].sum()
@@ -204,7 +201,3 @@ def rounded(samples: Tensor) -> Tensor:
     height = samples.abs()
     over = KNEE + (PEAK - KNEE) * torch.tanh((height - KNEE) / (PEAK - KNEE))
     return torch.where(height > KNEE, torch.sign(samples) * over, samples)
-
-
-def _decibels(wanted: float, made: float) -> float:
-    return 10 * math.log10(wanted / made) if wanted > 0 and made > 0 else 0.0

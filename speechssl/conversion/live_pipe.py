@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from speechssl.audio.live_resampler import LiveResampler
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from speechssl.conversion.live import LiveConverter
 
     Array = NDArray[np.float32]
@@ -172,11 +171,9 @@ class LivePipe:
 def _risen(samples: Array) -> Array:
     """Samples that rise from silence."""
     rise = np.sin(np.linspace(0, np.pi / 2, len(samples), endpoint=False)) ** 2
-    risen: Array = (samples * rise).astype(np.float32)
-    return risen
+    return (samples * rise).astype(np.float32)
 
 
 def _fallen(samples: Array) -> Array:
     """Samples that fall to silence."""
-    fallen: Array = _risen(samples[::-1])[::-1]
-    return fallen
+    return _risen(samples[::-1])[::-1]

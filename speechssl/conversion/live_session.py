@@ -8,16 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from speechssl.conversion.live_pipe import LivePipe, Outlet
 from speechssl.encoders.precision import one_thread
 from speechssl.errors import InputError, SpeechSSLError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from speechssl.audio.devices import Device, Devices, Stream
     from speechssl.conversion.live import LiveConverter
 

@@ -7,13 +7,13 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from speechssl.checkpoints import names
+import torch
+from torch import Tensor
+
+from speechssl.checkpoints import atomic_path, names
 from speechssl.signals import Features, Waveform
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # coverage under which words are lost, by the origin of the keys: recipes/voice_conversion/RESULTS.md
 POOR_COVERAGE = {"tiny/4": 0.63}
@@ -100,8 +100,6 @@ class Conversion:
         Raises:
             CheckpointError: the file cannot be written; none is left behind.
         """
-        from speechssl.checkpoints import atomic_path
-
         with atomic_path(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
@@ -137,8 +135,6 @@ class Conversion:
 
 def join(pieces: Sequence[Conversion]) -> Conversion:
     """Consecutive pieces of one conversion, 1 or more, as one."""
-    import torch
-
     first = pieces[0]
     sound = Waveform(torch.cat([one.waveform.samples for one in pieces]), first.waveform.sample_rate)
     frames = torch.cat([one.features.frames for one in pieces])
@@ -152,7 +148,5 @@ def join(pieces: Sequence[Conversion]) -> Conversion:
 
 
 def _joined(parts: Sequence[Attribution]) -> Attribution:
-    import torch
-
     whole: dict[str, Any] = {name: torch.cat([getattr(one, name) for one in parts]) for name in PER_FRAME}
     return dataclasses.replace(parts[0], **whole)

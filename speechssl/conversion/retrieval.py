@@ -15,20 +15,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from speechssl.encoders import rounding
 from speechssl.encoders.rounding import HALF, SINGLE
 from speechssl.errors import InputError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    Floats: TypeAlias = NDArray[np.float64]
-    Integers: TypeAlias = NDArray[np.int64]
-    Keys: TypeAlias = Tensor | NDArray[Any]
+Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
+Keys: TypeAlias = Tensor | NDArray[Any]
 
 BLOCK_KEYS = 2048  # keys per product: a block of 1024 float32 numbers each and its products stay in the L3 cache
 FIRST_KEYS = 512  # keys of the first product
@@ -87,7 +87,7 @@ def nearest(queries: Tensor, keys: Keys, *, k: int) -> Neighbours:
             _nearest_of(list(run(_Search(prepared, keys, k, use_half, stripe).run for stripe in stripes)))
             for prepared in map(_Queries, _query_blocks(queries, k))
         ]
-    return _join(parts)
+    return Neighbours(torch.cat([part.indices for part in parts]), torch.cat([part.distances for part in parts]))
 
 
 def cosine_distances(first: Floats, second: Floats) -> Floats:
@@ -96,12 +96,9 @@ def cosine_distances(first: Floats, second: Floats) -> Floats:
     Each row is summed by itself in NumPy's fixed pairwise order, so the value depends on the two vectors only, and is
     exactly 0 for a vector and itself.
     """
-    import numpy as np
-
     dots = (first * second).sum(axis=1)
     squares = (first * first).sum(axis=1) * (second * second).sum(axis=1)
-    distances: Floats = 1.0 - np.minimum(dots / np.sqrt(squares), 1.0)
-    return distances
+    return 1.0 - np.minimum(dots / np.sqrt(squares), 1.0)
 
 
 def error_bound(dim: int, products: str, *, loss: Tensor | float = HALF) -> Any:
@@ -127,9 +124,6 @@ class _Queries:
     """A block of queries (N, D): as they are in float64, and of norm 1 in float32 and bfloat16."""
 
     def __init__(self, queries: Tensor) -> None:
-        import numpy as np
-        import torch
-
         self.exact: Floats = queries.double().numpy()
         norms = np.sqrt((self.exact * self.exact).sum(axis=1))
         self.single = torch.from_numpy(self.exact / norms[:, None]).float()
@@ -143,11 +137,8 @@ class _Queries:
     @cached_property
     def half_bound(self) -> Tensor:
         """What rounding the queries really cost, which is less than half of what it could."""
-        import torch
-
         loss = torch.linalg.vector_norm(self.single.double() - self.half.double(), dim=1)
-        bound: Tensor = error_bound(self.single.shape[1], "bfloat16", loss=loss)
-        return bound
+        return error_bound(self.single.shape[1], "bfloat16", loss=loss)
 
     def __len__(self) -> int:
         return len(self.exact)
@@ -163,8 +154,6 @@ class _Search:
         self._waiting: list[tuple[Integers, Integers, Floats]] = []
 
     def run(self) -> _Best:
-        import torch
-
         # the first, in float32 and with nothing to leave out, is small
         first = self._stripe.start + min(max(FIRST_KEYS, self._k), len(self._stripe))
         width = max(BLOCK_KEYS, first - self._stripe.start)
@@ -180,9 +169,6 @@ class _Search:
 
     def _floor(self) -> Tensor:
         """(N,) float64: the cosine of the k-th nearest key is at least this."""
-        import numpy as np
-        import torch
-
         return torch.from_numpy(
             np.maximum(-self._rounded.last - self._queries.bound, 1.0 - self._best.last - self._queries.bound)
         )
@@ -203,8 +189,6 @@ class _Search:
 
     def _candidates_of_half(self, block: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
         """The same by bfloat16, whose candidates float32 then thins out; None if it leaves too many."""
-        import torch
-
         floor = self._floor()
         # the rounding of the product itself is relative to it, and so to the floor for those that matter
         lowest = floor - self._queries.half_bound - HALF * floor.abs()
@@ -212,7 +196,7 @@ class _Search:
         if len(row) > CROWDED * len(self._queries.single) * len(block):
             return None
         product = torch.empty(len(row))
-        for part in _parts(len(row), BLOCK_PAIRS):
+        for part in parts_of(len(row), BLOCK_PAIRS):
             queries, keys = self._queries.single.index_select(0, row[part]), block.index_select(0, column[part])
             product[part] = queries.mul_(keys).sum(dim=1)
         kept = product >= (floor - self._queries.bound)[row]
@@ -226,8 +210,6 @@ class _Search:
 
     def _settle(self) -> None:
         """Measure the candidates that still matter."""
-        import numpy as np
-
         if not self._waiting:
             return
         row, index, product = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
@@ -235,7 +217,7 @@ class _Search:
         left = product >= (self._floor().numpy() - self._queries.bound)[row]
         order = np.lexsort((index[left], row[left]))
         row, index = row[left][order], index[left][order]
-        for part in _parts(len(row), BLOCK_PAIRS):
+        for part in parts_of(len(row), BLOCK_PAIRS):
             keys: Floats = _rows(self._keys, index[part]).double().cpu().numpy()
             self._best.add(row[part], index[part], cosine_distances(self._queries.exact[row[part]], keys))
 
@@ -244,8 +226,6 @@ class _Best:
     """The k entries of lowest (distance, index) of each of N rows, of all added; a row's indices only go up."""
 
     def __init__(self, num_rows: int, k: int) -> None:
-        import numpy as np
-
         self.distances: Floats = np.full((num_rows, k), np.inf)
         self.indices: Integers = np.full((num_rows, k), np.iinfo(np.int64).max)
 
@@ -261,8 +241,6 @@ class _Best:
 
     def add(self, row: Integers, index: Integers, distance: Floats) -> None:
         """Let entries (C,) compete."""
-        import numpy as np
-
         # one at the k-th distance comes later than the one there, and loses
         nearer = distance < self.last[row]
         row, index, distance = row[nearer], index[nearer], distance[nearer]
@@ -293,8 +271,6 @@ def _at_least(products: Tensor, lowest: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 def _fill_unit(block: Tensor, keys: Keys, start: int) -> None:
     """Write the keys from ``start`` on into the block (B, D), float32, each scaled to norm 1."""
-    import torch
-
     block.copy_(_rows(keys, slice(start, start + len(block))))
     norms = torch.linalg.vector_norm(block, dim=1)
     _check_norms(norms, "frame of the voice", start)
@@ -302,9 +278,6 @@ def _fill_unit(block: Tensor, keys: Keys, start: int) -> None:
 
 
 def _rows(keys: Keys, part: slice | Integers) -> Tensor:
-    import numpy as np
-    import torch
-
     if isinstance(keys, torch.Tensor):
         return keys[part] if isinstance(part, slice) else keys.index_select(0, torch.from_numpy(part).to(keys.device))
     # a copy, because a memory map may be read-only, which tensors cannot be
@@ -314,10 +287,11 @@ def _rows(keys: Keys, part: slice | Integers) -> Tensor:
 def _query_blocks(queries: Tensor, k: int) -> Iterator[Tensor]:
     """Parts of the queries small enough that their products with a block of max(1024, k) keys stay small."""
     size = max(1, BLOCK_KEYS * BLOCK_QUERIES // max(BLOCK_KEYS, k))
-    return (queries[part].detach().cpu() for part in _parts(len(queries), size))
+    return (queries[part].detach().cpu() for part in parts_of(len(queries), size))
 
 
-def _parts(length: int, size: int) -> Iterator[slice]:
+def parts_of(length: int, size: int) -> Iterator[slice]:
+    """Slices of so many rows."""
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
 
 
@@ -328,8 +302,6 @@ def _workers(num_queries: int, keys: Keys, k: int) -> Iterator[tuple[Callable[..
     One thread each, in which every step runs alone: the threads that PyTorch shares a step among wait for each other
     at its end, and there are a thousand small steps here, each of which stalls where another program has the processor.
     """
-    import torch
-
     threads = torch.get_num_threads()
     count = min(threads, MOST_WORKERS, len(keys) // max(STRIPE_KEYS, k))
     if count <= 1 or num_queries * len(keys) * keys.shape[1] < WORTH_THREADS:
@@ -347,9 +319,6 @@ def _workers(num_queries: int, keys: Keys, k: int) -> Iterator[tuple[Callable[..
 
 def _nearest_of(stripes: list[_Best]) -> Neighbours:
     """The nearest of those found in each stripe."""
-    import numpy as np
-    import torch
-
     distances = np.concatenate([found.distances for found in stripes], axis=1)
     indices = np.concatenate([found.indices for found in stripes], axis=1)
     order = np.lexsort((indices, distances), axis=1)[:, : stripes[0].distances.shape[1]]
@@ -359,15 +328,7 @@ def _nearest_of(stripes: list[_Best]) -> Neighbours:
     )
 
 
-def _join(parts: list[Neighbours]) -> Neighbours:
-    import torch
-
-    return Neighbours(torch.cat([part.indices for part in parts]), torch.cat([part.distances for part in parts]))
-
-
 def _check(queries: Tensor, keys: Keys, k: int) -> None:
-    import torch
-
     if queries.ndim != 2 or keys.ndim != 2 or queries.shape[1] != keys.shape[1] or 0 in queries.shape:
         raise InputError(
             f"queries {tuple(queries.shape)} and frames of the voice {tuple(keys.shape)} do not fit; "

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from speechssl.errors import InputError
 from speechssl.signals import Features, Waveform
 from speechssl.voices import tempo
+from speechssl.voices.matching_set import MatchingSet
 from speechssl.voices.pitch import FRAME_PERIOD
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from speechssl.voices.matching_set import MatchingSet
 
 
 class Length(NamedTuple):

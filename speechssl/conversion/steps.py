@@ -10,12 +10,17 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor
 
 from speechssl import audio
 from speechssl.audio.given import Recording
 from speechssl.conversion import converters
-from speechssl.conversion.converters import Candidates, Converter, Trace, means, widening
+from speechssl.conversion.converters import Converter, means, widening
+from speechssl.conversion.converters.means import Candidates, Trace
 from speechssl.conversion.converters.runs import HEARD
 from speechssl.conversion.options import HIGHEST_RATE, LOWEST_RATE, ConversionOptions
 from speechssl.conversion.result import Attribution, Conversion
@@ -28,11 +33,6 @@ from speechssl.voices import building, pitch, spectrum, tempo
 from speechssl.voices.matching_set import MatchingSet
 from speechssl.voices.pitch import PitchStatistics
 from speechssl.voices.spectrum import Spectrum
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import Tensor
 
 Voices: TypeAlias = "MatchingSet | Sequence[tuple[MatchingSet, float]]"
 
@@ -202,8 +202,6 @@ def retrieve(source: Source, target: Blend, plan: Plan, *, hears_keys: bool) -> 
     Raises:
         InputError: k above the number of frames of a voice, or a source or voice too short for the converter.
     """
-    import torch
-
     parts = [convert_frames(source, voice, plan, hears_keys=hears_keys) for voice in target.voices]
     frames = means.blend([part for part, _, _ in parts], target.shares)
     if plan.options.interpolation < 1:
@@ -286,8 +284,6 @@ def heard_keys(keys: Features, traces: Sequence[Trace], target: Blend, share: fl
 
 def selected_f0(source: Source, traces: Sequence[Trace], target: Blend, interpolation: float) -> Tensor:
     """F0 (F,) Hz of the frames taken, mixed with the source's own as far as interpolation is below 1."""
-    import torch
-
     contours, shares = [], []
     for voice, trace, share in zip(target.voices, traces, target.shares, strict=True):
         contours.append(voice.f0[trace.indices[:, 0]].float().flatten())

@@ -11,10 +11,16 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import soxr
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 from speechssl import audio
 from speechssl.audio import levels
+from speechssl.audio.given import Recording
 from speechssl.conversion import converters, loudness, steps
 from speechssl.conversion.loudness import Loudness
 from speechssl.conversion.options import ConversionOptions
@@ -26,11 +32,6 @@ from speechssl.signals import Waveform
 from speechssl.voices import pitch, spectrum
 from speechssl.voices.pitch import PitchStatistics
 from speechssl.voices.spectrum import Spectrum
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from speechssl.audio.given import Recording
 
 __all__ = ["TEMPOS", "Lengths", "join", "stream", "windows"]
 
@@ -146,8 +147,6 @@ def windows(blocks: Iterable[Tensor], sample_rate: int, hop: int, lengths: Lengt
         hop: samples of a frame.
         lengths: of the pieces.
     """
-    import torch
-
     frames = {
         name: round(getattr(lengths, name) * sample_rate / hop) for name in ("first", "piece", "reach", "context")
     }
@@ -172,8 +171,6 @@ def windows(blocks: Iterable[Tensor], sample_rate: int, hop: int, lengths: Lengt
 
 def _quietest(samples: Tensor, hop: int, wanted: int, reach: int) -> int:
     """The frame near the wanted one around whose beginning 100 ms of sound are weakest."""
-    from torch.nn import functional
-
     around = samples[(wanted - reach) * hop : (wanted + reach) * hop].unfold(0, hop, hop).square().mean(1)
     smooth = functional.avg_pool1d(around[None], 4, stride=1)[0]
     # pooled value i is of frames i to i + 3, whose middle is the beginning of frame i + 2
@@ -258,9 +255,6 @@ class _Run:
 
     def _resampled(self, sound: Waveform, *, is_last: bool) -> Waveform:
         """The next piece at the rate that is wanted."""
-        import soxr
-        import torch
-
         wanted = self.plan.options.sample_rate
         rate = steps.rate_of(wanted, self.source.length if wanted == "source" else None, self.system.vocoder)
         if rate == sound.sample_rate:
@@ -295,8 +289,6 @@ class _Run:
 
     def _pitch(self, f0: Tensor, start: int) -> PitchStatistics:
         """Pitch of everything heard up to the end of the window whose first frame is ``start``."""
-        import torch
-
         first = start * contour_step(self.system.encoder.frame_rate)
         self.contour.append(f0[self.heard - first :])
         self.heard = first + len(f0)
@@ -314,8 +306,6 @@ class _Level:
 
     def set(self, made: Waveform, source: Waveform, *, is_last: bool) -> Waveform:
         """The next piece at its loudness, without its last ``levels.FADE``, which is mixed into the piece after it."""
-        import torch
-
         self._source.add(source)
         self._made.add(made)
         rate = made.sample_rate
@@ -336,8 +326,6 @@ class _Level:
 
     def _limited(self, made: Waveform) -> Tensor:
         """Samples without bursts. A piece may be nearly silent, so the last ``HISTORY`` seconds say what a burst is."""
-        import torch
-
         before = self._history if self._history is not None else made.samples[:0]
         known = torch.cat([before, made.samples])
         limited = audio.limit_bursts(Waveform(known, made.sample_rate)).samples[len(before) :]
@@ -396,8 +384,6 @@ class _Power:
 
 def _faded(before: Tensor, after: Tensor) -> Tensor:
     """``after`` with ``before`` going out over its beginning."""
-    import torch
-
     count = min(len(before), len(after))
     phase = torch.linspace(0, math.pi / 2, count)
     mixed = before[:count] * phase.cos() ** 2 + after[:count] * phase.sin() ** 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechssl.checkpoints import PACKAGED, kinds
+from speechssl.checkpoints import PACKAGED, choose_device, kinds
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ def load(
         ('tiny/4', 256, 50.0)
     """
     # torch and transformers take seconds to import
-    from speechssl.checkpoints import choose_device
     from speechssl.encoders.network import build, untrained
     from speechssl.encoders.precision import choose_dtype
 

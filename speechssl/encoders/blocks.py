@@ -198,8 +198,7 @@ def relative_position_table(attention: Any, num_frames: int) -> Tensor:
     distance = torch.arange(1 - num_frames, num_frames, device=embedding.device)
     # on the CPU for every device, because logarithms at the edges of buckets must fall on the same side everywhere
     buckets = attention._relative_positions_bucket(distance.cpu()[None])[0].to(embedding.device)
-    table: Tensor = embedding[buckets].T.float().contiguous()
-    return table
+    return embedding[buckets].T.float().contiguous()
 
 
 def _gate(attention: Any, x: Tensor) -> Tensor:
@@ -207,8 +206,7 @@ def _gate(attention: Any, x: Tensor) -> Tensor:
     x = heads(x, attention.num_heads)  # (H, N, D / H)
     parts = linear(attention.gru_rel_pos_linear, x).float()
     update, reset = parts.reshape(*parts.shape[:-1], 2, 4).sum(-1).sigmoid().unbind(-1)
-    gate: Tensor = update * (reset * attention.gru_rel_pos_const.reshape(-1, 1) - 1.0) + 2.0
-    return gate
+    return update * (reset * attention.gru_rel_pos_const.reshape(-1, 1) - 1.0) + 2.0
 
 
 def _gated_attention(q: Tensor, k: Tensor, v: Tensor, table: Tensor, gate: Tensor) -> Tensor:
@@ -228,8 +226,7 @@ def _relative_key_attention(q: Tensor, k: Tensor, v: Tensor, attention: Any) -> 
 
     def bias(part: slice) -> Tensor:
         distance = (positions[None, : k.shape[1]] - positions[part, None]).clamp(-left, right) + left
-        chosen: Tensor = by_distance[:, part].gather(2, distance.expand(len(q), -1, -1))
-        return chosen
+        return by_distance[:, part].gather(2, distance.expand(len(q), -1, -1))
 
     return _chunked(q, k, v, bias)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from speechssl import audio
 from speechssl.encoders.blocks import Trunk
 from speechssl.encoders.frontends import Blocks, Counted, FrontEnd
 from speechssl.encoders.windows import Grid, cut_frames
@@ -88,8 +89,6 @@ class SSLEncoder:
         Raises:
             InputError: the file cannot be read, or is shorter than one frame.
         """
-        from speechssl import audio
-
         return self.encode_stream(lambda: audio.stream(path, SAMPLE_RATE, READ_SECONDS), name=str(path))
 
     def encode_stream(self, blocks: Blocks, *, name: str = "the audio") -> Features:
@@ -141,7 +140,9 @@ class SSLEncoder:
         counted = Counted(blocks)
         for window in cut_frames(self.front_end.frames(counted), self.grid):
             # the count is complete once the last window is there
-            padded = self._num_padded(counted.num_samples) if window.is_last else 0
+            padded = 0
+            if window.is_last:
+                padded = self.num_frames(counted.num_samples) - self.front_end.num_valid(counted.num_samples)
             with _exact_convolutions():
                 outputs = run(window.frames, len(window.frames) - padded)
             # a copy, so that a kept piece does not keep its whole window
@@ -149,23 +150,15 @@ class SSLEncoder:
         if self.num_frames(counted.num_samples) < 1:
             raise InputError(_too_short(name, counted.num_samples))
 
-    def _num_padded(self, num_samples: int) -> int:
-        return self.num_frames(num_samples) - self.front_end.num_valid(num_samples)
-
     def _at_own_rate(self, waveform: Waveform) -> Waveform:
         if waveform.sample_rate == SAMPLE_RATE:
             return waveform
-        from speechssl import audio
-
         return audio.resample(waveform, SAMPLE_RATE)
 
 
 def _exact_convolutions() -> AbstractContextManager[None]:
     """On NVIDIA GPUs: always the same algorithm, and no products in 10 bits, PyTorch's default for convolutions."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    return flags
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def _too_short(name: str, num_samples: int) -> str:

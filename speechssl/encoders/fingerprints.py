@@ -77,5 +77,4 @@ def _bytes(tensor: Tensor) -> bytes:
     import torch
 
     rounded = tensor.detach().cpu().bfloat16() if tensor.is_floating_point() else tensor.detach().cpu()
-    flat: bytes = rounded.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    return flat
+    return rounded.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

@@ -250,11 +250,17 @@ def check_log_mel(settings: dict[str, Any], source: str) -> None:
         CheckpointError: another band count, sample rate, pairing or feature type.
     """
     known = {"feature_size": 80, "num_mel_bins": 80, "sampling_rate": 16000, "sample_rate": 16000, "stride": 2}
-    wrong = {key: settings[key] for key, value in known.items() if key in settings and settings[key] != value}
-    if wrong:
-        raise CheckpointError(
-            f"{source} asks for log-mel input with {wrong}; only 80 bands at 16 kHz, in pairs, are known"
-        )
+    check_settings(settings, known, "80 bands at 16 kHz, in pairs", source)
+
+
+def check_settings(settings: dict[str, Any], known: dict[str, int], needed: str, source: str) -> None:
+    """Refuse settings of the input that are given and other than those known.
+
+    Raises:
+        CheckpointError: names them, and what is ``needed``.
+    """
+    if wrong := {key: settings[key] for key, value in known.items() if key in settings and settings[key] != value}:
+        raise CheckpointError(f"{source} asks for log-mel input with {wrong}; {needed} needed")
 
 
 def _num_mel_frames(num_samples: int) -> int:

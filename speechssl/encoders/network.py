@@ -6,6 +6,7 @@ layer needs is built.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from speechssl import checkpoints, errors
+from speechssl.checkpoints.names import some
 from speechssl.encoders.blocks import ConformerTrunk, ProjectedTrunk, TransformerTrunk, Trunk
 from speechssl.encoders.encoder import GRID, SSLEncoder
 from speechssl.encoders.frontends import ConvFrontEnd, FrontEnd, LogMelFrontEnd
@@ -251,8 +253,6 @@ def _network(config: Any) -> Any:
 
 def _truncated(config: Any, layer: int) -> Any:
     """The network up to one block, without what a hidden state does not pass through."""
-    import copy
-
     config = copy.deepcopy(config)
     config.num_hidden_layers, config.add_adapter = layer, False
     network = _network(config)
@@ -277,7 +277,7 @@ def _checked(weights: Weights, config: Any) -> dict[str, Tensor]:
     if unexpected := sorted(set(tensors) - expected):
         raise CheckpointError(
             f"{weights.source} holds {len(unexpected)} tensors that a {config.model_type} of its configuration does "
-            f"not have: {_some(unexpected)}; give the weights that belong to the configuration"
+            f"not have: {some(unexpected)}; give the weights that belong to the configuration"
         )
     return tensors
 
@@ -287,7 +287,3 @@ def _load(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> Non
     needed = {name: tensors[name].to(torch.float32, copy=True) for name in network.state_dict() if name in tensors}
     checkpoints.load_state(network, needed, source=source, assign=True)
     network.requires_grad_(False)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -66,7 +66,7 @@ def layer_norm(module: Any, x: Tensor) -> Tensor:
     # the CPU kernel takes bfloat16 input beside float32 weights and sums in float32
     if x.device.type == "cpu" or x.dtype == torch.float32:
         return functional.layer_norm(x, module.normalized_shape, module.weight, module.bias, module.eps)
-    return module(x.float()).to(x.dtype)  # type: ignore[no-any-return]
+    return module(x.float()).to(x.dtype)
 
 
 @contextlib.contextmanager

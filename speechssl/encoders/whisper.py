@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechssl.encoders.blocks import attend, last
-from speechssl.encoders.frontends import BLOCK_FRAMES, Blocks
+from speechssl.encoders.frontends import BLOCK_FRAMES, Blocks, check_settings
 from speechssl.encoders.precision import layer_norm, linear
 from speechssl.encoders.windows import Grid, cut_samples
 from speechssl.errors import CheckpointError
@@ -213,12 +213,8 @@ def check_bands(settings: dict[str, Any], config: dict[str, Any], source: str) -
         CheckpointError: another band count than the network's, sample rate, window or hop.
     """
     known = {"feature_size": config.get("num_mel_bins", 80), "sampling_rate": 16000, "n_fft": 400, "hop_length": 160}
-    wrong = {key: settings[key] for key, value in known.items() if key in settings and settings[key] != value}
-    if wrong:
-        raise CheckpointError(
-            f"{source} asks for log-mel input with {wrong}; {known['feature_size']} bands of 400 samples every 160 at "
-            "16 kHz needed"
-        )
+    needed = f"{known['feature_size']} bands of 400 samples every 160 at 16 kHz"
+    check_settings(settings, known, needed, source)
 
 
 def log_power(samples: Tensor, bands: int = 80) -> Tensor:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from speechssl import errors
 from speechssl.errors import InputError
-from speechssl.probing import exchange
+from speechssl.probing import encodings, exchange
 from speechssl.probing.encodings import Layers
+from speechssl.probing.labels import Labelled
+
+if TYPE_CHECKING:
+    from speechssl.encoders.encoder import SSLEncoder
 
 NEIGHBOURS = 1  # nearest normal recordings whose distance counts
 MAX_FALSE_ALARMS = 0.1  # of the partial area, as in the DCASE challenges
@@ -32,8 +36,7 @@ def distances(normal: NDArray[np.float32], test: NDArray[np.float32], *, neighbo
     mean, spread = normal.mean(0), normal.std(0) + 1e-6
     known, asked = ((one - mean) / spread for one in (normal, test))
     squares = (asked**2).sum(1)[:, None] + (known**2).sum(1) - 2 * asked @ known.T
-    found: NDArray[Any] = np.sqrt(np.sort(squares, axis=1)[:, :neighbours].clip(min=0)).mean(1)
-    return found
+    return np.sqrt(np.sort(squares, axis=1)[:, :neighbours].clip(min=0)).mean(1)
 
 
 def areas(scores: NDArray[Any], anomalous: NDArray[np.bool_], *, seed: int = 0) -> dict[str, Any]:
@@ -91,3 +94,51 @@ def find(
         scores = distances(known, asked, neighbours=neighbours)
         rows.append({"origin": origin, **areas(scores, anomalous, seed=seed), "scores": scores.tolist()})
     return rows
+
+
+def probe(
+    normal: Sequence[str],
+    test: Sequence[Labelled],
+    called: str,
+    encoders: Sequence[tuple[SSLEncoder, Sequence[int]]],
+    *,
+    neighbours: int = NEIGHBOURS,
+    kinds: Mapping[str, str] | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+    advance: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Measure how well each layer of encoders tells anomalous recordings from normal ones.
+
+    Args:
+        normal: files.
+        test: from ``labels.read``.
+        called: label of the normal ones of the test.
+        encoders: each with the numbers of its layers.
+        neighbours, seed: as ``find``.
+        kinds: of the normal recordings, by file; see ``find``.
+        seconds, advance: as ``encodings.encode_all``.
+    Returns:
+        A report that JSON can hold, with the rows of ``find``.
+    Raises:
+        InputError: as ``encodings.encode_all`` and ``find``.
+    """
+    files = [*normal, *(one.file for one in test)]
+    rows: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
+    for encoder, layers in encoders:
+        kept, reasons = encodings.encode_all(files, encoder, layers, seconds=seconds, advance=advance)
+        left_out |= reasons
+        known, heard = [file for file in normal if file in kept], [one for one in test if one.file in kept]
+        rows += find(
+            [kept[file] for file in known],
+            [kept[one.file] for one in heard],
+            np.array([one.label != called for one in heard]),
+            [encoder.origins[layer] for layer in layers],
+            neighbours=neighbours,
+            kinds=None if kinds is None else [kinds[file] for file in known],
+            seed=seed,
+        )
+    tested = [{"path": one.path, "label": one.label} for one in test if one.file not in left_out]
+    exchanged = kinds is not None
+    return {"normal": len(normal), "exchange": exchanged, "test": tested, "layers": rows, "left_out": left_out}

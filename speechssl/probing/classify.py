@@ -54,12 +54,7 @@ def classify(
         InputError: an unknown head, a contrast without the attentive one, labels that cannot be probed (see
             ``labels.divide``), or nothing to be encoded.
     """
-    if unknown := sorted(set(use) - set(HEADS)):
-        raise InputError(f"no head {unknown[0]!r}; one of {', '.join(HEADS)} needed")
-    if contrast not in heads.CONTRASTS:
-        raise InputError(f"no contrast {contrast!r}; one of {', '.join(heads.CONTRASTS)} needed")
-    if contrast != "none" and "attentive" not in use:
-        raise InputError(f"contrast {contrast!r} is of the attentive head; it is not among {', '.join(use)}")
+    _check_heads(use, contrast)
     divide(recordings, seed=seed)  # what is wrong with the labels is said before the work
     files = [one.file for one in recordings]
     left_out: dict[str, str] = {}
@@ -81,6 +76,12 @@ def classify(
         if "attentive" in use:
             model["attentive"] = probe.attentive(encoder, model["chosen_layer"], seconds, cache)
         models.append(model)
+    more = {"seed": seed, "seconds": seconds, "left_out": left_out, "models": models}
+    return {**_about_split(usable, train, test), **more}
+
+
+def _about_split(usable: Sequence[Labelled], train: Numbers, test: Numbers) -> dict[str, Any]:
+    """What a report says of the recordings."""
     groups = {one.group for one in usable} - {""}
     return {
         "classes": dict(sorted(Counter(one.label for one in usable).items())),
@@ -90,11 +91,16 @@ def classify(
         "speakers": len(groups),
         "speakers_on_both_sides": len({usable[i].group for i in train} & {usable[i].group for i in test} & groups),
         "chance": max(Counter(usable[number].label for number in test).values()) / len(test),
-        "seed": seed,
-        "seconds": seconds,
-        "left_out": left_out,
-        "models": models,
     }
+
+
+def _check_heads(use: Sequence[str], contrast: str) -> None:
+    if unknown := sorted(set(use) - set(HEADS)):
+        raise InputError(f"no head {unknown[0]!r}; one of {', '.join(HEADS)} needed")
+    if contrast not in heads.CONTRASTS:
+        raise InputError(f"no contrast {contrast!r}; one of {', '.join(heads.CONTRASTS)} needed")
+    if contrast != "none" and "attentive" not in use:
+        raise InputError(f"contrast {contrast!r} is of the attentive head; it is not among {', '.join(use)}")
 
 
 class _Probe:

@@ -45,8 +45,7 @@ def chosen_layers(wanted: str, num_layers: int) -> list[int]:
 
 def mean_and_deviation(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean and standard deviation over time: (N, D) to (2 D,)."""
-    found: NDArray[np.float32] = np.concatenate([frames.mean(0), frames.std(0)])
-    return found
+    return np.concatenate([frames.mean(0), frames.std(0)])
 
 
 def frames_of(frames: NDArray[np.float32]) -> NDArray[np.float16]:

@@ -161,8 +161,7 @@ def attentive(
         found = [
             classify(pool(*_padded(held[start : start + BATCH]))).argmax(1) for start in range(0, len(held), BATCH)
         ]
-    answers: NDArray[np.str_] = classes[torch.cat(found).numpy()]
-    return answers
+    return classes[torch.cat(found).numpy()]
 
 
 def _padded(frames: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from speechssl import errors
+from speechssl import audio, errors
 from speechssl.errors import InputError
 from speechssl.units.encoding.manifest import Entry, entries
 
@@ -128,8 +128,6 @@ def divide_texts(recordings: Sequence[Labelled], minutes: float, *, seed: int = 
     Raises:
         InputError: no recordings of one side, fewer than two speakers, or none to train on that fits the minutes.
     """
-    from speechssl import audio
-
     if any(one.part for one in recordings):
         train, test = _given_parts(recordings)
     else:

@@ -62,8 +62,7 @@ class Head(nn.Module):
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             inner = norm(x) * mask[..., None]
             x = x + functional.dropout(functional.gelu(convolution(inner.mT).mT), 0.1, self.training)
-        found: Tensor = self.leave(functional.dropout(x, 0.2, self.training)).log_softmax(-1)
-        return found
+        return self.leave(functional.dropout(x, 0.2, self.training)).log_softmax(-1)
 
 
 def loss(log_probabilities: Tensor, lengths: Tensor, texts: Sequence[Tensor]) -> Tensor:
@@ -80,11 +79,8 @@ def decode(best: NDArray[np.int64]) -> list[int]:
 
 def error_rates(found: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
     """Character and word error rates: edits over all texts, per character and per word of what was wanted."""
-    return {"cer": _rate(list(map(list, found)), list(map(list, wanted))), "wer": _rate(*map(_words, (found, wanted)))}
-
-
-def _words(texts: Sequence[str]) -> list[list[str]]:
-    return [text.split() for text in texts]
+    words = _rate(list(map(str.split, found)), list(map(str.split, wanted)))
+    return {"cer": _rate(list(map(list, found)), list(map(list, wanted))), "wer": words}
 
 
 def _rate(found: list[list[str]], wanted: list[list[str]]) -> float:
@@ -127,13 +123,8 @@ def recognise(
     characters = sorted({one for number in train for one in texts[number]})
     known = {one: place for place, one in enumerate(characters, start=1)}
     goals = {number: torch.tensor([known[one] for one in texts[number]]) for number in train.tolist()}
-    for number in train.tolist():
-        goal, count = goals[number], len(encoded[number][0])
-        needed = len(goal) + int((goal[1:] == goal[:-1]).sum())
-        if count < needed:
-            raise InputError(
-                f"{texts[number]!r} needs {needed} frames and its recording has {count}; mend the manifest"
-            )
+    for number, goal in goals.items():
+        _check_length(texts[number], goal, len(encoded[number][0]))
     inputs = {number: torch.from_numpy(np.stack(encoded[number])) for number in [*train.tolist(), *test.tolist()]}
     if units is None:
         everything = torch.cat([inputs[number] for number in train.tolist()], 1)
@@ -144,14 +135,7 @@ def recognise(
         torch.manual_seed(seed)
         head = Head(len(encoded[0]), encoded[0][0].shape[1], len(characters) + 1, units=units)
         _train(head, inputs, goals, train, steps, rng, stage)
-    head.eval()
-    found = []
-    with torch.no_grad():
-        for start in range(0, len(test), BATCH):
-            frames, mask = _padded([inputs[number] for number in test[start : start + BATCH].tolist()])
-            best = head(frames, mask).argmax(-1)
-            kept = zip(best, mask.sum(1).tolist(), strict=True)
-            found += ["".join(characters[one - 1] for one in decode(row[:n].numpy())) for row, n in kept]
+    found = _found(head, [inputs[number] for number in test.tolist()], characters)
     said = [texts[number] for number in test]
     return {
         **error_rates(found, said),
@@ -159,6 +143,25 @@ def recognise(
         "unseen": sorted({one for text in said for one in text} - set(characters)),
         "texts": [list(pair) for pair in zip(said, found, strict=True)],
     }
+
+
+def _check_length(text: str, goal: Tensor, count: int) -> None:
+    needed = len(goal) + int((goal[1:] == goal[:-1]).sum())
+    if count < needed:
+        raise InputError(f"{text!r} needs {needed} frames and its recording has {count}; mend the manifest")
+
+
+@torch.no_grad()
+def _found(head: Head, inputs: Sequence[Tensor], characters: Sequence[str]) -> list[str]:
+    """What a trained head hears in recordings (L, N_i, D)."""
+    head.eval()
+    found = []
+    for start in range(0, len(inputs), BATCH):
+        frames, mask = _padded(inputs[start : start + BATCH])
+        best = head(frames, mask).argmax(-1)
+        kept = zip(best, mask.sum(1).tolist(), strict=True)
+        found += ["".join(characters[one - 1] for one in decode(row[:n].numpy())) for row, n in kept]
+    return found
 
 
 def _train(

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speechssl import audio
 from speechssl.errors import InputError
 from speechssl.probing import encodings, labels
 from speechssl.probing.labels import Labelled
 from speechssl.probing.recognise import recognise
+from speechssl.units.codebooks.codebook import Codebook
 
 if TYPE_CHECKING:
     from speechssl.encoders.encoder import SSLEncoder
-    from speechssl.units.codebooks.codebook import Codebook
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,6 @@ def probe(
     Raises:
         InputError: as ``labels.divide_texts`` and ``recognise``.
     """
-    from speechssl import audio
-
     readable, left_out = _readable(recordings)
     train, test = labels.divide_texts(readable, minutes, seed=seed)
     used = [readable[number] for number in [*train, *test]]
@@ -146,8 +145,6 @@ def probe(
 
 def _readable(recordings: Sequence[Labelled]) -> tuple[list[Labelled], dict[str, str]]:
     """Recordings whose header can be read, and why the others cannot."""
-    from speechssl import audio
-
     kept, left_out = [], {}
     for one in recordings:
         try:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl import checkpoints
+from speechssl.voices.matching_set import MatchingSet
 
 if TYPE_CHECKING:
     from speechssl.conversion.result import Conversion
-    from speechssl.voices.matching_set import MatchingSet
 
 LONGEST = 100  # characters of a file's name
 

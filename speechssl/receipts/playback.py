@@ -9,18 +9,17 @@ import math
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from speechssl.audio import WRITABLE
 from speechssl.audio.decoding import reason
 from speechssl.errors import InputError
 from speechssl.receipts.containers import Bytes, Facts, structure
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Samples = NDArray[np.generic]
+Samples = NDArray[np.generic]
 
 BLOCK = 1 << 18  # samples read at a time
 LONGEST = 1 << 32  # samples: a day at 48 kHz
@@ -101,8 +100,6 @@ class _Ear:
 
     def finish(self) -> None:
         """Take what waits."""
-        import numpy as np
-
         if not self._waiting:
             return
         block, self._waiting = np.concatenate(self._waiting), []
@@ -162,8 +159,7 @@ def _digest(path: Path, facts: Facts) -> str:
 
 def _as_coded(block: Any, bits: int) -> bytes:
     """Samples as FLAC counts them in its checksum: little-endian, in 2 or 3 bytes."""
-    data: bytes = block.astype("<i4").reshape(-1, 1).view("u1")[:, 4 - bits // 8 :].tobytes()
-    return data
+    return block.astype("<i4").reshape(-1, 1).view("u1")[:, 4 - bits // 8 :].tobytes()
 
 
 def _check_end(data: Bytes, samples: int) -> None:

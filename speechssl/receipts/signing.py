@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 from speechssl import checkpoints
 from speechssl.audio import WRITABLE
 from speechssl.checkpoints import kinds
+from speechssl.checkpoints.names import now
 from speechssl.errors import CheckpointError, InputError
 from speechssl.receipts import playback, trust
 from speechssl.receipts.carriers import FORMAT, embed_in, extract_from, parsed, text_of
-from speechssl.voices.consent import now
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -113,9 +113,8 @@ def issue(path: str | Path, facts: dict[str, Any], signer: Signer, *, embed: boo
     receipt = receipt_of(facts, {"name": path.name, **playback.heard(path)}, signer)
     if embed:
         embed_in(path, json.dumps(receipt, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False))
-    with checkpoints.atomic_path(beside(path)) as temporary:
-        text = json.dumps(receipt, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+    text = json.dumps(receipt, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    checkpoints.write_text(beside(path), text)
     return receipt
 
 

@@ -13,15 +13,14 @@ import importlib.util
 import io
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from speechssl import errors
+import numpy as np
+from numpy.typing import NDArray
+
+from speechssl import audio, errors
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 NAME = "perth-implicit"
 RATE = 32_000  # Hz that Perth works at
@@ -57,8 +56,6 @@ def mark(waveform: Waveform) -> Waveform:
     """
     import torch
 
-    from speechssl import audio
-
     samples = audio.resample(waveform, RATE).samples.detach().cpu().numpy()
     with torch.inference_mode():
         marked = Waveform(torch.from_numpy(_network().apply_watermark(samples, RATE).copy()), RATE)
@@ -78,8 +75,6 @@ def confidence(waveform: Waveform) -> float:
         InputError: Perth, or torchaudio, which it imports, cannot be loaded.
     """
     import torch
-
-    from speechssl import audio
 
     samples = audio.resample(waveform, RATE).samples.detach().cpu().numpy()
     if not samples.any():

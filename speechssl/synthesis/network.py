@@ -131,8 +131,7 @@ class Stack(nn.Module):
         present = mask[..., None].to(x.dtype)
         for layer in self.layers:
             x = x + layer(x * present)
-        normal: Tensor = self.norm(x)
-        return normal
+        return self.norm(x)
 
 
 class Block(nn.Module):
@@ -151,8 +150,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mixed = self.norm(self.along(x.transpose(1, 2)).transpose(1, 2))
-        added: Tensor = self.dropout(self.narrow(F.gelu(self.wide(mixed))))
-        return added
+        return self.dropout(self.narrow(F.gelu(self.wide(mixed))))
 
 
 def repeat_index(durations: Tensor) -> tuple[Tensor, Tensor]:

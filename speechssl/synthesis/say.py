@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechssl import audio, voices
+from speechssl.audio.given import Recordings
 from speechssl.checkpoints import PACKAGED, kinds
 from speechssl.conversion.bundles import load_bundle
 from speechssl.conversion.convert import open_voice
 from speechssl.errors import InputError
+from speechssl.voices.matching_set import MatchingSet
 
 if TYPE_CHECKING:
-    from speechssl.audio.given import Recordings
     from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.synthesis.synthesizer import Speech, Synthesizer
-    from speechssl.voices.matching_set import MatchingSet
 
 SYNTHESIZER = PACKAGED / "tiny" / "synthesizer.safetensors"
 
@@ -47,7 +48,6 @@ def load_synthesizer(
         >>> speechssl.load_synthesizer().model.language
         'en-us'
     """
-    from speechssl import voices
     from speechssl.synthesis import lexicon as lexicons
     from speechssl.synthesis import model as models
     from speechssl.synthesis.languages import check_language
@@ -107,7 +107,6 @@ def say(
         >>> spoken.words[0].text
         'Good'
     """
-    from speechssl import audio
     from speechssl.synthesis.synthesizer import Synthesizer, check_options
 
     check_options(interpolation=interpolation, speed=speed)
@@ -128,8 +127,6 @@ def stream_to(path: str | Path, parts: Iterator[Speech]) -> Iterator[Speech]:
     Raises:
         InputError: see ``audio.write``.
     """
-    from speechssl import audio
-
     first = next(parts)
     with audio.writing(path, first.waveform.sample_rate) as write:
         write(first.waveform)

@@ -17,6 +17,7 @@ import torch
 
 from speechssl.conversion import converters
 from speechssl.conversion.options import ConversionOptions
+from speechssl.conversion.result import Conversion
 from speechssl.conversion.source import Source
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.errors import InputError
@@ -27,7 +28,6 @@ from speechssl.synthesis.normalise import ENDS
 from speechssl.voices.matching_set import MatchingSet
 
 if TYPE_CHECKING:
-    from speechssl.conversion.result import Conversion
     from speechssl.synthesis.model import Prediction, TextModel
 
 LOUDNESS = -23.0  # LUFS, of EBU R 128: there is no recording to take it from

@@ -21,8 +21,7 @@ def warp_matrix(factor: float) -> NDArray[np.float64]:
     """
 
     def mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = 1127 * np.log1p(hertz / 700)
-        return found
+        return 1127 * np.log1p(hertz / 700)
 
     low, high = mel(np.array(20.0)), mel(np.array(8000.0))
     centres = low + (high - low) * (np.arange(NUM_BANDS) + 1) / (NUM_BANDS + 1)
@@ -41,8 +40,7 @@ def warp_matrix(factor: float) -> NDArray[np.float64]:
 def with_noise(mel: Mel, noise: Mel, snr_db: float) -> Mel:
     """Powers (F, 80) added at a signal-to-noise ratio over the whole crop."""
     gap = np.log(np.exp(mel).sum(1).mean()) - np.log(np.exp(noise).sum(1).mean() + 1e-9) - snr_db / 10 * np.log(10)
-    found: Mel = np.logaddexp(mel, noise + gap).astype(np.float32)
-    return found
+    return np.logaddexp(mel, noise + gap).astype(np.float32)
 
 
 def in_a_room(mel: Mel, t60: float, level: float) -> Mel:
@@ -52,8 +50,7 @@ def in_a_room(mel: Mel, t60: float, level: float) -> Mel:
     keep = 10 ** (-6 * 0.01 / t60)
     power = np.exp(mel)
     tail = lfilter([0.0, 1 - keep], [1.0, -keep], power, axis=0)
-    found: Mel = np.log(power + 10 ** (level / 10) * tail + 1e-9).astype(np.float32)
-    return found
+    return np.log(power + 10 ** (level / 10) * tail + 1e-9).astype(np.float32)
 
 
 def through_channel(mel: Mel, rng: np.random.Generator, *, size: float) -> Mel:

@@ -26,8 +26,7 @@ def resampled(samples: Samples, length: int) -> Samples:
     """Samples read faster or slower so that ``length`` are left: pitch, formants and tempo change together."""
     from scipy.signal import resample
 
-    found: Samples = resample(samples, length).astype(np.float32)
-    return found
+    return resample(samples, length).astype(np.float32)
 
 
 def simulated_room(rng: np.random.Generator, t60: float, ratio: float) -> Samples:
@@ -48,8 +47,7 @@ def simulated_room(rng: np.random.Generator, t60: float, ratio: float) -> Sample
     tail[: int(rng.uniform(0.001, 0.008) * SAMPLE_RATE)] = 0.0  # nothing returns before the nearest wall
     tail *= 10 ** (-ratio / 20) / (np.sqrt(np.square(tail).sum()) + 1e-9)
     tail[0] = 1.0
-    found: Samples = (tail / np.sqrt(np.square(tail).sum())).astype(np.float32)
-    return found
+    return (tail / np.sqrt(np.square(tail).sum())).astype(np.float32)
 
 
 def in_room(samples: Samples, response: Samples) -> Samples:
@@ -61,8 +59,7 @@ def in_room(samples: Samples, response: Samples) -> Samples:
 def with_noise(samples: Samples, noise: Samples, ratio: float) -> Samples:
     """Samples with noise (T,) at a signal-to-noise ratio in dB over the whole."""
     speech, theirs = (np.square(part, dtype=np.float64).mean() for part in (samples, noise))
-    found: Samples = (samples + noise * np.sqrt(speech / (theirs + 1e-12)) * 10 ** (-ratio / 20)).astype(np.float32)
-    return found
+    return (samples + noise * np.sqrt(speech / (theirs + 1e-12)) * 10 ** (-ratio / 20)).astype(np.float32)
 
 
 def coloured_noise(rng: np.random.Generator, length: int) -> Samples:
@@ -98,8 +95,7 @@ def mu_law(samples: Samples) -> Samples:
     peak = np.abs(samples).max() + 1e-9
     curve = np.sign(samples) * np.log1p(255 * np.abs(samples) / peak) / np.log(256)
     step = np.rint(curve * 127) / 127
-    found: Samples = (np.sign(step) * (256 ** np.abs(step) - 1) / 255 * peak).astype(np.float32)
-    return found
+    return (np.sign(step) * (256 ** np.abs(step) - 1) / 255 * peak).astype(np.float32)
 
 
 def coded(samples: Samples, codec: str, quality: float) -> Samples:
@@ -120,8 +116,7 @@ def coded(samples: Samples, codec: str, quality: float) -> Samples:
         file.seek(0)
         decoded, _ = soundfile.read(file, dtype="float32")
     decoded = np.pad(decoded, (0, max(0, len(samples) - len(decoded))))[: len(samples)]
-    found: Samples = (decoded * (peak / 0.7)).astype(np.float32)
-    return found
+    return (decoded * (peak / 0.7)).astype(np.float32)
 
 
 LINES = {"telephone": 0.35, "low_pass": 0.2, "high_pass": 0.05, "opus": 0.2, "mp3": 0.2}  # shares

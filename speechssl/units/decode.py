@@ -8,25 +8,20 @@ vocoder needs a pitch that units do not carry: it starts above the voice's mean 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from speechssl.conversion.converters import runs
 from speechssl.conversion.retrieval import Neighbours, nearest
 from speechssl.encoders.fingerprints import check_same_weights
 from speechssl.errors import InputError
-from speechssl.signals import Features, Units, Waveform, check_same_origin
+from speechssl.signals import Features, Units, Vocoder, Waveform, check_same_origin
+from speechssl.units.codebooks.codebook import Codebook
 from speechssl.voices import pitch
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from speechssl.signals import Vocoder
-    from speechssl.units.codebooks.codebook import Codebook
-    from speechssl.voices.matching_set import MatchingSet
+from speechssl.voices.matching_set import MatchingSet
 
 CANDIDATES = 32  # frames of the voice a unit may be spoken with
 VOICED = -0.3  # dB of aperiodicity; WORLD writes 0 where there is no pitch

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from speechssl.checkpoints import foreign
+from speechssl import audio
+from speechssl.checkpoints import atomic_path, foreign, write_text
 from speechssl.errors import InputError
+from speechssl.signals import Encoder, Waveform
 from speechssl.units import measures
 from speechssl.units.codebooks import syllables
+from speechssl.units.codebooks.codebook import Codebook
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from speechssl.signals import Encoder, Waveform
-    from speechssl.units.codebooks.codebook import Codebook
     from speechssl.units.encoding.manifest import Entry
 
 NOISE = (20.0, 10.0)  # dB signal-to-noise ratio of the stability test
@@ -67,7 +68,7 @@ def measure(codebook: Codebook, utterances: Sequence[Utterance], *, triples: int
     phones = np.concatenate([u.phones for u, _ in aligned]) if aligned else np.zeros(0, np.int64)
     known = bool((phones != measures.UNKNOWN).any())
     quantised = [(codebook.centroids[0][ids], u.phones, u.speaker) for u, ids in aligned]
-    card: dict[str, Any] = {
+    return {
         "codebook": codebook.origin,
         **measures.rates(units, codebook.num_units, codebook.frame_rate),
         "phones": measures.phone_information(np.concatenate([i for _, i in aligned]), phones) if known else None,
@@ -79,7 +80,6 @@ def measure(codebook: Codebook, utterances: Sequence[Utterance], *, triples: int
         "edits_between_speakers": _between_speakers(utterances, units),
         "quantisation_error": _error(codebook, utterances),
     }
-    return card
 
 
 def centred(utterance: Utterance, mean: NDArray[np.floating]) -> Utterance:
@@ -134,8 +134,6 @@ def utterances(
     Raises:
         InputError: a recording that cannot be read.
     """
-    from speechssl import audio
-
     found = []
     for number, entry in enumerate(entries):
         waveform = audio.read_mono(entry.file, encoder.sample_rate)
@@ -158,11 +156,6 @@ def utterances(
 
 def changes(waveform: Waveform, seed: int) -> dict[str, Waveform]:
     """White noise at the levels of ``NOISE``, and pitch and size of the speaker two semitones up and down."""
-    import torch
-
-    from speechssl import audio
-    from speechssl.signals import Waveform
-
     rng, samples, rate = np.random.default_rng(seed), waveform.samples, waveform.sample_rate
     noise = torch.from_numpy(rng.standard_normal(len(samples)).astype(np.float32))
     level = float(samples.square().mean().sqrt())
@@ -241,13 +234,10 @@ def write(folder: str | Path, card: Mapping[str, Any]) -> list[Path]:
     Raises:
         CheckpointError: the place cannot be written to.
     """
-    from speechssl.checkpoints import atomic_path
-
     folder = Path(folder)
     contents = {"report.json": json.dumps(card, indent=2, allow_nan=False) + "\n", "report.md": text([card])}
     for name, content in contents.items():
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        write_text(folder / name, content)
     written = [folder / name for name in contents]
     try:
         import matplotlib

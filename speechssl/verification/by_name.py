@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from speechssl import audio
+from speechssl.audio.given import Recording, Recordings
 from speechssl.checkpoints import kinds
 from speechssl.errors import InputError
+from speechssl.signals import Embedder
 from speechssl.verification import decisions, embedders
 from speechssl.verification.database import Enrolment, SpeakerDatabase, default_path
-
-if TYPE_CHECKING:
-    from speechssl.audio.given import Recording, Recordings
-    from speechssl.signals import Embedder
-    from speechssl.verification.decisions import Candidate, Utterance
+from speechssl.verification.decisions import Candidate, Utterance
 
 Database = SpeakerDatabase | str | Path | None
 

@@ -89,8 +89,7 @@ class Calibration:
     def llrs(self, scores: ArrayLike, seconds: ArrayLike | None = None) -> Floats:
         """Natural-log likelihood ratios (N,) of scores (N,), seconds of speech (N, 2); None: of typical length."""
         scale, offset = self._at(seconds)
-        found: Floats = scale * np.asarray(scores, np.float64) + offset
-        return found
+        return scale * np.asarray(scores, np.float64) + offset
 
     def typical(self, scores: ArrayLike, seconds: ArrayLike | None = None) -> Floats:
         """Scores (N,) that recordings of typical length need for the same ratio: those that ``threshold`` is for."""
@@ -310,12 +309,7 @@ def calibrate(
         values = ((scale + slopes) * values + shifts) / scale  # as of recordings of typical length
     else:
         scale, offset = fit_logistic(values, labels, prior=prior)
-    needed = 0 if false_alarm is None else math.ceil(1 / max(false_alarm, 1e-9))
-    if needed > int((~labels).sum()):
-        raise InputError(
-            f"a false-alarm rate of {false_alarm} needs {needed} non-target trials, {int((~labels).sum())} are there; "
-            "give more recordings or a higher rate"
-        )
+    _check_enough(false_alarm, int((~labels).sum()))
 
     def threshold_of(curve: metrics.Roc) -> float:
         return _even_threshold(curve, prior) if false_alarm is None else _rate_threshold(curve, false_alarm)
@@ -323,22 +317,20 @@ def calibrate(
     sides = (values, labels, *speakers)
     interval = metrics.bootstrap(threshold_of, *sides, draws=draws, seed=seed)
     threshold = -offset / scale if false_alarm is None else interval.value
-    low, high = _realised(threshold_of, threshold, *sides, draws=draws, seed=seed)
+    low, high = min(interval.low, threshold), max(interval.high, threshold)
+    rates = _realised(threshold_of, threshold, *sides, draws=draws, seed=seed)
     return Calibration(
-        origin=origin,
-        scale=scale,
-        offset=offset,
-        threshold=threshold,
-        threshold_low=min(interval.low, threshold),
-        threshold_high=max(interval.high, threshold),
-        false_alarm=false_alarm,
-        false_alarm_low=low,
-        false_alarm_high=high,
-        source=source,
-        scoring=scoring,
-        by_seconds=by_seconds,
-        bands=bands,
+        origin, scale, offset, threshold, low, high, false_alarm, *rates, source, scoring, by_seconds, bands
     )
+
+
+def _check_enough(false_alarm: float | None, others: int) -> None:
+    needed = 0 if false_alarm is None else math.ceil(1 / max(false_alarm, 1e-9))
+    if needed > others:
+        raise InputError(
+            f"a false-alarm rate of {false_alarm} needs {needed} non-target trials, {others} are there; give more "
+            "recordings or a higher rate"
+        )
 
 
 def seconds_help(

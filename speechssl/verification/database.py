@@ -15,18 +15,17 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from speechssl import checkpoints
 from speechssl.checkpoints import foreign, kinds, names
 from speechssl.errors import CheckpointError, InputError
+from speechssl.signals import Embedding
 from speechssl.verification.band import Band
 from speechssl.verification.calibration import Calibration
-
-if TYPE_CHECKING:
-    from speechssl.signals import Embedding
 
 NAME = "speakers.sqlite"
 BESIDE = ("-wal", "-shm", "-journal")  # what SQLite may keep beside a database
@@ -84,10 +83,6 @@ def _edge(value: object) -> float | None:
 def _vector(value: object) -> bytes:
     if not isinstance(value, bytes) or len(value) % 4 or not 0 < len(value) <= LARGEST:
         raise InputError(f"a voice print is {value!a:.30}; up to {LARGEST} bytes of 32-bit numbers needed")
-    return value
-
-
-def _taken(value: Any) -> Any:
     return value
 
 
@@ -200,7 +195,7 @@ class SpeakerDatabase:
                 names.visible(u.source),
                 u.sha256,
                 u.seconds,
-                _now(),
+                names.now(),
                 *_edges(u.band),
             )
             for u in utterances
@@ -325,7 +320,7 @@ class SpeakerDatabase:
         with self._writing():
             self._connection.execute(
                 "INSERT OR REPLACE INTO calibration (origin, value, added) VALUES (?, ?, ?)",
-                (calibration.origin, json.dumps(calibration.as_dict()), _now()),
+                (calibration.origin, json.dumps(calibration.as_dict()), names.now()),
             )
 
     def calibration(self, origin: str) -> Calibration | None:
@@ -361,7 +356,7 @@ class SpeakerDatabase:
         with self._translated():
             self._until = time.monotonic() + SLOWEST
             found = self._connection.execute(query, values)
-            checks = [_CHECKS.get(column[0], _taken) for column in found.description]
+            checks = [_CHECKS.get(column[0], lambda value: value) for column in found.description]
             return [tuple(check(one) for check, one in zip(checks, row, strict=True)) for row in found]
 
     def _unknown(self, name: str) -> str:
@@ -428,23 +423,14 @@ def _move(old: Path, new: Path) -> None:
 
 
 def _packed(embedding: Embedding) -> bytes:
-    import numpy as np
-
     return np.asarray(embedding.vector.detach().cpu().numpy(), "<f4").tobytes()
 
 
 def _unpacked(vector: bytes, origin: str) -> Embedding:
-    import numpy as np
     import torch
-
-    from speechssl.signals import Embedding
 
     return Embedding(torch.from_numpy(np.frombuffer(vector, "<f4").copy()), origin)
 
 
 def _edges(band: Band | None) -> tuple[float | None, float | None]:
     return (None, None) if band is None else (band.low, band.high)
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -7,16 +7,19 @@ The threshold from which a speaker is accepted comes with the calibration: in th
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechssl import audio, checkpoints
+from torch import Tensor
+
+from speechssl import audio
+from speechssl.audio.given import Recording, Recordings
 from speechssl.checkpoints import kinds
+from speechssl.checkpoints.names import some
 from speechssl.errors import InputError
-from speechssl.signals import Embedding, Waveform, check_same_origin
+from speechssl.signals import Embedder, Embedding, Waveform, check_same_origin
 from speechssl.verification import band as bands
 from speechssl.verification import embedders, speech_classifier
 from speechssl.verification.band import Band
@@ -26,12 +29,7 @@ from speechssl.verification.scoring import score
 from speechssl.verification.screening import MIN_SPEECH, channels_apart, remarks_on, unlike_speech
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from speechssl.audio.given import Recording, Recordings
-    from speechssl.signals import Embedder
-    from speechssl.verification.database import SpeakerDatabase
-
+    from speechssl.verification.database import Enrolment, SpeakerDatabase
 
 UNSURE = (
     "no decision: too much alike for two people, and not enough for one; give longer recordings, or recordings from a "
@@ -158,8 +156,7 @@ def embed(
         remarks.append(
             "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
         )
-    checksum = _checksum(path)
-    return Utterance(str(path), embedding, heard.active, checksum, tuple(remarks), band)
+    return Utterance(str(path), embedding, heard.active, audio.checksum(path), tuple(remarks), band)
 
 
 def _read(path: str | Path | Waveform, remarks: list[str]) -> Waveform:
@@ -169,13 +166,6 @@ def _read(path: str | Path | Waveform, remarks: list[str]) -> Waveform:
         return audio.read(path)
     remarks.append(f"its channels cancel each other; channel {taken + 1} was taken")
     return audio.read_channel(path, taken)
-
-
-def _checksum(path: str | Path | Waveform) -> str:
-    if not isinstance(path, Waveform):
-        return checkpoints.sha256_of(Path(path))
-    samples = path.samples.detach().cpu().contiguous().numpy()
-    return hashlib.sha256(f"{path.sample_rate} Hz\n".encode() + samples.tobytes()).hexdigest()
 
 
 def verify(
@@ -203,30 +193,19 @@ def verify(
         InputError: embeddings of different models, or a calibration of another.
     """
     scoring = _check_calibration(test.embedding.origin, calibration, cohort)
-    seconds = (sum(item.seconds for item in enrolment), test.seconds)
+    found = _judged(enrolment, test, calibration, cohort if scoring == "as-norm" else None, prior, threshold)
     remarks = [f"{item.name}: {remark}" for item in (*enrolment, test) for remark in item.remarks]
-    calibration, why = _serving(calibration, [item.band for item in enrolment], test.band, given=threshold is not None)
-    found = _score([item.embedding for item in enrolment], test.embedding, calibration, cohort, scoring)
-    limit, source = _threshold(calibration, prior, threshold, seconds)
-    if why:
-        remarks.insert(0, why)
-        source = source if limit is not None else "none: the calibration does not know the band of these recordings"
-    llr = calibration.llr(found, seconds) if calibration else None
-    accepted = _decided(found, limit, llr, calibration, threshold)
-    if accepted is None and limit is not None:
-        limit, llr, source = None, None, "none: too close to call"
-        remarks.insert(0, UNSURE)
     return Decision(
-        score=found,
+        score=found.score,
         scoring=scoring,
-        llr=llr,
+        llr=found.llr,
         prior=0.5 if prior is None else prior,
-        probability=None if llr is None else probability(llr, 0.5 if prior is None else prior),
-        accepted=accepted,
-        threshold=limit,
-        threshold_source=source,
+        probability=None if found.llr is None else probability(found.llr, 0.5 if prior is None else prior),
+        accepted=found.accepted,
+        threshold=found.threshold,
+        threshold_source=found.threshold_source,
         origin=test.embedding.origin,
-        remarks=tuple(remarks),
+        remarks=(*([found.remark] if found.remark else []), *remarks),
     )
 
 
@@ -291,18 +270,11 @@ def identify(
     if not enrolled:
         others = ", ".join(f"{count} with {name}" for name, count in database.origins().items()) or "nobody at all"
         raise InputError(f"nobody is enrolled in {database.path} with {origin} ({others}); enrol with this model first")
-    scoring = _check_calibration(origin, calibration, cohort)
+    used = cohort if _check_calibration(origin, calibration, cohort) == "as-norm" else None
     candidates = []
     for name, rows in enrolled.items():
-        seconds = (sum(row.seconds for row in rows), test.seconds)
-        usable, why = _serving(calibration, [row.band for row in rows], test.band, given=threshold is not None)
-        value = _score([row.embedding for row in rows], test.embedding, usable, cohort, scoring)
-        limit, _ = _threshold(usable, prior, threshold, seconds)
-        llr = usable.llr(value, seconds) if usable else None
-        accepted = _decided(value, limit, llr, usable, threshold)
-        if accepted is None and limit is not None:
-            llr, why = None, UNSURE
-        candidates.append(Candidate(name, value, llr, accepted, why))
+        found = _judged(rows, test, calibration, used, prior, threshold)
+        candidates.append(Candidate(name, found.score, found.llr, found.accepted, found.remark))
     by_ratio = calibration is not None and threshold is None
 
     def rank(row: Candidate) -> tuple[bool, float, float, str]:
@@ -327,10 +299,7 @@ def remarks_of(ranked: Sequence[Candidate]) -> list[str]:
     for row in ranked:
         if row.remark:
             names.setdefault(row.remark, []).append(row.speaker)
-    return [
-        remark if len(who) == len(ranked) else f"{', '.join(who[:5])}{' ...' if len(who) > 5 else ''}: {remark}"
-        for remark, who in names.items()
-    ]
+    return [remark if len(who) == len(ranked) else f"{some(who)}: {remark}" for remark, who in names.items()]
 
 
 def shipped_calibration(embedder: Embedder) -> Calibration | None:
@@ -346,6 +315,39 @@ def calibration_for(embedder: Embedder, own: Calibration | None) -> Calibration 
     if own is None or shipped is None or own.lines or own.scoring != "cosine":
         return own or shipped
     return dataclasses.replace(own, lines=shipped.lines)
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    score: float
+    llr: float | None
+    accepted: bool | None
+    threshold: float | None
+    threshold_source: str
+    remark: str
+
+
+def _judged(
+    enrolment: Sequence[Utterance | Enrolment],
+    test: Utterance,
+    calibration: Calibration | None,
+    cohort: Tensor | None,
+    prior: float | None,
+    threshold: float | None,
+) -> _Judgement:
+    """What a score says of one speaker, and a remark where it says nothing; the cohort only if it is to be used."""
+    seconds = (sum(item.seconds for item in enrolment), test.seconds)
+    usable, why = _serving(calibration, [item.band for item in enrolment], test.band, given=threshold is not None)
+    part = usable.part if usable else None
+    found = score([item.embedding for item in enrolment], test.embedding, cohort=cohort, part=part)
+    limit, source = _threshold(usable, prior, threshold, seconds)
+    if why and limit is None:
+        source = "none: the calibration does not know the band of these recordings"
+    llr = usable.llr(found, seconds) if usable else None
+    accepted = _decided(found, limit, llr, usable, threshold)
+    if accepted is None and limit is not None:
+        return _Judgement(found, None, None, None, "none: too close to call", UNSURE)
+    return _Judgement(found, llr, accepted, limit, source, why)
 
 
 def _threshold(
@@ -379,17 +381,6 @@ def _decided(
     if calibration is None or llr is None or given is not None:
         return found >= limit
     return calibration.decide(found, limit, llr)
-
-
-def _score(
-    enrolment: list[Embedding], test: Embedding, calibration: Calibration | None, cohort: Tensor | None, scoring: str
-) -> float:
-    return score(
-        enrolment,
-        test,
-        cohort=cohort if scoring == "as-norm" else None,
-        part=calibration.part if calibration else None,
-    )
 
 
 def _serving(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from speechssl import audio, checkpoints
 from speechssl.errors import InputError
-from speechssl.signals import check_same_origin
+from speechssl.signals import Embedder, check_same_origin
 from speechssl.verification import metrics
 from speechssl.verification.band import Band, measure
 from speechssl.verification.calibration import Calibration
@@ -23,7 +23,6 @@ from speechssl.verification.scoring import cohort_statistics
 from speechssl.verification.trials import Trial, check_audio, files_of
 
 if TYPE_CHECKING:
-    from speechssl.signals import Embedder
     from speechssl.verification.plda import Plda
 
 Floats = NDArray[np.float64]
@@ -126,16 +125,14 @@ def score_trials(
     if cohort is None:
         return scores
     mean, spread = cohort_statistics(matrix, np.asarray(cohort, np.float64))
-    normalised: Floats = ((scores - mean[first]) / spread[first] + (scores - mean[second]) / spread[second]) / 2
-    return normalised
+    return ((scores - mean[first]) / spread[first] + (scores - mean[second]) / spread[second]) / 2
 
 
 def cosines(matrix: Floats, first: NDArray[np.intp], second: NDArray[np.intp]) -> Floats:
     """Products (N,) of rows of unit vectors (M, E), by their numbers (N,)."""
     # all pairs at once cost less than gathering both sides of each trial, where a few files are in many trials
     if len(matrix) ** 2 <= 8 * len(first):
-        every: Floats = (matrix @ matrix.T)[first, second]
-        return every
+        return (matrix @ matrix.T)[first, second]
     scores = np.empty(len(first))
     for start in range(0, len(first), 65536):
         part = slice(start, start + 65536)
@@ -309,6 +306,5 @@ def _equal_error_threshold(curve: metrics.Roc) -> float:
 def save_report(path: str | Path, found: dict[str, Any]) -> Path:
     """Write a report as JSON, whole or not at all."""
     target = Path(path)
-    with checkpoints.atomic_path(target) as temporary:
-        temporary.write_text(json.dumps(found, indent=2, ensure_ascii=False), encoding="utf-8")
+    checkpoints.write_text(target, json.dumps(found, indent=2, ensure_ascii=False))
     return target

@@ -45,14 +45,12 @@ class Roc:
     @property
     def miss(self) -> Floats:
         """(D + 1,) rising from 0 to 1."""
-        found: Floats = self.targets / self.targets[-1]
-        return found
+        return self.targets / self.targets[-1]
 
     @property
     def false_alarm(self) -> Floats:
         """(D + 1,) falling from 1 to 0."""
-        found: Floats = 1 - self.nontargets / self.nontargets[-1]
-        return found
+        return 1 - self.nontargets / self.nontargets[-1]
 
     def eer(self) -> float:
         """Equal error rate on the convex hull, where the hull of (false alarm, miss) meets miss = false alarm.

@@ -40,8 +40,7 @@ class Plda:
 
     def project(self, vectors: Floats) -> Floats:
         """Embeddings (N, E) in the model's directions (N, D)."""
-        found: Floats = _unit(vectors - self.mean) @ self.directions
-        return found
+        return _unit(vectors - self.mean) @ self.directions
 
     def score(self, enrolment: Floats, test: Floats) -> Floats:
         """Natural-log likelihood ratio (N,) of one speaker against two, row by row.
@@ -143,23 +142,19 @@ def _diagonal(origin: str, mean: Floats, between: Floats, within: Floats) -> Pld
 def _evidence(total: Floats, count: int, between: Floats) -> Floats:
     """Log evidence (N,) of ``count`` recordings with sum ``total`` (N, D) by one speaker, without what cancels."""
     gain = between / (1 + count * between)
-    found: Floats = 0.5 * (total**2 * gain).sum(1) - 0.5 * float(np.log1p(count * between).sum())
-    return found
+    return 0.5 * (total**2 * gain).sum(1) - 0.5 * float(np.log1p(count * between).sum())
 
 
 def _unit(vectors: Floats) -> Floats:
     found: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    scaled: Floats = found * float(vectors.shape[-1]) ** 0.5
-    return scaled
+    return found * float(vectors.shape[-1]) ** 0.5
 
 
 def _shrunk(covariance: Floats, share: float) -> Floats:
     size = len(covariance)
-    found: Floats = (1 - share) * covariance + share * np.trace(covariance) / size * np.eye(size)
-    return found
+    return (1 - share) * covariance + share * np.trace(covariance) / size * np.eye(size)
 
 
 def _positive(covariance: Floats) -> Floats:
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-    found: Floats = (vectors * np.maximum(values, 1e-9 * values.max())) @ vectors.T
-    return found
+    return (vectors * np.maximum(values, 1e-9 * values.max())) @ vectors.T

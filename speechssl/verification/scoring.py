@@ -55,8 +55,7 @@ def counting(vectors: Floats, part: tuple[int, int] | None) -> Floats:
     if part is None:
         return vectors
     found = vectors[..., slice(*part)]
-    unit: Floats = found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), 1e-12)
-    return unit
+    return found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), 1e-12)
 
 
 def cohort_statistics(vectors: Floats, cohort: Floats) -> tuple[Floats, Floats]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from speechssl import audio
-from speechssl.signals import Embedding, Waveform
+from speechssl.signals import Embedder, Embedding, Waveform
 from speechssl.verification import speech_classifier
 from speechssl.verification.calibration import Calibration
 from speechssl.verification.scoring import counting, score
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from speechssl.signals import Embedder
 
 MIN_SPEECH = 1.0  # seconds of speech below which no score is given
 FEW_SPEECH = 3.0  # seconds below which a score is given with a remark
@@ -82,8 +79,6 @@ def unlike_speech(embedding: Embedding, cohort: Tensor | None, *, part: tuple[in
     """
     if cohort is None or cohort.shape[0] < 50:
         return False
-    import torch
-
     voices, vector = (torch.from_numpy(counting(x.double().numpy(), part)) for x in (cohort, embedding.vector))
     within = (voices @ voices.T).topk(11).values[:, 1:].mean(1)  # the highest is itself
     found = (voices @ vector).topk(10).values.mean()
@@ -97,8 +92,6 @@ def two_speaker_llr(waveform: Waveform, embedder: Embedder, calibration: Calibra
     Pieces of 2 s are parted in two groups around the least similar pair; the groups' means are scored like two
     recordings. The search for the worst parting makes the ratio lower than that of two chance halves.
     """
-    import torch
-
     size = round(PIECE * waveform.sample_rate)
     count = min(60, waveform.samples.shape[0] // size)
     if count < 4:

@@ -12,19 +12,19 @@ import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from speechssl import checkpoints
 from speechssl.audio import activity, audible, files
+from speechssl.audio.mel import cepstra, kaldi
 from speechssl.checkpoints import PACKAGED
 from speechssl.errors import CheckpointError
 from speechssl.signals import Waveform
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 MODEL = PACKAGED / "speechlike.safetensors"
 WINDOW = 1000  # frames of 10 ms judged at once
@@ -72,11 +72,8 @@ class Model:
 
     def odds(self, found: Floats) -> Floats:
         """Natural-log odds (N,), of features (N, S)."""
-        import numpy as np
-
         standard = np.clip((found - self.mean) / self.spread, -4, 4)
-        odds: Floats = np.tanh(standard @ self.inner + self.inner_bias) @ self.outer + self.outer_bias
-        return odds
+        return np.tanh(standard @ self.inner + self.inner_bias) @ self.outer + self.outer_bias
 
 
 @functools.cache
@@ -99,8 +96,6 @@ def hear(waveform: Waveform) -> Hearing:
 
     If 90 % of the windows are not speech, the remaining ones are ignored.
     """
-    import numpy as np
-
     samples = activity.at_16_khz(waveform)
     active = activity.active_frames(activity.band_powers(samples))
     total = float(active.sum()) / 100
@@ -122,10 +117,9 @@ def remark_on(recording: Waveform | str | Path) -> str:
         InputError: a file that cannot be read.
     """
     if isinstance(recording, Waveform):
-        samples, rate = recording.samples[: round(HEARD * recording.sample_rate)], recording.sample_rate
+        waveform = recording.first(HEARD)
     else:
-        samples, rate = next(files.stream(recording, activity.RATE, HEARD)), activity.RATE
-    waveform = Waveform(samples, rate)
+        waveform = Waveform(next(files.stream(recording, activity.RATE, HEARD)), activity.RATE)
     if waveform.seconds < BRIEF:
         return f"{waveform.seconds:.2f} s long, which is too short for speech"
     heard = hear(audible(waveform)[0])
@@ -136,10 +130,6 @@ def remark_on(recording: Waveform | str | Path) -> str:
 
 def _odds(samples: NDArray[np.float32], first: int, last: int) -> float:
     """Log odds of speech of frames of 10 ms of samples (T,); infinite where there are too few."""
-    import torch
-
-    from speechssl.audio.mel import kaldi
-
     if last - first < SHORTEST:
         return math.inf
     found = features(kaldi(torch.from_numpy(samples[first * 160 : last * 160 + 240])).numpy())
@@ -154,10 +144,6 @@ def features(log_bands: NDArray[np.floating]) -> Floats:
     their change. Of all frames: share of modulation frequencies of the loudness of four groups of bands, correlation of
     groups, and how the level is distributed.
     """
-    import numpy as np
-
-    from speechssl.audio.mel import cepstra
-
     bands = np.asarray(log_bands, np.float64)
     level = np.log(np.exp(bands - bands.max()).sum(1))
     top = np.quantile(level, 0.95)
@@ -184,36 +170,27 @@ def features(log_bands: NDArray[np.floating]) -> Floats:
 
 def _change(values: Floats, loud: NDArray[np.bool_], lag: int) -> Floats:
     """Mean absolute change over a lag, of the last axis, where both ends are loud."""
-    import numpy as np
-
     both = loud[lag:] & loud[:-lag]
     if not both.any():
         return np.zeros(values.shape[1:-1])
-    found: Floats = np.abs(values[lag:][both] - values[:-lag][both]).mean((0, -1))
-    return found
+    return np.abs(values[lag:][both] - values[:-lag][both]).mean((0, -1))
 
 
 def _modulation(loudness: Floats) -> Floats:
     """Log share (G * M,) of each band of modulation frequencies of loudness (F, G) at 100 Hz."""
-    import numpy as np
-
     centred = loudness - loudness.mean(0)
     power = np.abs(np.fft.rfft(centred * np.hanning(len(centred))[:, None], max(512, len(centred)), axis=0)) ** 2
     hertz = np.fft.rfftfreq(max(512, len(centred)), 0.01)
     edges = [*MODULATIONS[:-1], 50.1]
     parts = np.stack([power[(hertz >= a) & (hertz < b)].sum(0) for a, b in itertools.pairwise(edges)])
-    found: Floats = np.log(parts / (parts.sum(0) + 1e-9) + 1e-4).T.reshape(-1)
-    return found
+    return np.log(parts / (parts.sum(0) + 1e-9) + 1e-4).T.reshape(-1)
 
 
 def _neighbours(groups: Floats) -> Floats:
     """Correlation over time of each group of bands with the next, and of the lowest half with the highest."""
-    import numpy as np
-
     centred = groups - groups.mean(0)
     unit = centred / (np.linalg.norm(centred, axis=0) + 1e-9)
-    found: Floats = np.append((unit[:, 1:] * unit[:, :-1]).sum(0), [(unit[:, 1] * unit[:, 6]).sum()])
-    return found
+    return np.append((unit[:, 1:] * unit[:, :-1]).sum(0), [(unit[:, 1] * unit[:, 6]).sum()])
 
 
 def _bounds(frames: int) -> list[tuple[int, int]]:

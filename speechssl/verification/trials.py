@@ -10,9 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from speechssl import checkpoints
 from speechssl.audio import lists, search
 from speechssl.checkpoints import foreign
+from speechssl.checkpoints.names import some
 from speechssl.errors import InputError
 from speechssl.verification.calibration import PRIOR
 
@@ -60,7 +63,11 @@ def read_trials(path: str | Path) -> list[Trial]:
     path = Path(path)
     numbered = _numbered_lines(path, "a trial list or a folder of speakers", "1 a.wav b.wav")
     delimiter = _delimiter(numbered[0][1])
-    rows = _csv_rows(numbered, delimiter) if delimiter else _plain_rows(path, numbered)
+    rows = (
+        _csv_rows(numbered, delimiter)
+        if delimiter
+        else [(number, _plain(_words(path, line))) for number, line in numbered]
+    )
     trials, faults = [], []
     for number, row in rows:
         if row is None:
@@ -163,8 +170,7 @@ def write_trials(path: str | Path, trials: Iterable[Trial], *, root: str | Path 
         lines = _csv_lines(trials, place)
     else:
         lines = [*([] if place == "." else [f"{ROOT} {place}\n"]), *_plain_lines(trials)]
-    with checkpoints.atomic_path(path) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
+    checkpoints.write_text(path, "".join(lines))
     return path
 
 
@@ -199,8 +205,7 @@ def write_scores(path: str | Path, trials: Sequence[Trial], scores: Iterable[flo
     for trial, score in zip(trials, scores, strict=True):
         label = [int(trial.is_target)] if path.suffix.lower() == ".csv" else []
         writer.writerow([trial.enrolment, trial.test, *label, f"{score:.6f}"])
-    with checkpoints.atomic_path(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    checkpoints.write_text(path, text.getvalue())
     return path
 
 
@@ -257,8 +262,6 @@ def make_trials(
     Raises:
         InputError: fewer than two speakers, or nobody with two recordings that may be paired.
     """
-    import numpy as np
-
     if len(recordings) < 2:
         raise InputError(f"{len(recordings)} speaker(s); two needed for trials of different speakers")
     rng = np.random.default_rng(seed)
@@ -349,12 +352,7 @@ def _numbered_lines(path: Path, what: str, example: str) -> list[tuple[int, str]
 
 
 def _refuse(faults: list[str], what: str, *, most: int = LISTED) -> None:
-    more = f" and {len(faults) - most} more" if len(faults) > most else ""
-    raise InputError(f"{len(faults)} {what}: {', '.join(faults[:most])}{more}")
-
-
-def _plain_rows(path: Path, numbered: list[tuple[int, str]]) -> list[tuple[int, Trial | None]]:
-    return [(number, _plain(_words(path, line))) for number, line in numbered]
+    raise InputError(f"{len(faults)} {what}: {some(faults, most)}")
 
 
 def _plain(words: list[str]) -> Trial | None:
@@ -378,7 +376,7 @@ def _delimiter(heading: str) -> str:
 
 def _csv_rows(numbered: list[tuple[int, str]], delimiter: str) -> list[tuple[int, Trial | None]]:
     heading = [name.strip().lower() for name in next(csv.reader([numbered[0][1]], delimiter=delimiter))]
-    first, second, label = (_column(heading, names) for names in COLUMNS)
+    first, second, label = (next((heading.index(name) for name in names if name in heading), None) for names in COLUMNS)
     if first is None or second is None or label is None:
         return [(numbered[0][0], None)]
     named = [heading.index(name) for name in SPEAKER_COLUMNS if name in heading]
@@ -394,10 +392,6 @@ def _csv_rows(numbered: list[tuple[int, str]], delimiter: str) -> list[tuple[int
     return rows
 
 
-def _column(heading: list[str], names: tuple[str, ...]) -> int | None:
-    return next((heading.index(name) for name in names if name in heading), None)
-
-
 def _pairs(files: list[str], other_sessions: bool) -> list[tuple[str, str]]:
     pairs = [(one, two) for place, one in enumerate(files) for two in files[place + 1 :]]
     if not other_sessions:
@@ -407,8 +401,6 @@ def _pairs(files: list[str], other_sessions: bool) -> list[tuple[str, str]]:
 
 def _others(recordings: dict[str, list[str]], count: int, rng: object) -> list[Trial]:
     """``count`` different non-target trials, or all there are; the speakers of both sides drawn evenly."""
-    import numpy as np
-
     assert isinstance(rng, np.random.Generator)
     speakers = sorted(recordings)
     sizes = [len(recordings[speaker]) for speaker in speakers]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechssl import checkpoints
 from speechssl.checkpoints import PACKAGED, kinds
 from speechssl.errors import CheckpointError, InputError
 
@@ -62,7 +63,6 @@ def load(
 
 def _own(path: Path, device: str) -> Vocoder:
     """A vocoder in a file of this package; the header names its family."""
-    from speechssl import checkpoints
     from speechssl.vocoders import hifigan, source_filter
 
     header = checkpoints.peek(path)

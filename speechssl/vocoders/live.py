@@ -6,19 +6,17 @@ see the frames ahead, which come again in the next step. So there is nothing to 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from speechssl.audio.f0_tracker import Array
 from speechssl.checkpoints.eight_bits import in_eight_bits
 from speechssl.vocoders import pulses, source_filter, world
 from speechssl.vocoders.source_filter import FIRST, FRAMES, HOP, TAPS, SourceFilterVocoder
-
-if TYPE_CHECKING:
-    from speechssl.audio.f0_tracker import Array
 
 # values of F0 that have to be known beyond those of the frames kept: where the last window ends, and a pulse's own taps
 F0_AHEAD = 5
@@ -113,8 +111,7 @@ class LiveVocoder:
 
     def _analysed(self, samples: Array, count: int) -> Tensor:
         windows = torch.from_numpy(samples).unfold(0, 2 * self._side, HOP)[:count]
-        spectra: Tensor = torch.fft.rfft(windows * self._network.window, dim=-1)[None]
-        return spectra
+        return torch.fft.rfft(windows * self._network.window, dim=-1)[None]
 
     def _make_pulses(self, f0: Array, begin: int, until: int) -> None:
         """Complete the pulses up to ``until``; ``f0`` begins at sample ``begin``."""

@@ -92,15 +92,13 @@ def response_matrix(order: int, sample_rate: int) -> Array:
     # folding the even cepstrum onto positive times gives the causal one: that of minimum phase
     cepstrum[:, 1:half] *= 2
     cepstrum[:, half + 1 :] = 0
-    matrix: Array = np.fft.rfft(cepstrum).astype(np.complex64)
-    return matrix
+    return np.fft.rfft(cepstrum).astype(np.complex64)
 
 
 @lru_cache(maxsize=8)
 def envelope_matrix(order: int, sample_rate: int) -> Array:
     """(order, bins) float64: cepstrum @ matrix = natural log of the power envelope; read off pyworld's own decoder."""
-    matrix: Array = np.log(pyworld().decode_spectral_envelope(np.eye(order), sample_rate, FFT_SIZE))
-    return matrix
+    return np.log(pyworld().decode_spectral_envelope(np.eye(order), sample_rate, FFT_SIZE))
 
 
 @lru_cache(maxsize=8)
@@ -110,8 +108,7 @@ def band_matrix(bands: int, sample_rate: int) -> Array:
     knots = np.concatenate([np.arange(bands + 1) * 3000.0, [sample_rate / 2]])
     rows = [np.interp(bins, knots, np.eye(bands + 2)[i]) for i in range(bands + 1)]
     rows[0] = rows[0] * FLOOR_DB
-    matrix: Array = np.stack(rows).astype(np.float32)
-    return matrix
+    return np.stack(rows).astype(np.float32)
 
 
 def pulse_blocks(
@@ -161,8 +158,7 @@ def _at(frames: Array, position: Array) -> Array:
     position = np.clip(position, 0, len(frames) - 1)
     left = np.floor(position).astype(np.int64)
     fraction = (position - left)[:, None]
-    mixed: Array = frames[left] * (1 - fraction) + frames[np.minimum(left + 1, len(frames) - 1)] * fraction
-    return mixed
+    return frames[left] * (1 - fraction) + frames[np.minimum(left + 1, len(frames) - 1)] * fraction
 
 
 def _noise_weights(aperiodicity: Array, bands: Array, voiced: Array) -> Array:
@@ -170,8 +166,7 @@ def _noise_weights(aperiodicity: Array, bands: Array, voiced: Array) -> Array:
     level = np.concatenate([np.ones((len(aperiodicity), 1)), np.minimum(aperiodicity, 0)], axis=1).astype(np.float32)
     weights = np.minimum(np.exp((level @ bands) * np.float32(np.log(10) / 20)), 1.0)
     weights[~voiced] = 1.0
-    mixed: Array = weights
-    return mixed
+    return weights
 
 
 def _excitation(pulses: Pulses, lengths: Array, noise_weight: Array, random: np.random.Generator) -> Array:
@@ -182,8 +177,7 @@ def _excitation(pulses: Pulses, lengths: Array, noise_weight: Array, random: np.
     strength = np.sqrt(lengths[voiced, None].astype(np.float32) * (1 - noise_weight[voiced] ** 2))
     phase = np.multiply.outer(pulses.delay[voiced], np.arange(FFT_SIZE // 2 + 1) * (-2 * np.pi / FFT_SIZE))
     spectrum[voiced] += _polar(strength, phase.astype(np.float32))
-    mixed: Array = spectrum
-    return mixed
+    return spectrum
 
 
 def _polar(magnitude: Array, phase: Array) -> Array:
@@ -201,8 +195,7 @@ def _noise_pieces(lengths: Array, random: np.random.Generator) -> Array:
     # one stream of noise, taken in order: the same whatever the blocks
     pieces[inside] = random.standard_normal(int(inside.sum()), dtype=np.float32)
     means = pieces.sum(axis=1, keepdims=True) / inside.sum(axis=1, keepdims=True)
-    zero_mean: Array = np.where(inside, pieces - means, np.float32(0))
-    return zero_mean
+    return np.where(inside, pieces - means, np.float32(0))
 
 
 def _without_constant(spectrum: Array) -> Array:

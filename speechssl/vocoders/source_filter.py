@@ -155,8 +155,7 @@ class SourceFilter(nn.Module):
         x = self.entered(values, keys, f0, voice)
         for layer in self.layers:
             x = layer(x)
-        corrected: Tensor = self.exit(self.norm(x))
-        return corrected
+        return self.exit(self.norm(x))
 
     def entered(self, values: Tensor, keys: Tensor, f0: Tensor, voice: Tensor) -> Tensor:
         """(B, 2 N, width): the input of the first block."""
@@ -168,8 +167,7 @@ class SourceFilter(nn.Module):
         frames = torch.cat(parts, dim=-1).reshape(batch, FRAMES * count, -1)
         words = self.keys(keys).repeat_interleave(FRAMES, dim=1)
         who = self.voice(self.normal_voice(voice))
-        x: Tensor = self.entry(torch.cat([frames, words], dim=-1)) + who[:, None]
-        return x
+        return self.entry(torch.cat([frames, words], dim=-1)) + who[:, None]
 
     def normal_voice(self, voice: Tensor) -> Tensor:
         """(B, 2 (order + 1)) ``voice_statistics``, in deviations from the mean of all voices."""
@@ -191,8 +189,7 @@ class SourceFilter(nn.Module):
         """(B, 2 N, bins) spectra around the filters' places."""
         side = self.config.window // 2 - FIRST
         padded = nn.functional.pad(samples, (side, side))
-        spectra: Tensor = torch.fft.rfft(padded.unfold(-1, self.config.window, HOP) * self.window, dim=-1)
-        return spectra
+        return torch.fft.rfft(padded.unfold(-1, self.config.window, HOP) * self.window, dim=-1)
 
     def synthesise(self, spectrum: Tensor) -> Tensor:
         """The sound of spectra, overlapped and added."""
@@ -204,8 +201,7 @@ class SourceFilter(nn.Module):
         weights = (self.window**2)[None, :, None].expand(1, size, count)
         weight = nn.functional.fold(weights, **fold)[:, 0, 0]
         side = size // 2 - FIRST
-        whole: Tensor = (sound / weight.clamp(min=1e-2))[:, side : total - side]
-        return whole
+        return (sound / weight.clamp(min=1e-2))[:, side : total - side]
 
 
 def voice_statistics(values: Tensor, order: int) -> Tensor:
@@ -257,8 +253,7 @@ def pulse_train(f0: np.ndarray[Any, Any], num_samples: int, *, first: int = worl
 def pulse_shapes(delay: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """(P, TAPS) band-limited pulses that lie ``delay`` (P,) samples behind tap ``TAPS // 2 - 1``."""
     distance = np.arange(TAPS) - TAPS // 2 + 1 - delay[:, None]
-    shape: np.ndarray[Any, Any] = np.sinc(distance) * np.cos(np.pi * distance / (TAPS + 2)) ** 2
-    return shape
+    return np.sinc(distance) * np.cos(np.pi * distance / (TAPS + 2)) ** 2
 
 
 class SourceFilterVocoder:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechssl import audio, checkpoints
-from speechssl.audio import decoding
+from speechssl import audio
 from speechssl.audio.given import Recordings
 from speechssl.checkpoints import names
 from speechssl.encoders import fingerprints
-from speechssl.errors import CheckpointError, InputError
-from speechssl.signals import Features, Waveform
+from speechssl.errors import InputError
+from speechssl.signals import Encoder, Features, Waveform
 from speechssl.voices import packaged, pitch, spectrum, tempo
 from speechssl.voices.matching_set import MatchingSet, Recording, Reference, join, refuse_copies
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from speechssl.signals import Encoder
 
 HIGHEST = 65504.0  # the largest float16
 
@@ -53,7 +49,7 @@ def build(
     if not recordings:
         raise InputError("no reference recordings; give at least one of the target speaker")
     labels = _labels(recordings, taken)
-    digests = [checksum(recording) for recording in recordings]
+    digests = [audio.checksum(recording) for recording in recordings]
     refuse_copies(list(zip(labels, digests, strict=True)))
     parts = [
         _one(recording, label, digest, encoder, value_encoder or encoder, keep_silence)
@@ -171,19 +167,3 @@ def _labels(recordings: Sequence[Recording], taken: Collection[str]) -> list[str
     files = map(names.visible, audio.told_apart(paths, taken))
     numbers = (name for number in itertools.count(1) if (name := f"waveform {number}") not in taken)
     return [next(numbers if isinstance(one, Waveform) else files) for one in recordings]
-
-
-def checksum(recording: Recording) -> str:
-    """SHA-256 of a file's bytes, or of a waveform's rate and samples, in hexadecimal digits.
-
-    Raises:
-        InputError: a file that cannot be read.
-    """
-    if isinstance(recording, Waveform):
-        samples = recording.samples.detach().cpu().contiguous().numpy()
-        return hashlib.sha256(f"{recording.sample_rate} Hz\n".encode() + samples.tobytes()).hexdigest()
-    decoding.check_file(Path(recording))  # a pipe would be waited for
-    try:
-        return checkpoints.sha256_of(Path(recording))
-    except CheckpointError as error:
-        raise InputError(f"the reference {recording}: {error}; check the path") from error

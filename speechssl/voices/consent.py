@@ -8,7 +8,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
 from typing import Any
 
 from speechssl.checkpoints import names
@@ -72,7 +71,7 @@ def attest(who: str, purpose: str, *, statement: str = STATEMENT) -> Consent:
             raise InputError(f"consent: {name} holds characters that nobody sees: {text!a:.100}; write it without them")
         if len(text) > LONGEST:
             raise InputError(f"consent: {name} has {len(text)} characters; {LONGEST} at most")
-    return Consent(who, purpose, now(), statement)
+    return Consent(who, purpose, names.now(), statement)
 
 
 def parse(text: str) -> Consent:
@@ -85,8 +84,3 @@ def parse(text: str) -> Consent:
     if not colon:
         raise InputError(f"consent {text!r}; 'WHO: FOR WHAT' needed, such as 'Ada Smith: my own audiobook'")
     return attest(who, purpose)
-
-
-def now() -> str:
-    """The time as receipts and consents write it."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +139,7 @@ def _header(voice: MatchingSet) -> dict[str, Any]:
         "references": [asdict(reference) for reference in voice.references],
         "consents": [consent.as_dict() for consent in voice.consents],
         "notes": voice.notes.as_dict(),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": names.now(),
     }
 
 

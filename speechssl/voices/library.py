@@ -16,17 +16,16 @@ from speechssl.audio.given import Recordings
 from speechssl.checkpoints import data_folder, names
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
-from speechssl.signals import Waveform, check_same_origin
+from speechssl.signals import Encoder, Waveform, check_same_origin
 from speechssl.voices import building, matching_set
 from speechssl.voices.clips import clips
+from speechssl.voices.consent import Consent
 from speechssl.voices.files import SUFFIX, VoiceInfo, info, load, save
+from speechssl.voices.matching_set import MatchingSet, Recording, Reference
+from speechssl.voices.notes import Notes
 
 if TYPE_CHECKING:
-    from speechssl.signals import Encoder
     from speechssl.verification.database import SpeakerDatabase
-    from speechssl.voices.consent import Consent
-    from speechssl.voices.matching_set import MatchingSet, Recording, Reference
-    from speechssl.voices.notes import Notes
 
 PRINTS = "prints.sqlite"
 LONGEST_FILE = 200  # bytes of a name, which is also that of the file
@@ -323,7 +322,7 @@ def _refuse_known(voice: MatchingSet, recordings: Sequence[Recording]) -> None:
     """Refuse a recording that the voice holds already, before anything is encoded."""
     known = {reference.sha256: reference.name for reference in voice.references}
     for recording in recordings:
-        if name := known.get(building.checksum(recording)):
+        if name := known.get(audio.checksum(recording)):
             given = "that waveform" if isinstance(recording, Waveform) else str(recording)
             raise InputError(f"the voice {voice.name!r} holds {given} already, as {name}; give other recordings")
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from speechssl.checkpoints import PACKAGED
 from speechssl.encoders import fingerprints
+from speechssl.signals import Encoder
 from speechssl.voices import files
-
-if TYPE_CHECKING:
-    from speechssl.signals import Encoder
-    from speechssl.voices.matching_set import MatchingSet
+from speechssl.voices.matching_set import MatchingSet
 
 FOLDER = PACKAGED / "tiny" / "voices"
 

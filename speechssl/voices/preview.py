@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import torch
 
-from speechssl.signals import Features, Waveform, check_same_origin
-
-if TYPE_CHECKING:
-    from speechssl.signals import Vocoder
-    from speechssl.voices.matching_set import MatchingSet
+from speechssl.signals import Features, Vocoder, Waveform, check_same_origin
+from speechssl.voices.matching_set import MatchingSet
 
 SECONDS = 6.0
 
@@ -23,8 +20,6 @@ def preview(voice: MatchingSet, vocoder: Vocoder, *, seconds: float = SECONDS) -
     Raises:
         InputError: a vocoder of other values.
     """
-    import torch
-
     check_same_origin(voice.value_origin, vocoder.origin, what="hear this voice")
     voiced = (voice.f0 > 0).any(1).nonzero()
     begin = int(voiced[0]) if len(voiced) else 0

@@ -10,25 +10,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from speechssl import audio
 from speechssl.audio import activity
+from speechssl.audio.given import Recordings
 from speechssl.checkpoints import kinds
+from speechssl.checkpoints.names import some
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from speechssl.audio.given import Recordings
-
-    Floats: TypeAlias = NDArray[np.float64]
-    # samples, band powers and activity of two seconds of speech
-    Piece: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
-from speechssl.voices.second_speaker import Speakers, chunks, evenly, suspected_speakers
+from speechssl.voices.second_speaker import Piece, Speakers, chunks, evenly, suspected_speakers
 
 ENOUGH_SPEECH = 30.0  # seconds from which users of kNN conversion stop hearing the difference of more
 LITTLE_SPEECH = 10.0  # seconds below which whole sounds are likely to be missing
@@ -137,8 +131,7 @@ class ReferenceReport:
         """All numbers, the remarks and the verdict, ready for JSON: what is not finite becomes None."""
         totals = ("speech_seconds", "snr_db", "loudness", "clipping", "remarks", "verdict")
         whole = {**{name: getattr(self, name) for name in totals}, **dataclasses.asdict(self)}
-        plain: dict[str, Any] = _jsonable(whole)
-        return plain
+        return _jsonable(whole)
 
     def _by_speech(self, values: list[float]) -> float:
         pairs = [(v, one.speech_seconds) for v, one in zip(values, self.recordings, strict=True) if math.isfinite(v)]
@@ -212,8 +205,6 @@ def cover(
     Raises:
         InputError: shapes that do not fit.
     """
-    import torch
-
     if source.ndim != 2 or voice.ndim != 2 or source.shape[1] != voice.shape[1] or 0 in (len(source), len(voice)):
         raise InputError(f"keys of shapes {tuple(source.shape)} and {tuple(voice.shape)}; (N, D) and (M, D) needed")
     if files.shape != (len(voice),) or seconds.shape != (len(voice),):
@@ -233,8 +224,6 @@ def cover(
 
 
 def _coverage(best: Tensor, own: Tensor) -> Coverage:
-    import torch
-
     levels = torch.tensor([0.05, 0.5, 0.95])
     p5, p50, p95 = best.quantile(levels).tolist()
     if not len(own):
@@ -245,8 +234,6 @@ def _coverage(best: Tensor, own: Tensor) -> Coverage:
 
 
 def _unit(keys: Tensor) -> Tensor:
-    import torch
-
     return torch.nn.functional.normalize(keys.float(), dim=1)
 
 
@@ -279,7 +266,7 @@ def _clipped(report: ReferenceReport) -> str | None:
     if not names:
         return None
     share = max(one.clipping for one in report.recordings)
-    return f"clipped ({_list(names)}: up to {100 * share:.1f} % of the samples); record at a lower level"
+    return f"clipped ({some(names, 3)}: up to {100 * share:.1f} % of the samples); record at a lower level"
 
 
 def _too_quiet(report: ReferenceReport) -> str | None:
@@ -294,7 +281,7 @@ def _narrow(report: ReferenceReport) -> str | None:
         return None
     rate = min(one.sample_rate for one in report.recordings)
     return (
-        f"sampled at {rate} Hz, as on a telephone ({_list(names)}): the frequencies above {rate // 2} Hz will be "
+        f"sampled at {rate} Hz, as on a telephone ({some(names, 3)}): the frequencies above {rate // 2} Hz will be "
         f"missing from the voice; give recordings of {RATE} Hz or more"
     )
 
@@ -302,7 +289,7 @@ def _narrow(report: ReferenceReport) -> str | None:
 def _mixed(report: ReferenceReport) -> str | None:
     if not report.speakers.suspected:
         return None
-    where = f": {_list(report.speakers.odd)} stand apart" if report.speakers.odd else ""
+    where = f": {some(report.speakers.odd, 3)} stand apart" if report.speakers.odd else ""
     return f"more than one speaker suspected{where}; give recordings of one voice"
 
 
@@ -313,10 +300,6 @@ def _uncovered(report: ReferenceReport) -> str | None:
         f"the source sounds unlike these recordings: only {100 * report.coverage.covered:.0f} % of it finds a sound as "
         "near as they find among themselves; recordings in its language and from a similar microphone would help"
     )
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _jsonable(value: Any) -> Any:

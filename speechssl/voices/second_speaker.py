@@ -8,20 +8,21 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from speechssl import checkpoints
 from speechssl.audio import activity, f0_tracker
+from speechssl.audio.mel import cepstra
 from speechssl.signals import Waveform
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    Floats: TypeAlias = NDArray[np.float64]
-    # samples, band powers and activity of two seconds of speech
-    Piece: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
+Floats: TypeAlias = NDArray[np.float64]
+# samples, band powers and activity of two seconds of speech
+Piece: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
 
 CHUNK = 200  # frames of speech, 2 s: the shortest piece whose sounds average out, found by measuring
 MOST_CHUNKS = 32  # a minute of speech is compared; more would cost time and find no more
@@ -47,15 +48,11 @@ class Speakers:
 
 def evenly(length: int, most: int) -> Tensor:
     """Numbers (n,) of at most ``most`` of ``length`` things, evenly spread."""
-    import torch
-
     return torch.arange(length) if length <= most else torch.linspace(0, length - 1, most).round().long()
 
 
 def chunks(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Stretches of a recording with 2 s of speech each: (first frame, one past the last); a rest above 1 s counts."""
-    import numpy as np
-
     spoken = np.flatnonzero(active)
     pieces = [spoken[start : start + CHUNK] for start in range(0, len(spoken), CHUNK)]
     return [(int(piece[0]), int(piece[-1]) + 1) for piece in pieces if len(piece) >= CHUNK / 2]
@@ -73,11 +70,6 @@ def traits(samples: NDArray[np.float32], bands: NDArray[np.float32], active: NDA
     Returns:
         None if less than 0.15 s is voiced.
     """
-    import numpy as np
-    import torch
-
-    from speechssl.audio.mel import cepstra
-
     contour = f0_tracker.f0(Waveform(torch.from_numpy(samples), activity.RATE), frame_period=0.01).numpy()[: len(bands)]
     voiced = active[: len(contour)] & (contour > 0)
     if voiced.sum() < 15:
@@ -86,10 +78,7 @@ def traits(samples: NDArray[np.float32], bands: NDArray[np.float32], active: NDA
     timbre = cepstra(levels, 20)[:, 1:]
     logs = np.log(contour[voiced].astype(np.float64))
     middle = float(np.median(logs))
-    found: Floats = np.concatenate(
-        [timbre.mean(axis=0), timbre.std(axis=0), [middle, np.median(np.abs(logs - middle))]]
-    )
-    return found
+    return np.concatenate([timbre.mean(axis=0), timbre.std(axis=0), [middle, np.median(np.abs(logs - middle))]])
 
 
 def two_groups(points: Floats) -> tuple[float, NDArray[np.bool_]]:
@@ -99,8 +88,6 @@ def two_groups(points: Floats) -> tuple[float, NDArray[np.bool_]]:
         Squared distance of the means times n1 n2 / n, per dimension (what Hotelling's T-squared is for white points),
         and which points are in the smaller group, (n,).
     """
-    import numpy as np
-
     squares = ((points[:, None] - points[None]) ** 2).sum(axis=2)
     first, second = np.unravel_index(int(squares.argmax()), squares.shape)
     side = squares[first] < squares[second]
@@ -127,8 +114,6 @@ def suspected_speakers(pieces: list[tuple[Piece, int]], names: list[str]) -> Spe
     minute of speech); two speakers who share the speech evenly are found in 54 of 100 sets of 4 s, 73 of 8 s, 82 of
     12 s, 88 of 32 s and 97 of 64 s; with a quarter from the second one, 58, 57, 76, 80 and 82. Similar voices pass.
     """
-    import numpy as np
-
     chosen = [pieces[index] for index in evenly(len(pieces), MOST_CHUNKS).tolist()]
     kept = [(trait, owner) for piece, owner in chosen if (trait := traits(*piece)) is not None]
     if len(kept) < 2:

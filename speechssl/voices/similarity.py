@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from speechssl import audio
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 SAMPLE_RATE = 16_000  # Hz
 WINDOW_LENGTH, HOP_LENGTH = 400, 160  # 25 ms every 10 ms
@@ -67,8 +65,6 @@ def timbre_distance(first: VoiceStatistics, second: VoiceStatistics) -> float:
 
     Source: Bhattacharyya 1943; Kailath 1967, IEEE Trans. Communication Technology 15(1).
     """
-    import numpy as np
-
     middle = (first.variance + second.variance) / 2
     apart = (first.mean - second.mean) ** 2 / middle / 8
     spread = np.log(middle / np.sqrt(first.variance * second.variance)) / 2
@@ -84,7 +80,6 @@ def pitch_gap(first: VoiceStatistics, second: VoiceStatistics) -> float:
 
 def _loud_cepstra(samples: Floats) -> Floats:
     """(N, 19) mel-cepstra of the frames within ``DYNAMIC_RANGE`` of the loudest."""
-    import numpy as np
 
     from speechssl.audio import mel
 
@@ -97,5 +92,4 @@ def _loud_cepstra(samples: Floats) -> Floats:
     bank = mel.filters(BANDS, FFT_SIZE, sample_rate=SAMPLE_RATE, low=LOWEST, high=HIGHEST)
     # the floor keeps the logarithm of empty bands of low-rate audio from ruling the distance
     bands = np.maximum(kept @ bank, 1e-6 * kept.sum(axis=1, keepdims=True) / BANDS)
-    found: Floats = mel.cepstra(np.log(bands), CEPSTRA + 1)[:, 1:].astype(np.float64)
-    return found
+    return mel.cepstra(np.log(bands), CEPSTRA + 1)[:, 1:].astype(np.float64)

@@ -122,8 +122,7 @@ def gains(own: Spectrum, wanted: Spectrum, sample_rate: int, *, size: int | None
     known = covered.gt(1e-3).nonzero().flatten()
     first, last = int(known[0]), int(known[-1])
     curve[:first], curve[last + 1 :] = curve[first], curve[last]
-    amplitudes: Tensor = 10 ** (curve / 20)
-    return amplitudes
+    return 10 ** (curve / 20)
 
 
 def _filtered(samples: Tensor, taps: Tensor) -> Tensor:
@@ -180,5 +179,4 @@ def _taps(amplitudes: Tensor) -> Tensor:
 
     response = torch.fft.irfft(amplitudes.to(torch.complex64)).roll(len(amplitudes) - 1)
     # an even number of taps has no middle: the first, where the window is 0, is left out
-    taps: Tensor = (response * torch.hann_window(len(response)))[1:]
-    return taps
+    return (response * torch.hann_window(len(response)))[1:]

@@ -10,7 +10,8 @@ import torch
 from helpers import blend_of
 
 from speechssl import audio
-from speechssl.conversion import converters, retrieval, steps
+from speechssl.conversion import retrieval, steps
+from speechssl.conversion.converters import means
 from speechssl.conversion.options import ConversionOptions
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.errors import InputError
@@ -144,7 +145,7 @@ def test_words_that_were_never_spoken_have_no_tempo(system, two):
 
 def _trace(result, voice):
     indices = (result.attributions[0].seconds * 50).round().long()
-    return converters.Trace(indices, torch.ones(indices.shape), result.attributions[0].distances)
+    return means.Trace(indices, torch.ones(indices.shape), result.attributions[0].distances)
 
 
 def test_pitch_for_a_vocoder_without_f0_is_refused(system, two):

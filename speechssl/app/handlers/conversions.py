@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from speechssl import audio, checkpoints
 from speechssl.app.handlers import recordings, targets
@@ -17,17 +17,15 @@ from speechssl.app.state import Models, Settings, Store
 from speechssl.audio import files
 from speechssl.conversion import converters, streaming
 from speechssl.conversion.options import ConversionOptions
+from speechssl.conversion.result import Conversion
+from speechssl.conversion.source import Source
 from speechssl.errors import SpeechSSLError
 from speechssl.receipts import contents, signing
 from speechssl.signals import Waveform
 from speechssl.verification import speech_classifier
+from speechssl.verification.decisions import Decision
 from speechssl.voices.consent import Consent
-
-if TYPE_CHECKING:
-    from speechssl.conversion.result import Conversion
-    from speechssl.conversion.source import Source
-    from speechssl.verification.decisions import Decision
-    from speechssl.voices.matching_set import MatchingSet
+from speechssl.voices.matching_set import MatchingSet
 
 STREAMED_FROM = 30.0  # seconds; shorter sources are converted before a person grows impatient
 
@@ -151,12 +149,11 @@ def encoded_source(models: Models, source: Path, options: Options) -> Source:
     asked = options.interpolation < 1 or (row is not None and row.needs_source_values)
     # for a vocoder that does not take the keys, auto may choose a converter that needs them
     with_values = asked or (options.converter == "auto" and not system.vocoder.key_origin)
-    found: Source = models.cache.get(
+    return models.cache.get(
         ("source", options.model, with_values, checkpoints.sha256_of(source)),
         lambda: system.source(source, with_values=with_values),
         _bytes_of,
     )
-    return found
 
 
 def _bytes_of(source: Source) -> int:

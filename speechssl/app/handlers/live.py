@@ -7,10 +7,11 @@ import hashlib
 from collections import deque
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from speechssl.app.handlers import recordings, targets
 from speechssl.app.handlers.targets import Target
@@ -25,12 +26,8 @@ from speechssl.conversion.options import ConversionOptions
 from speechssl.errors import InputError
 from speechssl.receipts import contents, signing
 from speechssl.signals import Waveform
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from speechssl.voices.consent import Consent
-    from speechssl.voices.matching_set import MatchingSet
+from speechssl.voices.consent import Consent
+from speechssl.voices.matching_set import MatchingSet
 
 FORMATS: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}  # of samples, little-endian
 SCALE = 32768.0  # of 16 bits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from speechssl import audio
 from speechssl.app.handlers import recordings
@@ -16,9 +16,7 @@ from speechssl.checkpoints import names
 from speechssl.errors import InputError
 from speechssl.verification import decisions
 from speechssl.verification.database import Enrolment
-
-if TYPE_CHECKING:
-    from speechssl.verification.decisions import Decision
+from speechssl.verification.decisions import Decision
 
 
 def verify(

@@ -19,14 +19,14 @@ from speechssl.app.state import Models, Settings, Store
 from speechssl.receipts import contents, signing
 from speechssl.signals import Waveform
 from speechssl.synthesis import say as say_module
+from speechssl.verification.decisions import Decision
 from speechssl.voices.consent import Consent
+from speechssl.voices.matching_set import MatchingSet
 
 if TYPE_CHECKING:
     from speechssl.synthesis.phones import Phone
     from speechssl.synthesis.subtitles import Cue
     from speechssl.synthesis.synthesizer import Speech, Synthesizer
-    from speechssl.verification.decisions import Decision
-    from speechssl.voices.matching_set import MatchingSet
 
 MOST_CHARACTERS = 20_000
 
@@ -118,14 +118,13 @@ def say(
     """
     from speechssl.synthesis.synthesizer import join
 
-    reading = reading or Reading()
+    reading, user = reading or Reading(), job.session.user
     text, lexicon = _pronunciations(text, reading)
     cues = _cues(settings, text)
     text = "\n".join(cue.text for cue in cues) or text
-    script = _check(settings, store, job.session.user, text, target, reading, timed=bool(cues))
+    script = _check(settings, store, user, text, target, reading, timed=bool(cues))
     cast = {one.voice: _of(one.voice, target) for one in script}
-    consents = [one for who in cast.values() for one in
-                targets.consents_of(settings, store, job.session.user, who, consent)]  # fmt: skip
+    consents = [one for who in cast.values() for one in targets.consents_of(settings, store, user, who, consent)]
     job(0.05, "loading the models")
     synthesizer = models.synthesizer()
     if lexicon:

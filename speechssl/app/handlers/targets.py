@@ -6,21 +6,20 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from speechssl import checkpoints
 from speechssl.app.handlers import recordings
 from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused, blaming
 from speechssl.app.state import Models, Settings, Store
+from speechssl.checkpoints.names import some
 from speechssl.errors import InputError
 from speechssl.verification import decisions
+from speechssl.verification.decisions import Decision, Utterance
 from speechssl.voices.clips import clip, clips
 from speechssl.voices.consent import STATEMENT, Consent
-
-if TYPE_CHECKING:
-    from speechssl.verification.decisions import Decision, Utterance
-    from speechssl.voices.matching_set import MatchingSet, Reference
+from speechssl.voices.matching_set import MatchingSet, Reference
 
 BUNDLED = "bundled: "  # before the names of the voices that ship with the package
 
@@ -161,10 +160,10 @@ def check_covered(settings: Settings, lacking: Sequence[Reference]) -> None:
         Refused: that, for the field ``consent``; the recordings are named.
     """
     if lacking and settings.consent:
-        some = ", ".join(one.name for one in lacking[:5]) + (" ..." if len(lacking) > 5 else "")
+        whose = some([one.name for one in lacking])
         raise Refused(
             "consent",
-            f"Attest first: “{STATEMENT}” Give your name and what the voice is used for. Nobody attested for {some}.",
+            f"Attest first: “{STATEMENT}” Give your name and what the voice is used for. Nobody attested for {whose}.",
         )
 
 
@@ -188,10 +187,9 @@ def stored(models: Models, store: Store, user: str, name: str, model: str) -> Ma
     if not is_bundled(name):
         return store.library(user).load(name)
     system = models.system(model)
-    voice: MatchingSet = models.cache.get(
+    return models.cache.get(
         ("bundled", model, name), lambda: system.matching_set([clip(plain(name)).path], name=plain(name)), _bytes_of
     )
-    return voice
 
 
 def _bytes_of(voice: MatchingSet) -> int:
@@ -237,8 +235,7 @@ def _enrolled(models: Models, store: Store, user: str, target: Target) -> list[U
 
 def _utterance(models: Models, path: Path) -> Utterance:
     key = ("utterance", checkpoints.sha256_of(path))
-    found: Utterance = models.cache.get(key, lambda: decisions.embed(path, models.embedder()), lambda _: 4096)
-    return found
+    return models.cache.get(key, lambda: decisions.embed(path, models.embedder()), lambda _: 4096)
 
 
 def decision_facts(decision: Decision | str) -> dict[str, Any] | None:

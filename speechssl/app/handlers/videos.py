@@ -56,15 +56,13 @@ def with_sound(video: Path, sound: Path, place: Path) -> Path:
                 track = target.add_stream_from_template(shown)
                 voice = target.add_stream("aac", rate=RATE, layout="mono")
                 coded = _coded(voice, sound)
-                for packet in heapq.merge(_copied(source, shown, track), coded, key=_second):
+                for packet in heapq.merge(
+                    _copied(source, shown, track), coded, key=lambda packet: float(packet.dts * packet.time_base)
+                ):
                     target.mux(packet)
     except av.FFmpegError as error:
         raise InputError(f"{video.name}: its pictures cannot be copied ({error}); give an MP4 or a WebM") from error
     return made
-
-
-def _second(packet: Any) -> float:
-    return float(packet.dts * packet.time_base)
 
 
 def _copied(source: Any, shown: Any, track: Any) -> Iterator[Any]:

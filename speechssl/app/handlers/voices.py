@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from speechssl import audio
 from speechssl.app.handlers import recordings, targets
@@ -17,14 +17,11 @@ from speechssl.errors import InputError
 from speechssl.receipts import contents, signing
 from speechssl.verification import decisions, speech_classifier
 from speechssl.verification.database import Enrolment
-from speechssl.voices import check_name, preview, reference_report
+from speechssl.voices import VoiceInfo, check_name, preview, reference_report
 from speechssl.voices.clips import clip, clips
 from speechssl.voices.consent import Consent
 from speechssl.voices.notes import Notes
-
-if TYPE_CHECKING:
-    from speechssl.voices import VoiceInfo
-    from speechssl.voices.reference_report import ReferenceReport
+from speechssl.voices.reference_report import ReferenceReport
 
 
 def listed(store: Store, user: str = "") -> list[dict[str, Any]]:

@@ -22,7 +22,6 @@ from speechssl.app.tabs import parts
 from speechssl.app.tabs.options import OptionFields, option_fields
 from speechssl.app.tabs.parts import QUIET, Page
 from speechssl.app.tabs.stage import Stage
-from speechssl.signals import Waveform
 from speechssl.voices.clips import clip
 
 PREVIEW = 15.0  # seconds that are converted to try the settings on a long recording
@@ -232,12 +231,8 @@ def _look(made: Made) -> str:
     """Spectrograms of source, result and target, side by side."""
     shown = [(made.source, "Source"), (made.path, "Result")] + ([(made.reference, "Target")] if made.reference else [])
     seconds = max(1.0, made.conversion.waveform.seconds)
-    drawn = [pictures.spectrogram(_beginning(audio.read(path), seconds), title, width=210.0) for path, title in shown]
+    drawn = [pictures.spectrogram(audio.read(path).first(seconds), title, width=210.0) for path, title in shown]
     return html('<div class="pictures">{}</div>', html("").join(drawn))
-
-
-def _beginning(waveform: Waveform, seconds: float) -> Waveform:
-    return Waveform(waveform.samples[: round(seconds * waveform.sample_rate)], waveform.sample_rate)
 
 
 def _example(page: Page, speaker: str, voice: str) -> Any:

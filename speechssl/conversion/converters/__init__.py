@@ -1,25 +1,28 @@
 """The table of converters: ways from the frames of a source to values of a voice.
 
-A converter is one row of ``TABLE`` and one function from ``Candidates`` to frames (N, V) float32 and their ``Trace``.
+A converter is one row of ``TABLE`` and one function from ``means.Candidates`` to frames (N, V) float32 and their
+``means.Trace``. Importing the table does not import PyTorch, which the functions need.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from speechssl.conversion.converters import means, regression, runs, shift, transport
-from speechssl.conversion.converters.means import Candidates, Trace
-
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from speechssl.conversion.converters.means import Candidates, Trace
+
     Combine: TypeAlias = Callable[[Candidates], tuple[Tensor, Trace]]
 
-__all__ = ["AUTO", "NAMES", "TABLE", "Candidates", "Converter", "Trace", "choose"]
+__all__ = ["AUTO", "NAMES", "TABLE", "Converter", "choose"]
 
 SHORT = 30.0  # seconds of reference; with less, users of kNN-VC and its authors find too few neighbours
+CHOICE = 16  # neighbours per frame that the best path may choose from
+SHIFT_K = 16  # fewer bring back wrong words, more leave more of the source's voice: recipes/voice_conversion/RESULTS.md
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Converter:
 
     Args:
         name: what ``--converter`` takes.
-        combine: makes the frames.
+        function: makes the frames, as ``module.function`` of this package.
         help: one sentence or two for people who choose.
         default_k: neighbours that are averaged if nobody says how many; 4 as in kNN-VC.
         least: neighbours that are retrieved even if k is smaller and the voice has as many frames.
@@ -42,7 +45,7 @@ class Converter:
     """
 
     name: str
-    combine: Combine
+    function: str
     help: str
     default_k: int = 4
     least: int = 1
@@ -52,6 +55,12 @@ class Converter:
     own_prosody: bool = False
     streams: bool = False
 
+    @property
+    def combine(self) -> Combine:
+        """The function."""
+        module, name = self.function.split(".")
+        return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+
     def neighbours(self, k: int | None) -> int:
         """How many neighbours are averaged: k, or the converter's own number if k is None."""
         return self.default_k if k is None else k
@@ -59,42 +68,42 @@ class Converter:
 
 _ROWS = (
     Converter(
-        "uniform", means.uniform, "The plain mean of the k nearest frames, as in kNN-VC.", streams=True
+        "uniform", "means.uniform", "The plain mean of the k nearest frames, as in kNN-VC.", streams=True
     ),
     Converter(
-        "distance", means.distance, "A mean in which nearer frames count more, as in kNN-TTS.", streams=True
+        "distance", "means.distance", "A mean in which nearer frames count more, as in kNN-TTS.", streams=True
     ),
     # 3 is nearer to the voice than 4, with as many words: recipes/voice_conversion/RESULTS.md
     Converter(
-        "variance", means.uniform,
+        "variance", "means.uniform",
         "The plain mean, with the spread that averaging takes away and the long-term spectrum of the voice.",
         default_k=3, widened=True, streams=True,
     ),
     Converter(
-        "regression", regression.regressed,
+        "regression", "regression.regressed",
         "As variance, but where the nearest frames are far, half of each frame is what the whole voice predicts.",
         default_k=3, widened=True, streams=True,
     ),
     Converter(
-        "continuous", runs.continuous,
+        "continuous", "runs.continuous",
         "Single frames in runs, as the voice spoke them, mixed with the mean of the k nearest.",
-        least=runs.CANDIDATES, widened=True, in_runs=True,
+        least=CHOICE, widened=True, in_runs=True,
     ),
     Converter(
-        "selection", runs.selection,
+        "selection", "runs.selection",
         "Sounds most like the voice but is less intelligible: copies runs of single frames, with their own keys and "
         "pitch, half way to the speaking rate of the voice.",
-        least=runs.CANDIDATES, widened=True, in_runs=True, own_prosody=True,
+        least=CHOICE, widened=True, in_runs=True, own_prosody=True,
     ),
     Converter(
-        "transport", transport.transported,
+        "transport", "transport.transported",
         "The source's own frames, moved to the mean and covariance of the voice (MKL-VC); safe with short references.",
         needs_source_values=True,
     ),
     Converter(
-        "shift", shift.shifted,
+        "shift", "shift.shifted",
         "The source's own frames, each moved by the difference between the two speakers around it; keeps detail.",
-        least=shift.SHIFT_K, needs_source_values=True,
+        least=SHIFT_K, needs_source_values=True,
     ),
 )  # fmt: skip
 TABLE = {row.name: row for row in _ROWS}

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
+from speechssl.conversion.retrieval import Neighbours, parts_of
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from speechssl.conversion.retrieval import Neighbours
     from speechssl.conversion.source import Source
     from speechssl.voices.matching_set import MatchingSet
 
@@ -91,8 +92,6 @@ def plain(near: Neighbours) -> Trace:
 
 def uniform_weights(neighbours: Neighbours) -> Tensor:
     """(N, k) all 1 / k."""
-    import torch
-
     return torch.full_like(neighbours.distances, 1.0 / neighbours.k)
 
 
@@ -110,8 +109,6 @@ def weighted_mean(values: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
         indices: (N, k) rows of the values.
         weights: (N, k); rows sum to 1.
     """
-    import torch
-
     result = torch.empty(len(indices), values.shape[1])
     for part in pieces(len(indices), indices.shape[1] * values.shape[1]):
         gathered = values[indices[part]].float()  # (n, k, V)
@@ -181,8 +178,6 @@ class Surroundings:
 
     def spread(self) -> Tensor:
         """(V,) float64 standard deviation around the local means, pooled over all frames."""
-        import torch
-
         indices = self.neighbours.indices
         total = torch.zeros(self.values.shape[1], dtype=torch.float64)
         for part in pieces(len(indices), 2 * indices.shape[1] * self.values.shape[1]):
@@ -192,8 +187,6 @@ class Surroundings:
 
 def centre_of(values: Tensor) -> Tensor:
     """(V,) float64 mean of values (M, V)."""
-    import torch
-
     total = torch.zeros(values.shape[1], dtype=torch.float64)
     for part in pieces(len(values), values.shape[1] * 2):
         total += values[part].double().sum(dim=0)
@@ -202,5 +195,4 @@ def centre_of(values: Tensor) -> Tensor:
 
 def pieces(length: int, numbers: int) -> Iterator[slice]:
     """Slices of rows of so many numbers each."""
-    size = max(1, GATHERED // max(1, numbers))
-    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+    return parts_of(length, max(1, GATHERED // max(1, numbers)))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from speechssl.conversion.converters.means import Candidates, Trace, centre_of, pieces, uniform
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 RIDGE = 0.1  # of the mean variance of the keys
 # share of the prediction, at coverages (mean cosines) of `tiny` up to FAR; none from NEAR:
@@ -25,8 +24,6 @@ def regressed(candidates: Candidates) -> tuple[Tensor, Trace]:
     whose values are its keys keeps the plain mean, as the map would keep the keys of the source. The weights of the
     trace sum to the share of the neighbours.
     """
-    import torch
-
     frames, trace = uniform(candidates)
     voice = candidates.voice
     share = share_at(1.0 - float(candidates.neighbours.distances[:, 0].mean()))
@@ -56,8 +53,6 @@ def fit_ridge(keys: Tensor, values: Tensor, ridge: float = RIDGE) -> tuple[Tenso
     Returns:
         c (K,), m (V,) and A (K, V), float32.
     """
-    import torch
-
     count, size = keys.shape
     centre, mean = centre_of(keys), centre_of(values)
     square, product = torch.zeros(size, size).double(), torch.zeros(size, values.shape[1]).double()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from speechssl.conversion.converters.means import Candidates, Trace, made_of, pieces, uniform_weights
 from speechssl.conversion.retrieval import Neighbours
 from speechssl.errors import InputError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-CANDIDATES = 16  # neighbours per frame that the best path may choose from
 JOIN_WEIGHT = 1.0  # cosine distance at a join counts as much as that to the source
 PITCH_WEIGHT = 0.2  # of a step in log-F0 of one spread of the voice, at a join, beside the cosine distance of the keys
 PITCH_LIMIT = 3.0  # spreads; a larger step costs no more
@@ -49,8 +47,6 @@ def with_nearest(path: Tensor, candidates: Neighbours, k: int) -> Trace:
         candidates: (N, K), K >= k.
         k: columns of the nearest.
     """
-    import torch
-
     taken, near = path[:, None], candidates.first(k)
     rest = uniform_weights(near) * (1 - TAKEN)
     return Trace(
@@ -86,9 +82,6 @@ def best_path(
         InputError: a negative weight.
     Source: unit selection, Hunt and Black 1996.
     """
-    import numpy as np
-    import torch
-
     if not 0 <= join_weight < float("inf"):
         raise InputError(f"join weight is {join_weight}; 0 or more needed")
     targets = neighbours.distances.numpy()
@@ -141,8 +134,5 @@ class _PitchSteps:
 
 
 def _unit(rows: Tensor) -> Tensor:
-    import torch
-
     rows = rows.double()
-    unit: Tensor = rows / torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-    return unit
+    return rows / torch.linalg.vector_norm(rows, dim=-1, keepdim=True)

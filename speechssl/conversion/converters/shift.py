@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor
 
 from speechssl.conversion.converters.means import Candidates, Surroundings, Trace, plain
 from speechssl.conversion.retrieval import Neighbours, nearest
 from speechssl.signals import check_same_origin
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-SHIFT_K = 16  # fewer bring back wrong words, more leave more of the source's voice: recipes/voice_conversion/RESULTS.md
 SHIFT_DETAIL = 0.5  # share of its own detail a frame keeps if the vocoder hears the words from the keys
 SHIFT_LIMIT = 3.0  # spreads of the voice a frame may lie from its surroundings: a burst beside digital silence does not
 
@@ -35,8 +32,6 @@ def shifted(candidates: Candidates) -> tuple[Tensor, Trace]:
 
 def _own_surroundings(candidates: Candidates) -> tuple[Tensor, Neighbours]:
     """Values of all recordings of the source's speaker, and which of them lie near each frame of the source."""
-    import torch
-
     source = candidates.source
     keys, values = source.keys.frames, source.own_values.frames
     all_keys = keys
@@ -64,7 +59,5 @@ def moved(
         detail: share of the difference that is kept, 0 ... 1.
         count: neighbours of the voice in the mean T; None for all.
     """
-    import torch
-
     kept, limit = source_values.float() - own.means(), (SHIFT_LIMIT * voice.spread()).float()
     return torch.clamp(kept, min=-limit, max=limit).mul_(detail).add_(voice.means(count))

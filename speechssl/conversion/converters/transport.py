@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from speechssl.conversion.converters.means import Candidates, Trace, centre_of, pieces, plain
 from speechssl.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 GROUP = 2  # dimensions mapped together; the paper's best
 RIDGE = 1e-6  # of the mean variance; keeps constant dimensions in place
@@ -40,8 +39,6 @@ class TransportMap:
 
     def __call__(self, values: Tensor) -> Tensor:
         """Map frames (N, V)."""
-        import torch
-
         result = torch.empty(values.shape, dtype=torch.float32)
         for part in pieces(len(values), values.shape[1] * 4):
             centred = values[part].double() - self.mean
@@ -66,8 +63,6 @@ def fit_transport(source: Tensor, target: Tensor, *, group: int = GROUP) -> Tran
         InputError: too few frames, other dimensions, or a group below 1.
     Source: MKL-VC, Lobashev et al. 2025, arXiv:2506.09709, sections 2.2 and 2.3; r keeps constant dimensions in place.
     """
-    import torch
-
     least = group + 4
     if group < 1 or min(len(source), len(target)) < least or source.shape[1] != target.shape[1]:
         raise InputError(
@@ -90,28 +85,20 @@ def fit_transport(source: Tensor, target: Tensor, *, group: int = GROUP) -> Tran
 
 
 def _monge_kantorovich(a: Tensor, b: Tensor, ridge: float) -> Tensor:
-    import torch
-
     # both constant: any ridge gives the identity
     ridged = (ridge or 1.0) * torch.eye(a.shape[-1], dtype=a.dtype)
     root, inverse = _power(a + ridged, 0.5), _power(a + ridged, -0.5)
-    matrices: Tensor = inverse @ _power(root @ (b + ridged) @ root, 0.5) @ inverse
-    return matrices
+    return inverse @ _power(root @ (b + ridged) @ root, 0.5) @ inverse
 
 
 def _power(matrices: Tensor, exponent: float) -> Tensor:
     """Powers of symmetric positive matrices (G, g, g)."""
-    import torch
-
     values, vectors = torch.linalg.eigh(matrices)
-    powers: Tensor = (vectors * values.clamp(min=1e-300)[:, None, :] ** exponent) @ vectors.transpose(1, 2)
-    return powers
+    return (vectors * values.clamp(min=1e-300)[:, None, :] ** exponent) @ vectors.transpose(1, 2)
 
 
 def _covariances(values: Tensor, mean: Tensor, dims: Tensor) -> Tensor:
     """(G, g, g) unbiased covariances of the dimensions (G, g), in float64, block by block."""
-    import torch
-
     total = torch.zeros(*dims.shape, dims.shape[1], dtype=torch.float64)
     for part in pieces(len(values), values.shape[1] * 4):
         centred = (values[part].double() - mean)[:, dims]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor
 
 from speechssl.conversion.converters.means import Surroundings, centre_of, pieces
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 WIDEST = 1.6  # largest factor of a spread: recipes/voice_conversion/RESULTS.md
 
@@ -24,19 +22,14 @@ def widened(frames: Tensor, voice: Surroundings, limit: float = WIDEST) -> Tenso
         limit: >= 1.
     Source: what Toda and Tokuda 2007 call global variance, here by a linear map.
     """
-    import torch
-
     centre, indices = centre_of(voice.values), voice.neighbours.indices
     single = _spread(voice.values, indices.flatten(), centre)
     ratio = (single / _spread(frames, torch.arange(len(frames)), centre).clamp(min=1e-6)).clamp(1.0, limit).float()
-    result: Tensor = (frames - centre.float()).mul_(ratio).add_(centre.float())
-    return result
+    return (frames - centre.float()).mul_(ratio).add_(centre.float())
 
 
 def _spread(values: Tensor, rows: Tensor, near: Tensor) -> Tensor:
     """(V,) float64 standard deviation of rows of values, in pieces; ``near`` is a point near their mean."""
-    import torch
-
     total, squares = torch.zeros(2, values.shape[1], dtype=torch.float64)
     for part in pieces(len(rows), values.shape[1] * 4):
         away = values[rows[part]].double() - near

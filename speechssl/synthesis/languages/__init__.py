@@ -16,8 +16,7 @@ _FILES = {"en-us": "english", "de-de": "german"}
 
 def get(code: str) -> Language:
     """The language with this full code, such as ``"en-us"``; ``check_language`` gives full codes."""
-    found: Language = importlib.import_module(f"{__name__}.{_FILES[code]}").LANGUAGE
-    return found
+    return importlib.import_module(f"{__name__}.{_FILES[code]}").LANGUAGE
 
 
 def check_language(language: str) -> str:

@@ -72,10 +72,6 @@ def _address(match: re.Match[str]) -> str:
     return re.sub(r"[^A-Za-z' ]", " ", text).lower()
 
 
-def _initials(match: re.Match[str]) -> str:
-    return _spelled(match["initials"])
-
-
 def _spelled(letters: str) -> str:
     return " ".join(LETTERS.get(letter, letter) for letter in letters.lower() if letter.isalpha())
 
@@ -152,7 +148,7 @@ RULES = {
     "per": Rule(rf"(?<=[\w€$£%])/(?P<per_u>{_PERIODS})", _per),
     "slash": Rule(r"(?<=[A-Za-z])/(?=[A-Za-z]|\d+(?:st|nd|rd|th)\b)", lambda match: ""),
     "short": abbreviations(ABBREVIATIONS, _NEED),
-    "initials": Rule(r"(?<![\w.])(?:[A-Za-z]\.){2,}", _initials),
+    "initials": Rule(r"(?<![\w.])(?:[A-Za-z]\.){2,}", lambda m: _spelled(m["initials"])),
     "roman": Rule(rf"(?<![\w'’])(?=[IVXLCDM]){roman.NUMERAL}(?!\w)(?P<roman_s>['’]s)?(?!['’]\w)", _roman),
     "inches": Rule(r"(?<=\d )in\.(?=\s+(?:wide|long|tall|deep|high|thick|across|by|x|of)\b)", lambda match: "inches"),
     "sharp": Rule(r"(?<=\b[CF])#", lambda match: "sharp"),

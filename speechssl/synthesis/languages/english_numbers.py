@@ -115,14 +115,6 @@ def _date(month: int, day: int, year_digits: str) -> str:
     return f"{MONTHS[month - 1]} {ordinal(day)} {_year_digits(year_digits)}"
 
 
-def _iso(match: re.Match[str]) -> str:
-    return _date(int(match["iso_m"]), int(match["iso_d"]), match["iso_y"])
-
-
-def _slashes(match: re.Match[str]) -> str:
-    return _date(int(match["us_m"]), int(match["us_d"]), match["us_y"])
-
-
 def _month_day(match: re.Match[str]) -> str:
     after = f" {_year_digits(match['md_y'])}" if match["md_y"] else ""
     return f"{_month(match['md_m'])} {ordinal(int(match['md_d']))}{after}"
@@ -153,17 +145,9 @@ def _time(match: re.Match[str]) -> str:
     return f"{said} {half}".strip()
 
 
-def _hour(match: re.Match[str]) -> str:
-    return f"{cardinal(match['hour_h'])} {'ay' if match['hour_p'][0] in 'aA' else 'p'} m"
-
-
 def _money(match: re.Match[str]) -> str:
     minus = "minus " if match["money_m"] else ""
     return minus + _amount(match["money_c"], match["money_n"], match["money_d"], match["money_s"])
-
-
-def _money_after(match: re.Match[str]) -> str:
-    return _amount(match["paid_c"], match["paid_n"], match["paid_d"], match["paid_s"])
 
 
 def _amount(currency: str, amount: str, cents: str | None, scale: str | None) -> str:
@@ -231,11 +215,6 @@ def _slash(match: re.Match[str]) -> str:
     return _parts(high, low)
 
 
-def _ratio(match: re.Match[str]) -> str:
-    first, second = match["ratio_a"], match["ratio_b"]
-    return f"{cardinal(first)} to {cardinal(second)}"
-
-
 def _decade(match: re.Match[str]) -> str:
     digits = match["decade_n"]
     said = year(int(digits)) if len(digits) == 4 else say(int(digits))
@@ -254,25 +233,9 @@ def _range(match: re.Match[str]) -> str:
     return f"{_bare(match['range_a'])} {'minus' if minus else 'to'} {_bare(match['range_b'])}"
 
 
-def _nth(match: re.Match[str]) -> str:
-    return ordinal(int(match["nth_n"].replace(",", "")[:LONGEST_NUMBER]))
-
-
-def _number(match: re.Match[str]) -> str:
-    return _bare(match["number"])
-
-
 def digits(text: str) -> str:
     """Digit by digit."""
     return " ".join(say(int(digit)) for digit in text if digit.isdigit())
-
-
-def _telephone(match: re.Match[str]) -> str:
-    return ("plus " if "+" in match.group() else "") + digits(match.group())
-
-
-def _serial(match: re.Match[str]) -> str:
-    return digits(match.group()) + (" x" if match.group().endswith("X") else "")
 
 
 def _arc(match: re.Match[str]) -> str:
@@ -281,14 +244,6 @@ def _arc(match: re.Match[str]) -> str:
     said = [f"{_decimal(match[part])} {UNITS[unit][match[part] != '1']}" for part, unit in named if match[part]]
     way = {"N": "north", "S": "south", "E": "east", "W": "west"}.get(match["arc_w"] or "", "")
     return " ".join([*said, way]).strip()
-
-
-def _emergency(match: re.Match[str]) -> str:
-    return digits(match.group())
-
-
-def _scaled(match: re.Match[str]) -> str:
-    return f"{_decimal(match['scaled_n'])} {SCALES[match['scaled_s'].lower()]}"
 
 
 def _code(match: re.Match[str]) -> str:
@@ -310,10 +265,6 @@ def _letters(letters: str) -> str:
     return letters if len(letters) > 3 else " ".join("ay" if letter == "a" else letter for letter in letters)
 
 
-def _operator(match: re.Match[str]) -> str:
-    return {"*": "times", "^": "to the power of"}.get(match["by_o"].strip(), "by")
-
-
 def _feet(match: re.Match[str]) -> str:
     inches = f" {cardinal(match['tall_i'])}" if match["tall_i"] else ""
     return f"{cardinal(match['tall_f'])} {'foot' if inches else 'feet'}{inches}"
@@ -321,8 +272,14 @@ def _feet(match: re.Match[str]) -> str:
 
 _NUMBER_SIGN = r"(?:(?<![\w.])[-−])?"
 NUMBERS = {
-    "iso": Rule(r"\b(?P<iso_y>\d{4})-(?P<iso_m>\d\d)-(?P<iso_d>\d\d)\b", _iso),
-    "us": Rule(r"\b(?P<us_m>\d{1,2})/(?P<us_d>\d{1,2})/(?P<us_y>\d{4}|\d\d)\b", _slashes),
+    "iso": Rule(
+        r"\b(?P<iso_y>\d{4})-(?P<iso_m>\d\d)-(?P<iso_d>\d\d)\b",
+        lambda m: _date(int(m["iso_m"]), int(m["iso_d"]), m["iso_y"]),
+    ),
+    "us": Rule(
+        r"\b(?P<us_m>\d{1,2})/(?P<us_d>\d{1,2})/(?P<us_y>\d{4}|\d\d)\b",
+        lambda m: _date(int(m["us_m"]), int(m["us_d"]), m["us_y"]),
+    ),
     "md": Rule(
         rf"\b(?P<md_m>{MONTH}\.?)\s+(?P<md_d>[0-3]?\d)(?:st|nd|rd|th)?\b(?!:\d)(?:,?\s+(?P<md_y>1\d{{3}}|20\d\d)\b(?!-))?",
         _month_day,
@@ -333,10 +290,13 @@ NUMBERS = {
     "phone": Rule(
         r"(?<![\w-])(?:\+?1[- ])?(?:\(\d{3}\)\s?|\d{3}-)?\d{3}-\d{4}\b"
         r"|\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?!\d)|(?<![\w.,-])0\d{1,4}(?:[ -]\d{2,5}){1,4}\b",
-        _telephone,
+        lambda m: ("plus " if "+" in m.group() else "") + digits(m.group()),
     ),
     # numbers of books, cards and people, of which only the digits are said
-    "serial": Rule(r"(?<![\w-])(?:\d+(?:-\d+){3,}(?:-X)?|\d{4}(?: \d{4}){3}|\d{3}-\d\d-\d{4})(?![\w-])", _serial),
+    "serial": Rule(
+        r"(?<![\w-])(?:\d+(?:-\d+){3,}(?:-X)?|\d{4}(?: \d{4}){3}|\d{3}-\d\d-\d{4})(?![\w-])",
+        lambda m: digits(m.group()) + (" x" if m.group().endswith("X") else ""),
+    ),
     "arc": Rule(
         r"\b(?P<arc_d>\d{1,3})°\s?(?=\d+['’′]|[NSEW]\b)(?:(?P<arc_m>\d{1,2})['’′]\s?)?"
         r"(?:(?P<arc_s>\d{1,2}(?:\.\d+)?)(?:\"|”|″|'')\s?)?(?:(?P<arc_w>[NSEW])\b)?",
@@ -345,7 +305,7 @@ NUMBERS = {
     "emergency": Rule(
         r"(?:(?<=[Dd]ial )|(?<=[Cc]all )|(?<=[Cc]alled )|(?<=[Dd]ialed )|(?<=[Cc]alling )|(?<=[Pp]hone ))[1-9]\d\d\b"
         r"|\b911\b(?=\s+(?:call|dispatch|operator|emergency))",
-        _emergency,
+        lambda m: digits(m.group()),
     ),
     "tall": Rule(r"\b(?P<tall_f>\d)['’′]\s?(?P<tall_i>\d{1,2})(?:\"|”|″|'')", _feet),
     "time": Rule(
@@ -357,8 +317,14 @@ NUMBERS = {
         rf"\s?[-–]\s?(?=\d{{1,2}}(?:[:.]\d\d)?(?:\s?(?:{_HALF})|\b))",
         lambda match: "to",
     ),
-    "ratio": Rule(r"(?<![\w:.,])(?P<ratio_a>\d{1,4}):(?P<ratio_b>\d{1,4})(?![\w:])", _ratio),
-    "hour": Rule(rf"\b(?P<hour_h>1?\d)\s?(?P<hour_p>{_HALF})", _hour),
+    "ratio": Rule(
+        r"(?<![\w:.,])(?P<ratio_a>\d{1,4}):(?P<ratio_b>\d{1,4})(?![\w:])",
+        lambda m: f"{cardinal(m['ratio_a'])} to {cardinal(m['ratio_b'])}",
+    ),
+    "hour": Rule(
+        rf"\b(?P<hour_h>1?\d)\s?(?P<hour_p>{_HALF})",
+        lambda m: f"{cardinal(m['hour_h'])} {'ay' if m['hour_p'][0] in 'aA' else 'p'} m",
+    ),
     "prices": Rule(
         rf"(?P<prices_c>US\$|{_SIGNS})\s?(?P<prices_a>{_AMOUNT})"
         + _SCALES.format("dear")
@@ -374,10 +340,12 @@ NUMBERS = {
     ),
     "paid": Rule(
         rf"(?P<paid_n>{_PLAIN})(?:\.(?P<paid_d>\d+))?" + _SCALES.format("paid") + rf"\s?(?P<paid_c>{_CODES})(?![\w\d])",
-        _money_after,
+        lambda m: _amount(m["paid_c"], m["paid_n"], m["paid_d"], m["paid_s"]),
     ),
     "decade": Rule(r"(?:\b|['’])(?P<decade_n>\d{3}0|[1-9]0)['’]?s\b", _decade),
-    "nth": Rule(r"\b(?P<nth_n>\d[\d,]*)(?:st|nd|rd|th)\b", _nth),
+    "nth": Rule(
+        r"\b(?P<nth_n>\d[\d,]*)(?:st|nd|rd|th)\b", lambda m: ordinal(int(m["nth_n"].replace(",", "")[:LONGEST_NUMBER]))
+    ),
     "mixed": Rule(
         r"(?P<mixed_n>\b\d+(?:\s\d{1,2}[/⁄][1-9]\d?\b|\s?[¼-¾⅐-⅞])|[¼-¾⅐-⅞])"
         rf"(?:\s?(?P<mixed_u>{_UNITS})(?![\w'’/²³]))?",
@@ -387,14 +355,20 @@ NUMBERS = {
         r"\b(?=[A-Za-z]*\d)(?P<code_c>(?:[A-Z]{1,4}\d{1,5}|[1-9][A-Z])(?:[A-Z]{1,2}\d{0,3})?)(?P<code_s>s)?\b(?![.:/]\d)",
         _code,
     ),
-    "scaled": Rule(rf"(?<!\w)(?P<scaled_n>{_AMOUNT})(?P<scaled_s>k|M|bn)\b", _scaled),
+    "scaled": Rule(
+        rf"(?<!\w)(?P<scaled_n>{_AMOUNT})(?P<scaled_s>k|M|bn)\b",
+        lambda m: f"{_decimal(m['scaled_n'])} {SCALES[m['scaled_s'].lower()]}",
+    ),
     "unit": Rule(
         rf"(?:(?P<unit_r>{_NUMBER_SIGN}{_AMOUNT})(?:%|°[CF]?|℃|℉)?\s?[-–]\s?)?(?P<unit_n>{_NUMBER_SIGN}{_AMOUNT})[\s-]?(?P<unit_u>{_UNITS})"
         r"(?![\w'’/²³])(?:\.(?=[,;:)]|\s+[a-z]))?",
         _unit,
     ),
     "fraction": Rule(r"\b(?<!/)(?P<fraction_t>\d{1,3})/(?P<fraction_b>\d{1,4})(?:(?:th|rd|nd)s?)?\b(?!/)", _slash),
-    "by": Rule(r"(?<=[\d)])(?P<by_o>\s?[*×^]\s?|\s?x\s?)(?=[\d(])", _operator),
+    "by": Rule(
+        r"(?<=[\d)])(?P<by_o>\s?[*×^]\s?|\s?x\s?)(?=[\d(])",
+        lambda m: {"*": "times", "^": "to the power of"}.get(m["by_o"].strip(), "by"),
+    ),
     "range": Rule(rf"(?<![\w.-])(?P<range_a>{_PLAIN})\s?[-–]\s?(?P<range_b>{_PLAIN})\b(?![-.]\d)", _range),
-    "number": Rule(rf"(?:(?<![\w.)])[-−])?(?:{_PLAIN})(?:\.\d+)?|(?<!\w)\.\d+", _number),
+    "number": Rule(rf"(?:(?<![\w.)])[-−])?(?:{_PLAIN})(?:\.\d+)?|(?<!\w)\.\d+", lambda m: _bare(m["number"])),
 }

@@ -83,10 +83,6 @@ def _decimal(text: str) -> str:
     return decimal(text, _say, separator=".", mark=",", point="komma")
 
 
-def _number(match: re.Match[str]) -> str:
-    return _year(match["number"])
-
-
 def _year(text: str) -> str:
     if re.fullmatch(r"1[1-9]\d\d", text):
         return number_words(int(text), "de", "year")
@@ -99,10 +95,6 @@ def _ordinal(value: int, before: str) -> str:
     feminine = re.search(r"\b(?:die|das)\s+$", before, re.IGNORECASE)
     masculine = re.search(r"(?:^|[.!?]\s+)der\s+$", before, re.IGNORECASE)
     return stem + ("e" if feminine or masculine else "en" if _DATIVE.search(before) else "er")
-
-
-def _nth(match: re.Match[str]) -> str:
-    return _ordinal(int(match["nth_n"]), match.string[: match.start()])
 
 
 def _date(match: re.Match[str]) -> str:
@@ -132,14 +124,6 @@ def _time(match: re.Match[str]) -> str:
     minute = int(match["time_m"])
     hour = "ein" if int(match["time_h"]) == 1 else _say(int(match["time_h"]))
     return f"{hour} uhr" + (f" {_say(minute)}" if minute else "")
-
-
-def _range(match: re.Match[str]) -> str:
-    return f"{_year(match['range_a'])} bis {_year(match['range_b'])}"
-
-
-def _ratio(match: re.Match[str]) -> str:
-    return f"{_cardinal(match['ratio_a'])} zu {_cardinal(match['ratio_b'])}"
 
 
 def _mixed(match: re.Match[str]) -> str:
@@ -204,7 +188,8 @@ RULES = {
     "phone": Rule(r"\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?!\d)|(?<![\w.,-])0\d{1,5}(?:[ /-]\d{2,6}){1,4}\b", _digits),
     "money": Rule(rf"(?P<money_n>{_WHOLE})(?:,(?P<money_d>\d\d))?\s?(?P<money_c>[€$£]|EUR\b|CHF\b)", _money),
     "nth": Rule(
-        r"(?<![\w.,])(?P<nth_n>\d{1,3})\.(?=\s+[a-zäöüA-ZÄÖÜ])(?!\s+(?:Er|Sie|Es|Wir|Ich|Das|Die|Der|Dann)\b)", _nth
+        r"(?<![\w.,])(?P<nth_n>\d{1,3})\.(?=\s+[a-zäöüA-ZÄÖÜ])(?!\s+(?:Er|Sie|Es|Wir|Ich|Das|Die|Der|Dann)\b)",
+        lambda m: _ordinal(int(m["nth_n"]), m.string[: m.start()]),
     ),
     "mixed": Rule(
         r"(?P<mixed_n>\b\d+(?:\s\d{1,2}[/⁄][1-9]\d?\b|\s?[¼-¾⅐-⅞])|[¼-¾⅐-⅞])"
@@ -218,10 +203,16 @@ RULES = {
         _unit,
     ),
     "fraction": Rule(r"\b(?P<fraction_t>\d{1,3})/(?P<fraction_b>\d{1,3})\b(?!/)", _slash),
-    "ratio": Rule(r"(?<![\w:.,])(?P<ratio_a>\d{1,4}):(?P<ratio_b>\d{1,4})(?![\w:])", _ratio),
+    "ratio": Rule(
+        r"(?<![\w:.,])(?P<ratio_a>\d{1,4}):(?P<ratio_b>\d{1,4})(?![\w:])",
+        lambda m: f"{_cardinal(m['ratio_a'])} zu {_cardinal(m['ratio_b'])}",
+    ),
     "by": Rule(r"(?<=\d)\s?[*×x]\s?(?=\d)", lambda match: "mal"),
-    "range": Rule(rf"(?<![\w.-])(?P<range_a>{_WHOLE})\s?[-–]\s?(?P<range_b>{_WHOLE})\b(?![-.,]\d)", _range),
-    "number": Rule(rf"(?:(?<![\w.)])[-−])?(?:{_WHOLE})(?:,\d+)?", _number),
+    "range": Rule(
+        rf"(?<![\w.-])(?P<range_a>{_WHOLE})\s?[-–]\s?(?P<range_b>{_WHOLE})\b(?![-.,]\d)",
+        lambda m: f"{_year(m['range_a'])} bis {_year(m['range_b'])}",
+    ),
+    "number": Rule(rf"(?:(?<![\w.)])[-−])?(?:{_WHOLE})(?:,\d+)?", lambda m: _year(m["number"])),
     "short": abbreviations(ABBREVIATIONS, _NEED),
     "roman": Rule(rf"(?<![\w'’])(?=[IVXLCDM])(?P<roman_n>{roman.NUMERAL})(?!\w)\.?", _roman),
 }

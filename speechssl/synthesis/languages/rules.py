@@ -28,14 +28,6 @@ class Rule:
     read: Callable[[re.Match[str]], str | None]
 
 
-def _no_ending(word: str, pronounce: Callable[[str], Phones]) -> Phones:
-    return ()
-
-
-def _as_they_are(words: Sequence[str], phones: Sequence[Phones]) -> list[Phones]:
-    return list(phones)
-
-
 @dataclass(frozen=True)
 class Language:
     """How a language is read.
@@ -72,8 +64,8 @@ class Language:
     rules: Mapping[str, Rule]
     goes_on: re.Pattern[str]
     dictionary: str = "."
-    ending: Callable[[str, Callable[[str], Phones]], Phones] = _no_ending
-    in_context: Callable[[Sequence[str], Sequence[Phones]], list[Phones]] = _as_they_are
+    ending: Callable[[str, Callable[[str], Phones]], Phones] = lambda word, pronounce: ()
+    in_context: Callable[[Sequence[str], Sequence[Phones]], list[Phones]] = lambda words, phones: list(phones)
 
     def letter(self, letter: str) -> str:
         """Name of a letter."""

@@ -115,8 +115,7 @@ class Decoder(nn.Module):
         for convolution in self.convolutions:
             inner = functional.layer_norm(convolution(full.mT).mT, full.shape[-1:])
             full = full + functional.gelu(inner)
-        found: Tensor = self.leave(full)
-        return found
+        return self.leave(full)
 
 
 def heard_places(mask: Tensor) -> Tensor:

@@ -22,8 +22,7 @@ def entropy(values: Tensor) -> Tensor:
     ordered = values.sort(0).values
     spacing = max(1, round(len(values) ** 0.5))
     gaps = (ordered[spacing:] - ordered[:-spacing]).clamp(min=CLOSEST)
-    found: Tensor = (gaps * (len(values) + 1) / spacing).log().mean(0)
-    return found
+    return (gaps * (len(values) + 1) / spacing).log().mean(0)
 
 
 def e2mc(frames: Tensor) -> Tensor:
@@ -39,26 +38,7 @@ def e2mc(frames: Tensor) -> Tensor:
     return covariance(cube) - entropy(cube).mean()
 
 
-TERMS = {"e2mc": e2mc, "variance": variance, "covariance": covariance}
-
-
-def term(text: str) -> Added:
-    """The term of ``NAME:WEIGHT``, of ``TERMS``, on frames (N, D).
-
-    Raises:
-        ValueError: another name, or a weight that is no number above 0.
-    Example:
-        >>> term("e2mc:0.1").weight
-        0.1
-    """
-    name, _, weight = text.partition(":")
-    try:
-        number = float(weight)
-    except ValueError:
-        number = 0.0
-    if name not in TERMS or not 0 < number < float("inf"):
-        raise ValueError(f"{text!r}; NAME:WEIGHT needed, such as e2mc:0.1, with one of {', '.join(TERMS)}")
-    return Added(name, number, TERMS[name])
+TERMS = {"e2mc": e2mc, "variance": variance, "covariance": covariance}  # of frames (N, D), by name
 
 
 def on_frames(objective: nn.Module, added: list[Added]) -> nn.Module:

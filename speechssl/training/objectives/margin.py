@@ -158,5 +158,4 @@ def _posterior(
     x: NDArray[np.float64], means: NDArray[np.float64], spread: NDArray[np.float64], share: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     log = np.log(share + 1e-12) - np.log(spread) - 0.5 * ((x[:, None] - means) / spread) ** 2
-    found: NDArray[np.float64] = np.exp(log - np.logaddexp(log[:, :1], log[:, 1:]))
-    return found
+    return np.exp(log - np.logaddexp(log[:, :1], log[:, 1:]))

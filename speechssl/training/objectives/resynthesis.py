@@ -130,8 +130,7 @@ class PeriodDiscriminator(nn.Module):
 
     def forward(self, samples: Tensor) -> list[Tensor]:
         """Hidden layers of samples (B, T), and last the verdict (B, 1, frames, period): 1 for real."""
-        found: list[Tensor] = self.folded(samples[:, None])[1]
-        return found
+        return self.folded(samples[:, None])[1]
 
 
 class Resynthesis(nn.Module):

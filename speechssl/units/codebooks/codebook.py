@@ -13,25 +13,21 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from speechssl import checkpoints
 from speechssl.audio import given
 from speechssl.checkpoints import PACKAGED, kinds, names
 from speechssl.encoders.fingerprints import of_encoder as encoder_fingerprint
 from speechssl.errors import CheckpointError, InputError
-from speechssl.signals import Features, Units, check_same_origin
+from speechssl.signals import Encoder, Features, Units, check_same_origin
 from speechssl.units import runs
 from speechssl.units.codebooks import multicodebook
 from speechssl.units.codebooks.syllables import Segmentation, Segmenter
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from speechssl.signals import Encoder
 
 KIND = "codebook"
 LARGEST = 1 << 30  # bytes; 8 levels of 16384 centroids of 1024 numbers have half of it

@@ -7,21 +7,19 @@ import dataclasses
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from speechssl import audio
 from speechssl.encoders.fingerprints import of_encoder as encoder_fingerprint
 from speechssl.errors import InputError
+from speechssl.signals import Encoder
 from speechssl.units.codebooks import syllables
 from speechssl.units.codebooks.codebook import FAMILIES, SINGLE, Codebook
 from speechssl.units.codebooks.kmeans import CHUNK, Chunks, Settings
 from speechssl.units.codebooks.multicodebook import fit_additive, fit_residual
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from speechssl.signals import Encoder
 
 SYLLABLES = 5.0  # segments a second: what people speak, and in the middle of the published rates of 4 to 8
 CALIBRATION = 50_000  # frames the threshold is found on, more than 16 minutes
@@ -188,8 +186,6 @@ def _append(file: Any, encoder: Encoder, recording: str | Path) -> None:
 
 def pieces(encoder: Encoder, recording: str | Path) -> Iterable[NDArray[np.float32]]:
     """Features of a file in pieces (n, D): streamed where the encoder can, else in one."""
-    from speechssl import audio
-
     stream = getattr(encoder, "stream", None)
     if stream is None:
         yield encoder.encode(audio.read_mono(recording, encoder.sample_rate)).frames.float().numpy()

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from speechssl.errors import CheckpointError, InputError
 from speechssl.units.addresses import local_copy
 from speechssl.units.codebooks.codebook import LARGEST, Codebook
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # fairseq, textless and minimal_hubert publish joblib pickles of scikit-learn's k-means
 CONVERT = (

@@ -148,8 +148,7 @@ def plus_plus(sample: Frames, k: int, rng: np.random.Generator) -> Frames:
         nearest = options[best]
         # rounding must not let a chosen frame be drawn again
         nearest[chosen[-1]] = 0
-    started: Frames = sample[chosen]
-    return started
+    return sample[chosen]
 
 
 def _squared(moved: Frames, squares: NDArray[np.float64], chosen: list[int]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from speechssl.units.codebooks.kmeans import Chunks, Frames, Settings, kmeans, reservoir
@@ -76,8 +77,7 @@ class Search:
         self._shape = (levels, k)
 
     def _whole(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        whole: NDArray[np.float64] = np.rint(values / np.float64(self._step)).clip(-self._largest, self._largest)
-        return whole
+        return np.rint(values / np.float64(self._step)).clip(-self._largest, self._largest)
 
     def refine(self, frames: Frames, codes: Codes, sweeps: int = SWEEPS) -> Codes:
         """Better codes (N, Q) for frames (N, D); no sweep makes the squared error worse, beyond the rounding."""
@@ -191,8 +191,6 @@ class _Classifier:
     """Multinomial regression of the codes of every codebook on the frame, on one thread, the same by seed."""
 
     def __init__(self, sample: Frames, levels: int, k: int, seed: int) -> None:
-        import torch
-
         self._mean = sample.mean(axis=0, dtype=np.float64)
         # one scale for all dimensions: distances between frames keep their meaning
         self._scale = float(np.sqrt(np.square(sample - self._mean).mean())) or 1.0
@@ -202,7 +200,6 @@ class _Classifier:
         self._random = torch.Generator().manual_seed(seed)
 
     def learn(self, codes: Codes) -> None:
-        import torch
 
         from speechssl.encoders.precision import one_thread
 

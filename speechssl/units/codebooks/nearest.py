@@ -82,8 +82,7 @@ class _Prepared:
         """How far a score can be from the truth: rounding both factors, D products and their sum, in any order."""
         dim = self._moved.shape[0]
         relative = 1.01 * (dim + 4) * _UNIT
-        bound: NDArray[np.float64] = 2 * relative * norms * self._norm + 3 * _UNIT * self._norm**2 + 1e-12 * norms**2
-        return bound
+        return 2 * relative * norms * self._norm + 3 * _UNIT * self._norm**2 + 1e-12 * norms**2
 
     def _settled(self, frames: Floats, candidates: NDArray[np.bool_]) -> Integers:
         rows, ids = np.nonzero(candidates)
@@ -91,5 +90,4 @@ class _Prepared:
         # by row, then distance, then id; the first of each row wins
         order = np.lexsort((ids, distances, rows))
         _, first = np.unique(rows[order], return_index=True)
-        chosen: Integers = ids[order][first]
-        return chosen
+        return ids[order][first]

@@ -138,8 +138,7 @@ def means(frames: Frames, ends: Ends) -> Frames:
     """(S, D) mean of the frames of each segment."""
     starts = np.r_[0, ends[:-1]]
     total = np.add.reduceat(frames.astype(np.float64), starts, axis=0)
-    averages: Frames = (total / (ends - starts)[:, None]).astype(np.float32)
-    return averages
+    return (total / (ends - starts)[:, None]).astype(np.float32)
 
 
 def cluster(segment_means: Sequence[Frames], k: int, *, settings: Settings | None = None) -> Frames:
@@ -159,8 +158,7 @@ def frame_units(frames: Frames, ends: Ends, centroids: Frames) -> NDArray[np.int
 
 def _unit(frames: Frames) -> NDArray[np.float64]:
     wide = frames.astype(np.float64)
-    unit: NDArray[np.float64] = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
-    return unit
+    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
 
 
 def _check_settings(threshold: float, longest: int) -> None:

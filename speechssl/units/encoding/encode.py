@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from speechssl.encoders.precision import settled
 from speechssl.errors import InputError
 from speechssl.units.codebooks import codebook as codebooks
 from speechssl.units.encoding import engine, formats, manifest, workers
@@ -22,8 +23,6 @@ def plan(
         InputError: an unknown format, no recordings, a bad manifest, two utterances of one id.
         CheckpointError: no such codebook.
     """
-    from speechssl.encoders.precision import settled  # torch takes seconds to import
-
     formats.check_form(form)
     if block < 1:
         raise InputError(f"blocks of {block} recordings; at least 1 needed")

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from speechssl.checkpoints import atomic_path, foreign
+from speechssl.checkpoints import foreign, write_text
 from speechssl.errors import InputError
 from speechssl.units.encoding import formats
 from speechssl.units.encoding.manifest import Entry, ids_digest, plan_digest
@@ -247,8 +247,7 @@ def _claim(folder: Path, plan: Plan) -> None:
     if not path.exists():
         if others := sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")):
             raise InputError(f"{folder} holds other files ({', '.join(others[:3])}); choose an empty or new folder")
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(wanted, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(wanted, indent=2, sort_keys=True) + "\n")
         return
     found = read_meta(folder)
     if different := [key for key in wanted if found.get(key) != wanted[key]]:
@@ -308,8 +307,7 @@ def _write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     if not rows:
         path.unlink(missing_ok=True)
         return
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(formats.line(row) + "\n" for row in rows), encoding="utf-8")
+    write_text(path, "".join(formats.line(row) + "\n" for row in rows))
 
 
 def _rows_path(folder: Path, kind: str, block: int) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from speechssl import errors
-from speechssl.checkpoints import foreign
+from speechssl.checkpoints import atomic_path, foreign
 from speechssl.errors import InputError
 
 Record = dict[str, Any]
@@ -47,8 +47,6 @@ def write(path: Path, records: Sequence[Record], form: str, columns: Mapping[str
     Raises:
         CheckpointError: the disk is full or the place cannot be written to.
     """
-    from speechssl.checkpoints import atomic_path
-
     # webdataset ends a key at the first dot, so the part of the name before it begins the keys
     webdataset = functools.partial(_tar, prefix=path.name.split(".")[0])
     writers: dict[str, Callable[[Path, Sequence[Record], Mapping[str, str]], None]] = {

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from speechssl import audio
 from speechssl.errors import InputError
+from speechssl.signals import Encoder, Waveform
 from speechssl.units import runs
 from speechssl.units.addresses import local_copy
+from speechssl.units.codebooks.codebook import Codebook
 from speechssl.verification import speech_classifier
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from speechssl.signals import Encoder
-    from speechssl.units.codebooks.codebook import Codebook
     from speechssl.units.encoding.manifest import Entry
 
 READ_SECONDS = 30.0  # audio read at a time; speech is detected in pieces of this length
@@ -52,8 +52,6 @@ class UnitEncoder:
         Raises:
             InputError: the file cannot be read, is too short for a frame, or (``speech_only``) holds no speech.
         """
-        from speechssl import audio
-
         with local_copy(entry.file) as path:
             try:
                 codes, num_samples = self._codes(path)
@@ -82,7 +80,6 @@ class UnitEncoder:
 
     def _codes(self, path: str) -> tuple[NDArray[np.int64], int]:
         """Codes (N, Q) of a file and its number of samples at the encoder's rate."""
-        from speechssl import audio
         from speechssl.encoders.frontends import Counted
 
         rate = self.encoder.sample_rate
@@ -98,9 +95,6 @@ class UnitEncoder:
         """(N,) whether each frame is wanted."""
         if not self.speech_only:
             return np.ones(num_frames, bool)
-        from speechssl import audio
-        from speechssl.signals import Waveform
-
         rate = self.encoder.sample_rate
         active = np.concatenate(
             [audio.speech_activity(Waveform(block, rate)).numpy() for block in audio.stream(path, rate, READ_SECONDS)]

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from speechssl import encoders
 from speechssl.encoders.precision import one_thread
 from speechssl.errors import InputError, SpeechSSLError
+from speechssl.units.codebooks import codebook as codebooks
 
 if TYPE_CHECKING:
     from speechssl.units.encoding.engine import Work
@@ -49,9 +57,7 @@ class Recipe:
             InputError: they do not belong together, or an unknown option.
             CheckpointError: a file that is missing or damaged.
         """
-        from speechssl import encoders
         from speechssl.encoders import origins
-        from speechssl.units.codebooks import codebook as codebooks
         from speechssl.units.encoding.records import UnitEncoder
 
         book = codebooks.load(self.codebook)
@@ -84,7 +90,6 @@ def parallel(recipe: Recipe, workers: int) -> Iterator[Work]:
     Raises:
         InputError: a process died, for example because memory ran out.
     """
-    import multiprocessing
     from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
     from concurrent.futures.process import BrokenProcessPool
 
@@ -137,11 +142,6 @@ def ready(recipe: Recipe) -> UnitEncoder:
 
 
 def _begin(recipe: Recipe) -> None:
-    import signal
-    import threading
-
-    import torch
-
     # Ctrl-C goes to the parent process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -151,9 +151,6 @@ def _begin(recipe: Recipe) -> None:
 
 def _end_with_parent() -> None:
     """Exit when the parent process is killed; the pool alone would wait forever."""
-    import multiprocessing
-    import os
-
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from speechssl import errors
-from speechssl.checkpoints import foreign
+from speechssl.checkpoints import foreign, write_text
 from speechssl.errors import CheckpointError, InputError
 
 # units are written as characters of a private plane of Unicode, which no normalisation touches
@@ -43,8 +43,7 @@ class UnitBPE:
         Raises:
             InputError: a unit outside 0 ... K - 1.
         """
-        ids: list[int] = self.tokenizer.encode(_text(units, self.num_units)).ids
-        return ids
+        return self.tokenizer.encode(_text(units, self.num_units)).ids
 
     def decode(self, tokens: Sequence[int]) -> list[int]:
         """The units of tokens.
@@ -71,11 +70,8 @@ class UnitBPE:
         Raises:
             CheckpointError: the place cannot be written to.
         """
-        from speechssl.checkpoints import atomic_path
-
         facts = {"num_units": self.num_units, "codebook": self.codebook, "bpe": json.loads(self.tokenizer.to_str())}
-        with atomic_path(Path(path)) as temporary:
-            temporary.write_text(json.dumps(facts, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(Path(path), json.dumps(facts, ensure_ascii=False) + "\n")
         return Path(path)
 
 

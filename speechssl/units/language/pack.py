@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechssl.checkpoints import atomic_path
 from speechssl.errors import InputError
 from speechssl.units.encoding import engine, formats
 
@@ -188,10 +190,6 @@ def _text_encoder(folder: str | Path) -> Text:
 
 def _write(path: Path, rows: Iterator[dict[str, Any]], counts: dict[str, int], needed: str) -> None:
     """A file of all rows, or none if there is no row."""
-    import itertools
-
-    from speechssl.checkpoints import atomic_path
-
     pyarrow, parquet = formats._arrow()
     ids = pyarrow.list_(pyarrow.int32())
     schema = pyarrow.schema([("input_ids", ids), ("labels", ids), ("starts", ids)])

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from speechssl import checkpoints, errors
-from speechssl.checkpoints import foreign, names
+from speechssl.checkpoints import atomic_path, foreign, names, write_text
 from speechssl.errors import CheckpointError, InputError
 from speechssl.units.codebooks import codebook as codebooks
 from speechssl.units.codebooks.codebook import Codebook
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MAP = "units.json"
 EMBEDDINGS = "unit_embeddings.safetensors"
@@ -82,8 +80,6 @@ def extend(base: str | Path, codebook: str | Path | Codebook, output: str | Path
     """
     from safetensors.numpy import save_file
 
-    from speechssl.checkpoints import atomic_path
-
     book = codebook if isinstance(codebook, Codebook) else codebooks.load(codebook)
     if book.num_levels > 1:
         raise InputError(
@@ -111,8 +107,7 @@ def extend(base: str | Path, codebook: str | Path | Codebook, output: str | Path
             {"embeddings": rows, "tokens": np.array([*vocabulary.units, vocabulary.begin, vocabulary.end])}, temporary
         )
     facts = {**vars(vocabulary), "units": list(vocabulary.units), "origin": book.origin, "base_size": len(before)}
-    with atomic_path(folder / MAP) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / MAP, json.dumps(facts, indent=1) + "\n")
     return vocabulary
 
 
@@ -152,8 +147,7 @@ def initial_embeddings(codebook: Codebook, base: NDArray[np.float32] | None, *, 
     centroids = codebook.centroids[0].astype(np.float64)
     projected = (centroids - centroids.mean(0)) @ np.random.default_rng(0).normal(size=(codebook.dim, width))
     scale = float(np.sqrt(np.square(projected).mean())) or 1.0
-    rows: NDArray[np.float32] = np.concatenate([mean + projected * (spread / scale), [mean, mean]]).astype(np.float32)
-    return rows
+    return np.concatenate([mean + projected * (spread / scale), [mean, mean]]).astype(np.float32)
 
 
 def base_embeddings(base: str | Path) -> NDArray[np.float32] | None:
@@ -164,8 +158,7 @@ def base_embeddings(base: str | Path) -> NDArray[np.float32] | None:
         with safe_open(path, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118  no mapping
                 if key.endswith(EMBEDDING_KEYS):
-                    rows: NDArray[np.float32] = file.get_tensor(key).float().numpy()
-                    return rows
+                    return file.get_tensor(key).float().numpy()
     return None
 
 

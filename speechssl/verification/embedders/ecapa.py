@@ -112,8 +112,7 @@ class _Layer(nn.Module):
         self.norm = nn.BatchNorm1d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.norm(torch.relu(self.conv(x)))
-        return found
+        return self.norm(torch.relu(self.conv(x)))
 
 
 class _Res2Net(nn.Module):
@@ -155,8 +154,7 @@ class _Block(nn.Module):
         self.se_block = _SqueezeExcitation(channels, bottleneck)
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = x + self.se_block(self.tdnn2(self.res2net_block(self.tdnn1(x))))
-        return found
+        return x + self.se_block(self.tdnn2(self.res2net_block(self.tdnn1(x))))
 
 
 class _AttentiveStatistics(nn.Module):

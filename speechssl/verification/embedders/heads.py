@@ -30,8 +30,7 @@ class LayeredEcapa(nn.Module):
         self.ecapa = Ecapa(features, dim=dim, **ecapa)
 
     def forward(self, states: Tensor) -> Tensor:
-        found: Tensor = self.ecapa(weighted(states, self.layer_weights))
-        return found
+        return self.ecapa(weighted(states, self.layer_weights))
 
 
 class Mhfa(nn.Module):
@@ -58,8 +57,7 @@ class Mhfa(nn.Module):
         keys = self.key(weighted(states, self.key_weights))  # (B, T, K)
         values = self.value(weighted(states, self.value_weights))
         shares = torch.softmax(self.attention(keys).float(), dim=1)  # (B, T, H), over time
-        found: Tensor = self.last((shares.transpose(1, 2) @ values.float()).flatten(1))
-        return found
+        return self.last((shares.transpose(1, 2) @ values.float()).flatten(1))
 
 
 class Statistics(nn.Module):
@@ -75,8 +73,7 @@ class Statistics(nn.Module):
         self.last = nn.Linear(2 * blocks * features, dim)
 
     def forward(self, states: Tensor) -> Tensor:
-        found: Tensor = self.last(statistics(states))
-        return found
+        return self.last(statistics(states))
 
 
 HEADS: dict[str, type[LayeredEcapa | Mhfa | Statistics]] = {

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from speechssl.conversion.converters import Candidates, means, regression
+from speechssl.conversion.converters import means, regression
+from speechssl.conversion.converters.means import Candidates
 from speechssl.conversion.retrieval import nearest
 
 

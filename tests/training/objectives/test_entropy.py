@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from speechssl.errors import InputError
 from speechssl.training.objectives import entropy, vicreg
+from speechssl.training.objectives.added import terms
 from speechssl.training.objectives.hubert import MaskedUnits
 
 DIM = 8
@@ -66,7 +68,7 @@ def test_a_term_is_added_to_any_objective_and_widens_its_frames() -> None:
     plain = MaskedUnits(Narrow(), dim=DIM, input_dim=DIM, num_units=5, mask_probability=0.05, mask_span=2)
     torch.manual_seed(1)
     before = plain.losses(batch)["total"]
-    objective = entropy.on_frames(plain, [entropy.term("e2mc:0.5"), entropy.term("variance:2")])
+    objective = entropy.on_frames(plain, terms(["e2mc:0.5", "variance:2"], entropy.TERMS))
     torch.manual_seed(1)
     found = objective.losses(batch)
     torch.testing.assert_close(found["total"], before + 0.5 * found["e2mc"] + 2 * found["variance"])
@@ -83,7 +85,9 @@ def test_a_term_is_added_to_any_objective_and_widens_its_frames() -> None:
 
 def test_sums_are_float32_under_bfloat16() -> None:
     torch.manual_seed(0)
-    objective = entropy.on_frames(MaskedUnits(Narrow(), dim=DIM, input_dim=DIM, num_units=5), [entropy.term("e2mc:1")])
+    objective = entropy.on_frames(
+        MaskedUnits(Narrow(), dim=DIM, input_dim=DIM, num_units=5), terms(["e2mc:1"], entropy.TERMS)
+    )
     batch = {"input": torch.randn(4, 100, DIM), "units": torch.randint(5, (4, 100))}
     with torch.autocast("cpu", torch.bfloat16):
         found = objective.losses(batch)
@@ -94,5 +98,5 @@ def test_sums_are_float32_under_bfloat16() -> None:
 
 @pytest.mark.parametrize("text", ["e2mc", "e2mc:", "e2mc:-1", "e2mc:nan", "entropy:1", ":1"])
 def test_another_term_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"such as e2mc:0\.1, with one of e2mc, variance, covariance"):
-        entropy.term(text)
+    with pytest.raises(InputError, match=r"such as e2mc:0\.1, with one of e2mc, variance, covariance"):
+        terms([text], entropy.TERMS)
