@@ -27,6 +27,7 @@ FADE = 0.005  # seconds over which sound ends and begins where some is missing
 LONGEST = 1.0  # seconds of the microphone that may wait
 CORRECTED, MOST = 0.05, 0.002  # speed for each second too much that waits, and the largest change of it
 SLOW = 0.02  # share of a new measurement in what is taken to be waiting
+GROWS, GROWN = 0.01, 0.05  # seconds that more sound waits after each gap, and at most
 TOO_MUCH = 0.1  # seconds beyond what is wanted at which some is left out
 REMEMBERED = 2000  # blocks whose cost is kept
 
@@ -36,11 +37,12 @@ class Outlet:
 
     Args:
         source, wanted: sample rates of the sound and of the loudspeaker, Hz.
-        waiting: seconds of sound that wait, so that what comes may be so late.
+        waiting: seconds of sound that wait, so that what comes may be so late; a little more after each gap.
     """
 
     def __init__(self, source: int, wanted: int, waiting: float) -> None:
         self.waiting, self._rate, self._source = waiting, wanted, source
+        self._most = waiting + GROWN
         self._resampler = LiveResampler(source, wanted)
         self._ready: Array = np.zeros(0, np.float32)
         self._lock = threading.Lock()
@@ -88,6 +90,7 @@ class Outlet:
             return given
         self.xruns += 1
         self._is_playing = False
+        self.waiting = min(self.waiting + GROWS, self._most)
         # the sound that there is ends softly; if there is none, the last sample does
         tail = given if len(given) else np.full(min(fade, count), self._last, np.float32)
         ending = max(0, len(tail) - fade)

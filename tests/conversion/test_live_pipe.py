@@ -74,6 +74,14 @@ def test_a_stall_is_faded_and_the_delay_comes_back() -> None:
     assert np.abs(sound[-48_000:]).max() == pytest.approx(0.5, abs=0.01)
 
 
+def test_blocks_that_are_late_again_and_again_leave_gaps_only_at_first() -> None:
+    pipe, sound = run(20, late=lambda time: max(0.0, 0.06 - time % 2))
+    assert 1 <= pipe.xruns <= 4
+    quiet = np.abs(sound[10 * 48_000 :]).reshape(-1, 480).max(axis=1)
+    assert quiet.min() > 0.4  # ten seconds of sound without a hole
+    assert 0.03 < pipe.outlets[0].waiting <= 0.08
+
+
 def test_nothing_is_spoken_before_enough_waits() -> None:
     outlet = Outlet(16_000, 16_000, 0.03)
     outlet.put(np.ones(400, np.float32))
