@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
 ]  # fmt: skip
+SERIOUS = ("serious", "critical")
 PATIENCE = 240_000  # milliseconds
 HEARD = """() => { window.heard = [];
     const start = AudioBufferSourceNode.prototype.start;
@@ -55,6 +56,17 @@ def fill_number(page: Any, field: str, value: str) -> None:
 
 def open_tab(page: Any, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
+
+
+def serious_faults(axe: Any, page: Any, tabs: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Tab, rule and element of what keeps people with disabilities from using a tab."""
+    found = []
+    for name in tabs:
+        open_tab(page, name)
+        page.wait_for_timeout(500)
+        for one in axe.run(page).response["violations"]:
+            found += [(name, one["id"], node["html"][:120]) for node in one["nodes"] if one["impact"] in SERIOUS]
+    return found
 
 
 def convert_example(page: Any) -> None:

@@ -52,7 +52,8 @@ class Front:
                 shown = headers.get("cookie", "")
                 kept.append((b"set-cookie", visitors.cookie(shown, self.keep_seconds, secure=secure)))
                 if wanted := languages.asked(query):
-                    kept.append((b"set-cookie", languages.cookie(wanted, secure=secure)))
+                    cookie = visitors.kept_by_browser(languages.COOKIE, wanted, languages.SECONDS, secure=secure)
+                    kept.append((b"set-cookie", cookie))
                 if scope["method"] != "HEAD":
                     kept.append((b"content-length", str(len(whole)).encode()))
                 await send({**start, "headers": kept})

@@ -48,11 +48,6 @@ def chosen(query: bytes, headers: Headers) -> str:
     return next((one for one in (asked(query), kept, first) if one in names()), "en")
 
 
-def cookie(language: str, *, secure: bool) -> bytes:
-    """The header by which a browser keeps a language."""
-    return f"{COOKIE}={language}; Max-Age={SECONDS}; Path=/; HttpOnly; SameSite=Lax{'; Secure' * secure}".encode()
-
-
 def page_in(language: str, page: bytes) -> bytes:
     """A page of Gradio's in this language."""
     page = page.replace(b'lang="en"', b'lang="' + language.encode() + b'"', 1)

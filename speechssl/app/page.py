@@ -82,8 +82,8 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
     state = state or State()
     limits = state.settings
     # for a host that launches the page itself; the service deletes files with their sessions
-    kept = (300, int(limits.keep_seconds))
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=kept) as blocks:
+    deleted = (300, int(limits.keep_seconds))
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=deleted) as blocks:
         gr.HTML(
             html(
                 '<header class="masthead"><h1>speechssl</h1>{}<p>Convert and verify speech, and turn it into units. '

@@ -121,7 +121,12 @@ def browser_of(cookies: Mapping[str, str]) -> str:
 def cookie(shown: str, seconds: float, *, secure: bool) -> bytes:
     """The header that gives a browser its secret for so many seconds more: that which it shows, else a new one."""
     found = browser_of(cookie_parser(shown)) or secrets.token_hex(32)
-    return f"{COOKIE}={found}; Max-Age={seconds:.0f}; Path=/; HttpOnly; SameSite=Lax{'; Secure' * secure}".encode()
+    return kept_by_browser(COOKIE, found, seconds, secure=secure)
+
+
+def kept_by_browser(name: str, value: str, seconds: float, *, secure: bool) -> bytes:
+    """The header of a cookie that a browser keeps for so many seconds, and no script of a page reads."""
+    return f"{name}={value}; Max-Age={seconds:.0f}; Path=/; HttpOnly; SameSite=Lax{'; Secure' * secure}".encode()
 
 
 def _is_copy(parts: tuple[str, ...]) -> bool:

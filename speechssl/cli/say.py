@@ -142,9 +142,11 @@ def _loaded(
 
     file = synthesizer or say_module.SYNTHESIZER
     text_model = text_models.load(file)
-    FrontEnd(text_model.language, lexicon=lexicons.read(lexicon) if lexicon else {}).prepare(words)
+    own = lexicons.read(lexicon) if lexicon else {}  # once: it may be a pipe
+    FrontEnd(text_model.language, lexicon=own).prepare(words)
     loaded = models.load(model, [text_model.origin], **system)
-    return say_module.load_synthesizer(file, system=loaded, language=language, lexicon=lexicon)
+    made = say_module.load_synthesizer(file, system=loaded, language=language)
+    return made.reading(own) if own else made
 
 
 def _spoken(

@@ -129,7 +129,7 @@ def recognise(
     if units is None:
         everything = torch.cat([inputs[number] for number in train.tolist()], 1)
         mean, spread = everything.mean(1, keepdim=True), everything.std(1, keepdim=True).clamp(min=1e-6)
-        # numbers of one scale, then frames of one: each alone costs `tiny` a sixth of its letters or more
+        # numbers of one scale, then frames of one; either alone loses letters
         inputs = {
             number: functional.layer_norm((frames - mean) / spread, frames.shape[-1:])
             for number, frames in inputs.items()

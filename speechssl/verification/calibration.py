@@ -317,11 +317,13 @@ def calibrate(
     sides = (values, labels, *speakers)
     interval = metrics.bootstrap(threshold_of, *sides, draws=draws, seed=seed)
     threshold = -offset / scale if false_alarm is None else interval.value
-    low, high = min(interval.low, threshold), max(interval.high, threshold)
-    rates = _realised(threshold_of, threshold, *sides, draws=draws, seed=seed)
+    low, high = _realised(threshold_of, threshold, *sides, draws=draws, seed=seed)
     return Calibration(
-        origin, scale, offset, threshold, low, high, false_alarm, *rates, source, scoring, by_seconds, bands
-    )
+        origin=origin, scale=scale, offset=offset,
+        threshold=threshold, threshold_low=min(interval.low, threshold), threshold_high=max(interval.high, threshold),
+        false_alarm=false_alarm, false_alarm_low=low, false_alarm_high=high,
+        source=source, scoring=scoring, by_seconds=by_seconds, bands=bands,
+    )  # fmt: skip
 
 
 def _check_enough(false_alarm: float | None, others: int) -> None:

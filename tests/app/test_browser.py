@@ -19,6 +19,7 @@ from browsing import (
     open_on_a_phone,
     open_tab,
     press_surely,
+    serious_faults,
     upload,
     wait_until_gone,
 )
@@ -50,7 +51,6 @@ NAMELESS = """() => [...document.querySelectorAll('button, input:not([type=file]
     .filter(e => !(e.innerText || e.ariaLabel || e.title || e.placeholder || (e.labels && e.labels.length)
                    || e.getAttribute('aria-labelledby')))
     .map(e => e.outerHTML.slice(0, 120))"""
-SERIOUS = ("serious", "critical")
 
 
 def test_two_windows_do_not_see_each_other(page: Any, browser: Any, address: str) -> None:
@@ -346,12 +346,7 @@ def test_people_with_disabilities_can_use_every_tab(browser: Any, address: str, 
     convert_example(window)
     window.get_by_text("Details").first.click()
     window.get_by_text("Options").first.click()
-    found = []
-    for name in TABS:
-        open_tab(window, name)
-        window.wait_for_timeout(500)
-        for one in axe.run(window).response["violations"]:
-            found += [(name, one["id"], node["html"][:120]) for node in one["nodes"] if one["impact"] in SERIOUS]
+    found = serious_faults(axe, window, TABS)
     window.context.close()
     assert found == []
 

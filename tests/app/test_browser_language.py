@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import PATIENCE, choose, download, fill, open_on_a_phone, open_tab, upload
+from browsing import PATIENCE, choose, download, fill, open_on_a_phone, open_tab, serious_faults, upload
 from helpers import Spectra
 
 from speechssl.app import languages
@@ -33,7 +33,6 @@ READ = """() => { const found = [], kept = '[translate=no], textarea, code, scri
             if (element.checkVisibility() && element.hasAttribute(name)) found.push(element.getAttribute(name));
     for (const input of document.querySelectorAll('input[readonly]')) found.push(input.value);
     return found; }"""
-SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture
@@ -267,13 +266,7 @@ def test_people_with_disabilities_can_use_every_tab_in_german(opens: Opens, sche
     page = opens(color_scheme=scheme)
     page.get_by_role("button", name="Ada als Eric").click()
     page.wait_for_selector("#convert-status .finished")
-    found = []
-    for name in TABS:
-        open_tab(page, name)
-        page.wait_for_timeout(500)
-        for one in axe.run(page).response["violations"]:
-            found += [(name, one["id"], node["html"][:120]) for node in one["nodes"] if one["impact"] in SERIOUS]
-    assert found == []
+    assert serious_faults(axe, page, TABS) == []
 
 
 def test_german_fits_on_a_phone(opens: Opens) -> None:

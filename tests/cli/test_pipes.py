@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,15 @@ def test_a_recording_from_stdin_is_reported_on(
     monkeypatch.setattr(sys, "stdin", Pipe(speech["source"].read_bytes()))
     assert run(["report", "-"]) == 0
     assert "stdin  " in capsys.readouterr().out
+
+
+@pytest.mark.timeout(240)  # what is read twice waits for ever
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_lexicon_may_come_through_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipe, made = tmp_path / "words", tmp_path / "out.wav"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("gif JH IH1 F\n",), daemon=True)
+    writer.start()
+    assert run(["say", "A gif.", "--voice", "eric", "--lexicon", str(pipe), "-o", str(made), "--json"]) == 0
+    assert '"gif."' in capsys.readouterr().out
+    assert made.stat().st_size > 10_000

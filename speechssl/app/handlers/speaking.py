@@ -143,10 +143,10 @@ def say(
                 job(0.2 + 0.65 * len(parts) / total, f"speaking, sentence {len(parts) + 1} of {total}")
     job(0.9, "writing")
     whole = join(parts, text)
-    read = contents.of_speech(
+    facts = contents.of_speech(
         text, *voices.values(), text_model=synthesizer.model.origin, consent=consents, settings=reading.settings
     )
-    yield _kept(models, store, settings, job, list(cast.values()), reading, whole, parts, read)
+    yield _kept(models, store, settings, job, list(cast.values()), reading, whole, parts, facts)
 
 
 def _kept(

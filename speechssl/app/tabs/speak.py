@@ -72,7 +72,7 @@ def tab(page: Page) -> None:
             begun, heard = time.monotonic(), list[Path]()
             wanted, attested = target.read(values), consent.read(values)
             reading = Reading(float(values[speed]), float(values[interpolation]), int(values[seed] or 0), values[form],
-                              values[lexicon] or "")  # fmt: skip
+                              values[lexicon])  # fmt: skip
             for one in speaking.say(*page.state.shared, job, values[text], wanted, reading, consent=attested):
                 if isinstance(one, Said):
                     card = pictures.finished(_head(one, wanted, time.monotonic() - begun), one.decision, wanted.spoken,
