@@ -188,6 +188,25 @@
     document.querySelectorAll(".problem").forEach((line) => isNew(line, line.textContent) && show(line, "center"));
   }
 
+  // ---- an answer may be lost on the way: a card at work that stands still asks the service what it should show
+  const STILL = 10_000; // milliseconds; twice as many after each question
+  const stands = new WeakMap();
+
+  function askAgain() {
+    for (const status of document.querySelectorAll(".status")) {
+      const text = status.querySelector(".running")?.textContent;
+      const before = stands.get(status);
+      if (!text || before?.text !== text) {
+        stands.set(status, { text, since: Date.now(), patience: STILL });
+      } else if (Date.now() - before.since > before.patience) {
+        stands.set(status, { text, since: Date.now(), patience: 2 * before.patience });
+        ask({ field: `${status.id}-retry`, value: "" });
+      }
+    }
+  }
+
+  setInterval(askAgain, 1000);
+
   // ---- tabs in the address
   const tabs = () => [...document.querySelectorAll("[role=tab]")];
   const named = (tab) => "#" + (window.inEnglish ? inEnglish(tab) : tab.textContent).trim().toLowerCase().replaceAll(" ", "-");

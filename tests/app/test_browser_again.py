@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +151,22 @@ def test_leaving_asks_first_while_a_job_runs(page: Any, held: threading.Event) -
     page.get_by_role("button", name="Ada as Eric").click()
     page.wait_for_selector("#convert-status .running")
     assert page.evaluate(asks) is True
+
+
+def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(page: Any, speech: dict[str, Path]) -> None:
+    lost, end = [], time.monotonic() + 8
+
+    def closes(route: Any) -> None:
+        """What Gradio's service says when the last answer before went out as the next press came in."""
+        if time.monotonic() > end:
+            route.continue_()
+        else:
+            lost.append(route.request.url)
+            route.fulfill(body='data: {"msg": "close_stream"}\n\n', content_type="text/event-stream")
+
+    page.route(re.compile("/queue/data"), closes)
+    load_again(page)
+    upload(page, "#convert-source", speech["source"])
+    page.locator("#convert-go").click()
+    page.wait_for_selector("#convert-status .finished")
+    assert lost

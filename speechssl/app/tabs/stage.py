@@ -97,9 +97,12 @@ class Stage:
         return self._begin(session, Shown(values, self.fields, what, self.name, start))
 
     def retry(self, asked: str, request: gr.Request) -> Iterator[Updates]:
-        """Do a job of the list again, with the same values."""
+        """Do a job of the list again, with the same values; without a number show what is at work."""
         session = self.page.session(request)
         number = asked.partition("|")[0]
+        if not number and (at_work := session.shown.get(self.status.elem_id)):
+            yield from at_work.follow(but=self.live)
+            return
         found = next((one for one in session.work if str(one.number) == number and one.tab == self.name), None)
         if found is None:
             yield {self.status: gr.skip()}
