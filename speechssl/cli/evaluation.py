@@ -342,8 +342,21 @@ def _print_report(found: dict[str, Any]) -> None:
         taken = ", ".join(f"{name} ({count})" for name, count in row["taken_for"].items()) or "nobody"
         rows.append((row["speaker"], f"misses {number(row['miss'])}, taken for {taken}"))
     terminal.table(rows, ("measure", found["model"]))
+    if told := too_few(found):
+        terminal.remark(told)
     if told := costly(found.get("act_dcf", {})):
         terminal.remark(told)
+
+
+def too_few(found: dict[str, Any]) -> str:
+    """A remark where no error was seen, so that drawing speakers finds an interval without width; else nothing."""
+    if found["eer_interval_95"][1] > 0:
+        return ""
+    most = 1 - 0.05 ** (1 / found["targets"])  # no error in so many independent trials is as likely as 5 %
+    return (
+        f"remark: no error was seen, so the interval says nothing; even with {found['targets']} independent target trials "
+        f"up to {100 * most:.1f} % could be wrong, and trials of {found['speakers']} speakers are not independent"
+    )
 
 
 def costly(act_dcf: dict[str, float]) -> str:

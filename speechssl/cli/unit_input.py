@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from speechssl.errors import InputError
@@ -11,17 +13,32 @@ from speechssl.errors import InputError
 if TYPE_CHECKING:
     from speechssl.units.codebooks.codebook import Codebook
 
+MANY = 50  # units among which speech has some that last
+
 
 def to_decode(units: str, book: Codebook) -> list[tuple[str, list[int], list[int] | None]]:
-    """Name, units and durations of every utterance; ids on the command line or stdin (``-``) are one utterance."""
+    """Name, units and durations of every utterance.
+
+    Ids on the command line or stdin (``-``) are one utterance; stdin may also hold records, as JSON lines.
+    """
+    from speechssl.units.encoding import formats
+
     # a row of units may be longer than the name of a file: Path.exists would complain
     if os.path.exists(units):
-        records = _records(units, book)
-        return [(record["id"], record["units"], record.get("durations")) for record in records]
-    words = (sys.stdin.read() if units == "-" else units).replace(",", " ").split()
+        return _utterances(formats.read_all(units), units, book)
+    text, given = (sys.stdin.read(), "standard input") if units == "-" else (units, repr(units))
+    if text.lstrip().startswith("{"):
+        return _utterances(formats.parsed(text, given), given, book)
+    words = text.replace(",", " ").split()
     if not words or not all(word.isdecimal() for word in words):
-        raise InputError(f"{units!r} is neither a file nor a row of units such as '12 7 7 41'")
+        raise InputError(f"{given} is neither a file nor a row of units such as '12 7 7 41'")
     return [("units", [int(word) for word in words], None)]
+
+
+def runs_are_lost(items: Sequence[tuple[str, list[int], list[int] | None]]) -> bool:
+    """Whether utterances were collapsed and do not say how long each unit lasts, as text does not."""
+    followed = [one == two for _, ids, _ in items for one, two in itertools.pairwise(ids)]
+    return len(followed) >= MANY and not any(followed) and all(runs is None for _, _, runs in items)
 
 
 def lengths_of(folder: str, book: Codebook) -> Any:
@@ -31,22 +48,27 @@ def lengths_of(folder: str, book: Codebook) -> Any:
         InputError: the folder holds no durations, or is of another codebook.
     """
     from speechssl.units.decode import typical_durations
+    from speechssl.units.encoding import formats
 
-    records = _records(folder, book)
+    records = _of_book(formats.read_all(folder), folder, book)
     if not all("durations" in record for record in records):
         raise InputError(f"{folder} holds no durations, as text does not; encode with --format jsonl or parquet")
     return typical_durations([(r["units"], r["durations"]) for r in records], book.num_units)
 
 
-def _records(folder: str, book: Codebook) -> list[dict[str, Any]]:
-    """The records of a folder or file; refused if they are of another codebook."""
-    from speechssl.units.encoding import formats
+def _utterances(
+    records: Iterable[dict[str, Any]], given: str, book: Codebook
+) -> list[tuple[str, list[int], list[int] | None]]:
+    return [(r["id"], r["units"], r.get("durations")) for r in _of_book(records, given, book)]
 
-    records = list(formats.read_all(folder))
-    for record in records:
+
+def _of_book(records: Iterable[dict[str, Any]], given: str, book: Codebook) -> list[dict[str, Any]]:
+    """Records; refused if they are of another codebook."""
+    found = list(records)
+    for record in found:
         if record.get("codebook", book.fingerprint) != book.fingerprint:
             raise InputError(
-                f"{folder} holds units of the codebook {record['codebook']}, but {book.origin} is {book.fingerprint}; "
+                f"{given} holds units of the codebook {record['codebook']}, but {book.origin} is {book.fingerprint}; "
                 "give --codebook the one they were made with"
             )
-    return records
+    return found

@@ -11,7 +11,7 @@ from speechssl.cli import batch, models, outputs, terminal
 from speechssl.cli import options as opt
 from speechssl.cli import unit_options as unit
 from speechssl.cli.outputs import Overwrite
-from speechssl.cli.unit_input import lengths_of, to_decode
+from speechssl.cli.unit_input import lengths_of, runs_are_lost, to_decode
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -123,7 +123,10 @@ def encode(
     if summary.without_speech:
         terminal.remark(f"remark: {summary.without_speech} without speech; {output}/{engines.REMARKS} names them")
     if summary.failed:
-        terminal.error(f"error: {summary.failed} of {len(entries)} failed; the reasons are in {output}/failed.jsonl")
+        terminal.error(
+            f"error: {summary.failed} of {len(entries)} failed; the reasons are in {output}/failed.jsonl; "
+            "--retry-failed encodes them again"
+        )
     if summary.failed or (strict and summary.without_speech):
         raise typer.Exit(2)
 
@@ -137,7 +140,9 @@ def check(
     from speechssl.units.encoding.checking import check as run
 
     found = run(folder)
-    text = f"{folder}  {found.records} records, {found.failed} failed, {found.frames} frames, {found.seconds:.1f} s"
+    # text keeps no times
+    length = f", {found.frames} frames, {found.seconds:.1f} s" if found.frames else ""
+    text = f"{folder}  {terminal.count(found.records, 'record')}, {found.failed} failed{length}"
     terminal.answer({**vars(found), "sound": found.sound}, text, json=json)
     for fault in found.faults:
         terminal.error(f"fault: {fault}")
@@ -290,6 +295,11 @@ def decode(
     system = models.load(model, [book.features], layer=layer, normalise=normalise, device=device)
     spoken = named_voice(system, voice)
     lengths = lengths_of(durations, book) if durations else None
+    if lengths is None and runs_are_lost(items):
+        terminal.remark(
+            "remark: these units have no durations, so each lasts one frame; give --durations, or encode with --format "
+            "jsonl or parquet"
+        )
     written: list[dict[str, Any]] = []
     for (_, ids, runs), path in zip(items, places, strict=True):
         wanted = decoding.units_of(ids, book, durations=None if lengths is not None else runs, lengths=lengths)

@@ -134,7 +134,7 @@ def _verify_pairs(
         if "error" in row:
             terminal.failed(f"{row['enrolment']} {row['test']}", row["error"])
         elif not json:
-            chance = "" if row["probability"] is None else f", probability {row['probability']:.4f}"
+            chance = "" if row["probability"] is None else f", probability {probability(row['probability'])}"
             terminal.say(f"{row['enrolment']}  {row['test']}  {row['decision']}, score {row['score']:.4f}{chance}")
     batch.refuse(sum("error" in row for row in rows), len(rows))
     if exit_code:
@@ -148,9 +148,8 @@ def _print_decision(found: Decision) -> None:
         f"score {found.score:.4f} ({found.scoring}), threshold {number(found.threshold)} ({found.threshold_source})"
     )
     if found.llr is not None:
-        terminal.say(
-            f"log-likelihood ratio {found.llr:.2f}, probability {found.probability:.4f} at prior {found.prior:g}"
-        )
+        chance = f"probability {probability(found.probability)} at prior {found.prior:g}"
+        terminal.say(f"log-likelihood ratio {found.llr:.2f}, {chance}")
 
 
 def _leave(decisions: Iterable[str]) -> None:
@@ -260,6 +259,7 @@ def identify(
                 if len(files) == 1:
                     raise
                 failed.append((path, error))
+                results.append({"recording": str(path), "error": str(error)})
                 continue
             ranked = decisions.identify(
                 test,
@@ -274,10 +274,11 @@ def identify(
             decision, speaker = decisions.outcome(ranked)
             rows = [dataclasses.asdict(row) for row in ranked]
             results.append({"recording": str(path), "decision": decision, "speaker": speaker, "ranked": rows})
+    found = [result for result in results if "error" not in result]
     if json:
         terminal.emit(results)
     else:
-        for result in results:
+        for result in found:
             best = ", ".join(f"{row['speaker']} {row['score']:.3f}" for row in result["ranked"][:3])
             name = {"known": result["speaker"], "unknown": "unknown", "none": "no decision"}[result["decision"]]
             terminal.say(f"{result['recording']}  {name}  ({best})")
@@ -285,7 +286,7 @@ def identify(
         terminal.failed(path, reason)
     batch.refuse(len(failed), len(files))
     if exit_code:
-        _leave(result["decision"] for result in results)
+        _leave(result["decision"] for result in found)
 
 
 @speakers_app.command("list", epilog=examples("speakers list"))
@@ -297,7 +298,7 @@ def list_speakers(database: Database = None, json: Json = False) -> None:
         terminal.emit(found)
         return
     rows = [(row["speaker"], str(row["utterances"]), f"{row['seconds']:.1f}", row["origin"]) for row in found]
-    terminal.table(rows, ("speaker", "recordings", "seconds", "model"))
+    terminal.table(rows, ("speaker", "recordings", "s of speech", "model"))
 
 
 @speakers_app.command(epilog=examples("speakers show ada"))
@@ -309,7 +310,7 @@ def show(name: Name, database: Database = None, json: Json = False) -> None:
         terminal.emit(found)
         return
     rows = [(row["source"], f"{row['seconds']:.1f}", row["added"], row["origin"]) for row in found]
-    terminal.table(rows, ("recording", "seconds", "added", "model"))
+    terminal.table(rows, ("recording", "s of speech", "added", "model"))
 
 
 @speakers_app.command(epilog=examples("speakers remove ada"))
@@ -365,3 +366,8 @@ def open_database(path: str | None) -> SpeakerDatabase:
 
 def number(value: float | None) -> str:
     return "none" if value is None else f"{value:.4f}"
+
+
+def probability(value: float) -> str:
+    """A probability for people: never 0 or 1, because nothing is certain."""
+    return "below 0.0001" if value < 0.0001 else "above 0.9999" if value > 0.9999 else f"{value:.4f}"

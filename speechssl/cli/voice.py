@@ -60,7 +60,9 @@ def add(
     attested = None if consent is None else consents.parse(consent)
     files, failed = batch.usable(references, listed, speech=True)
     system = load_bundle(model, layer=layer, normalise=normalise, device=device, precision=precision)
-    _tell(_library().add(name, files, system.encoder, system.value_encoder, consent=attested), json)
+    library = _library()
+    _tell(library.add(name, _new(library, name, files), system.encoder, system.value_encoder, consent=attested), json)
+    _tell_if_hidden(name)
     batch.refuse(failed, len(files) + failed)
 
 
@@ -104,7 +106,7 @@ def list_(json: Json = False) -> None:
             (v.name, f"{v.seconds:.0f} s", str(len(v.references)), v.key_origin, f"{v.megabytes:.1f} MB", v.created)
             for v in voices
         ]
-        terminal.table(rows, ("voice", "speech", "recordings", "made with", "size", "date"))
+        terminal.table(rows, ("voice", "length", "recordings", "made with", "size", "date"))
 
 
 @app.command("show", epilog=examples("voice show ada"))
@@ -151,13 +153,35 @@ def import_(
     json: Json = False,
 ) -> None:
     """Check a voice file and add it to the stored voices."""
-    _tell(_library().import_(file, name), json)
+    found = _library().import_(file, name)
+    _tell(found, json)
+    _tell_if_hidden(found.name)
 
 
 def _library() -> VoiceLibrary:
     from speechssl.voices import VoiceLibrary
 
     return VoiceLibrary()
+
+
+def _new(library: VoiceLibrary, name: str, files: list[Path]) -> list[Path]:
+    """The recordings that the voice does not hold already; all of them if there is none, for the library to refuse."""
+    from speechssl import audio
+
+    held = {one.sha256 for one in library.show(name).references} if name in library else set()
+    new = [file for file in files if audio.checksum(file) not in held]
+    if new and len(new) < len(files):
+        known = terminal.count(len(files) - len(new), "recording")
+        terminal.remark(f"left out: {known} that the voice holds already")
+    return new or files
+
+
+def _tell_if_hidden(name: str) -> None:
+    """A stored voice may be named like one of the package, and is taken in its place."""
+    from speechssl import clips
+
+    if name in {one.voice for one in clips()}:
+        terminal.remark(f"remark: --voice {name} is this voice from now on, not the one of the package")
 
 
 def _facts(voice: VoiceInfo) -> dict[str, Any]:
@@ -186,7 +210,7 @@ def _tell(voice: VoiceInfo, json: bool) -> None:
         terminal.emit(facts)
         return
     recordings = terminal.count(len(voice.references), "recording")
-    terminal.say(f"{voice.name}: {voice.seconds:.1f} s of speech in {recordings}, {voice.frames} frames")
+    terminal.say(f"{voice.name}: {voice.seconds:.1f} s in {recordings}, {voice.frames} frames")
     terminal.say(f"made with {voice.key_origin}, values {voice.value_origin}, {voice.created}")
     terminal.say(voice.path)
     for line in (voice.notes.description, ", ".join(voice.notes.tags)):

@@ -30,7 +30,11 @@ def test_the_life_of_a_voice(run: Callable[..., Answer], speech: Speech, encoder
     added = run("voice", "add", "eric", speech["reference"], *model, "--json")
     assert added.code == 0, added.err
     assert added.json["references"][0]["name"] == "reference.wav"
-    assert run("voice", "add", "eric", speech["other"], *model).code == 0
+    # a folder that grew: what the voice holds is left out, and said
+    grown = run("voice", "add", "eric", speech["reference"], speech["other"], *model)
+    assert grown.code == 0
+    assert "left out: 1 recording that the voice holds already" in grown.err
+    assert "--voice eric is this voice from now on" in grown.err
     assert [v["name"] for v in run("voice", "list", "--json").json] == ["eric"]
     assert "eric" in run("voice", "list").out
     assert len(run("voice", "show", "eric", "--json").json["references"]) == 2

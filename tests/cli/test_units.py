@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from speechssl.cli.unit_input import to_decode
+from speechssl.cli.unit_input import runs_are_lost, to_decode
 from speechssl.cli.units import app
 from speechssl.errors import InputError
 from speechssl.units.codebooks.codebook import load
@@ -49,6 +50,8 @@ def test_from_audio_to_units_and_what_is_said_of_them(
     common = ("-c", book, "-m", encoder_file, "--device", "cpu", "--json")
     summary = json.loads(run("encode", recordings, "-o", out, *common, code=2))
     assert (summary["encoded"], summary["failed"]) == (6, 1)
+    again = json.loads(run("encode", recordings, "-o", out, *common, code=2))
+    assert (again["encoded"], again["already"], again["failed"]) == (0, 6, 1)
     assert json.loads(run("check", out, "--json"))["sound"]
     report = json.loads(
         run(
@@ -98,7 +101,9 @@ def test_other_kinds_of_codebook_are_fitted_encoded_and_reported(
         assert 1 < card["collapsed_per_second"] <= 9
 
 
-def test_import_and_bad_options(tmp_path: Path, recordings: Path, encoder_file: Path, codebook_file: Path) -> None:
+def test_import_and_bad_options(
+    tmp_path: Path, recordings: Path, encoder_file: Path, codebook_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     np.save(tmp_path / "c.npy", np.random.default_rng(0).normal(size=(4, 32)))
     told = json.loads(
         run("import", tmp_path / "c.npy", "-o", tmp_path / "b.safetensors", "--features", "x/1", "--json")
@@ -126,6 +131,15 @@ def test_import_and_bad_options(tmp_path: Path, recordings: Path, encoder_file: 
         to_decode("one two", book)
     many = list(range(3000))
     assert to_decode(" ".join(map(str, many)), book) == [("units", many, None)]
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"id": "a", "units": [3, 5], "durations": [1, 4]}\n'))
+    assert to_decode("-", book) == [("a", [3, 5], [1, 4])]
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"id": "a", "units": [3]}\n{"id": 3}\n'))
+    with pytest.raises(InputError, match="standard input, line 2 is no record of units"):
+        to_decode("-", book)
+    # a row without a unit that lasts was collapsed; speech has some
+    assert runs_are_lost([("a", many, None)])
+    assert not runs_are_lost([("a", many, [1] * len(many))])
+    assert not runs_are_lost([("a", [*many, many[-1]], None)])
 
 
 def test_decode_speaks_in_a_stored_voice(

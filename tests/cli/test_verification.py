@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import typer
 from typer.testing import CliRunner
 
 from speechssl import checkpoints, cli
 from speechssl.cli import evaluation, verification
+from speechssl.cli.verification import probability
 from speechssl.errors import SpeechSSLError
 from speechssl.verification.embedders import log_mel
 from speechssl.verification.embedders.ecapa import Ecapa
@@ -60,6 +63,12 @@ def test_verify_says_score_and_that_there_is_no_calibration(run: Any) -> None:
 def test_a_calibration_that_costs_more_than_it_gains_is_told() -> None:
     assert evaluation.costly({"0.01": 33.0, "0.05": 0.4}).startswith("remark: at a prior of 0.01 the decisions")
     assert evaluation.costly({"0.01": 1.0, "0.05": 0.4}) == ""
+
+
+def test_no_error_among_few_trials_is_not_called_certain() -> None:
+    found = {"eer_interval_95": [0.0, 0.0], "targets": 45, "speakers": 3}
+    assert "even with 45 independent target trials up to 6.4 % could be wrong" in evaluation.too_few(found)
+    assert evaluation.too_few(found | {"eer_interval_95": [0.0, 0.01]}) == ""
 
 
 def test_enrol_identify_and_forget(run: Any) -> None:
@@ -130,7 +139,6 @@ def test_trials_evaluate_calibrate_and_verify_after(run: Any, tmp_path: Path) ->
 
 def telephone(source: str, target: Path, part: int = 0) -> str:
     """The third ``part`` of a recording over G.711 at 8 kHz, in a file."""
-    import soundfile
 
     from speechssl import audio
 
@@ -314,6 +322,17 @@ def test_pairs_are_decided_one_by_one(run: Any, tmp_path: Path, capsys: pytest.C
     assert [line.split("  ")[2].split(",")[0] for line in lines] == ["same", "different"]
     with pytest.raises(SpeechSSLError, match="one of the two"):
         run("verify", ADA, ADA, "--pairs", "pairs.csv")
+
+
+def test_a_recording_that_failed_has_a_row_and_no_probability_is_certain(run: Any, tmp_path: Path) -> None:
+    run("enrol", "ada", ADA)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16000), 16000)
+    words = ["identify", str(tmp_path / "silent.wav"), ADA, "--json", "--model", str(tmp_path / "small.safetensors")]
+    result = CliRunner().invoke(app, words, standalone_mode=False)
+    rows = json.loads(result.stdout)
+    assert "not enough speech" in rows[0]["error"]
+    assert rows[1]["speaker"] == "ada"
+    assert [probability(value) for value in (1 - 1e-9, 0.5, 1e-9)] == ["above 0.9999", "0.5000", "below 0.0001"]
 
 
 def test_folders_patterns_and_lists_are_taken(run: Any, tmp_path: Path) -> None:

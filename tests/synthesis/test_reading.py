@@ -133,6 +133,11 @@ READ = [
 
 # written by somebody who had not seen the rules, and read wrongly by them
 LATER = [
+    ("8GB and 4TB at 5MW, but 5G.", "eight gigabytes and four terabytes at five megawatts, but five g."),
+    ("1e-5 or 2.5e+3.", "one times ten to the minus five or two point five times ten to the three."),
+    ("He is in Baker St. and in St. Ives.", "he is in baker street and in saint ives."),
+    ("Q&A about .txt files.", "q and ay about dot t x t files."),
+    ("6ft 2in or 1in of a 10in. wide pipe.", "six feet two inches or one inch of a ten inches wide pipe."),
     (
         "Open 9am–5pm, 10:00–12:30, 9-5pm.",
         "open nine ay m to five p m, ten o'clock to twelve thirty, nine to five p m.",

@@ -83,7 +83,8 @@ _STREETS = {"st": "street", "dr": "drive", "ave": "avenue", "rd": "road", "blvd"
 def _street(match: re.Match[str]) -> str | None:
     """12 Main St. and on Elm Dr., but not in front of a name: St. Louis."""
     before, after = match.string[: match.start()], match.string[match.end() :]
-    numbered = re.search(r"\d+\s+(?:[NSEW]\.?\s+)?(?:[A-Z0-9]\w*\s+){1,2}$", before)
+    is_last = match["street_n"] == "St" and re.search(r"[A-Z][\w'’]*\s$", before) and not re.match(r"\s+[A-Z]", after)
+    numbered = is_last or re.search(r"\d+\s+(?:[NSEW]\.?\s+)?(?:[A-Z0-9]\w*\s+){1,2}$", before)
     if not numbered and not (_ON_A_STREET.search(before) and not re.match(r"\s+[A-Z]\w*[^\w\s]*\s+[a-z]", after)):
         return ABBREVIATIONS[match["street_n"].lower()]
     return _STREETS[match["street_n"].lower()]
@@ -150,9 +151,13 @@ RULES = {
     "short": abbreviations(ABBREVIATIONS, _NEED),
     "initials": Rule(r"(?<![\w.])(?:[A-Za-z]\.){2,}", lambda m: _spelled(m["initials"])),
     "roman": Rule(rf"(?<![\w'’])(?=[IVXLCDM]){roman.NUMERAL}(?!\w)(?P<roman_s>['’]s)?(?!['’]\w)", _roman),
-    "inches": Rule(r"(?<=\d )in\.(?=\s+(?:wide|long|tall|deep|high|thick|across|by|x|of)\b)", lambda match: "inches"),
+    "inches": Rule(
+        r"(?<=\d)in\b|(?<=\d )in\.(?=\s+(?:wide|long|tall|deep|high|thick|across|by|x|of)\b)",
+        lambda m: "inch" if re.search(r"(?<![\d.,])1\s?$", m.string[: m.start()]) else "inches",
+    ),
     "sharp": Rule(r"(?<=\b[CF])#", lambda match: "sharp"),
-    "dot": Rule(r"(?<=[A-Za-z])\.(?=[A-Za-z])", lambda match: "dot"),
+    "letter": Rule(r"(?<=&)A\b", lambda match: LETTERS["a"]),
+    "dot": Rule(r"(?:(?<=[A-Za-z])|(?<!\S)(?=\.[a-z]))\.(?=[A-Za-z])", lambda match: "dot"),
     "tag": Rule(r"#(?=[A-Za-z])", lambda match: "hashtag"),
     "arrow": Rule(r"[-=]+>|→", lambda match: "to"),
     "about": Rule(r"(?<!\w)[~≈](?=\s?\d)", lambda match: "about"),

@@ -352,8 +352,14 @@ NUMBERS = {
         _with_fraction,
     ),
     "code": Rule(
-        r"\b(?=[A-Za-z]*\d)(?P<code_c>(?:[A-Z]{1,4}\d{1,5}|[1-9][A-Z])(?:[A-Z]{1,2}\d{0,3})?)(?P<code_s>s)?\b(?![.:/]\d)",
+        r"\b(?=[A-Za-z]*\d)(?![1-9](?:[KMGT]B|MW)\b)(?P<code_c>(?:[A-Z]{1,4}\d{1,5}|[1-9][A-Z])(?:[A-Z]{1,2}\d{0,3})?)(?P<code_s>s)?\b(?![.:/]\d)",
         _code,
+    ),
+    "science": Rule(
+        rf"(?<![\w.])(?P<science_m>{_AMOUNT})e\+?(?P<science_s>[-−]?)(?P<science_e>\d{{1,3}})\b",
+        lambda m: (
+            f"{_decimal(m['science_m'])} times ten to the {m['science_s'] and 'minus '}{cardinal(m['science_e'])}"
+        ),
     ),
     "scaled": Rule(
         rf"(?<!\w)(?P<scaled_n>{_AMOUNT})(?P<scaled_s>k|M|bn)\b",

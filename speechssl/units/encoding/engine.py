@@ -100,7 +100,14 @@ class Plan:
 
 @dataclass
 class Summary:
-    """What a run did: numbers of recordings."""
+    """Numbers of recordings.
+
+    Args:
+        encoded: by this run.
+        failed: in this run or in one before, of which the folder tells.
+        already: encoded by a run before.
+        without_speech: in this run or in one before.
+    """
 
     encoded: int = 0
     failed: int = 0
@@ -170,9 +177,10 @@ def _block(plan: Plan, folder: Path, block: int, work: Work, summary: Summary, a
     entries = plan.entries[first : first + plan.block]
     target = part_path(folder, plan.form, block)
     if target.exists():
-        summary.already += len(entries)
-        if (known := _rows_path(folder, REMARKS, block)).exists():
-            summary.without_speech += len(known.read_text(encoding="utf-8").splitlines())
+        failed = _count_rows(folder, FAILED, block)
+        summary.failed += failed
+        summary.already += len(entries) - failed
+        summary.without_speech += _count_rows(folder, REMARKS, block)
         _journal_path(folder, block).unlink(missing_ok=True)
         for entry in entries:
             advance(entry.id)
@@ -204,7 +212,8 @@ def _encoded(
     """Record or failure of every entry of a block by its index: from the journal, the rest encoded now."""
     path = _journal_path(folder, block)
     done = _read_journal(path, range(first, first + len(entries)))
-    summary.already += len(done)
+    summary.already += sum("record" in result for result in done.values())
+    summary.failed += sum("failure" in result for result in done.values())
     for index in done:
         advance(entries[index - first].id)
     missing = [(first + i, entry) for i, entry in enumerate(entries) if first + i not in done]
@@ -220,6 +229,11 @@ def _encoded(
             summary.failed += "failure" in result
             advance(entries[index - first].id)
     return done
+
+
+def _count_rows(folder: Path, kind: str, block: int) -> int:
+    path = _rows_path(folder, kind, block)
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
 
 
 def _journal_path(folder: Path, block: int) -> Path:

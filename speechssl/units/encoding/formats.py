@@ -93,6 +93,21 @@ def read_all(path: str | Path) -> Iterator[Record]:
         yield from read(part)
 
 
+def parsed(text: str, what: str) -> Iterator[Record]:
+    """The records of JSON lines that came through a pipe.
+
+    Raises:
+        InputError: a line is no record; the message begins with ``what``.
+    """
+    for number, row in enumerate(text.splitlines(), start=1):
+        if row.strip():
+            place = f"{what}, line {number}"
+            try:
+                yield _record(foreign.parse(row, place))
+            except InputError as error:
+                raise InputError(f"{place} is no record of units ({error})") from error
+
+
 def line(record: Mapping[str, Any]) -> str:
     """A record as one line of JSON, always the same for the same record."""
     return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
