@@ -352,9 +352,10 @@ def too_few(found: dict[str, Any]) -> str:
     """A remark where no error was seen, so that drawing speakers finds an interval without width; else nothing."""
     if found["eer_interval_95"][1] > 0:
         return ""
-    most = 1 - 0.05 ** (1 / found["targets"])  # no error in so many independent trials is as likely as 5 %
+    targets = found["targets"]
+    most = 1 - 0.05 ** (1 / targets)  # no error in so many independent trials is as likely as 5 %
     return (
-        f"remark: no error was seen, so the interval says nothing; even with {found['targets']} independent target trials "
+        f"remark: no error was seen, so the interval says nothing; even with {targets} independent target trials "
         f"up to {100 * most:.1f} % could be wrong, and trials of {found['speakers']} speakers are not independent"
     )
 

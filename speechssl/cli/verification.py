@@ -147,7 +147,7 @@ def _print_decision(found: Decision) -> None:
     terminal.say(
         f"score {found.score:.4f} ({found.scoring}), threshold {number(found.threshold)} ({found.threshold_source})"
     )
-    if found.llr is not None:
+    if found.llr is not None and found.probability is not None:
         chance = f"probability {probability(found.probability)} at prior {found.prior:g}"
         terminal.say(f"log-likelihood ratio {found.llr:.2f}, {chance}")
 
