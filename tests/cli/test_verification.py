@@ -327,7 +327,8 @@ def test_pairs_are_decided_one_by_one(run: Any, tmp_path: Path, capsys: pytest.C
 def test_a_recording_that_failed_has_a_row_and_no_probability_is_certain(run: Any, tmp_path: Path) -> None:
     run("enrol", "ada", ADA)
     soundfile.write(tmp_path / "silent.wav", np.zeros(16000), 16000)
-    words = ["identify", str(tmp_path / "silent.wav"), ADA, "--json", "--model", str(tmp_path / "small.safetensors")]
+    model = str(tmp_path / "small.safetensors")
+    words = ["identify", str(tmp_path / "silent.wav"), ADA, "--json", "--threshold", "0.9", "--model", model]
     result = CliRunner().invoke(app, words, standalone_mode=False)
     rows = json.loads(result.stdout)
     assert "not enough speech" in rows[0]["error"]
