@@ -363,7 +363,7 @@ def test_calibration_is_written_into_a_file_of_the_same_weights(
         call(recipe, monkeypatch, "calibrate", model, "--scores", *lists, "--output", output)
 
 
-def test_a_floor_is_written_with_a_cohort_that_is_heard_so(recipe: Any, data: Path, model: Path, tmp_path: Path) -> None:
+def test_a_floor_is_written_with_a_cohort_heard_so(recipe: Any, data: Path, model: Path, tmp_path: Path) -> None:
     written = tmp_path / "floored.safetensors"
     command = [str(model), str(data / "manifest.csv"), "--output", str(written)]
     with pytest.raises(SystemExit, match="no recordings of 2 s of sea"):
