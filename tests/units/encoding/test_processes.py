@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import forking
 import numpy as np
 import pytest
 import soundfile
@@ -60,8 +61,7 @@ def test_killed_and_run_again_the_output_is_byte_equal(recipe: Recipe, recording
     out = tmp_path / "killed"
     models = f"{recipe.codebook}|{recipe.model}"
     for after in (4, 1):
-        command = [sys.executable, "-c", KILLED, str(source), models, str(out), str(after)]
-        assert subprocess.run(command, check=False, timeout=250).returncode == -signal.SIGKILL
+        assert forking.run(KILLED, source, models, out, after).returncode == -signal.SIGKILL
         assert not check(out).sound
     # what was done was kept: 4 by the first run, 1 by the second, though the blow fell in the middle of a line
     summary = encode([source], recipe, out, block=3)
@@ -105,10 +105,8 @@ def test_workers_do_not_outlive_a_killed_parent(recipe: Recipe, recordings: Path
 
 def _runs(pid: str) -> bool:
     try:
-        return (
-            "script.py" in Path(f"/proc/{pid}/cmdline").read_text()
-            or "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
-        )
+        words = Path(f"/proc/{pid}/cmdline").read_text()
+        return any(word in words for word in ("script.py", "spawn_main", "multiprocessing.forkserver"))
     except OSError:
         return False
 
@@ -126,8 +124,7 @@ encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3]
 @pytest.mark.skipif(os.name != "posix", reason="limits of another kind")
 def test_a_full_disk_is_said_and_nothing_is_lost(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
     source, out = recordings / "list.jsonl", tmp_path / "out"
-    command = [sys.executable, "-c", LIMITED, str(source), f"{recipe.codebook}|{recipe.model}", str(out)]
-    told = subprocess.run(command, check=False, timeout=250, capture_output=True, text=True)
+    told = forking.run(LIMITED, source, f"{recipe.codebook}|{recipe.model}", out)
     assert told.returncode == 1
     assert "InputError: cannot write to" in told.stderr or "CheckpointError: cannot write" in told.stderr
     assert not check(out).sound
