@@ -219,6 +219,7 @@ def _packaged() -> list[tuple[Path, str]]:
     return [
         (bundles.TINY, "encoder"),
         (folder / "tiny/vocoder.safetensors", "vocoder"),
+        (bundles.PREDICTOR, "predictor"),
         *((folder / f"tiny/codebook-{size}.safetensors", "codebook") for size in (100, 200, 500)),
         (folder / "tiny/speaker.safetensors", "embedder"),
         (folder / "tiny/synthesizer.safetensors", "synthesizer"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from speechssl.encoders.encoder import SSLEncoder
 
 TINY = PACKAGED / "tiny" / "encoder.safetensors"
+PREDICTOR = PACKAGED / "tiny" / "predictor.safetensors"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Bundle:
         layer: of the encoder; None for the layer its file or its paper names.
         normalise: whether the encoder's input is normalised; None for the encoder's own way.
         vocoder: a name of ``speechssl.vocoders``, or one of its files.
+        predictor: file of the ``conversion.predictor`` that fits encoder and vocoder; None without.
         licence: of the weights, as their publishers state it; empty if unknown.
         megabytes: downloaded the first time, about; 0 if the weights ship with the package; None if unknown.
         source: who publishes the weights.
@@ -43,6 +45,7 @@ class Bundle:
     layer: int | None = None
     normalise: bool | None = None
     vocoder: str = "world"
+    predictor: Path | None = None
     licence: str = ""
     megabytes: int | None = None
     source: str = ""
@@ -52,12 +55,12 @@ _MICROSOFT = "CC BY-SA 3.0 (Microsoft UniSpeech)"
 
 
 def _with_world(name: str, layer: int, licence: str, megabytes: int, source: str) -> Bundle:
-    return Bundle(name, name, layer, None, "world", licence, megabytes, source)
+    return Bundle(name, name, layer, licence=licence, megabytes=megabytes, source=source)
 
 
 # Sizes are those of the weights files on the hub. Every other name that encoders.load takes works too.
 _NAMED = (
-    Bundle("tiny", "tiny", vocoder="tiny", licence="MIT", megabytes=0, source="this package"),
+    Bundle("tiny", "tiny", vocoder="tiny", predictor=PREDICTOR, licence="MIT", megabytes=0, source="this package"),
     Bundle(
         "wavlm-large",
         "wavlm-large",
@@ -113,6 +116,7 @@ def load_bundle(
         'tiny/4'
     """
     from speechssl import vocoders
+    from speechssl.conversion import predictor
     from speechssl.conversion.voice_converter import VoiceConverter
     from speechssl.vocoders.world import WorldAnalysis
 
@@ -121,7 +125,11 @@ def load_bundle(
     encoder = load_bundle_encoder(name, layer=layer, normalise=normalise, device=device, precision=precision)
     own = parts.vocoder if chosen == parts.layer or _is_own_layer(parts, layer) else "world"
     speaker = vocoders.load(vocoder or own, device=device)
-    return VoiceConverter(encoder, encoder if speaker.origin == encoder.origin else WorldAnalysis(), speaker)
+    values = encoder if speaker.origin == encoder.origin else WorldAnalysis()
+    known = None
+    if parts.predictor is not None and speaker.key_origin == encoder.origin:
+        known = predictor.load(parts.predictor, key_origin=encoder.origin, value_origin=values.origin)
+    return VoiceConverter(encoder, values, speaker, known)
 
 
 def load_bundle_encoder(

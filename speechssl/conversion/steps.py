@@ -23,6 +23,7 @@ from speechssl.conversion.converters import Converter, means, widening
 from speechssl.conversion.converters.means import Candidates, Trace
 from speechssl.conversion.converters.runs import HEARD
 from speechssl.conversion.options import HIGHEST_RATE, LOWEST_RATE, ConversionOptions
+from speechssl.conversion.predictor import ValuePredictor
 from speechssl.conversion.result import Attribution, Conversion
 from speechssl.conversion.retrieval import nearest
 from speechssl.conversion.source import Length, Source
@@ -46,6 +47,8 @@ class System(Protocol):
     def value_encoder(self) -> Encoder: ...
     @property
     def vocoder(self) -> Vocoder: ...
+    @property
+    def predictor(self) -> ValuePredictor | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,18 +194,18 @@ def stretch_of(source: Source, target: Blend, plan: Plan) -> float:
 # ---- retrieve
 
 
-def retrieve(source: Source, target: Blend, plan: Plan, *, hears_keys: bool) -> Retrieved:
+def retrieve(system: System, source: Source, target: Blend, plan: Plan) -> Retrieved:
     """Find frames of the voices for the frames of a source, combine and interpolate them.
 
     Args:
+        system: with the vocoder that is to speak them.
         source: with values, if the plan needs them.
         target: of the same origins as the source.
         plan: converter, k and interpolation.
-        hears_keys: whether the vocoder hears the words in the keys.
     Raises:
         InputError: k above the number of frames of a voice, or a source or voice too short for the converter.
     """
-    parts = [convert_frames(source, voice, plan, hears_keys=hears_keys) for voice in target.voices]
+    parts = [convert_frames(system, source, voice, plan) for voice in target.voices]
     frames = means.blend([part for part, _, _ in parts], target.shares)
     if plan.options.interpolation < 1:
         frames = means.interpolate(source.own_values.frames, frames, plan.options.interpolation)
@@ -210,9 +213,7 @@ def retrieve(source: Source, target: Blend, plan: Plan, *, hears_keys: bool) -> 
     return Retrieved(frames, tuple(trace for _, trace, _ in parts), similarities)
 
 
-def convert_frames(
-    source: Source, voice: MatchingSet, plan: Plan, *, hears_keys: bool = False
-) -> tuple[Tensor, Trace, Tensor]:
+def convert_frames(system: System, source: Source, voice: MatchingSet, plan: Plan) -> tuple[Tensor, Trace, Tensor]:
     """Retrieve and combine with one voice.
 
     Returns:
@@ -223,7 +224,8 @@ def convert_frames(
     k, converter = plan.k, plan.converter
     # a small voice has fewer candidates, but never fewer than the k that was asked for
     count = max(k, min(converter.least, len(voice)))
-    candidates = Candidates(source, voice, nearest(source.keys.frames, voice.keys, k=count), k, hears_keys)
+    near, hears_keys = nearest(source.keys.frames, voice.keys, k=count), bool(system.vocoder.key_origin)
+    candidates = Candidates(source, voice, near, k, hears_keys, system.predictor)
     frames, trace = converter.combine(candidates)
     if converter.widened:
         frames = widening.widened(frames, means.Surroundings(voice.values, candidates.nearest))

@@ -272,7 +272,7 @@ class _Run:
         begin, stop = window.keep.start, window.keep.stop or total
         first, last = max(0, begin - margin), min(total, stop + margin)
         part = whole.part(first, last)
-        found = steps.retrieve(part, self.target, plan, hears_keys=bool(self.system.vocoder.key_origin))
+        found = steps.retrieve(self.system, part, self.target, plan)
         made = steps.speak(self.system, part, found, self.target, plan, self._pitch(whole.f0, window.start))
         rate = made.waveform.sample_rate
         hop, more = round(rate / encoder.frame_rate), round(levels.FADE * rate)

@@ -11,6 +11,7 @@ from speechssl.audio.given import Recording, Recordings
 from speechssl.conversion import loudness as loudness_
 from speechssl.conversion import steps, streaming
 from speechssl.conversion.options import ConversionOptions
+from speechssl.conversion.predictor import ValuePredictor
 from speechssl.conversion.result import Conversion
 from speechssl.conversion.source import Length, Source
 from speechssl.conversion.steps import Voices
@@ -28,18 +29,23 @@ class VoiceConverter:
         encoder: makes the keys.
         value_encoder: makes the values; the same object as the encoder if the vocoder speaks the keys.
         vocoder: speaks the values.
+        predictor: of the values of keys, for converters that do not rest on neighbours alone; None without.
     Raises:
-        InputError: the vocoder takes other values, or another frame rate.
+        InputError: the vocoder or the predictor takes other keys or values, or another frame rate.
     """
 
     encoder: Encoder
     value_encoder: Encoder
     vocoder: Vocoder
+    predictor: ValuePredictor | None = None
 
     def __post_init__(self) -> None:
         check_same_origin(self.value_encoder.origin, self.vocoder.origin, what="vocode these values")
         if self.vocoder.key_origin:
             check_same_origin(self.encoder.origin, self.vocoder.key_origin, what="vocode with these keys")
+        if self.predictor is not None:
+            check_same_origin(self.encoder.origin, self.predictor.key_origin, what="predict values of these keys")
+            check_same_origin(self.value_encoder.origin, self.predictor.value_origin, what="predict these values")
         rates = {self.encoder.frame_rate, self.value_encoder.frame_rate, self.vocoder.frame_rate}
         if len(rates) != 1:
             raise InputError(f"encoder, values and vocoder run at {sorted(rates)} frames per second; one rate needed")
@@ -103,7 +109,7 @@ class VoiceConverter:
         given = source if isinstance(source, Source) else self.source(source, with_values=plan.needs_source_values)
         stretch = steps.stretch_of(given, target, plan)
         words = given.stretched(stretch)
-        found = steps.retrieve(words, target, plan, hears_keys=bool(self.vocoder.key_origin))
+        found = steps.retrieve(self, words, target, plan)
         raw = steps.speak(self, words, found, target, plan)
         # one hour of sound after the other, not both
         raw = dataclasses.replace(raw, waveform=steps.coloured(raw.waveform, target, plan))

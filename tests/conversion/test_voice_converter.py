@@ -15,6 +15,7 @@ from speechssl.conversion import converters, retrieval, steps
 from speechssl.conversion.converters import means, runs, shift, transport, widening
 from speechssl.conversion.converters.means import Surroundings
 from speechssl.conversion.options import ConversionOptions
+from speechssl.conversion.predictor import PredictorConfig, PredictorNetwork, ValuePredictor
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
@@ -27,7 +28,7 @@ def spoken(system, source, voice, **options):
     """What the vocoder gives, before spectrum and loudness."""
     target = steps.blend(system, voice)
     plan = steps.decide(system, target, ConversionOptions(**options), has_source_values=True)
-    return steps.speak(system, source, steps.retrieve(source, target, plan, hears_keys=False), target, plan).waveform
+    return steps.speak(system, source, steps.retrieve(system, source, target, plan), target, plan).waveform
 
 
 def plan_of(converter, **options):
@@ -96,7 +97,7 @@ def test_a_vocoder_that_takes_keys_hears_those_of_the_frames_taken(encoder, two,
     source, voice = two
     system = VoiceConverter(encoder, encoder, Listener())
     frames = system.convert(source, voice, converter=converter, tempo="source").features.frames
-    _, trace, _ = steps.convert_frames(source, voice, plan_of(converter))
+    _, trace, _ = steps.convert_frames(system, source, voice, plan_of(converter))
     mixed = 0.7 * source.keys.frames + 0.3 * voice.keys[trace.indices[:, 0]].float()
     torch.testing.assert_close(system.vocoder.keys, mixed, rtol=0, atol=1e-5)
     assert torch.equal(system.vocoder.voice, voice.values)
@@ -302,6 +303,10 @@ def test_a_voice_of_another_encoder_is_refused_by_name(system, two, make_encoder
 def test_parts_that_do_not_belong_together_are_refused(encoder, make_encoder):
     with pytest.raises(InputError, match=r"spectra/1.*spectra/2"):
         VoiceConverter(encoder, encoder, Tones("spectra/2"))
+    for keys, values in (("spectra/2", "spectra/1"), ("spectra/1", "spectra/2")):
+        foreign = ValuePredictor(PredictorNetwork(PredictorConfig()), key_origin=keys, value_origin=values)
+        with pytest.raises(InputError, match=r"predict .*values.*spectra/2"):
+            VoiceConverter(encoder, encoder, Tones(), foreign)
     slow = Tones()
     slow.frame_rate = 25.0
     with pytest.raises(InputError, match="frames per second"):

@@ -27,33 +27,13 @@ def tab(page: Page) -> None:
     """Build the tab."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
-            text = gr.Textbox(EXAMPLE, label="Text (English)", lines=4, max_lines=16, elem_id="speak-text",
-                              max_length=speaking.MOST_CHARACTERS, info="Several voices: begin a line with the name of "
-                              "one, “ada: Good morning.” Silence: [pause 0.5] is half a second. Pronunciation: "
-                              "{tomato|T AH0 M AA1 T OW2}.")  # fmt: skip
-            file = gr.UploadButton("Read a text file (.txt, .md) or subtitles (.srt, .vtt)", size="sm",
-                                   file_types=[".txt", ".md", ".srt", ".vtt"],
-                                   elem_id="speak-file")  # fmt: skip
+            text, file = _text()
             text_problem = parts.problem("speak-text-problem")
             target = parts.target_fields(page, "speak", blend=False)
             consent = parts.consent_fields(page, "speak")
-            with gr.Accordion("Pronunciations", open=False):
-                lexicon = gr.Textbox(
-                    "", label="A word and its sounds on each line", lines=3, max_lines=12, elem_id="speak-lexicon",
-                    max_length=speaking.MOST_CHARACTERS, placeholder="tomato T AH0 M AA1 T OW2",
-                    info="ARPAbet, as the CMU dictionary has it, or phonetic letters: t ə m ˈɑ t ˌoʊ.")  # fmt: skip
-                words = gr.UploadButton("Read a lexicon file (.txt)", size="sm", file_types=[".txt", ".dict"],
-                                        elem_id="speak-lexicon-file")  # fmt: skip
+            lexicon, words = _pronunciations()
             lexicon_problem = parts.problem("speak-lexicon-problem")
-            with gr.Accordion("Options", open=False):
-                speed = gr.Slider(0.5, 2, 1, step=0.05, label="Speed", info="2 is twice as fast.",
-                                  elem_id="speak-speed")  # fmt: skip
-                interpolation = gr.Slider(0, 1, 1, step=0.05, label="How much of the voice",
-                                          info="1 is the voice, 0 the text model's own.",
-                                          elem_id="speak-interpolation")  # fmt: skip
-                seed = gr.Number(0, precision=0, label="Reading", info="Another number gives another rhythm.",
-                                 elem_id="speak-seed")  # fmt: skip
-                form = gr.Radio(list(FORMATS), value="wav", label="Kind of file", elem_id="speak-form")
+            speed, interpolation, seed, form = _options()
             options_problem = parts.problem("speak-options-problem")
             go, _, stop = parts.actions("speak", "Speak")
         with gr.Column(scale=6, min_width=320, elem_classes="stage"):
@@ -104,6 +84,44 @@ def tab(page: Page) -> None:
     stage.forgets([text, lexicon, *target.inputs, consent.agreed])
     stop.click(parts.stopper(page), None, status, cancels=[event], **parts.QUIET)
     parts.ask_only_where_needed(page, target, consent)
+
+
+def _text() -> tuple[Any, Any]:
+    """The text, and the button that reads it from a file."""
+    text = gr.Textbox(EXAMPLE, label="Text (English)", lines=4, max_lines=16, elem_id="speak-text",
+                      max_length=speaking.MOST_CHARACTERS, info="Several voices: begin a line with the name of "
+                      "one, “ada: Good morning.” Silence: [pause 0.5] is half a second. Pronunciation: "
+                      "{tomato|T AH0 M AA1 T OW2}.")  # fmt: skip
+    file = gr.UploadButton("Read a text file (.txt, .md) or subtitles (.srt, .vtt)", size="sm",
+                           file_types=[".txt", ".md", ".srt", ".vtt"],
+                           elem_id="speak-file")  # fmt: skip
+    return text, file
+
+
+def _pronunciations() -> tuple[Any, Any]:
+    """The lexicon, and the button that reads it from a file."""
+    with gr.Accordion("Pronunciations", open=False):
+        lexicon = gr.Textbox(
+            "", label="A word and its sounds on each line", lines=3, max_lines=12, elem_id="speak-lexicon",
+            max_length=speaking.MOST_CHARACTERS, placeholder="tomato T AH0 M AA1 T OW2",
+            info="ARPAbet, as the CMU dictionary has it, or phonetic letters: t ə m ˈɑ t ˌoʊ.")  # fmt: skip
+        words = gr.UploadButton("Read a lexicon file (.txt)", size="sm", file_types=[".txt", ".dict"],
+                                elem_id="speak-lexicon-file")  # fmt: skip
+    return lexicon, words
+
+
+def _options() -> tuple[Any, Any, Any, Any]:
+    """Speed, share of the voice, seed and kind of file."""
+    with gr.Accordion("Options", open=False):
+        speed = gr.Slider(0.5, 2, 1, step=0.05, label="Speed", info="2 is twice as fast.",
+                          elem_id="speak-speed")  # fmt: skip
+        interpolation = gr.Slider(0, 1, 1, step=0.05, label="How much of the voice",
+                                  info="1 is the voice, 0 the text model's own.",
+                                  elem_id="speak-interpolation")  # fmt: skip
+        seed = gr.Number(0, precision=0, label="Reading", info="Another number gives another rhythm.",
+                         elem_id="speak-seed")  # fmt: skip
+        form = gr.Radio(list(FORMATS), value="wav", label="Kind of file", elem_id="speak-form")
+    return speed, interpolation, seed, form
 
 
 def _results() -> tuple[Any, ...]:

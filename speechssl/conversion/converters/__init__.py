@@ -81,7 +81,7 @@ _ROWS = (
     ),
     Converter(
         "regression", "regression.regressed",
-        "As variance, but where the nearest frames are far, half of each frame is what the whole voice predicts.",
+        "As variance, but where the nearest frames are far, most of a frame is what is predicted from the whole voice.",
         default_k=3, widened=True, streams=True,
     ),
     Converter(

@@ -16,6 +16,7 @@ from speechssl.conversion.retrieval import Neighbours, parts_of
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
+    from speechssl.conversion.predictor import ValuePredictor
     from speechssl.conversion.source import Source
     from speechssl.voices.matching_set import MatchingSet
 
@@ -49,6 +50,7 @@ class Candidates:
         neighbours: (N, K) nearest frames of the voice, K >= k.
         k: neighbours to average.
         hears_keys: whether the vocoder hears the words in the keys, beside the frames.
+        predictor: of the values of keys, if there is one.
     """
 
     source: Source
@@ -56,6 +58,7 @@ class Candidates:
     neighbours: Neighbours
     k: int
     hears_keys: bool = False
+    predictor: ValuePredictor | None = None
 
     @property
     def nearest(self) -> Neighbours:

@@ -3,45 +3,91 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from speechssl.conversion.converters.means import Candidates, Trace, centre_of, pieces, uniform
 
+if TYPE_CHECKING:
+    from speechssl.conversion.predictor import ValuePredictor
+    from speechssl.voices.matching_set import MatchingSet
+
 RIDGE = 0.1  # of the mean variance of the keys
+MOVED = 10.0  # of that of the predictions: half a minute of a voice says little of how it differs from others
 # share of the prediction, at coverages (mean cosines) of `tiny` up to FAR; none from NEAR:
 # recipes/voice_conversion/RESULTS.md
-SHARE, FAR, NEAR = 0.5, 0.72, 0.77
-MOST = 20_000  # frames of the voice that are fitted, evenly spread; more add nothing
+SHARE, FAR, NEAR = 0.7, 0.72, 0.77
+MOST = 6_000  # frames of the voice that are fitted, evenly spread; more add nothing
 
 
 def regressed(candidates: Candidates) -> tuple[Tensor, Trace]:
-    """Frames (N, V): the mean of the k nearest, mixed with the values that a linear map predicts from the keys.
+    """Frames (N, V): the mean of the k nearest, mixed with the values that a map of the voice predicts from the keys.
 
-    The map is that of the voice, from its keys to its values. It rests on all of its sounds, so wrong neighbours, of
-    which short references and strange accents have many, weigh less. Its share rises as the coverage falls. A voice
-    whose values are its keys keeps the plain mean, as the map would keep the keys of the source. The weights of the
-    trace sum to the share of the neighbours.
+    The map rests on all sounds of the voice, and on those of many others where there is a predictor of values, so wrong
+    neighbours, of which short references and strange accents have many, weigh less. Its share rises as the coverage
+    falls. A voice whose values are its keys keeps the plain mean, as the map would keep the keys of the source. The
+    weights of the trace sum to the share of the neighbours.
     """
     frames, trace = uniform(candidates)
     voice = candidates.voice
     share = share_at(1.0 - float(candidates.neighbours.distances[:, 0].mean()))
     if not voice.has_own_values or not share:
         return frames, trace
-    step = -(-len(voice) // MOST)
-    keys, values = voice.keys[::step], voice.values[::step]
-    centre, mean, matrix = fit_ridge(keys, values)
+    predict = _map_of(voice, candidates.predictor)
     predicted = torch.empty_like(frames)
     source = candidates.source.keys.frames
     for part in pieces(len(source), source.shape[1]):
-        predicted[part] = (source[part].float() - centre) @ matrix + mean
+        predicted[part] = predict(source[part])
     return torch.lerp(frames, predicted, share), dataclasses.replace(trace, weights=trace.weights * (1 - share))
 
 
 def share_at(coverage: float) -> float:
     """Share of the prediction at a coverage: ``SHARE`` up to ``FAR``, falling to none at ``NEAR``."""
     return SHARE * min(1.0, max(0.0, (NEAR - coverage) / (NEAR - FAR)))
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """The values (N, V) that a voice gives to keys (N, K). Made by ``of``.
+
+    Without a predictor the map is linear: (key - c) A + m. With one, what it predicts is moved to the voice: p + (p -
+    c) A + m, in its scale. Both have the least squared error over the frames of the voice, with a ridge.
+    """
+
+    centre: Tensor
+    mean: Tensor
+    matrix: Tensor
+    predictor: ValuePredictor | None = None
+
+    @classmethod
+    def of(cls, keys: Tensor, values: Tensor, predictor: ValuePredictor | None = None) -> Map:
+        """Fit the map to keys (M, K) and values (M, V) of a voice, of any floating type, perhaps mapped from a file."""
+        if predictor is None:
+            return cls(*fit_ridge(keys, values))
+        usual = predictor(keys)
+        return cls(*fit_ridge(usual, values.float() / predictor.scale - usual, MOVED), predictor)
+
+    def __call__(self, keys: Tensor) -> Tensor:
+        """Values (N, V) float32 of keys (N, K)."""
+        if self.predictor is None:
+            return (keys.float() - self.centre) @ self.matrix + self.mean
+        usual = self.predictor(keys)
+        return (usual + (usual - self.centre) @ self.matrix + self.mean) * self.predictor.scale
+
+
+_maps: WeakKeyDictionary[MatchingSet, Map] = WeakKeyDictionary()  # pieces of a stream, and live sound, ask often
+
+
+def _map_of(voice: MatchingSet, predictor: ValuePredictor | None) -> Map:
+    found = _maps.get(voice)
+    if found is None or found.predictor is not predictor:
+        step = -(-len(voice) // MOST)
+        found = _maps[voice] = Map.of(voice.keys[::step], voice.values[::step], predictor)
+    return found
 
 
 def fit_ridge(keys: Tensor, values: Tensor, ridge: float = RIDGE) -> tuple[Tensor, Tensor, Tensor]:
