@@ -19,8 +19,8 @@ from typing import Any
 
 _CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 if sys.platform == "linux":
-    # as ``units.encoding.workers`` has it: there is one such server, which begins with whoever asks first
-    _CONTEXT.set_forkserver_preload(["speechssl.units.encoding.warm"])
+    # much as ``units.encoding.workers`` has it: there is one such server, which begins with whoever asks first
+    _CONTEXT.set_forkserver_preload(["speechssl.units.encoding.records", "speechssl.units.encoding.warm"])
 
 
 class Program:

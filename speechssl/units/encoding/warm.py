@@ -1,12 +1,9 @@
-"""What every worker needs, imported once by the process from which workers are forked; see ``workers.parallel``."""
+"""Imports transformers in the process from which workers are forked, where they will need it; see ``workers``."""
 
 from contextlib import suppress
 
 from speechssl import checkpoints, errors
-from speechssl.units.encoding import records, workers
-
-__all__ = ["records", "workers"]
 
 # a library that is absent is told of by the worker that needs it
 with suppress(errors.SpeechSSLError):
-    checkpoints.transformers().PreTrainedModel  # noqa: B018  transformers imports when asked
+    checkpoints.transformers().PreTrainedModel  # noqa: B018  the library imports when asked

@@ -128,7 +128,9 @@ def _context(recipe: Recipe) -> multiprocessing.context.BaseContext:
     if sys.platform != "linux" or choose_device(recipe.device).type != "cpu":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["speechssl.units.encoding.warm"])
+    # encoders of transformers need seconds of imports, and Whisper's none of them
+    more = ["speechssl.units.encoding.warm"] if "transformers" in sys.modules else []
+    context.set_forkserver_preload(["speechssl.units.encoding.records", __name__, *more])
     return context
 
 
