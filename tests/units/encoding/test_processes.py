@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -91,7 +92,11 @@ def test_workers_do_not_outlive_a_killed_parent(recipe: Recipe, recordings: Path
     script = tmp_path / "script.py"
     script.write_text(ORPHANS)
     models = f"{recipe.codebook}|{recipe.model}"
-    command = [sys.executable, str(script), str(recordings / "list.jsonl"), models, str(tmp_path / "out")]
+    # enough of them that none of the workers is through before the blow falls
+    source = tmp_path / "many.jsonl"
+    paths = [str(recordings / f"take{number % 4}.wav") for number in range(4000)]
+    source.write_text("".join(json.dumps({"path": path, "id": str(i)}) + "\n" for i, path in enumerate(paths)))
+    command = [sys.executable, str(script), str(source), models, str(tmp_path / "out")]
     told = subprocess.run(command, check=False, timeout=250, capture_output=True, text=True)
     assert told.returncode == -signal.SIGKILL, told.stderr
     pids = told.stdout.split()
