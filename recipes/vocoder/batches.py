@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechssl.conversion.converters.widening import WIDEST
-from speechssl.conversion.predictor import ValuePredictor
 from speechssl.vocoders.source_filter import pulse_train, voice_statistics
 
 STACK, HOP, WINDOW = 4, 320, 400
@@ -20,7 +18,6 @@ NEIGHBOURS = (1, 2, 4, 4, 4, 4, 8, 8)  # how many of the found frames are averag
 OWN_VALUES = 0.12  # share of crops that are copied, with their own frames
 OWN_KEYS = 0.25  # share of crops whose keys are those of the undistorted recording
 STRANGERS = (1, 2, 4, 8)  # how many frames of other speakers their keys are the mean of, drawn from these
-MOST_PREDICTED = 0.9  # of a frame
 GAIN = 1.2  # natural log of amplitude: +-10 dB
 LONGEST_ERROR, MEAN_ERROR = 6, 2.29  # frames of 20 ms
 VOICE_FRAMES = 256  # of the recording, whose statistics tell the voice
@@ -38,8 +35,6 @@ class VocoderBatches:
         corrupt: share of the frames, in stretches of up to 120 ms, whose values are those found for another moment:
             retrieval between speakers errs more than within one, and then the keys tell what is said.
         neighbours: how many of the found frames are averaged, drawn from these.
-        predictor: of the values of the cache's keys; a share drawn anew of the frames of ``predicted`` of the crops is
-            what it predicts, and the spread that this takes away is given back, as in a conversion.
         own_values: share of the crops that are copied, with their own frames.
         strange_keys: share of the crops whose keys are, by a share drawn anew, those of other speakers' frames: in a
             conversion it is somebody else who says the words, so that a voice must not be taken from the keys.
@@ -57,8 +52,6 @@ class VocoderBatches:
         corrupt: float = 0.0,
         neighbours: Sequence[int] = NEIGHBOURS,
         strange_keys: float = 0.0,
-        predictor: ValuePredictor | None = None,
-        predicted: float = 0.0,
         own_values: float = OWN_VALUES,
         plain: bool = False,
     ) -> None:
@@ -82,7 +75,6 @@ class VocoderBatches:
         self._frames, self._seed, self._plain, self._corrupt = frames, seed, plain, corrupt
         self._neighbours, self._own_values, self._strange_keys = tuple(neighbours), own_values, strange_keys
         self._size = max(1, round(batch_seconds * 50 / frames))
-        self._predictor, self._predicted = predictor, predicted if predictor is not None else 0.0
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation (order + 1,) of the values, over ten thousand frames."""
@@ -136,28 +128,7 @@ class VocoderBatches:
             return arrays["values"][rows].astype(np.float32), asked, arrays["values"][some].astype(np.float32)
         near, far = (np.array(arrays["neighbours"][which][:, :k]) for which in (rows, some))
         self._misplace(near, far, rng)
-        means = _mean(arrays["values"], near), _mean(arrays["values"], far)
-        if not self._plain and rng.random() < self._predicted:
-            single = arrays["values"][np.sort(far[:, 0])].astype(np.float32)
-            means = self._with_predicted(means, (asked, arrays["queries"][some].astype(np.float32)), single, rng)
-        return means[0], asked, means[1]
-
-    def _with_predicted(
-        self,
-        means: tuple[np.ndarray, np.ndarray],
-        keys: tuple[np.ndarray, np.ndarray],
-        single: np.ndarray,
-        rng: np.random.Generator,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The frames of the crop and of the recording mixed with what is predicted of their keys, and widened."""
-        assert self._predictor is not None
-        crop, whole = (self._predictor(torch.from_numpy(one)).numpy() for one in keys)
-        scale, centre, share = self._predictor.scale.numpy(), single.mean(0), np.float32(rng.uniform(0, MOST_PREDICTED))
-        crop, whole = ((one - whole.mean(0)) * scale + centre for one in (crop, whole))
-        mixed = [(1 - share) * mean + share * guess for mean, guess in zip(means, (crop, whole), strict=True)]
-        ratio = np.clip(single.std(0) / np.maximum(mixed[1].std(0), 1e-6), 1.0, WIDEST)
-        near, far = ((one - centre) * ratio + centre for one in mixed)
-        return near, far
+        return _mean(arrays["values"], near), asked, _mean(arrays["values"], far)
 
     def _misplace(self, near: np.ndarray, others: np.ndarray, rng: np.random.Generator) -> None:
         """Give stretches of ``near`` (N, k), in place, neighbours out of ``others``."""

@@ -18,8 +18,6 @@ from batches import INPUTS, NEIGHBOURS, OWN_VALUES, VocoderBatches
 from safetensors.torch import load_file
 
 from speechssl import checkpoints, errors
-from speechssl.conversion import predictor
-from speechssl.conversion.predictor import ValuePredictor
 from speechssl.training import script
 from speechssl.training.objectives.resynthesis import Resynthesis, Weights
 from speechssl.vocoders.source_filter import SourceFilter, SourceFilterConfig
@@ -38,8 +36,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--corrupt", type=float, default=0.0, help="share of frames given wrong values")
     parser.add_argument("--neighbours", default=",".join(map(str, NEIGHBOURS)), help="averaged, drawn from these")
     parser.add_argument("--strange-keys", type=float, default=0.0, help="share of crops with keys of other speakers")
-    parser.add_argument("--predictor", type=Path, default=None, help="of values, a file; see --predicted")
-    parser.add_argument("--predicted", type=float, default=0.0, help="share of crops with predicted values among them")
     parser.add_argument("--frames", type=int, default=64)
     parser.add_argument("--batch-seconds", type=float, default=20.0)
     parser.add_argument("--width", type=int, default=48, help="of the discriminators")
@@ -77,16 +73,6 @@ def make_objective(args: argparse.Namespace, batches: VocoderBatches) -> Resynth
     return objective
 
 
-def load_predictor(args: argparse.Namespace) -> ValuePredictor | None:
-    """That of ``--predictor``, if its values are to be heard."""
-    if not args.predicted:
-        return None
-    if args.predictor is None:
-        raise SystemExit(f"--predicted {args.predicted:g} needs --predictor, a file")
-    header = checkpoints.peek(args.predictor)
-    return predictor.load(args.predictor, key_origin=header["key_origin"], value_origin=header["value_origin"])
-
-
 def first_weights(start: Path) -> dict[str, torch.Tensor]:
     """Averaged weights of a run, or those of a vocoder that ``export.py`` wrote."""
     if start.is_file():
@@ -106,18 +92,11 @@ def main(arguments: list[str] | None = None) -> None:
         corrupt=args.corrupt,
         neighbours=[int(number) for number in args.neighbours.split(",")],
         strange_keys=args.strange_keys,
-        predictor=load_predictor(args),
-        predicted=args.predicted,
         own_values=args.own_values,
     )
     objective = make_objective(args, batches)
     config = {name: value for name, value in vars(args).items() if name not in script.FREE}
-    config = {
-        **config,
-        "init": str(args.init),
-        "predictor": str(args.predictor),
-        "network": asdict(objective.generator.config),
-    }
+    config = {**config, "init": str(args.init), "network": asdict(objective.generator.config)}
     script.train(args, objective, batches, config=config, every=10, warmup=args.warmup, weight_decay=0.01)
 
 

@@ -31,6 +31,8 @@ from speechssl.verification.screening import MIN_SPEECH, channels_apart, remarks
 if TYPE_CHECKING:
     from speechssl.verification.database import Enrolment, SpeakerDatabase
 
+# natural-log likelihood ratio, a probability of 0.99 at even odds: lines of the training were simulated
+SUREST_OVER_LINES = 4.595
 UNSURE = (
     "no decision: too much alike for two people, and not enough for one; give longer recordings, or recordings from a "
     "better microphone or line"
@@ -62,8 +64,8 @@ class Decision:
 
     Args:
         score: higher = rather the same speaker; ``scoring`` says on which scale.
-        llr: calibrated natural-log likelihood ratio, which may depend on the seconds of speech as well; None without a
-            calibration. Several enrolled recordings count as one of their seconds together.
+        llr: calibrated natural-log likelihood ratio, which may depend on the seconds of speech as well; 4.595 at most
+            over lines; None without a calibration. Several enrolled recordings count as one of their seconds together.
         probability: of one speaker at ``prior``; None without a calibration.
         accepted: None if nothing could be decided: the calibration does not know the band of a recording, it is too
             close to call, or there is no calibration, and no threshold of the caller's either. Then
@@ -344,6 +346,8 @@ def _judged(
     if why and limit is None:
         source = "none: the calibration does not know the band of these recordings"
     llr = usable.llr(found, seconds) if usable else None
+    if llr is not None and usable is not calibration:
+        llr = min(llr, SUREST_OVER_LINES)
     accepted = _decided(found, limit, llr, usable, threshold)
     if accepted is None and limit is not None:
         return _Judgement(found, None, None, None, "none: too close to call", UNSURE)

@@ -363,6 +363,22 @@ def test_calibration_is_written_into_a_file_of_the_same_weights(
         call(recipe, monkeypatch, "calibrate", model, "--scores", *lists, "--output", output)
 
 
+def test_a_floor_is_written_with_a_cohort_heard_so(recipe: Any, data: Path, model: Path, tmp_path: Path) -> None:
+    written = tmp_path / "floored.safetensors"
+    command = [str(model), str(data / "manifest.csv"), "--output", str(written)]
+    with pytest.raises(SystemExit, match="no recordings of 2 s of sea"):
+        recipe("floor").main([*command, "--corpora", "sea"])
+    assert not written.exists()
+    recipe("floor").main([*command, "--corpora", "clips", "--decibels", "30"])
+    before, after = (embedders.load(path, device="cpu") for path in (model, written))
+    assert after.floor == 30.0
+    assert after.calibration is None
+    assert after.cohort.shape == (12, 12)  # two recordings of each of six speakers are of the split
+    sound = audio.read(data / "clips/ada/0.wav")
+    assert float((after.cohort @ after.embed(sound).vector).max()) > 0.999
+    assert float(before.embed(sound).vector @ after.embed(sound).vector) < 0.9999
+
+
 def test_what_lies_far_from_all_voices_is_doubted() -> None:
     generator = torch.Generator().manual_seed(0)
     voices = torch.nn.functional.normalize(torch.ones(12) + 0.3 * torch.randn(80, 12, generator=generator), dim=1)

@@ -16,8 +16,6 @@ import torch
 from safetensors.torch import load_file
 
 from speechssl import audio, checkpoints, encoders, vocoders
-from speechssl.conversion import predictor
-from speechssl.conversion.predictor import PredictorConfig, PredictorNetwork, ValuePredictor
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 from speechssl.training.loop import fast_at_bfloat16
@@ -232,35 +230,6 @@ def test_keys_of_other_speakers_can_be_trained_on(recipe: Recipe, cache: Path, t
     torch.testing.assert_close(first, second, atol=1e-5, rtol=0)
     recipe("train").main([str(cache), "--toy", "--strange-keys", "0.5", "--run", str(tmp_path / "run")])
     assert json.loads((tmp_path / "run" / "config.json").read_text())["strange_keys"] == 0.5
-
-
-def test_what_is_predicted_of_the_keys_can_be_trained_on(recipe: Recipe, cache: Path, tmp_path: Path) -> None:
-    batches = recipe("batches")
-    first = batches.VocoderBatches(cache, frames=40, batch_seconds=6.4, seed=3)(0)
-    torch.manual_seed(0)
-    network = PredictorNetwork(PredictorConfig(first["keys"].shape[-1], first["values"].shape[-1], hidden=8))
-    network.scale.fill_(3.0)
-    knows = ValuePredictor(network, key_origin="keys/1", value_origin="values/1")
-    path = predictor.save(tmp_path / "predictor.safetensors", knows, licence="MIT", provenance={})
-    options = {"frames": 40, "batch_seconds": 6.4, "own_values": 0.0, "predictor": knows}
-    changed = 0
-    for seed in range(3):
-        plain = batches.VocoderBatches(cache, **options, seed=seed)(0)
-        batch = batches.VocoderBatches(cache, **options, seed=seed, predicted=1.0)(0)
-        guess = knows(batch["keys"][0]) * 3.0
-        before, after = plain["values"][0], batch["values"][0]
-        # each frame lies between the mean of the neighbours and what is predicted, but for the centre and the spread
-        left = torch.linalg.lstsq(torch.stack([before[:, 5], guess[:, 5], torch.ones(40)], 1), after[:, 5:6]).solution
-        residual = after[:, 5] - torch.stack([before[:, 5], guess[:, 5], torch.ones(40)], 1) @ left[:, 0]
-        assert float(residual.abs().max()) < 1e-2
-        assert left[1] > 0
-        changed += int(not torch.equal(before, after))
-    assert changed == 3
-    toy = [str(cache), "--toy", "--predicted", "0.5"]
-    with pytest.raises(SystemExit, match="needs --predictor"):
-        recipe("train").main([*toy, "--run", str(tmp_path / "none")])
-    recipe("train").main([*toy, "--predictor", str(path), "--run", str(tmp_path / "run")])
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["predicted"] == 0.5
 
 
 def test_a_cache_of_one_speaker_has_no_keys_of_others(recipe: Recipe, cache: Path, tmp_path: Path) -> None:

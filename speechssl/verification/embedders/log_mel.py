@@ -1,15 +1,16 @@
 """Speaker embedders in our own single files: ECAPA-TDNN on pairs of log-mel frames.
 
 Header: ``kind`` ``"embedder"``, ``family`` ``"ecapa"``, ``name``, ``config`` (arguments of ``Ecapa``), ``input``
-(``{"type": "log-mel", "bands": 80, "sample_rate": 16000, "scale": 3.0}``), ``provenance``, ``licence``; where fitted,
-``calibration`` and ``narrow``, the arguments of a second ``Ecapa`` that hears only what a telephone carries. Tensors:
-the network's, the second one's as ``narrow.NAME``, and ``cohort`` (K, E), embeddings of other speakers for score
-normalisation.
+(``{"type": "log-mel", "bands": 80, "sample_rate": 16000, "scale": 3.0, "floor": 50.0}``; files from before the floor
+have none), ``provenance``, ``licence``; where fitted, ``calibration`` and ``narrow``, the arguments of a second
+``Ecapa`` that hears only what a telephone carries. Tensors: the network's, the second one's as ``narrow.NAME``, and
+``cohort`` (K, E), embeddings of other speakers for score normalisation.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,17 @@ from speechssl.verification.embedders.ecapa import Ecapa
 WINDOW = 3000  # frames of 10 ms embedded at once; longer recordings are averaged over windows, in flat memory
 TELEPHONE = slice(11, 54)  # of the 80 bands: 330 to 3250 Hz, which every telephone carries
 NARROW = 0.3  # norm of the part for telephones beside that for the full band, which scores better where it may be used
+LOUD = 0.95  # quantile of the frames' levels
 SHORTEST = 20  # frames of 10 ms; less cannot fill the network's field of view
 _NEEDED = {"family": str, "name": str, "config": dict, "input": dict}
 
 
 class LogMelEmbedder:
     """Embedder of our own file.
+
+    Args:
+        floor: dB below its loud frames up to which a recording is heard; None: all of it. What lies deeper is the
+            silence of the microphone or the codec, which strangers share.
 
     Attributes:
         cohort: (K, E) unit embeddings of other speakers, or None.
@@ -48,13 +54,14 @@ class LogMelEmbedder:
         narrow: Ecapa | None = None,
         origin: str,
         scale: float,
+        floor: float | None = None,
         cohort: Tensor | None = None,
         calibration: dict[str, Any] | None = None,
         device: str = "cpu",
     ) -> None:
         self.network = network.eval().to(device)
         self.narrow = None if narrow is None else narrow.eval().to(device)
-        self._device, self.scale = device, scale
+        self._device, self.scale, self.floor = device, scale, floor
         self.origin, self.cohort, self.calibration = origin, cohort, calibration
         self.dim = network.fc.out_channels + (0 if narrow is None else narrow.fc.out_channels)
 
@@ -78,7 +85,7 @@ class LogMelEmbedder:
         for number, waveform in enumerate(waveforms):
             samples = audio.resample(waveform, self.sample_rate).samples
             for start, length in _windows(samples):
-                cut.append((mel.kaldi(samples[start : start + length]), length))
+                cut.append((floored(mel.kaldi(samples[start : start + length]), self.floor), length))
                 owners.append(number)
         parts = [self._parts(self.network, cut, owners, narrow=False)]
         if self.narrow is not None:
@@ -103,6 +110,14 @@ class LogMelEmbedder:
             for one in range(owners[-1] + 1)
         ]
         return functional.normalize(torch.stack(sums), dim=1)
+
+
+def floored(bands: Tensor, floor: float | None) -> Tensor:
+    """Log-mel bands (F, B), nowhere more than ``floor`` dB below the mean band of the loud frames; None: unchanged."""
+    if floor is None:
+        return bands
+    loud = torch.quantile(bands.logsumexp(dim=1), LOUD) - math.log(bands.shape[1])
+    return bands.clamp(min=float(loud) - floor * math.log(10) / 10)
 
 
 def levelled(bands: Tensor, scale: float, *, narrow: bool = False) -> Tensor:
@@ -142,6 +157,7 @@ def read(path: Path, *, device: str = "cpu") -> LogMelEmbedder:
         narrow=narrow,
         origin=f"{header['name']}@{checkpoint.fingerprint}",
         scale=float(settings["scale"]),
+        floor=None if settings.get("floor") is None else float(settings["floor"]),
         cohort=None if cohort is None else functional.normalize(cohort.float(), dim=1),
         calibration=header.get("calibration"),
         device=device,
@@ -155,6 +171,7 @@ def write(
     name: str,
     config: dict[str, Any],
     scale: float,
+    floor: float | None = None,
     narrow: tuple[Ecapa, dict[str, Any]] | None = None,
     provenance: dict[str, Any],
     licence: str,
@@ -164,6 +181,7 @@ def write(
     """Save an embedder with float16 weights; ``config`` are the arguments the network was made with.
 
     Args:
+        floor: see ``LogMelEmbedder``.
         narrow: the network that hears the telephone's band, and its arguments.
     """
     state = dict(network.state_dict())
@@ -177,7 +195,7 @@ def write(
         "family": "ecapa",
         "name": name,
         "config": config,
-        "input": {"type": "log-mel", "bands": 80, "sample_rate": 16000, "scale": scale},
+        "input": {"type": "log-mel", "bands": 80, "sample_rate": 16000, "scale": scale, "floor": floor},
         "provenance": provenance,
         "licence": licence,
     }

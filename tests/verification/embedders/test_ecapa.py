@@ -116,6 +116,22 @@ def test_embedding_is_that_of_the_network_on_levelled_pairs(tmp_path: Path) -> N
     assert torch.allclose(found, torch.nn.functional.normalize(expected, dim=0), atol=1e-5)
 
 
+def test_what_lies_below_the_floor_is_not_heard(tmp_path: Path) -> None:
+    whole, floored = (embedders.load(save(tmp_path / f"{floor}.safetensors", floor=floor)) for floor in (None, 40.0))
+    voice = torch.cat([torch.zeros(8000), sound(1.0).samples, torch.zeros(8000)])
+    hiss = 1e-3 * torch.randn(len(voice), generator=torch.Generator().manual_seed(0)) * float(voice.std())
+    one, two = Waveform(voice, 16000), Waveform(voice + hiss, 16000)
+    apart = [1 - float(embedder.embed(one).vector @ embedder.embed(two).vector) for embedder in (whole, floored)]
+    assert apart[1] < 1e-6 < apart[0]
+    bands = torch.randn(200, 80, generator=torch.Generator().manual_seed(0))
+    bands[:100] -= 30
+    found = log_mel.floored(bands, 40.0)
+    loud = np.quantile(np.log(np.exp(bands.double().numpy()).sum(1)), 0.95) - np.log(80)
+    np.testing.assert_allclose(found, np.maximum(bands.numpy(), loud - 4 * np.log(10)), atol=1e-4)
+    assert torch.equal(found[100:], bands[100:])
+    assert torch.equal(log_mel.floored(bands, None), bands)
+
+
 def test_level_does_not_matter_and_other_rates_are_resampled(tmp_path: Path) -> None:
     embedder = embedders.load(save(tmp_path / "small.safetensors"), device="cpu")
     waveform = sound(1.0)
