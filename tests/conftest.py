@@ -168,6 +168,24 @@ def speech_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return paths
 
 
+_FAILURES: dict[tuple[str, ...], dict[str, str]] = {}
+
+
+@pytest.fixture
+def imported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that imports every package takes ten seconds: its answer serves all tests."""
+    from speechssl.cli import doctor
+
+    real = doctor._import_failures
+
+    def answer(modules: list[str]) -> dict[str, str]:
+        if tuple(modules) not in _FAILURES:
+            _FAILURES[tuple(modules)] = real(modules)
+        return _FAILURES[tuple(modules)]
+
+    monkeypatch.setattr(doctor, "_import_failures", answer)
+
+
 @pytest.fixture(scope="module")
 def recipe(request: pytest.FixtureRequest) -> Iterator[Callable[[str], ModuleType]]:
     """Imports a module of the recipe folder that the test module names as ``RECIPE``, fresh.

@@ -346,7 +346,7 @@ def test_people_with_disabilities_can_use_every_tab(browser: Any, address: str, 
     convert_example(window)
     window.get_by_text("Details").first.click()
     window.get_by_text("Options").first.click()
-    found = serious_faults(axe, window, TABS)
+    found = serious_faults(axe, window, TABS, scheme)
     window.context.close()
     assert found == []
 

@@ -266,7 +266,7 @@ def test_people_with_disabilities_can_use_every_tab_in_german(opens: Opens, sche
     page = opens(color_scheme=scheme)
     page.get_by_role("button", name="Ada als Eric").click()
     page.wait_for_selector("#convert-status .finished")
-    assert serious_faults(axe, page, TABS) == []
+    assert serious_faults(axe, page, TABS, scheme) == []
 
 
 def test_german_fits_on_a_phone(opens: Opens) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import forking
 import pytest
 
 from speechssl.app import uploads
@@ -108,15 +107,12 @@ time.sleep(600)
 
 def test_folders_of_killed_services_go_at_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
-    ) as process:
-        assert process.stdout is not None
-        left = Path(process.stdout.readline().strip())
-        alive = State()
-        assert left.is_dir()  # one that lives keeps its folder
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    process = forking.Program(KILLED, environment={"TMPDIR": str(tmp_path)})
+    left = Path(process.line())
+    alive = State()
+    assert left.is_dir()  # one that lives keeps its folder
+    process.kill()
+    assert process.ended().returncode == -signal.SIGKILL
     State().close()
     assert not left.exists()
     assert alive.folder.is_dir()

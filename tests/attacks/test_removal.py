@@ -152,6 +152,7 @@ def test_speakers_of_the_cache_are_moved_at_the_first_start(paths: list[Path]) -
     assert (checkpoints.data_root() / other.name).is_file()
 
 
+@pytest.mark.usefixtures("imported_once")
 def test_a_damaged_database_of_the_cache_stays_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     old = checkpoints.cache_dir() / "speakers.sqlite"
     old.parent.mkdir(parents=True)

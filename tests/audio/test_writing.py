@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import forking
 import numpy as np
 import pytest
 import torch
@@ -144,7 +145,10 @@ WRITER = """
 
 def run_writer(*program: str, arguments: tuple[str, ...], before: tuple[str, ...] = ()) -> str:
     text = textwrap.dedent(WRITER) + "\n".join(program)
-    done = subprocess.run([*before, sys.executable, "-c", text, *arguments], capture_output=True, text=True)
+    if before:
+        done = subprocess.run([*before, sys.executable, "-c", text, *arguments], capture_output=True, text=True)
+    else:
+        done = forking.run(text, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -128,24 +128,6 @@ def test_report_on_what_is_no_recording(run: Callable[..., Answer], tmp_path: Pa
     check_refusal(run("report", tmp_path / "missing.wav"), "missing.wav")
 
 
-_FAILURES: dict[tuple[str, ...], dict[str, str]] = {}
-
-
-@pytest.fixture
-def imported_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that imports every package takes ten seconds: its answer serves all tests of this module."""
-    from speechssl.cli import doctor
-
-    real = doctor._import_failures
-
-    def answer(modules: list[str]) -> dict[str, str]:
-        if tuple(modules) not in _FAILURES:
-            _FAILURES[tuple(modules)] = real(modules)
-        return _FAILURES[tuple(modules)]
-
-    monkeypatch.setattr(doctor, "_import_failures", answer)
-
-
 @pytest.mark.usefixtures("imported_once")
 def test_doctor_knows_what_is_there(run: Callable[..., Answer]) -> None:
     answer = run("doctor", "--json")

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import forking
+
 from speechssl import audio
 
 Speech = dict[str, Path]
@@ -60,8 +62,8 @@ def test_interruption_leaves_no_partial_file_and_the_batch_continues(
 
 def test_a_full_disk_leaves_nothing_behind(speech: Speech, encoder_file: Path, tmp_path: Path) -> None:
     # a limit on the size of files stands for the full disk
-    command = _process(4096, speech["source"], speech["other"], tmp_path / "out.wav", encoder_file)
-    answer = subprocess.run(command, env=_environment(tmp_path), capture_output=True, text=True, check=False)
+    _, _, program, *words = _process(4096, speech["source"], speech["other"], tmp_path / "out.wav", encoder_file)
+    answer = forking.run(program, *words, environment=_environment(tmp_path))
     assert answer.returncode == 2, answer.stderr
     assert answer.stderr.splitlines()[-1].startswith("error: ")  # a busy machine says what it waits for first
     assert "out.wav" in answer.stderr

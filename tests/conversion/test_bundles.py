@@ -71,6 +71,7 @@ def test_another_layer_of_wavlm_large_is_spoken_by_world(published: Path) -> Non
     assert system.vocoder.needs_f0
 
 
+@pytest.mark.usefixtures("imported_once")
 def test_doctor_sees_what_was_downloaded(published: Path) -> None:
     from speechssl.cli.doctor import examine
 

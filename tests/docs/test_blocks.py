@@ -46,6 +46,7 @@ def loaded() -> Callable[..., VoiceConverter]:
     return functools.cache(bundles.load_bundle)
 
 
+@pytest.mark.usefixtures("imported_once")
 @pytest.mark.parametrize("page", [page for page, text in EVERY.items() if blocks(text, *RUN)])
 def test_the_blocks_run(
     page: str,

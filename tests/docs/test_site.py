@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from browsing import violations
 from docs_pages import ROOT
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here; pip install playwright")
@@ -67,8 +68,7 @@ def test_everybody_can_read_it(browser: Any, address: str, scheme: str) -> None:
         answered = page.goto(f"{address}/{name}.html")
         assert answered is not None
         assert answered.ok, name
-        answer = axe.Axe().run(page)
-        serious = [one for one in answer.response["violations"] if one["impact"] in ("serious", "critical")]
+        serious = violations(axe.Axe(), page, scheme)
         assert serious == [], (name, [(one["id"], [node["html"] for node in one["nodes"]]) for one in serious])
         page.set_viewport_size({"width": WIDTH, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH, name

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
+import forking
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -52,10 +50,7 @@ print("rank", 0 if processes is None else processes.rank, seen.tolist(), flush=T
 
 def train(tmp_path: Path, name: str, *, steps: int = 6, accumulate: int = 1, how: str = "plain", count: int = 1) -> str:
     """Run the script in one process, or in several that know of each other as ``accelerate launch`` tells them."""
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    words = [sys.executable, str(script), str(tmp_path / name), str(steps), str(accumulate), how]
-    base = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    base = {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -63,11 +58,12 @@ def train(tmp_path: Path, name: str, *, steps: int = 6, accumulate: int = 1, how
     for rank in range(count):
         more = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         told = {key: str(value) for key, value in more.items()} if count > 1 else {}
-        running.append(subprocess.Popen(words, env={**base, **told}, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
-    answers = [process.communicate(timeout=250) for process in running]
-    for process, (_, error) in zip(running, answers, strict=True):
-        assert process.returncode == 0, error.decode()[-2000:]
-    return "".join(out.decode() for out, _ in answers)
+        words = (tmp_path / name, steps, accumulate, how)
+        running.append(forking.Program(SCRIPT, *words, environment={**base, **told}))
+    answers = [program.ended() for program in running]
+    for answer in answers:
+        assert answer.returncode == 0, answer.stderr[-2000:]
+    return "".join(answer.stdout for answer in answers)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

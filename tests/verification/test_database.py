@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import forking
 import pytest
 import torch
 
@@ -46,9 +44,8 @@ def calibration(origin: str = ORIGIN) -> Calibration:
     return Calibration(origin, 10.0, -4.0, 0.4, 0.3, 0.5, None, 0.0, 0.1, "somebody")
 
 
-def writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WRITER, str(path), name, str(count)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def writer(path: Path, name: str, count: int) -> forking.Program:
+    return forking.Program(WRITER, path, name, count)
 
 
 def test_what_is_enrolled_is_there_after_reopening(tmp_path: Path) -> None:
@@ -144,8 +141,7 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
     path = tmp_path / "x.sqlite"
     processes = [writer(path, name, 15) for name in ("ada", "bob")]
     for process in processes:
-        process.communicate(timeout=250)
-        assert process.returncode == 0
+        assert process.ended().returncode == 0
     with SpeakerDatabase(path) as database:
         assert {row["speaker"]: row["utterances"] for row in database.speakers()} == {"ada": 30, "bob": 30}
 
@@ -154,15 +150,10 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
 def test_a_killed_writer_loses_no_finished_enrolment_and_leaves_no_half_one(tmp_path: Path) -> None:
     path = tmp_path / "x.sqlite"
     process = writer(path, "ada", 10**6)
-    assert process.stdout is not None
-    finished = -1
-    while finished < 5:
-        finished = int(process.stdout.readline())
+    process.line(6)
     time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(timeout=250)
-    finished = max([finished, *(int(line) for line in process.stdout.read().split("\n")[:-1])])
-    process.stdout.close()
+    process.kill()
+    finished = max(int(line) for line in process.ended().stdout.split("\n")[:-1])
     with SpeakerDatabase(path) as database:
         count = len(database.show("ada"))
         assert count >= 2 * (finished + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import forking
 import numpy as np
 import pytest
 import soundfile
@@ -60,8 +62,7 @@ def test_killed_and_run_again_the_output_is_byte_equal(recipe: Recipe, recording
     out = tmp_path / "killed"
     models = f"{recipe.codebook}|{recipe.model}"
     for after in (4, 1):
-        command = [sys.executable, "-c", KILLED, str(source), models, str(out), str(after)]
-        assert subprocess.run(command, check=False, timeout=250).returncode == -signal.SIGKILL
+        assert forking.run(KILLED, source, models, out, after).returncode == -signal.SIGKILL
         assert not check(out).sound
     # what was done was kept: 4 by the first run, 1 by the second, though the blow fell in the middle of a line
     summary = encode([source], recipe, out, block=3)
@@ -91,7 +92,11 @@ def test_workers_do_not_outlive_a_killed_parent(recipe: Recipe, recordings: Path
     script = tmp_path / "script.py"
     script.write_text(ORPHANS)
     models = f"{recipe.codebook}|{recipe.model}"
-    command = [sys.executable, str(script), str(recordings / "list.jsonl"), models, str(tmp_path / "out")]
+    # enough of them that none of the workers is through before the blow falls
+    source = tmp_path / "many.jsonl"
+    paths = [str(recordings / f"take{number % 4}.wav") for number in range(4000)]
+    source.write_text("".join(json.dumps({"path": path, "id": str(i)}) + "\n" for i, path in enumerate(paths)))
+    command = [sys.executable, str(script), str(source), models, str(tmp_path / "out")]
     told = subprocess.run(command, check=False, timeout=250, capture_output=True, text=True)
     assert told.returncode == -signal.SIGKILL, told.stderr
     pids = told.stdout.split()
@@ -105,10 +110,8 @@ def test_workers_do_not_outlive_a_killed_parent(recipe: Recipe, recordings: Path
 
 def _runs(pid: str) -> bool:
     try:
-        return (
-            "script.py" in Path(f"/proc/{pid}/cmdline").read_text()
-            or "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
-        )
+        words = Path(f"/proc/{pid}/cmdline").read_text()
+        return any(word in words for word in ("script.py", "spawn_main", "multiprocessing.forkserver"))
     except OSError:
         return False
 
@@ -126,8 +129,7 @@ encode([sys.argv[1]], Recipe(*sys.argv[2].split("|"), device="cpu"), sys.argv[3]
 @pytest.mark.skipif(os.name != "posix", reason="limits of another kind")
 def test_a_full_disk_is_said_and_nothing_is_lost(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
     source, out = recordings / "list.jsonl", tmp_path / "out"
-    command = [sys.executable, "-c", LIMITED, str(source), f"{recipe.codebook}|{recipe.model}", str(out)]
-    told = subprocess.run(command, check=False, timeout=250, capture_output=True, text=True)
+    told = forking.run(LIMITED, source, f"{recipe.codebook}|{recipe.model}", out)
     assert told.returncode == 1
     assert "InputError: cannot write to" in told.stderr or "CheckpointError: cannot write" in told.stderr
     assert not check(out).sound
