@@ -152,22 +152,23 @@ def test_two_processes_on_one_output(recipe: Recipe, recordings: Path, tmp_path:
             encode([recordings / "take0.wav"], recipe, out, shard=(1, 2))
 
 
+# ru_maxrss begins with the peak of the process that starts this one, VmHWM with nothing
 PEAK = """
-import resource, sys
+import sys
 from speechssl.units.encoding.encode import encode
 from speechssl.units.encoding.workers import Recipe
 for path in sys.argv[2:]:
     encode([path], Recipe(*sys.argv[1].split("|"), device="cpu"), path + ".units")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory in other units")
 def test_a_long_file_takes_no_more_memory(recipe: Recipe, tmp_path: Path) -> None:
-    """Samples of 12 minutes are 46 MB, features with all their layers more; ``benchmarks/units.py`` takes 3 h."""
+    """Samples of 12 more minutes are 46 MB, features with all their layers more; ``benchmarks/units.py`` takes 3 h."""
     piece, paths = 0.1 * np.random.default_rng(0).standard_normal(160_000), []
-    for minutes in (1, 12):
+    for minutes in (6, 18):
         paths.append(tmp_path / f"{minutes}.flac")
         with soundfile.SoundFile(paths[-1], "w", 16000, 1) as file:
             for _ in range(6 * minutes):
@@ -175,7 +176,7 @@ def test_a_long_file_takes_no_more_memory(recipe: Recipe, tmp_path: Path) -> Non
     command = [sys.executable, "-c", PEAK, f"{recipe.codebook}|{recipe.model}", *map(str, paths)]
     told = subprocess.run(command, check=True, timeout=250, capture_output=True, text=True)
     short, long = (int(line) / 1024 for line in told.stdout.splitlines())
-    for minutes, path in zip((1, 12), paths, strict=True):
+    for minutes, path in zip((6, 18), paths, strict=True):
         (record,) = formats.read_all(Path(f"{path}.units"))
         assert record["frames"] == encoders.load(recipe.model).num_frames(16000 * 60 * minutes)
-    assert long < short + 25
+    assert long < short + 42
