@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -40,7 +41,7 @@ def _run(arguments: list[str]) -> int:
     except SpeechSSLError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        return _fail(error.format_message())
+        return _fail(error.format_message() + _hint(arguments))
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
@@ -70,6 +71,12 @@ def _invoke(arguments: list[str]) -> Any:
             raise
         terminal.say(error.format_message())
         return 2
+
+
+def _hint(arguments: list[str]) -> str:
+    """What to do about a file that was taken for an option."""
+    taken = next((word for word in arguments if word.startswith("-") and len(word) > 1 and os.path.isfile(word)), None)
+    return f" The file {taken!r} begins with a dash: give it as ./{taken}" if taken else ""
 
 
 def _fail(message: str) -> int:

@@ -184,3 +184,15 @@ def test_demo_says_where_and_how_near(run: Callable[..., Answer], encoder_file: 
     # WORLD moves F0 to the target whatever the encoder knows
     assert answer.json["pitch_gap_after"] < 3 < answer.json["pitch_gap_before"]
     assert answer.json["timbre_distance_after"] < answer.json["timbre_distance_before"]
+
+
+def test_a_file_whose_name_begins_with_a_dash_is_explained(
+    run: Callable[..., Answer], speech: Speech, encoder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(speech["source"], "-take.wav")
+    refused = run("features", "-take.wav", "-o", "out.safetensors", "--model", encoder_file)
+    assert refused.code == 2
+    assert "The file '-take.wav' begins with a dash: give it as ./-take.wav" in refused.err
+    assert "begins with a dash" not in run("features", "-other.wav", "-o", "out.safetensors").err
+    assert run("features", "./-take.wav", "-o", "out.safetensors", "--model", encoder_file).code == 0
