@@ -133,6 +133,8 @@ READ = [
 
 # written by somebody who had not seen the rules, and read wrongly by them
 LATER = [
+    ("Call 0171 1234567.", "call zero one seven one one two three four five six seven."),
+    ("My number is 0301234.", "my number is zero three zero one two three four."),
     ("8GB and 4TB at 5MW, but 5G.", "eight gigabytes and four terabytes at five megawatts, but five g."),
     ("1e-5 or 2.5e+3.", "one times ten to the minus five or two point five times ten to the three."),
     ("He is in Baker St. and in St. Ives.", "he is in baker street and in saint ives."),

@@ -289,7 +289,8 @@ NUMBERS = {
     ),
     "phone": Rule(
         r"(?<![\w-])(?:\+?1[- ])?(?:\(\d{3}\)\s?|\d{3}-)?\d{3}-\d{4}\b"
-        r"|\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?!\d)|(?<![\w.,-])0\d{1,4}(?:[ -]\d{2,5}){1,4}\b",
+        r"|\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?!\d)|(?<![\w.,-])0\d{1,4}(?:[ -]\d{2,8}){1,4}\b"
+        r"|(?<![\w.,-])0\d{5,}\b(?![.,]\d)",
         lambda m: ("plus " if "+" in m.group() else "") + digits(m.group()),
     ),
     # numbers of books, cards and people, of which only the digits are said
