@@ -19,7 +19,7 @@ from speechssl.errors import InputError, SpeechSSLError
 if TYPE_CHECKING:
     from speechssl.signals import Embedder
     from speechssl.verification.calibration import Calibration
-    from speechssl.verification.database import SpeakerDatabase
+    from speechssl.verification.database import Enrolment, SpeakerDatabase
     from speechssl.verification.decisions import Decision, Utterance
 
 # without a name, its commands become commands of the program itself
@@ -44,17 +44,28 @@ Pairs = Annotated[
         "`enrolment` and `test`. Paths are relative to the folder of the list.",
     ),
 ]
+Claimed = Annotated[
+    str | None,
+    typer.Option(
+        "--speaker", metavar="NAME", help="Enrolled speaker who is said to speak; then give only the recording to test."
+    ),
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the speaker.")]
 
 
-@app.command(epilog=examples("verify ada1.wav ada2.wav unknown.wav", "verify --pairs pairs.csv --json"))
+@app.command(
+    epilog=examples(
+        "verify ada1.wav ada2.wav unknown.wav", "verify call.wav --speaker ada", "verify --pairs pairs.csv --json"
+    )
+)
 def verify(
     recordings: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="ENROL... TEST", help="One or more recordings of the speaker, then the recording to test."
+            metavar="[ENROL...] TEST", help="One or more recordings of the speaker, then the recording to test."
         ),
     ] = None,
+    speaker: Claimed = None,
     pairs: Pairs = None,
     model: SpeakerModel = "tiny",
     prior: Prior = None,
@@ -67,9 +78,7 @@ def verify(
     """Decide whether the last recording is by the speaker of the others, or say that no decision can be made."""
     from speechssl.verification import decisions
 
-    if bool(recordings) == bool(pairs):
-        raise InputError("give recordings, or a list of --pairs; one of the two")
-    todo = _pairs(pairs) if pairs else [_sides(recordings or [])]
+    todo = _sides(recordings or [], pairs, speaker)
     embedder, calibration = load(model, device, database)
     embedded: dict[str, Utterance] = {}
 
@@ -79,7 +88,10 @@ def verify(
         return embedded[path]
 
     def decide(enrolment: list[str], test: str) -> Decision:
-        known = [embed(path) for path in enrolment]
+        known: list[Utterance | Enrolment] = [embed(path) for path in enrolment]
+        if speaker is not None:
+            with open_database(database) as store:
+                known += decisions.claimed(speaker, store, embedder.origin)
         return decisions.verify(
             known, embed(test), calibration=calibration, cohort=embedder.cohort, prior=prior, threshold=threshold
         )
@@ -98,15 +110,21 @@ def verify(
         _leave([found.decision])
 
 
-def _sides(recordings: list[str]) -> tuple[list[str], str]:
-    """Recordings of the speaker, and the one to test."""
-    if len(recordings) < 2:
+def _sides(recordings: list[str], pairs: str | None, speaker: str | None) -> list[tuple[list[str], str]]:
+    """Recordings of the speaker, none of one who is enrolled, and the one to test; of each pair."""
+    if bool(recordings) == bool(pairs):
+        raise InputError("give recordings, or a list of --pairs; one of the two")
+    if speaker is not None and (pairs or len(recordings) > 1):
+        raise InputError(f"--speaker {speaker} stands for the recordings of the speaker; give the one to test alone")
+    if pairs:
+        return _pairs(pairs)
+    if speaker is None and len(recordings) < 2:
         raise InputError("one recording only; give at least one recording of the speaker, and the recording to test")
     *enrolment, last = recordings
     tested = batch.recordings([last])
     if len(tested) > 1:
         raise InputError(f"{last} names {len(tested)} recordings to test; one needed: use identify, or --pairs")
-    return [str(path) for path in batch.recordings(enrolment)], str(tested[0])
+    return [([str(path) for path in batch.recordings(enrolment)] if enrolment else [], str(tested[0]))]
 
 
 def _pairs(listed: str) -> list[tuple[list[str], str]]:

@@ -171,7 +171,7 @@ def _read(path: str | Path | Waveform, remarks: list[str]) -> Waveform:
 
 
 def verify(
-    enrolment: Sequence[Utterance],
+    enrolment: Sequence[Utterance | Enrolment],
     test: Utterance,
     *,
     calibration: Calibration | None = None,
@@ -185,7 +185,7 @@ def verify(
     than the speaker: such a pair gets no decision, no ratio and no probability, and a remark that says why.
 
     Args:
-        enrolment: one or more recordings of the speaker.
+        enrolment: one or more recordings of the speaker, or what ``claimed`` gives.
         calibration: of this model; without it there is a score, but no probability, and no decision.
         cohort: for AS-norm, if the calibration was fitted on such scores.
         prior: probability of one speaker before hearing anything, in (0, 1); sets the Bayes threshold. None: 0.5 for
@@ -196,7 +196,8 @@ def verify(
     """
     scoring = _check_calibration(test.embedding.origin, calibration, cohort)
     found = _judged(enrolment, test, calibration, cohort if scoring == "as-norm" else None, prior, threshold)
-    remarks = [f"{item.name}: {remark}" for item in (*enrolment, test) for remark in item.remarks]
+    heard = [item for item in (*enrolment, test) if isinstance(item, Utterance)]
+    remarks = [f"{item.name}: {remark}" for item in heard for remark in item.remarks]
     return Decision(
         score=found.score,
         scoring=scoring,
@@ -268,10 +269,7 @@ def identify(
         InputError: nobody is enrolled with this model; the message says which models there are.
     """
     origin = test.embedding.origin
-    enrolled = database.enrolled(origin)
-    if not enrolled:
-        others = ", ".join(f"{count} with {name}" for name, count in database.origins().items()) or "nobody at all"
-        raise InputError(f"nobody is enrolled in {database.path} with {origin} ({others}); enrol with this model first")
+    enrolled = _enrolled(database, origin)
     used = cohort if _check_calibration(origin, calibration, cohort) == "as-norm" else None
     candidates = []
     for name, rows in enrolled.items():
@@ -283,6 +281,28 @@ def identify(
         return row.accepted is None, -(row.llr or 0.0) if by_ratio else 0.0, -row.score, row.speaker
 
     return sorted(candidates, key=rank)
+
+
+def claimed(name: str, database: SpeakerDatabase, origin: str) -> list[Enrolment]:
+    """What is enrolled of the speaker who is said to speak, with the model of this origin; for ``verify``.
+
+    Raises:
+        InputError: nobody of that name is enrolled with this model; the message says who is.
+    """
+    enrolled = _enrolled(database, origin)
+    if name not in enrolled:
+        raise InputError(
+            f"{name!r} is not enrolled in {database.path} with {origin}; enrolled are {some(list(enrolled))}"
+        )
+    return enrolled[name]
+
+
+def _enrolled(database: SpeakerDatabase, origin: str) -> dict[str, list[Enrolment]]:
+    enrolled = database.enrolled(origin)
+    if not enrolled:
+        others = ", ".join(f"{count} with {name}" for name, count in database.origins().items()) or "nobody at all"
+        raise InputError(f"nobody is enrolled in {database.path} with {origin} ({others}); enrol with this model first")
+    return enrolled
 
 
 def outcome(ranked: Sequence[Candidate]) -> tuple[str, str | None]:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from speechssl import checkpoints, cli
 from speechssl.cli import evaluation, verification
 from speechssl.cli.verification import probability
-from speechssl.errors import SpeechSSLError
+from speechssl.errors import InputError, SpeechSSLError
 from speechssl.verification.embedders import log_mel
 from speechssl.verification.embedders.ecapa import Ecapa
 
@@ -88,6 +88,24 @@ def test_enrol_identify_and_forget(run: Any) -> None:
     assert "2 recordings removed" in run("speakers", "remove", "ada", model=False)
     with pytest.raises(SpeechSSLError, match="nobody called 'ada'"):
         run("speakers", "show", "ada", model=False)
+
+
+def test_a_claim_is_verified_against_what_is_enrolled(run: Any) -> None:
+    with pytest.raises(InputError, match=r"nobody is enrolled in .*enrol with this model first"):
+        run("verify", ADA_TOO, "--speaker", "ada")
+    run("enrol", "ada", ADA)
+    claimed = run("verify", ADA_TOO, "--speaker", "ada", "--json")
+    given = run("verify", ADA, ADA_TOO, "--json")
+    assert claimed["score"] == pytest.approx(given["score"], abs=1e-6)
+    assert {**claimed, "score": 0, "remarks": []} == {**given, "score": 0, "remarks": []}
+    assert run("verify", ADA_TOO, "--speaker", "ada", "--threshold", "-1").startswith("same speaker\n")
+    for words, said in (
+        (["verify", ADA_TOO, "--speaker", "bob"], "'bob' is not enrolled in .*; enrolled are ada"),
+        (["verify", ADA, ADA_TOO, "--speaker", "ada"], "give the one to test alone"),
+        (["verify", "--speaker", "ada"], "give recordings, or a list"),
+    ):
+        with pytest.raises(InputError, match=said):
+            run(*words)
 
 
 def test_an_enrolment_with_one_bad_recording_enrols_nothing(run: Any, tmp_path: Path) -> None:
