@@ -179,4 +179,4 @@ def test_a_long_file_takes_no_more_memory(recipe: Recipe, tmp_path: Path) -> Non
     for minutes, path in zip((6, 18), paths, strict=True):
         (record,) = formats.read_all(Path(f"{path}.units"))
         assert record["frames"] == encoders.load(recipe.model).num_frames(16000 * 60 * minutes)
-    assert long < short + 42
+    assert long < short + 60  # samples held would add 46 MB to the 35 that the allocator keeps
