@@ -181,7 +181,7 @@ def verify(
 ) -> Decision:
     """Decide whether the test is by the enrolled speaker.
 
-    A score of recordings whose bands the calibration does not know, such as telephone speech, measures the line more
+    A score of recordings whose bands the calibration does not know, such as a band of 1 kHz, measures the line more
     than the speaker: such a pair gets no decision, no ratio and no probability, and a remark that says why.
 
     Args:
