@@ -20,6 +20,7 @@ from rich.progress import track
 
 from speechssl import audio, checkpoints, errors
 from speechssl.verification import embedders
+from speechssl.verification.embedders import log_mel
 
 COHORT = 300  # recordings
 CORPORA = "librispeech,an4,picovoice_s2i"
@@ -45,12 +46,14 @@ def main(arguments: list[str] | None = None) -> None:
     files = cohort_files(args.manifest, args.corpora)
     if not files:
         raise SystemExit(f"{args.manifest}: no recordings of 2 s of {args.corpora}, split 'train'")
+    embedder = embedders.load(args.model, device="cpu")
+    if not isinstance(embedder, log_mel.LogMelEmbedder):
+        raise SystemExit(f"{args.model} does not hear log-mel bands; only a file that does has a floor")
+    embedder.floor = args.decibels
+    vectors = [embedder.embed(audio.read(path).first(SECONDS)).vector for path in track(files, description="cohort")]
     checkpoint = checkpoints.load(args.model, kind="embedder")
     header = {key: part for key, part in checkpoint.header.items() if key not in ("sha256", "format", "calibration")}
     header["input"] = {**header["input"], "floor": args.decibels}
-    checkpoints.save(args.output, checkpoint.tensors, header)
-    embedder = embedders.load(args.output, device="cpu")
-    vectors = [embedder.embed(audio.read(path).first(SECONDS)).vector for path in track(files, description="cohort")]
     checkpoints.save(args.output, {**checkpoint.tensors, "cohort": torch.stack(vectors).half()}, header)
     print(json.dumps({"output": str(args.output), "decibels": args.decibels, "cohort": len(vectors)}))
 

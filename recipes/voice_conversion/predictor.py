@@ -12,7 +12,6 @@ half of a voice and asked for the second.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import zlib
 from collections import defaultdict
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pairs import from_manifest
 from rich.progress import track
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -52,16 +52,16 @@ class Objective(nn.Module):
 
 def chosen(manifest: Path, corpora: str, seconds: float) -> dict[str, list[Path]]:
     """Recordings of each speaker of the split ``train``, in an order that depends on their names only."""
-    with manifest.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "train" and row["corpus"] in corpora.split(",")]
-    rows.sort(key=lambda row: zlib.crc32(row["path"].encode()))
     paths: dict[str, list[Path]] = defaultdict(list)
     length: dict[str, float] = defaultdict(float)
-    for row in rows:
-        who = f"{row['corpus']}-{row['speaker']}"
-        if length[who] < seconds:
-            paths[who].append(manifest.parent / row["path"])
-            length[who] += float(row["seconds"])
+    for corpus in corpora.split(","):
+        recordings = from_manifest(manifest, corpus=corpus, split="train")
+        recordings.sort(key=lambda one: zlib.crc32(one.path.relative_to(manifest.parent).as_posix().encode()))
+        for one in recordings:
+            who = f"{corpus}-{one.speaker}"
+            if length[who] < seconds:
+                paths[who].append(one.path)
+                length[who] += one.seconds
     return {who: paths[who] for who in sorted(paths) if length[who] >= SHORTEST}
 
 

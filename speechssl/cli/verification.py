@@ -268,7 +268,6 @@ def identify(
     files = batch.recordings(recordings, listed)
     embedder, calibration = load(model, device, database)
     results: list[dict[str, Any]] = []
-    failed: list[tuple[Path, InputError]] = []
     with open_database(database) as store:
         for path in files:
             try:
@@ -276,7 +275,6 @@ def identify(
             except InputError as error:
                 if len(files) == 1:
                     raise
-                failed.append((path, error))
                 results.append({"recording": str(path), "error": str(error)})
                 continue
             ranked = decisions.identify(
@@ -300,9 +298,10 @@ def identify(
             best = ", ".join(f"{row['speaker']} {row['score']:.3f}" for row in result["ranked"][:3])
             name = {"known": result["speaker"], "unknown": "unknown", "none": "no decision"}[result["decision"]]
             terminal.say(f"{result['recording']}  {name}  ({best})")
-    for path, reason in failed:
-        terminal.failed(path, reason)
-    batch.refuse(len(failed), len(files))
+    for result in results:
+        if "error" in result:
+            terminal.failed(result["recording"], result["error"])
+    batch.refuse(len(results) - len(found), len(files))
     if exit_code:
         _leave(result["decision"] for result in found)
 

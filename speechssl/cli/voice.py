@@ -168,7 +168,9 @@ def _new(library: VoiceLibrary, name: str, files: list[Path]) -> list[Path]:
     """The recordings that the voice does not hold already; all of them if there is none, for the library to refuse."""
     from speechssl import audio
 
-    held = {one.sha256 for one in library.show(name).references} if name in library else set()
+    if name not in library:
+        return files
+    held = {one.sha256 for one in library.show(name).references}
     new = [file for file in files if audio.checksum(file) not in held]
     if new and len(new) < len(files):
         known = terminal.count(len(files) - len(new), "recording")

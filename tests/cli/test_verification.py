@@ -157,7 +157,6 @@ def test_trials_evaluate_calibrate_and_verify_after(run: Any, tmp_path: Path) ->
 
 def telephone(source: str, target: Path, part: int = 0) -> str:
     """The third ``part`` of a recording over G.711 at 8 kHz, in a file."""
-
     from speechssl import audio
 
     samples = audio.resample(audio.read_mono(source, 16000), 8000).samples.chunk(3)[part]

@@ -79,7 +79,7 @@ class Map:
         return (usual + (usual - self.centre) @ self.matrix + self.mean) * self.predictor.scale
 
 
-_maps: WeakKeyDictionary[MatchingSet, Map] = WeakKeyDictionary()  # pieces of a stream, and live sound, ask often
+_maps: WeakKeyDictionary[MatchingSet, Map] = WeakKeyDictionary()  # each piece of a stream asks
 
 
 def _map_of(voice: MatchingSet, predictor: ValuePredictor | None) -> Map:
