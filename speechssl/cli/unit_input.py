@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,8 @@ def to_decode(units: str, book: Codebook) -> list[tuple[str, list[int], list[int
     text, given = (sys.stdin.read(), "standard input") if units == "-" else (units, repr(units))
     if text.lstrip().startswith("{"):
         return _utterances(formats.parsed(text, given), given, book)
-    words = text.replace(",", " ").split()
+    # a language model with the tokens of `units tokenizer` writes them so
+    words = re.sub(r"<unit_(\d+)>|</?speech>|,", r" \1 ", text).split()
     if not words or not all(word.isdecimal() for word in words):
         raise InputError(f"{given} is neither a file nor a row of units such as '12 7 7 41'")
     return [("units", [int(word) for word in words], None)]

@@ -109,14 +109,12 @@ def encode(
 
     recipe = Recipe(codebook, model, layer, normalise, device, precision, collapse, vad)
     share = _shard(shard)
-    if retry:
-        engines.retry_failed(output)
     entries = manifest.entries(audio or [], listed or [])
     batch.tell_others(audio or [])
     with terminal.progress("encoding", [(one.id, one.file) for one in entries]) as advance:
         summary = encode_module.encode(
             entries, recipe, output, form=form, num_workers=workers, shard=share, block=part,
-            through=engine, advance=advance,
+            through=engine, retry=retry, advance=advance,
         )  # fmt: skip
     text = f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed"
     terminal.answer({"output": output, **vars(summary)}, text, json=json)
@@ -147,6 +145,7 @@ def check(
     for fault in found.faults:
         terminal.error(f"fault: {fault}")
     if not found.sound:
+        terminal.remark("delete the parts that are at fault, and encode into this folder again: what is whole is kept")
         raise typer.Exit(2)
 
 
@@ -232,6 +231,7 @@ def bpe(
     # a part lies in the folder that knows its codebook
     meta = engines.read_meta(Path(units).parent if Path(units).is_file() else units)
     sequences = [record["units"] for record in formats.read_all(units)]
+    _tell_lacking(units, len(sequences))
     found = pairs.train(sequences, num_units=meta["num_units"], size=size, codebook=meta["codebook"])
     found.save(output)
     facts = {"output": output, "tokens": found.size, "units_per_token": round(found.compression(sequences), 4)}
@@ -258,6 +258,7 @@ def pack(
     found = packing.pack(units, tokenizer, output, length=length, mode=mode)
     text = f"{output}  {found.blocks} blocks, {found.tokens} tokens, {found.documents} documents"
     terminal.answer({"output": output, **vars(found)}, text, json=json)
+    _tell_lacking(units, found.documents + found.skipped)
     if found.skipped:
         terminal.remark(f"{found.skipped} utterances were skipped: they lack what {mode} needs, or are too long")
 
@@ -309,6 +310,13 @@ def decode(
         written.append({"output": str(path), "units": len(ids), "seconds": round(waveform.seconds, 3)})
     lines = [f"{row['output']}  {row['units']} units, {row['seconds']} s" for row in written]
     terminal.answer({"results": written}, "\n".join(lines), json=json)
+
+
+def _tell_lacking(units: str, records: int) -> None:
+    from speechssl.units.encoding import engine as engines
+
+    if Path(units).is_dir() and (text := engines.lacking(units, records)):
+        terminal.remark(f"remark: {units}: {text}")
 
 
 def _places(units: str, names: list[str], output: str) -> list[Path]:

@@ -76,7 +76,11 @@ def test_from_audio_to_units_and_what_is_said_of_them(
     assert of_part["units_per_token"] == learned["units_per_token"]
     with pytest.raises(InputError, match=r"no folder of units"):
         run("check", out / "part-00000.jsonl")
-    (out / "part-00000.jsonl").unlink()
+    part = out / "part-00000.jsonl"
+    part.write_text("".join(part.read_text().splitlines(keepends=True)[:4]))
+    shown = CliRunner().invoke(app, ["bpe", str(out), "-o", str(tmp_path / "less.json"), "--size", "20"])
+    assert "2 of 7 recordings are missing" in shown.stderr
+    part.unlink()
     assert run("check", out, code=2)
 
 
@@ -129,6 +133,8 @@ def test_import_and_bad_options(
     book = load(codebook_file)
     with pytest.raises(InputError, match="neither a file nor a row of units"):
         to_decode("one two", book)
+    # as a language model writes them
+    assert to_decode("<speech><unit_7><unit_12></speech>\n", book) == [("units", [7, 12], None)]
     many = list(range(3000))
     assert to_decode(" ".join(map(str, many)), book) == [("units", many, None)]
     monkeypatch.setattr("sys.stdin", io.StringIO('{"id": "a", "units": [3, 5], "durations": [1, 4]}\n'))

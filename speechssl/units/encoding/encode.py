@@ -53,6 +53,7 @@ def encode(
     shard: tuple[int, int] = (1, 1),
     block: int = engine.BLOCK,
     through: str = "local",
+    retry: bool = False,
     advance: Callable[[str], None] = lambda _: None,
 ) -> Summary:
     """Encode recordings into a folder, exactly once; run again, it continues.
@@ -66,6 +67,7 @@ def encode(
         shard: (i, n) of the blocks.
         block: recordings a part.
         through: ``local``, or ``ray`` for a cluster (``ray.init`` as the caller or ``RAY_ADDRESS`` says).
+        retry: encode those parts again in which a recording failed.
         advance: called with the id of each recording that is done.
     Raises:
         InputError: as ``plan`` and ``engine.run``.
@@ -77,12 +79,12 @@ def encode(
     if through == "ray":
         from speechssl.units.encoding.ray_cluster import work as on_cluster
 
-        return engine.run(wanted, output, on_cluster(recipe, num_workers), shard=shard, advance=advance)
+        return engine.run(wanted, output, on_cluster(recipe, num_workers), shard=shard, retry=retry, advance=advance)
     if through != "local":
         raise InputError(f"engine {through!r}; local or ray needed")
     if num_workers == 1:
-        return engine.run(wanted, output, workers.serial(recipe), shard=shard, advance=advance)
+        return engine.run(wanted, output, workers.serial(recipe), shard=shard, retry=retry, advance=advance)
     # raises InputError for a wrong combination before processes are started
     recipe.make()
     with workers.parallel(recipe, num_workers) as work:
-        return engine.run(wanted, output, work, shard=shard, advance=advance)
+        return engine.run(wanted, output, work, shard=shard, retry=retry, advance=advance)

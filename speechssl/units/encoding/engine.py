@@ -28,7 +28,6 @@ from speechssl.units.encoding import formats
 from speechssl.units.encoding.manifest import Entry, ids_digest, plan_digest
 
 BLOCK = 256  # recordings a part: an hour or so of speech, a megabyte of JSON
-META = "meta.json"
 FAILED = "failed.jsonl"
 REMARKS = "remarks.jsonl"
 HIDDEN = ".speechssl"
@@ -121,6 +120,7 @@ def run(
     work: Work,
     *,
     shard: tuple[int, int] = (1, 1),
+    retry: bool = False,
     advance: Callable[[str], None] = lambda _: None,
 ) -> Summary:
     """Encode the blocks of one shard, and continue where an earlier run stopped.
@@ -130,6 +130,7 @@ def run(
         output: folder, new or of the same plan.
         work: encodes recordings in whatever order; every recording it is given comes back once.
         shard: (i, n), 1 <= i <= n: of every n blocks, the i-th.
+        retry: encode those blocks again in which a recording failed.
         advance: called with the id of every recording that is done.
     Raises:
         InputError: the folder holds units of another codebook or list, another process writes the same shard, the disk
@@ -144,6 +145,9 @@ def run(
             _claim(folder, plan)
             summary = Summary()
             for block in range(number - 1, plan.num_blocks, count):
+                if retry and (failures := _rows_path(folder, FAILED, block)).exists():
+                    part_path(folder, plan.form, block).unlink(missing_ok=True)
+                    failures.unlink()
                 _block(plan, folder, block, work, summary, advance)
             for kind in (FAILED, REMARKS):
                 _collect(folder, plan, kind)
@@ -158,18 +162,6 @@ def run(
 def part_path(folder: Path, plan_form: str, block: int) -> Path:
     """Where the records of a block go."""
     return folder / f"part-{block:05d}{formats.SUFFIXES[plan_form]}"
-
-
-def retry_failed(output: str | Path) -> int:
-    """Forget the blocks in which something failed, so that the next run makes them again; how many there were."""
-    folder, count = Path(output), 0
-    for failures in sorted((folder / HIDDEN).glob("failed-*.jsonl")):
-        block = failures.stem.removeprefix("failed-")
-        for part in folder.glob(f"part-{block}.*"):
-            part.unlink()
-        failures.unlink()
-        count += 1
-    return count
 
 
 def _block(plan: Plan, folder: Path, block: int, work: Work, summary: Summary, advance: Callable[[str], None]) -> None:
@@ -257,7 +249,7 @@ def _read_journal(path: Path, wanted: range) -> dict[int, dict[str, Any]]:
 
 def _claim(folder: Path, plan: Plan) -> None:
     """Write ``meta.json``, or check that the one there is of the same plan."""
-    path, wanted = folder / META, plan.meta()
+    path, wanted = folder / formats.META, plan.meta()
     if not path.exists():
         if others := sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")):
             raise InputError(f"{folder} holds other files ({', '.join(others[:3])}); choose an empty or new folder")
@@ -279,9 +271,9 @@ def read_meta(folder: str | Path) -> dict[str, Any]:
     Raises:
         InputError: it is no folder of units, or damaged.
     """
-    path = Path(folder) / META
+    path = Path(folder) / formats.META
     if not path.exists():
-        raise InputError(f"{folder} is no folder of units (no {META}); make one with `speechssl units encode`")
+        raise InputError(f"{folder} is no folder of units (no {formats.META}); make one with `speechssl units encode`")
     try:
         found = foreign.read_object(path)
     except InputError as error:
@@ -293,6 +285,19 @@ def read_meta(folder: str | Path) -> dict[str, Any]:
     if wrong or not found["block"] > 0 or not 0 <= found["recordings"] <= MOST_BLOCKS * found["block"]:
         raise InputError(f"{path} is damaged ({', '.join(wrong) or 'numbers of recordings'}); encode into a new folder")
     return found
+
+
+def lacking(folder: str | Path, records: int) -> str:
+    """What to say of a folder that holds fewer records than recordings were to be encoded; empty if none is missing.
+
+    Args:
+        folder: of units.
+        records: that are in it.
+    """
+    wanted = read_meta(folder)["recordings"]
+    failed = Path(folder) / FAILED
+    missing = wanted - records - (len(failed.read_text(encoding="utf-8").splitlines()) if failed.exists() else 0)
+    return f"{missing} of {wanted} recordings are missing; `speechssl units check {folder}` says more" * (missing > 0)
 
 
 @contextlib.contextmanager

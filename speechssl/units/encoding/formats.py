@@ -15,6 +15,7 @@ from speechssl.checkpoints import atomic_path, foreign
 from speechssl.errors import InputError
 
 Record = dict[str, Any]
+META = "meta.json"  # in a folder of units: what is being made
 SUFFIXES = {"jsonl": ".jsonl", "parquet": ".parquet", "webdataset": ".tar", "text": ".txt"}
 
 # kinds of column a manifest can carry; anything else is kept as JSON text
@@ -69,7 +70,7 @@ def read(path: Path) -> Iterator[Record]:
         yield from map(_record, readers[path.suffix](path))
     # pyarrow's errors are ValueError and OSError, except where it is damaged in the middle
     except (ValueError, KeyError, TypeError, EOFError, RuntimeError, tarfile.TarError, OSError) as error:
-        raise InputError(f"{path} cannot be read as units ({error}); encode again") from error
+        raise InputError(f"{path} cannot be read as units ({error}); mend it, or delete it and encode again") from error
 
 
 def parts(folder: str | Path) -> list[Path]:
@@ -88,9 +89,20 @@ def parts(folder: str | Path) -> list[Path]:
 
 
 def read_all(path: str | Path) -> Iterator[Record]:
-    """All records of a folder or file of units, in order."""
+    """All records of a folder or file of units, in order; those of text with the codebook that the folder names.
+
+    Raises:
+        InputError: as ``parts`` and ``read``, or every recording of the folder failed.
+    """
+    empty = True
     for part in parts(path):
-        yield from read(part)
+        meta = part.with_name(META)
+        known = foreign.read_object(meta) if part.suffix == SUFFIXES["text"] and meta.exists() else {}
+        for record in read(part):
+            empty = False
+            yield {"codebook": known["codebook"], **record} if "codebook" in known else record
+    if empty:
+        raise InputError(f"{path} holds no units, for every recording failed; failed.jsonl in the folder says why")
 
 
 def parsed(text: str, what: str) -> Iterator[Record]:

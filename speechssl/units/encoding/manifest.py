@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from speechssl import audio
 from speechssl.audio import lists, search
 from speechssl.checkpoints import names
 from speechssl.errors import InputError
 
 LONGEST_ID = 4096  # as a path
+NAMED = ""  # place of a file that no line of a manifest names
 MANIFESTS = frozenset((".jsonl", ".ndjson", ".csv", ".tsv"))
 # keys of a record; a manifest's own value is kept under "manifest_<key>"
 MEASURED = ("sample_rate", "seconds", "frames", "units", "durations", "start", "end", "codebook")
@@ -39,6 +41,10 @@ class Entry:
 def entries(given: Sequence[str | Path | Entry], listed: Sequence[str | Path] = ()) -> list[Entry]:
     """Every recording once, in a fixed order: that of the manifests, else by path.
 
+    The id of a file is its place below the folder that was given, or its name, without the extension. Files that would
+    share an id get as many of their folders as tell them apart, or keep their extensions: ``monday/talk`` and
+    ``tuesday/talk``, ``talk.mp3`` and ``talk.wav``.
+
     Args:
         given: audio files, folders (searched below), glob patterns, addresses (``s3://...``), and manifests: JSON
             lines, CSV (commas, semicolons or tabs) or TSV with a column ``path`` (relative to the manifest), perhaps
@@ -46,8 +52,8 @@ def entries(given: Sequence[str | Path | Entry], listed: Sequence[str | Path] = 
             as they are.
         listed: manifests of any name, also texts with one path a line; see ``audio.lists.rows``.
     Raises:
-        InputError: no recordings, an unreadable line (the message has file and line), an id that occurs twice, or a
-            name that is no UTF-8.
+        InputError: no recordings, a file that does not exist, an unreadable line (the message has file and line), an
+            id that occurs twice in manifests, or a name that is no UTF-8.
     """
     found: list[tuple[Entry, str]] = []
     for one in given:
@@ -56,6 +62,7 @@ def entries(given: Sequence[str | Path | Entry], listed: Sequence[str | Path] = 
         found += _listed(one)
     if not found:
         raise InputError("no recordings: name a file, a folder, a pattern or a manifest")
+    found = _told_apart(found)
     seen: dict[str, str] = {}
     for entry, place in found:
         if entry.id in seen:
@@ -92,19 +99,42 @@ def ids_digest(ids: Iterator[str]) -> str:
     return digest.hexdigest()[:16]
 
 
+def _told_apart(found: Sequence[tuple[Entry, str]]) -> list[tuple[Entry, str]]:
+    """Each file that was named once, and with an id of its own; those of manifests as they are."""
+    named = {entry.file: entry for entry, place in reversed(found) if place == NAMED}
+    sharing: dict[str, list[Entry]] = {}
+    for entry in named.values():
+        sharing.setdefault(entry.id, []).append(entry)
+    for several in (group for group in sharing.values() if len(group) > 1):
+        paths = [entry.path for entry in several]
+        if len(set(paths)) < len(paths):
+            taken = {entry.path for entry in named.values()}
+            paths = audio.told_apart([entry.file for entry in several], taken)
+        ids = [_stem(path) for path in paths]
+        for entry, path, id_ in zip(several, paths, ids if len(set(ids)) == len(ids) else paths, strict=True):
+            named[entry.file] = replace(entry, id=id_, path=path)
+    return [
+        (named.pop(entry.file), entry.file) if place == NAMED else (entry, place)
+        for entry, place in found
+        if place != NAMED or entry.file in named
+    ]
+
+
 def _expanded(given: str) -> Iterator[tuple[Entry, str]]:
     path = Path(given)
     if "://" in given:
-        yield Entry(given.split("://", 1)[1].rpartition(".")[0] or given, given, given), given
+        yield Entry(given.split("://", 1)[1].rpartition(".")[0] or given, given, given), NAMED
     elif path.suffix.lower() in MANIFESTS and not path.is_dir():
         yield from _listed(given)
     elif search.is_pattern(given):
         for match in search.matches(given):
-            yield Entry(_stem(str(match)), str(match), str(match)), str(match)
+            yield Entry(_stem(str(match)), str(match), str(match)), NAMED
+    elif not path.exists():
+        raise InputError(f"{given} does not exist; a recording, a folder, a pattern or a list needed: check the path")
     else:
         for file, root in search.located([given]):
             name = file.relative_to(root).as_posix()
-            yield Entry(_stem(name), name, str(file)), str(file)
+            yield Entry(_stem(name), name, str(file)), NAMED
 
 
 def _listed(given: str | Path) -> Iterator[tuple[Entry, str]]:

@@ -68,6 +68,8 @@ def pack(
 
     if mode not in MODES or length < 2:
         raise InputError(f"mode {mode!r} with {length} tokens; {', '.join(MODES)} with at least 2 needed")
+    if Path(output).suffix.lower() != ".parquet":
+        raise InputError(f"blocks are written as parquet, and {output} does not end in .parquet; give another name")
     formats.check_form("parquet")
     vocabulary = load_vocabulary(tokenizer)
     _check_codebook(units, vocabulary)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechssl import checkpoints, errors
-from speechssl.checkpoints import atomic_path, foreign, names, write_text
+from speechssl.checkpoints import foreign, names, write_text
 from speechssl.errors import CheckpointError, InputError
 from speechssl.units.codebooks import codebook as codebooks
 from speechssl.units.codebooks.codebook import Codebook
@@ -76,7 +79,7 @@ def extend(base: str | Path, codebook: str | Path | Codebook, output: str | Path
         output: folder, new or empty.
     Raises:
         InputError: the tokenizer has unit tokens already, the codebook has several levels, or the folder is not empty.
-        CheckpointError: no such tokenizer, or it cannot be had offline.
+        CheckpointError: no such tokenizer, it cannot be had offline, or the place cannot be written to.
     """
     from safetensors.numpy import save_file
 
@@ -100,15 +103,30 @@ def extend(base: str | Path, codebook: str | Path | Codebook, output: str | Path
         eos=_eos(tokenizer),
         size=len(tokenizer),
     )
-    tokenizer.save_pretrained(folder)
     rows = initial_embeddings(book, base_embeddings(base))
-    with atomic_path(folder / EMBEDDINGS) as temporary:
-        save_file(
-            {"embeddings": rows, "tokens": np.array([*vocabulary.units, vocabulary.begin, vocabulary.end])}, temporary
-        )
+    new = {"embeddings": rows, "tokens": np.array([*vocabulary.units, vocabulary.begin, vocabulary.end])}
     facts = {**vars(vocabulary), "units": list(vocabulary.units), "origin": book.origin, "base_size": len(before)}
-    write_text(folder / MAP, json.dumps(facts, indent=1) + "\n")
+    with _whole(folder):
+        tokenizer.save_pretrained(folder)
+        save_file(new, folder / EMBEDDINGS)
+        write_text(folder / MAP, json.dumps(facts, indent=1) + "\n")
     return vocabulary
+
+
+@contextlib.contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """Remove a folder that could not be written to its end; half a tokenizer would be loaded as a whole one."""
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        # a full disk raises another error in each library
+        if not isinstance(error, Exception):
+            raise
+        raise CheckpointError(
+            f"cannot write {folder} ({errors.first_line(error)}); nothing was left behind: make room, or choose "
+            "another place"
+        ) from error
 
 
 def load_vocabulary(folder: str | Path) -> UnitVocabulary:

@@ -116,6 +116,18 @@ def test_what_cannot_be_extended(tmp_path: Path) -> None:
         vocabulary.speech([1, 9])
 
 
+def test_half_a_tokenizer_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base_tokenizer(tmp_path / "base", "bytes")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tokens, "write_text", full)
+    with pytest.raises(CheckpointError, match=r"cannot write .*out .*No space left on device.*nothing was left behind"):
+        tokens.extend(tmp_path / "base", book(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 UNITS = st.lists(st.integers(0, 11), max_size=120)
 
 
@@ -239,3 +251,13 @@ def test_units_of_another_codebook_are_not_packed(folder: Path) -> None:
     with pytest.raises(InputError, match=book().fingerprint):
         pack.pack(folder / "units", folder / "other", folder / "x.parquet")
     assert not (folder / "x.parquet").exists()
+    # a part of a text names no codebook; the folder does
+    text = folder / "units" / "part-00000.txt"
+    text.write_text("0\t1 2 3\n")
+    with pytest.raises(InputError, match=book().fingerprint):
+        pack.pack(text, folder / "other", folder / "x.parquet")
+
+
+def test_blocks_are_not_written_to_a_name_of_another_format(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"blocks\.jsonl does not end in \.parquet"):
+        pack.pack(folder / "units", folder / "tokenizer", folder / "blocks.jsonl")
