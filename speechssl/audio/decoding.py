@@ -171,6 +171,11 @@ def _check_whole(path: Path, got: int, promised: int, rate: int) -> None:
         )
 
 
+def native(path: Path) -> str | bytes:
+    """A path as soundfile takes it: it encodes text itself, and refuses names that are no UTF-8."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
+
+
 def _forward_only(path: Path) -> Any:
     import soundfile
 
@@ -182,7 +187,7 @@ def _forward_only(path: Path) -> Any:
         def seekable(self) -> bool:
             return False
 
-    return ForwardOnly(path)
+    return ForwardOnly(native(path))
 
 
 def _by_libsndfile(path: Path, file: Any, mix: Mix) -> Source:

@@ -19,7 +19,7 @@ import numpy as np
 
 from speechssl import checkpoints
 from speechssl.audio import channels
-from speechssl.audio.decoding import BLOCK, AudioInfo, Samples, Source, check_file, opened, reason
+from speechssl.audio.decoding import BLOCK, AudioInfo, Samples, Source, check_file, native, opened, reason
 from speechssl.checkpoints import kinds
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
@@ -213,7 +213,7 @@ def writing(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Callable
     container, coding = _format(target, sample_rate, None)
     with _replaced(target) as temporary:
         try:
-            with soundfile.SoundFile(temporary, "w", sample_rate, 1, coding, format=container) as file:
+            with soundfile.SoundFile(native(temporary), "w", sample_rate, 1, coding, format=container) as file:
 
                 def write_next(waveform: Waveform) -> None:
                     if waveform.sample_rate != sample_rate:
@@ -337,11 +337,11 @@ def _encode(path: Path, waveform: Waveform, container: str, coding: str) -> None
 
     samples = waveform.samples.detach().cpu()
     try:
-        with soundfile.SoundFile(path, "w", waveform.sample_rate, 1, coding, format=container) as file:
+        with soundfile.SoundFile(native(path), "w", waveform.sample_rate, 1, coding, format=container) as file:
             for start in range(0, len(samples), BLOCK):
                 file.write(_as_coded(samples[start : start + BLOCK], coding))
         # what a compressor held back is written on closing, where libsndfile does not report a full disk
-        if soundfile.info(path).frames != len(samples) and coding != "MPEG_LAYER_III":
+        if soundfile.info(native(path)).frames != len(samples) and coding != "MPEG_LAYER_III":
             raise soundfile.LibsndfileError(2)
         _flush(path)
     except (soundfile.LibsndfileError, AssertionError) as error:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from speechssl import __version__
+from speechssl.checkpoints.names import visible
 from speechssl.cli import batch, outputs, terminal
 from speechssl.cli import options as opt
 from speechssl.cli.batch import Job
@@ -53,7 +54,7 @@ def features(
     def work(job: Job) -> dict[str, Any]:
         remark = batch.remarked(job, speech_classifier.remark_on(job.source), strict=strict)
         found = encoder.encode_file(job.source)
-        bundles.save_features(job.output, found, source=job.source.name, half=half)
+        bundles.save_features(job.output, found, source=visible(job.source.name), half=half)
         return {"frames": len(found), "dim": found.dim, "frame_rate": found.frame_rate, "origin": found.origin} | remark
 
     used = settled(precision, device)

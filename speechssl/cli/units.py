@@ -63,6 +63,7 @@ def fit(
     batch.tell_others(audio or [])
     outputs.check([output], files, overwrite=overwrite)
     encoder = encoders.load(model, layer=layer, normalise=normalise, device=device, precision=precision)
+    terminal.stage("encoding and fitting")
     book = fitting.fit_encoder(
         encoder, files, k, spool=scratch, family=kind, levels=levels, settings=settings, rate=rate
     )

@@ -368,10 +368,14 @@ def export(
 def load(name: str, device: str, database: str | None) -> tuple[Embedder, Calibration | None]:
     """The embedder and its calibration: the user's own if there is one, else the one that ships with the model."""
     from speechssl.verification import decisions, embedders
+    from speechssl.verification.database import default_path
 
-    embedder = embedders.load(name, device=device)
-    with open_database(database) as store:
-        own = store.calibration(embedder.origin)
+    embedder, own = embedders.load(name, device=device), None
+    # whoever only compares recordings needs no database, and perhaps no place for one
+    if Path(database or default_path()).exists():
+        with open_database(database) as store:
+            own = store.calibration(embedder.origin)
+    terminal.stage("listening to the recordings")
     return embedder, decisions.calibration_for(embedder, own)
 
 

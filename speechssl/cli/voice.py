@@ -61,6 +61,7 @@ def add(
     files, failed = batch.usable(references, listed, speech=True)
     system = load_bundle(model, layer=layer, normalise=normalise, device=device, precision=precision)
     library = _library()
+    terminal.stage("listening to the references")
     _tell(library.add(name, _new(library, name, files), system.encoder, system.value_encoder, consent=attested), json)
     _tell_if_hidden(name)
     batch.refuse(failed, len(files) + failed)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechssl.audio import WRITABLE
-from speechssl.audio.decoding import reason
+from speechssl.audio.decoding import native, reason
 from speechssl.errors import InputError
 from speechssl.receipts.containers import Bytes, Facts, structure
 
@@ -176,7 +176,7 @@ def _check_end(data: Bytes, samples: int) -> None:
 def _opened(path: Path) -> Iterator[Any]:
     import soundfile
 
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(native(path)) as file:
         if not 0 < file.frames <= LONGEST:
             raise InputError(f"it holds {file.frames} samples; 1 to {LONGEST} needed")
         yield file

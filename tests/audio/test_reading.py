@@ -18,6 +18,7 @@ from sounds import RATE, assert_message, encode_with_ffmpeg, noise, tone
 
 from speechssl import audio
 from speechssl.errors import InputError
+from speechssl.signals import Waveform
 
 # ---- reading: formats
 
@@ -349,3 +350,16 @@ def test_too_short_for_the_new_rate(tmp_path: Path) -> None:
         assert_message(error, tmp_path / "a.wav", "too short", "16000 Hz")
     with pytest.raises(InputError, match="too short"):
         audio.resample(audio.read(tmp_path / "a.wav"), RATE)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are no bytes")
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".opus", ".m4a"])
+def test_a_name_that_is_no_utf8_is_read_and_written(tmp_path: Path, suffix: str) -> None:
+    plain, path = tmp_path / f"plain{suffix}", tmp_path / os.fsdecode(b"caf\xe9" + suffix.encode())
+    if suffix == ".m4a":
+        encode_with_ffmpeg(plain, tone()[None], RATE, "aac")
+        plain.rename(path)
+    else:
+        audio.write(path, Waveform(torch.from_numpy(tone()).float(), RATE))
+    assert audio.info(path).sample_rate == RATE
+    assert audio.read_mono(path, RATE).seconds == pytest.approx(len(tone()) / RATE, abs=0.1)
