@@ -304,7 +304,7 @@ def _units(folder: Path, speech: Waveform) -> dict[str, Format]:
         forge = _text if form == "jsonl" else None
         found[f"units {suffix}"] = Format(part, lambda path: [*formats.read_all(path.parent), check(path)], forge)
     shutil.copytree(folder / "jsonl", folder / "meta")
-    found["meta of units"] = Format(folder / "meta" / engine.META, check, _text)
+    found["meta of units"] = Format(folder / "meta" / formats.META, check, _text)
     (folder / "bpe").mkdir()
     units = [[1, 2, 1, 2, 3, 1, 2]] * 20
     bpe.train(units, num_units=7, size=12).save(folder / "bpe" / "bpe.json")

@@ -71,7 +71,7 @@ def examine() -> dict[str, Any]:
         "audio": _audio(problems),
         "bundles": _bundles(problems),
         "cache": _cache(problems),
-        "voices": _voices(problems),
+        "voices": _voices(problems, warned),
         "data": _data(problems),
         "problems": problems,
         "warnings": warned,
@@ -261,22 +261,29 @@ def _files(source: str, name: str) -> list[Path]:
 
 def _cache(problems: list[dict[str, str]]) -> dict[str, Any]:
     folder = cache_dir()
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free // 10**6
-    if not os.access(there, os.W_OK):
+    free = shutil.disk_usage(_there(folder)).free // 10**6
+    if not os.access(_there(folder), os.W_OK):
         _problem(problems, f"the cache {folder} cannot be written to", "set SPEECHSSL_CACHE to a folder of yours")
     if free < LOW_SPACE:
         _problem(problems, f"{free} MB free for the cache {folder}", "free some, or set SPEECHSSL_CACHE elsewhere")
     return {"folder": str(folder), "megabytes_free": free, "offline": bool(os.environ.get("SPEECHSSL_OFFLINE"))}
 
 
-def _voices(problems: list[dict[str, str]]) -> dict[str, Any]:
+def _there(folder: Path) -> Path:
+    """The folder, or the nearest above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def _voices(problems: list[dict[str, str]], warned: list[dict[str, str]]) -> dict[str, Any]:
     try:
         from speechssl import checkpoints, voices
         from speechssl.voices.files import SUFFIX
     except ImportError:  # already reported with the packages
         return {"folder": "unknown", "number": 0}
     folder = checkpoints.data_folder()
+    if not os.access(_there(folder), os.W_OK):
+        what = f"the folder of voices {folder} cannot be written to; only storing voices, speakers and keys needs it"
+        _problem(warned, what, "set SPEECHSSL_VOICES to a folder of yours")
     files = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
     for path in files:
         try:

@@ -127,18 +127,28 @@ class SpeakerDatabase:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         with self._translated():
-            checkpoints.private_folder(self.path.parent)
-            # SQLite gives the files beside it the same rights
-            self.path.touch(checkpoints.OWN_FILE)
-            self.path.chmod(checkpoints.OWN_FILE)
-            # autocommit: transactions are begun where they are meant
-            self._connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+            self._connection = self._connected()
             try:
                 self._check_tables()
                 self._prepare()
             except BaseException:
                 self._connection.close()
                 raise
+
+    def _connected(self) -> sqlite3.Connection:
+        """The file, made where there is none; for reading alone where the place is read-only."""
+        address, only_read = str(self.path), self.path.exists() and not os.access(self.path, os.W_OK)
+        if only_read:
+            # without a log of writers beside it nothing changes, and SQLite asks for no files of its own
+            mode = "mode=ro" if Path(f"{self.path}-wal").exists() else "mode=ro&immutable=1"
+            address = f"{self.path.absolute().as_uri()}?{mode}"
+        else:
+            checkpoints.private_folder(self.path.parent)
+            # SQLite gives the files beside it the same rights
+            self.path.touch(checkpoints.OWN_FILE)
+            self.path.chmod(checkpoints.OWN_FILE)
+        # autocommit: transactions are begun where they are meant
+        return sqlite3.connect(address, timeout=WAIT, isolation_level=None, uri=only_read)
 
     def _check_tables(self) -> None:
         """Refuse a file that does more than hold rows: views, triggers, columns that are computed."""

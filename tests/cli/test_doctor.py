@@ -49,3 +49,16 @@ def test_a_report_has_what_is_broken_and_no_name_of_a_folder_or_a_voice(
     assert any("cannot be imported: no PATH: broken" in one for one in problems)
     assert any(one.startswith("a stored voice: VOICE") for one in problems)
     assert not any(name in text for name in ("Ada", "ada/", "secret", str(tmp_path)))
+
+
+def test_a_folder_of_voices_that_cannot_be_written_to_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "not yet" / "voices"))
+    problems: list[dict[str, str]] = []
+    warned: list[dict[str, str]] = []
+    assert doctor._voices(problems, warned)["number"] == 0
+    assert not problems
+    assert not warned
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    doctor._voices(problems, warned)
+    assert "voices cannot be written to" in warned[0]["problem"]
+    assert not problems

@@ -61,6 +61,20 @@ def test_what_is_enrolled_is_there_after_reopening(tmp_path: Path) -> None:
         assert torch.equal(found["ada"][1].vector, enrolment(1).embedding.vector)
 
 
+def test_who_is_enrolled_is_read_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "speakers of mine?" / "100%.sqlite"
+    with SpeakerDatabase(path) as database:
+        database.enrol("ada", [enrolment(0)])
+    before = {one: one.read_bytes() for one in path.parent.iterdir()}
+    # the superuser of the tests may write anywhere
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with SpeakerDatabase(path) as database:
+        assert torch.equal(database.embeddings(ORIGIN)["ada"][0].vector, enrolment(0).embedding.vector)
+        with pytest.raises(CheckpointError, match="readonly database; check that it is one and writable"):
+            database.enrol("bob", [enrolment(1)])
+    assert {one: one.read_bytes() for one in path.parent.iterdir()} == before
+
+
 def test_embeddings_of_another_model_are_never_given(tmp_path: Path) -> None:
     with SpeakerDatabase(tmp_path / "x.sqlite") as database:
         database.enrol("ada", [enrolment(0), enrolment(0, "other@1")])
