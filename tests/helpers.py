@@ -218,3 +218,22 @@ class Tones:
 
 def blend_of(*pairs):
     return steps.Blend(*zip(*pairs, strict=True))
+
+
+def scores_of(count: int, seed: int, *, share: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.random(count) < share
+    return np.where(labels, 0.6, 0.2) + 0.12 * rng.normal(size=count), labels
+
+
+def timed_scores(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, labels, seconds (N, 2) and true ratios: those of one speaker lie higher the longer the shorter side is.
+
+    Normal with the means m(q) and 0 and the standard deviation 0.15: llr = (m / 0.15^2) * (score - m / 2). With
+    m = 0.3 + 0.1 log(shorter) it is linear in the score, in q, in their product and, slightly, in the square of q.
+    """
+    rng = np.random.default_rng(seed)
+    labels, seconds = rng.random(count) < 0.3, np.exp(rng.uniform(np.log(1), np.log(12), (count, 2)))
+    mean = 0.3 + 0.1 * np.log(seconds.min(1))
+    scores = mean * labels + 0.15 * rng.normal(size=count)
+    return scores, labels, seconds, mean / 0.15**2 * (scores - mean / 2)

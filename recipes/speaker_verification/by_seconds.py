@@ -45,7 +45,7 @@ class Sample:
 
 def read(path: Path) -> Sample:
     """A ``scores.csv`` with seconds."""
-    trials, scores, seconds = read_scores(path)
+    trials, scores, seconds, _ = read_scores(path)
     if seconds is None:
         raise SystemExit(f"{path} has no seconds of speech; let evaluate.py write it anew")
     labels = np.array([trial.is_target for trial in trials])

@@ -2,8 +2,9 @@
 
     python recipes/speaker_verification/calibrate.py speaker.safetensors --scores a/scores.csv b/scores.csv --output new
 
-The lists are those of ``evaluate.py`` with this very file as ``--model``; no trial pairs recordings of two lists, so
-that no corpus gives its speakers away.
+The lists are those of ``evaluate.py`` with this very file as ``--model``, before it is calibrated.
+No trial pairs recordings of two lists, so that no corpus gives its speakers away. First is fitted what the nearness of
+both recordings to the cohort adds to a cosine, then the ratio.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from evaluate import read_scores
 
 from speechssl import checkpoints, errors
 from speechssl.errors import SpeechSSLError
-from speechssl.verification import calibration
+from speechssl.verification import calibration, logistic
 
 
 def main() -> None:
@@ -31,19 +32,23 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     lists = [read_scores(path) for path in args.scores]
-    if any(seconds is None for _, _, seconds in lists):
-        raise SystemExit("a list has no seconds of speech; let evaluate.py write it anew")
-    trials = [trial for part, _, _ in lists for trial in part]
-    scores, seconds = (np.concatenate([part[place] for part in lists]) for place in (1, 2))
+    if any(part is None for one in lists for part in one):
+        raise SystemExit("a list has no seconds of speech or no cosines with a cohort; let evaluate.py write it anew")
+    trials = [trial for one in lists for trial in one[0]]
+    scores, seconds, near = (np.concatenate([one[place] for one in lists]) for place in (1, 2, 3))
+    labels = [trial.is_target for trial in trials]
     sides = zip(*(trial.sides for trial in trials), strict=True)
     try:
+        checkpoint = checkpoints.load(args.model, kind="embedder")
+        if (checkpoint.header.get("calibration") or {}).get("by_cohort"):
+            raise SystemExit(f"the scores of {args.model} know its cohort already; give the file of floor.py")
+        added = logistic.fit_by_cohort(scores, labels, seconds, near[:, :2], near[:, 2:])
         found = calibration.calibrate(
-            scores, [trial.is_target for trial in trials], *sides, origin="-", source=args.source, seconds=seconds,
-            false_alarm=args.false_alarm, draws=100,
+            scores + added.added(near[:, :2], near[:, 2:]), labels, *sides, origin="-", source=args.source,
+            seconds=seconds, false_alarm=args.false_alarm, by_cohort=added, draws=100,
         )  # fmt: skip
         values = {**found.as_dict(), "cautious": args.false_alarm is not None}
         del values["origin"]  # that of the file, which does not exist yet
-        checkpoint = checkpoints.load(args.model, kind="embedder")
         header = {key: value for key, value in checkpoint.header.items() if key not in ("sha256", "format")}
         checkpoints.save(args.output, checkpoint.tensors, {**header, "calibration": values})
     except SpeechSSLError as error:

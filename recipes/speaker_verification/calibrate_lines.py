@@ -27,13 +27,14 @@ from numpy.typing import NDArray
 from speechssl import audio, checkpoints, errors
 from speechssl.signals import Embedder
 from speechssl.training import distort
-from speechssl.verification import band, calibration, decisions, embedders, scoring
+from speechssl.verification import band, by_cohort, calibration, decisions, embedders, logistic, scoring
 from speechssl.verification.embedders import log_mel
 
 SPEAKERS = 10**6
 SECONDS = (1.5, 12.0)  # of a recording, drawn on a logarithmic scale
 DOUBT = -2.2  # ratio from which voices over lines may be one: probability 0.1
 LEAST = 3000.0  # Hz: with less, nothing is decided
+CLEAR = 20.0  # dB: where both recordings have less, noise makes strangers alike, and nothing is decided
 WHICH = {"telephones, codecs and filters": (1, 1), "a telephone, codec or filter on one side": (1, 0)}
 
 
@@ -52,8 +53,9 @@ def trials(
     speakers: NDArray[np.str_],
     sides: tuple[int, int],
     part: tuple[int, int] | None,
+    cohort: NDArray[np.float64],
 ) -> dict[str, Any]:
-    """Scores, labels, speakers and seconds of all pairs: each first side over one line, each second over another."""
+    """Scores, labels, speakers, seconds and nearness to the cohort of all pairs: each side over a line of its own."""
     vectors = np.stack([[one.embedding.vector.double().numpy() for one in both] for both in utterances])
     vectors = scoring.counting(vectors, part)
     seconds = np.array([[one.seconds for one in both] for both in utterances])
@@ -62,7 +64,10 @@ def trials(
     second = narrow if sides[1] else np.array([known(both[0]) for both in utterances])
     pairs = narrow[:, None] & second & ~np.eye(len(scores), dtype=bool)
     one, two = np.nonzero(np.triu(pairs) if sides[1] else pairs)
+    near = [by_cohort.measured(vectors[:, side], scoring.counting(cohort, part)) for side in sides]
     return {
+        "first": near[0][one],
+        "second": near[1][two],
         "scores": scores[one, two],
         "is_target": speakers[one] == speakers[two],
         "enrolment_speakers": speakers[one],
@@ -81,17 +86,22 @@ def fitted(
     name: str,
     rate: float | None,
     part: tuple[int, int] | None,
+    cohort: NDArray[np.float64],
 ) -> dict[str, Any]:
     """One calibration, as the header keeps it."""
     sides = WHICH[name]
-    found = [trials(utterances, speakers, sides, part) for utterances, speakers in parts]
+    found = [trials(utterances, speakers, sides, part, cohort) for utterances, speakers in parts]
     joined = {key: np.concatenate([one[key] for one in found]) for key in found[0]}
     bands = [both[1].band for utterances, _ in parts for both in utterances if not known(both[1])]
     highs, lows = (np.array([getattr(one, end) for one in bands if one is not None]) for end in ("high", "low"))
-    narrow = band.KnownBands(max(LEAST, float(np.quantile(highs, 0.025))), RATE / 2, float(np.quantile(lows, 0.975)))
+    narrow = band.KnownBands(
+        max(LEAST, float(np.quantile(highs, 0.025))), RATE / 2, float(np.quantile(lows, 0.975)), CLEAR
+    )
+    scores, labels, near = joined.pop("scores"), joined.pop("is_target"), (joined.pop("first"), joined.pop("second"))
+    added = logistic.fit_by_cohort(scores, labels, joined["seconds"], *near)
     result = calibration.calibrate(
-        joined.pop("scores"), joined.pop("is_target"), joined.pop("enrolment_speakers"), joined.pop("test_speakers"),
-        **joined, origin="-", source=f"training speakers over {name}", false_alarm=rate, bands=narrow, draws=50,
+        scores + added.added(*near), labels, joined.pop("enrolment_speakers"), joined.pop("test_speakers"), **joined,
+        origin="-", source=f"training speakers over {name}", false_alarm=rate, bands=narrow, by_cohort=added, draws=50,
     )  # fmt: skip
     if rate is None:
         limit = result.score_at(DOUBT)
@@ -124,7 +134,10 @@ def main() -> None:
     part = None
     if isinstance(embedder, log_mel.LogMelEmbedder) and embedder.narrow is not None:
         part = (embedder.network.fc.out_channels, embedder.dim)
-    lines = [fitted(parts, name, args.false_alarm, part) for name in WHICH]
+    if embedder.cohort is None:
+        raise SystemExit(f"{args.model} has no cohort; floor.py makes one")
+    cohort = embedder.cohort.double().numpy()
+    lines = [fitted(parts, name, args.false_alarm, part, cohort) for name in WHICH]
     checkpoint = checkpoints.load(args.model, kind="embedder")
     header = {key: value for key, value in checkpoint.header.items() if key not in ("sha256", "format")}
     header["calibration"] = {**header["calibration"], "lines": lines}

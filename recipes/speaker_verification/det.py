@@ -21,7 +21,7 @@ def main() -> None:
     args = parser.parse_args()
     curves = {}
     for folder in args.results:
-        trials, scores, _ = read_scores(folder / "scores.csv")
+        trials, scores, *_ = read_scores(folder / "scores.csv")
         curves[folder.name] = scores, np.array([trial.is_target for trial in trials])
     draw_det(args.output, curves)
 

@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--scores-alone", action="store_true", help="ratios that do not know the seconds of speech")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    trials, scores, seconds = read_scores(args.scores)
+    trials, scores, seconds, _ = read_scores(args.scores)
     seconds = None if args.scores_alone else seconds
     labels = np.array([trial.is_target for trial in trials])
     sides = np.array([trial.sides for trial in trials]).T

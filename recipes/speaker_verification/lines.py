@@ -20,6 +20,7 @@ import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -115,12 +116,11 @@ def row_of(
     calibration = decisions.shipped_calibration(embedder)
     assert calibration is not None, "a model without calibration"
     labels = np.array([same for _, _, same in pairs])
-    found = [decisions.verify([one], two, calibration=calibration) for one, two, _ in pairs]
+    known: dict[str, Any] = {"calibration": calibration, "cohort": embedder.cohort}
+    found = [decisions.verify([one], two, **known) for one, two, _ in pairs]
     wide = band.Band(0.0, RATE / 2)
     forced = [
-        decisions.verify(
-            [dataclasses.replace(one, band=wide)], dataclasses.replace(two, band=wide), calibration=calibration
-        )
+        decisions.verify([dataclasses.replace(one, band=wide)], dataclasses.replace(two, band=wide), **known)
         for one, two, _ in pairs
     ]
     accepted, undecided = (np.array([row.accepted is value for row in found]) for value in (True, None))

@@ -11,7 +11,7 @@ import random
 from pathlib import Path
 
 from speechssl import audio, errors
-from speechssl.verification import embedders, scoring
+from speechssl.verification import decisions, embedders, scoring
 
 SECONDS = 6.0
 EACH = 10  # recordings of a speaker
@@ -36,10 +36,13 @@ def main() -> None:
         first, second = draw.sample(names, 2)
         others.append((draw.choice(vectors[first]), draw.choice(vectors[second])))
     draw.shuffle(pairs)
+    shipped = decisions.shipped_calibration(embedder)
+    near = shipped.by_cohort if shipped else None
+    known = {"cohort": embedder.cohort if near else None, "by_cohort": near}
     scores = {
         "origin": embedder.origin,
-        "same": [round(scoring.score([a], b), 3) for a, b in pairs[:600]],
-        "other": [round(scoring.score([a], b), 3) for a, b in others],
+        "same": [round(scoring.score([a], b, **known), 3) for a, b in pairs[:600]],
+        "other": [round(scoring.score([a], b, **known), 3) for a, b in others],
     }
     args.output.write_text(json.dumps(scores) + "\n", encoding="utf-8")
     print(len(names), "speakers", len(scores["same"]), len(scores["other"]))

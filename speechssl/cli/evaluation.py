@@ -102,7 +102,7 @@ def calibrate(
 
     The calibration decides on recordings with the band of yours, such as a telephone line, and on no others.
     """
-    from speechssl.verification import band, evaluation, metrics
+    from speechssl.verification import band, decisions, evaluation, metrics
     from speechssl.verification import calibration as fitting
     from speechssl.verification.trials import cannot_promise, others_for, recordings_of
 
@@ -113,8 +113,10 @@ def calibrate(
         return
     embedder, before = load(model, device, database)
     trials, folder = _trials(target, root, seed, others=others_for(false_alarm))
+    shipped = decisions.shipped_calibration(embedder)
+    near = shipped.by_cohort if shipped else None
     with _embedding(set(recordings_of(trials)), folder, workers) as how:
-        _, scores, seconds = evaluation.evaluate(trials, folder, embedder, draws=2, **how)
+        _, scores, seconds = evaluation.evaluate(trials, folder, embedder, by_cohort=near, draws=2, **how)
     _remark_on_brief_ones(trials, seconds)
     labels = [trial.is_target for trial in trials]
     sides = list(zip(*(trial.sides for trial in trials), strict=True))
@@ -128,6 +130,7 @@ def calibrate(
         false_alarm=false_alarm,
         seconds=seconds if by_seconds else None,
         bands=heard,
+        by_cohort=near,
         seed=seed,
     )
     with open_database(database) as store:

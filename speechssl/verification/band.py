@@ -1,11 +1,12 @@
-"""Measure which frequencies of a recording carry speech, whatever rate its header names.
+"""Measure which frequencies of a recording carry speech, whatever rate its header names, and how noisy it is.
 
 A telephone, a codec or a low-pass filter leaves a part of the spectrum empty, and scores of such recordings measure the
-line more than the speaker (``recipes/speaker_verification/lines.py``).
+line more than the speaker (``recipes/speaker_verification/lines.py``). Noise in both recordings makes strangers alike.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ REACHED = 5600.0  # Hz that speech reaches on a full-band line: no telephone doe
 FILLED_TO = 7600.0  # Hz up to which something, noise at least, is heard on a full-band line
 EMPTY_ABOVE, EMPTY_BELOW = -85.0, -55.0  # dB of the speech; filters leave -99 and -64, microphones -74 and -46
 QUIET = 0.01  # -20 dB of the mean speech frame: quieter frames are compared with this
+SPEECH = slice(2, 48)  # bands in which noise is compared with speech: 125 to 3000 Hz, which every line carries
+LOUDEST, QUIETEST, SILENT = 0.9, 1e-5, 1e-6  # quantile of the speech frames; -50 and -60 dB of the loud ones
+CLEAR = 26.0  # dB: at a microphone in a quiet place there is more, under noise of 20 dB less
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,12 @@ class Band:
     Args:
         low, high: Hz, 0 <= low < high <= 8000. ``high`` is 8000 where sound fills the rest, though few sounds of the
             speech reach so far.
+        snr: dB by which loud speech is above what sounds in the pauses, from 125 to 3000 Hz; None if not measured.
     """
 
     low: float
     high: float
+    snr: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.low < self.high <= activity.RATE / 2:
@@ -57,11 +63,14 @@ class KnownBands:
         least, most: Hz; recordings whose speech ends lower or higher are of another line.
         low: Hz; recordings whose speech begins higher are of another line. Calibrations from before it was kept allow
             any.
+        snr: dB; pairs of which both recordings have less are under noise. Calibrations from before it was kept know
+            any.
     """
 
     least: float
     most: float
     low: float = activity.RATE / 2
+    snr: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.least < self.most:
@@ -73,13 +82,13 @@ class KnownBands:
 
 
 # a low-pass at 7 kHz, MP3 at 32 kbit/s and a high-pass at 300 Hz make strangers alike too (``lines.py``)
-FULL = KnownBands(FILLED_TO, activity.RATE / 2, 62.5)
+FULL = KnownBands(FILLED_TO, activity.RATE / 2, 62.5, CLEAR)
 SPREAD = 1.15  # how far beyond those of its trials a calibration trusts upper edges, as a factor
 DIFFERENT_LINES = 1.4  # ratio of the upper edges of two recordings from which they are of different lines
 
 
 def known_bands(bands: Sequence[Band | None]) -> KnownBands:
-    """The bands that a calibration on such recordings knows: ``FULL`` if nearly all are full-band.
+    """The bands that a calibration on such recordings knows: ``FULL`` if nearly all are full-band and clear.
 
     Args:
         bands: of the recordings of the trials; None, nothing heard, is left out.
@@ -89,9 +98,11 @@ def known_bands(bands: Sequence[Band | None]) -> KnownBands:
         return FULL
     least, most = (float(edge) for edge in np.quantile(highs, [0.05, 0.95]))
     low = float(np.quantile([band.low for band in bands if band is not None], 0.95))
+    noises = [band.snr for band in bands if band is not None and band.snr is not None]
+    clear = min(CLEAR, float(np.quantile(noises, 0.05))) if noises else CLEAR
     if least >= FULL.least and low <= FULL.low:
-        return FULL
-    return KnownBands(least / SPREAD, min(most * SPREAD, FULL.most), max(low * SPREAD, FULL.low))
+        return dataclasses.replace(FULL, snr=clear)
+    return KnownBands(least / SPREAD, min(most * SPREAD, FULL.most), max(low * SPREAD, FULL.low), clear)
 
 
 def why_undecided(enrolment: Sequence[Band | None], test: Band | None, known: KnownBands) -> str | None:
@@ -131,18 +142,31 @@ def shared(enrolment: Sequence[Band | None], test: Band | None, narrow: KnownBan
     return all(narrow.holds(band) or (wide is not None and wide.holds(band)) for band in heard)
 
 
+def clearer(enrolment: Sequence[Band | None], test: Band | None) -> float:
+    """The SNR in dB of the clearer side of a pair, of several enrolled recordings their mean; infinite if not measured.
+
+    Noise makes strangers alike only where both sides have it.
+    """
+    enrolled = [band.snr for band in enrolment if band is not None and band.snr is not None]
+    if not enrolled or test is None or test.snr is None:
+        return math.inf
+    return max(float(np.mean(enrolled)), test.snr)
+
+
 def measure(waveform: Waveform) -> Band | None:
-    """Lowest and highest frequency that carry speech; None if nothing sounds like speech.
+    """Lowest and highest frequency that carry speech, and the SNR; None if nothing sounds like speech.
 
     Each frame's power in a band, less the noise of the pauses, is compared with the power of the whole frame. A band
     carries speech if a fiftieth of the speech frames have more than 0.03 % (-35 dB) of their power in it. Gain
     cancels; steady noise, coding noise and what a filter leaks do not count. Noise that covers a band narrows the
     result.
     """
-    found = shares_by_band(waveform)
+    found = _frames(waveform)
     if found is None:
         return None
-    shares, levels = found
+    powers, speech = found
+    sounding = powers.sum(axis=1) > activity.SILENCE
+    shares, levels = _shares(powers[speech], _pauses(powers, speech, sounding))
     carried = np.flatnonzero(shares > CARRIES)
     if not len(carried):
         return None
@@ -153,32 +177,53 @@ def measure(waveform: Waveform) -> Band | None:
         high = activity.RATE / 2 if filled >= FILLED_TO else min(high, filled)
     # below 200 Hz speech may be soft, but what a microphone gives is not empty
     low = min(float(np.flatnonzero(levels >= min(EMPTY_BELOW, levels.max()))[0] * width), high - width)
-    return Band(low, high)
+    return Band(low, high, _snr(powers, speech))
 
 
-def shares_by_band(waveform: Waveform) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Power in each band of 62.5 Hz (128,), in dB: as the top fiftieth of speech frames have it, and in the median.
-
-    The first is without the noise of the pauses, by the power of each frame; the second by that of the mean speech
-    frame. None if no frame is speech.
-    """
+def _frames(waveform: Waveform) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+    """Powers in bands of 62.5 Hz (F, 128) every 20 ms, and which frames are speech (F,); None if none is."""
     samples = activity.at_16_khz(waveform)
     speech = activity.active_frames(activity.band_powers(samples))[::2]
     powers = _powers(samples)
     count = min(len(speech), len(powers))
     speech, powers = speech[:count], powers[:count]
-    if not speech.any():
-        return None
-    total = powers.sum(axis=1)
-    sounding = total > activity.SILENCE
-    pauses = powers[~speech & sounding]
-    floor = np.median(pauses, axis=0) if len(pauses) >= 10 else np.percentile(powers[sounding], 5, axis=0)
-    spoken = np.where(powers > ABOVE_FLOOR * floor, powers - floor, 0.0)[speech]
-    whole = np.maximum(total[speech], QUIET * total[speech].mean())
-    found: NDArray[np.float64] = 10 * np.log10(np.quantile(spoken / whole[:, None], QUANTILE, axis=0) + 1e-12)
-    median = np.median(powers[speech], axis=0) / total[speech].mean()
-    levels: NDArray[np.float64] = 10 * np.log10(median + 1e-15)
+    return (powers, speech) if speech.any() else None
+
+
+def _pauses(powers: NDArray[np.float64], speech: NDArray[np.bool_], sounding: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Power of the pauses that sound (128,); where hardly anything pauses, that of the weakest twentieth."""
+    found = powers[~speech & sounding]
+    few = len(found) < 10
+    middle: NDArray[np.float64] = np.percentile(powers[sounding] if few else found, 5 if few else 50, axis=0)
+    return middle
+
+
+def _shares(spoken: NDArray[np.float64], floor: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Power in each band (128,), in dB: as the top fiftieth of speech frames have it, and in the median.
+
+    The first is without the noise of the pauses, by the power of each frame; the second by that of the mean speech
+    frame.
+    """
+    total = spoken.sum(axis=1)
+    whole = np.maximum(total, QUIET * total.mean())
+    above = np.where(spoken > ABOVE_FLOOR * floor, spoken - floor, 0.0)
+    found: NDArray[np.float64] = 10 * np.log10(np.quantile(above / whole[:, None], QUANTILE, axis=0) + 1e-12)
+    levels: NDArray[np.float64] = 10 * np.log10(np.median(spoken, axis=0) / total.mean() + 1e-15)
     return found, levels
+
+
+def _snr(powers: NDArray[np.float64], speech: NDArray[np.bool_]) -> float:
+    """dB by which loud speech is above the pauses, the mean over ``SPEECH``.
+
+    Frames 60 dB below the loud ones are digital silence, which says nothing of the noise; any band counts as 50 dB
+    below at most.
+    """
+    total = powers.sum(axis=1)
+    loudest = np.quantile(total[speech], 0.95)
+    floor = _pauses(powers, speech, total > SILENT * loudest)[SPEECH]
+    loud = np.quantile(powers[speech][:, SPEECH], LOUDEST, axis=0)
+    least = QUIETEST * loudest / powers.shape[1]
+    return float(np.mean(10 * np.log10(np.maximum(loud, least) / np.maximum(floor, least))))
 
 
 def _powers(samples: NDArray[np.float32]) -> NDArray[np.float64]:

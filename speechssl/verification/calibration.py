@@ -14,15 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from speechssl.checkpoints import names
 from speechssl.errors import CheckpointError, InputError
 from speechssl.verification import metrics
-from speechssl.verification.band import FULL, Band, KnownBands, shared, why_undecided
+from speechssl.verification.band import FULL, Band, KnownBands, clearer, shared, why_undecided
+from speechssl.verification.by_cohort import ByCohort
 from speechssl.verification.by_seconds import BySeconds
+from speechssl.verification.logistic import PRIOR, fit_by_seconds, fit_logistic, fit_weighted
 
 Floats = NDArray[np.float64]
-PRIOR = 0.02  # between the two at which costs are reported, 0.01 and 0.05; Cllr suffers little
-SHORTEST = 0.1  # seconds; less is taken for this
-NOT_ABOVE = "scores of targets are not above the others'; this model cannot be calibrated on these trials"
 LONGEST = 1000  # characters of what it was fitted on
 HALVES = 10  # random halves of the speakers on which it is tried whether the seconds help the others
+NOISY = "both recordings are under noise ({:.0f} dB); give one from a quieter place or nearer to the microphone"
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,14 @@ class Calibration:
         source: what it was fitted on, for the person who asks where a decision comes from.
         scoring: ``"cosine"``, ``"as-norm"`` or ``"plda"``.
         by_seconds: effect of the seconds of speech; None if the ratio depends only on the score.
+        by_cohort: what is added to a cosine before all this; None: nothing. Scores and thresholds are with it.
         bands: of the recordings it was fitted on; it says nothing about other lines.
         wider: of the other recording of each trial, where the two came over different lines; None: ``bands`` too.
         part: of the embeddings whose cosine it is for, from a number to before another; None: all of them.
         cautious: nothing is decided where the ratio speaks for one speaker and the score is below the threshold.
         accepts: whether scores from the threshold on are accepted; if not, nothing is decided about them.
-        lines: calibrations for pairs whose bands this one does not know, such as telephone speech.
+        noisy: whether it is for pairs of which both recordings are under noise; such a one is among ``lines``.
+        lines: calibrations for pairs whose bands or noise this one does not know, such as telephone speech.
     """
 
     origin: str
@@ -59,22 +61,29 @@ class Calibration:
     source: str
     scoring: str = "cosine"
     by_seconds: BySeconds | None = None
+    by_cohort: ByCohort | None = None
     bands: KnownBands = FULL
     wider: KnownBands | None = None
     part: tuple[int, int] | None = None
     cautious: bool = False
     accepts: bool = True
+    noisy: bool = False
     lines: tuple[Calibration, ...] = ()
 
     def serving(self, enrolment: Sequence[Band | None], test: Band | None) -> tuple[Calibration | None, str]:
         """The calibration that knows recordings of these bands, this or one of ``lines``; None, and why, if none."""
-        why = why_undecided(enrolment, test, self.bands)
-        if why is None:
+        why, heard = why_undecided(enrolment, test, self.bands), clearer(enrolment, test)
+        if why is None and heard >= self.bands.snr:
             return self, ""
-        for line in self.lines:
-            if shared(enrolment, test, line.bands, line.wider):
+        if why is None:
+            fitting = [line for line in self.lines if line.noisy]
+        else:
+            over = [line for line in self.lines if not line.noisy]
+            fitting = [line for line in over if shared(enrolment, test, line.bands, line.wider)]
+        for line in fitting:
+            if heard >= line.bands.snr:
                 return line, ""
-        return None, why
+        return None, why if why and not fitting else NOISY.format(heard)
 
     def decide(self, score: float, limit: float, llr: float) -> bool | None:
         """Whether a score is accepted at a threshold; None where it is too close to call."""
@@ -144,6 +153,8 @@ class Calibration:
             bands = KnownBands(**{name: float(value) for name, value in ends.items()}) if ends else FULL
             wider = values.get("wider")
             parts: dict[str, Any] = {"by_seconds": known, "bands": bands}
+            near = values.get("by_cohort")
+            parts["by_cohort"] = near and ByCohort(**{name: _pair(value) for name, value in near.items()})
             parts["wider"] = KnownBands(**wider) if wider else None
             part = values.get("part")
             parts["part"] = (int(part[0]), int(part[1])) if part else None
@@ -168,102 +179,9 @@ def probability(llr: float, prior: float) -> float:
     return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
 
 
-def fit_logistic(
-    scores: ArrayLike, is_target: ArrayLike, *, ridge: float | None = None, prior: float = 0.5
-) -> tuple[float, float]:
-    """Scale and offset that minimise the cost of the ratios in bits at one prior, by Newton's method.
-
-    Args:
-        ridge: on the scale of standardised scores; keeps it finite where the scores separate without error. None: a
-            hundredth of the weight of one trial of the rarer kind, so that many trials speak for themselves.
-        prior: at which the ratios shall serve best; 0.5 minimises Cllr. A small one looks closely at the high scores of
-            different speakers, where false alarms come from.
-    Raises:
-        InputError: as ``metrics.roc``; scores without spread, or lower for targets than for others.
-    Source: Brümmer and du Preez 2006, section 6; prior-weighted: Brümmer and de Villiers 2013, section 3.
-    """
-    metrics.roc(scores, is_target)
-    values, labels = np.asarray(scores, np.float64), np.asarray(is_target).astype(bool)
-    ridge = _ridge(labels) if ridge is None else ridge
-    return _fit_weighted(values, labels / labels.sum(), ~labels / (~labels).sum(), ridge, prior)
-
-
-def fit_by_seconds(
-    scores: ArrayLike, is_target: ArrayLike, seconds: ArrayLike, *, ridge: float | None = None, prior: float = 0.5
-) -> tuple[float, float, BySeconds]:
-    """As ``fit_logistic``, with the seconds of speech of both sides (N, 2) and their products with the score.
-
-    Returns:
-        Scale and offset for recordings of typical length (the geometric mean), and how both change with the seconds. If
-        the scale were not positive for all lengths seen, it is kept the same for all.
-    Raises:
-        InputError: as ``fit_logistic``.
-    """
-    metrics.roc(scores, is_target)
-    values, labels = np.asarray(scores, np.float64), np.asarray(is_target).astype(bool)
-    ridge = _ridge(labels) if ridge is None else ridge
-    target, nontarget = labels / labels.sum(), ~labels / (~labels).sum()
-    if target @ values <= nontarget @ values:
-        raise InputError(NOT_ABOVE)
-    ordered = np.sort(np.maximum(np.asarray(seconds, np.float64), SHORTEST), axis=1)
-    centre = np.log(ordered).mean(0)
-    # beyond what nearly all recordings of the fit were, nothing is known about the slopes
-    shorter, longer = (_pair(np.quantile(side, [0.01, 0.99])) for side in ordered.T)
-    q = np.stack([np.log(np.clip(side, *ends)) for side, ends in zip(ordered.T, (shorter, longer), strict=True)])
-    q -= centre[:, None]
-    for products in (True, False):
-        x = np.stack([values, *q, *(values * q if products else ())])
-        weights, offset = _fit_features(x, target, nontarget, ridge, prior)
-        slopes = _pair(weights[3:]) if products else (0.0, 0.0)
-        found = BySeconds(shorter, longer, _pair(centre), slopes, _pair(weights[1:3]))
-        if weights[0] > 0 and weights[0] + found.least_scale() > 0:
-            return float(weights[0]), offset, found
-    raise InputError(NOT_ABOVE)
-
-
-def _ridge(labels: NDArray[np.bool_]) -> float:
-    return float(0.01 / min(labels.sum(), (~labels).sum()))
-
-
 def _pair(values: Any) -> tuple[float, float]:
     first, second = values
     return float(first), float(second)
-
-
-def _fit_weighted(values: Floats, target: Floats, nontarget: Floats, ridge: float, prior: float) -> tuple[float, float]:
-    """``fit_logistic`` on scores (N,) that stand for shares (N,) of all target and of all non-target trials."""
-    if target @ values <= nontarget @ values:
-        raise InputError(NOT_ABOVE)
-    weights, offset = _fit_features(values[None], target, nontarget, ridge, prior)
-    return float(weights[0]), offset
-
-
-def _fit_features(
-    features: Floats, target: Floats, nontarget: Floats, ridge: float, prior: float
-) -> tuple[Floats, float]:
-    """Weights (S,) and offset of the log-likelihood ratio on features (S, N), the score first; shares as above."""
-    both = (target + nontarget) / 2
-    centre = features @ both
-    spread = np.sqrt((features - centre[:, None]) ** 2 @ both)
-    if not spread[0] > 1e-12:
-        raise InputError(NOT_ABOVE)
-    spread = np.where(spread > 1e-12, spread, np.inf)  # what is the same in all trials weighs nothing
-    x = np.concatenate([(features - centre[:, None]) / spread[:, None], np.ones((1, features.shape[1]))])
-    shift = -metrics.bayes_threshold(prior)  # prior log-odds
-    weights = np.zeros(len(x))
-    penalty = np.append(np.full(len(features), max(ridge, 1e-9)), 1e-9)
-    for _ in range(200):
-        chance = 1 / (1 + np.exp(np.clip(-(weights @ x + shift), -500, 500)))
-        missed, alarmed = prior * target * (1 - chance), (1 - prior) * nontarget * chance
-        slope = x @ (missed - alarmed) - penalty * weights
-        curve = (x * (missed * chance + alarmed * (1 - chance))) @ x.T + np.diag(penalty)
-        step = np.linalg.solve(curve, slope)
-        # where the scores nearly separate, full steps overshoot
-        weights = weights + step / max(1.0, float(np.abs(step).max()) / 2)
-        if np.abs(step).max() < 1e-10:
-            break
-    slopes = weights[:-1] / spread
-    return slopes, float(weights[-1] - slopes @ centre)
 
 
 def calibrate(
@@ -279,6 +197,7 @@ def calibrate(
     prior: float = PRIOR,
     seconds: ArrayLike | None = None,
     bands: KnownBands = FULL,
+    by_cohort: ByCohort | None = None,
     draws: int = 200,
     seed: int = 0,
 ) -> Calibration:
@@ -296,6 +215,7 @@ def calibrate(
             who were not in the fit (``seconds_help``). Both intervals are those of scores of recordings of typical
             length, and take the slopes as they are.
         bands: of the recordings of the trials (``band.known_bands``).
+        by_cohort: what was added to the scores by the cohort.
         draws, seed: of both intervals.
     Raises:
         InputError: as ``fit_logistic``; fewer non-target trials than the rate needs (1 / rate).
@@ -322,7 +242,8 @@ def calibrate(
         origin=origin, scale=scale, offset=offset,
         threshold=threshold, threshold_low=min(interval.low, threshold), threshold_high=max(interval.high, threshold),
         false_alarm=false_alarm, false_alarm_low=low, false_alarm_high=high,
-        source=source, scoring=scoring, by_seconds=by_seconds, bands=bands,
+        source=source, scoring=scoring, by_seconds=by_seconds, by_cohort=by_cohort,
+        bands=bands,
     )  # fmt: skip
 
 
@@ -432,7 +353,7 @@ def _even_threshold(curve: metrics.Roc, prior: float) -> float:
     keep = total > 0
     shares = target[keep] / target.sum(), nontarget[keep] / nontarget.sum()
     try:
-        scale, offset = _fit_weighted(
+        scale, offset = fit_weighted(
             sums[keep] / total[keep], *shares, 0.01 / min(target.sum(), nontarget.sum()), prior
         )
     except InputError:

@@ -29,7 +29,7 @@ from speechssl.verification.calibration import Calibration
 
 NAME = "speakers.sqlite"
 BESIDE = ("-wal", "-shm", "-journal")  # what SQLite may keep beside a database
-VERSION = 2  # 2: with the band of each recording
+VERSION = 3  # 2: with the band of each recording; 3: with its noise
 LARGEST = 1 << 16  # bytes of one embedding; the largest known has 3072
 LONGEST = 1 << 20  # bytes of a value or a row
 WAIT = 30.0  # seconds a writer waits for another one
@@ -47,11 +47,13 @@ CREATE TABLE IF NOT EXISTS utterance (
     added TEXT NOT NULL,
     low REAL,
     high REAL,
+    snr REAL,
     UNIQUE (speaker, origin, sha256));
 CREATE TABLE IF NOT EXISTS calibration (origin TEXT PRIMARY KEY, value TEXT NOT NULL, added TEXT NOT NULL);
 """
+BAND = ("low", "high", "snr")  # columns of ``Band``
 _COLUMNS = {
-    "utterance": ["id", "speaker", "origin", "vector", "source", "sha256", "seconds", "added", "low", "high"],
+    "utterance": ["id", "speaker", "origin", "vector", "source", "sha256", "seconds", "added", *BAND],
     "calibration": ["origin", "value", "added"],
 }
 
@@ -80,6 +82,12 @@ def _edge(value: object) -> float | None:
     return None if value is None else _seconds(value)
 
 
+def _number(value: object) -> float | None:
+    if value is not None and not (isinstance(value, float) and math.isfinite(value)):
+        raise InputError(f"snr is {value!a:.60}; a number needed")
+    return value
+
+
 def _vector(value: object) -> bytes:
     if not isinstance(value, bytes) or len(value) % 4 or not 0 < len(value) <= LARGEST:
         raise InputError(f"a voice print is {value!a:.30}; up to {LARGEST} bytes of 32-bit numbers needed")
@@ -95,6 +103,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "seconds": _field(_seconds),
     "low": _field(_edge),
     "high": _field(_edge),
+    "snr": _field(_number),
     "vector": _field(_vector),
 }
 
@@ -182,7 +191,7 @@ class SpeakerDatabase:
                 for statement in _TABLES.split(";"):
                     self._connection.execute(statement)
                 columns = {row[1] for row in self._connection.execute("PRAGMA table_info(utterance)")}
-                for name in {"low", "high"} - columns:
+                for name in set(BAND) - columns:
                     self._connection.execute(f"ALTER TABLE utterance ADD COLUMN {name} REAL")
                 self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
@@ -214,14 +223,14 @@ class SpeakerDatabase:
             before = self._connection.total_changes
             self._connection.executemany(
                 "INSERT OR IGNORE INTO utterance (speaker, origin, vector, source, sha256, seconds, added, "
-                "low, high) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "low, high, snr) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
             new = self._connection.total_changes - before
             # enrolled before bands were measured: enrolling the file again adds its band
             self._connection.executemany(
-                "UPDATE utterance SET low = ?, high = ? WHERE speaker = ? AND origin = ? AND sha256 = ? "
-                "AND high IS NULL",
+                "UPDATE utterance SET low = ?, high = ?, snr = ? WHERE speaker = ? AND origin = ? AND sha256 = ? "
+                "AND (high IS NULL OR snr IS NULL)",
                 [(*_edges(u.band), name, u.embedding.origin, u.sha256) for u in utterances],
             )
             return new
@@ -292,13 +301,13 @@ class SpeakerDatabase:
     def enrolled(self, origin: str) -> dict[str, list[Enrolment]]:
         """Utterances of every speaker enrolled with this model; those of other models are left out."""
         found: dict[str, list[Enrolment]] = {}
-        for speaker, vector, source, sha256, seconds, low, high in self._rows(
-            "SELECT speaker, vector, source, sha256, seconds, low, high FROM utterance WHERE origin = ? "
+        for speaker, vector, source, sha256, seconds, low, high, snr in self._rows(
+            "SELECT speaker, vector, source, sha256, seconds, low, high, snr FROM utterance WHERE origin = ? "
             "ORDER BY speaker, id",
             origin,
         ):
             with self._translated():
-                band = None if high is None else Band(low, high)
+                band = None if high is None else Band(low, high, snr)
                 one = Enrolment(_unpacked(vector, origin), source, sha256, seconds, band)
             found.setdefault(speaker, []).append(one)
         return found
@@ -313,7 +322,7 @@ class SpeakerDatabase:
 
     def export(self) -> dict[str, Any]:
         """Everything, JSON-able, vectors included."""
-        columns = ("speaker", "origin", "vector", "source", "sha256", "seconds", "added", "low", "high")
+        columns = ("speaker", "origin", "vector", "source", "sha256", "seconds", "added", *BAND)
         rows = self._rows(f"SELECT {', '.join(columns)} FROM utterance ORDER BY id")
         utterances = [dict(zip(columns, row, strict=True)) for row in rows]
         for row in utterances:
@@ -442,5 +451,5 @@ def _unpacked(vector: bytes, origin: str) -> Embedding:
     return Embedding(torch.from_numpy(np.frombuffer(vector, "<f4").copy()), origin)
 
 
-def _edges(band: Band | None) -> tuple[float | None, float | None]:
-    return (None, None) if band is None else (band.low, band.high)
+def _edges(band: Band | None) -> tuple[float | None, float | None, float | None]:
+    return (None, None, None) if band is None else (band.low, band.high, band.snr)

@@ -63,7 +63,8 @@ class Decision:
     """What ``verify`` found.
 
     Args:
-        score: higher = rather the same speaker; ``scoring`` says on which scale.
+        score: higher = rather the same speaker; ``scoring`` says on which scale. A cosine may have been moved by
+            how near both recordings are to other voices (``by_cohort.ByCohort``).
         llr: calibrated natural-log likelihood ratio, which may depend on the seconds of speech as well; 4.595 at most
             over lines; None without a calibration. Several enrolled recordings count as one of their seconds together.
         probability: of one speaker at ``prior``; None without a calibration.
@@ -187,7 +188,7 @@ def verify(
     Args:
         enrolment: one or more recordings of the speaker, or what ``claimed`` gives.
         calibration: of this model; without it there is a score, but no probability, and no decision.
-        cohort: for AS-norm, if the calibration was fitted on such scores.
+        cohort: of the model; needed if the calibration was fitted on scores that know it.
         prior: probability of one speaker before hearing anything, in (0, 1); sets the Bayes threshold. None: 0.5 for
             the probability, and the calibration's own threshold for the decision.
         threshold: on the score; overrides everything, bands included.
@@ -195,7 +196,7 @@ def verify(
         InputError: embeddings of different models, or a calibration of another.
     """
     scoring = _check_calibration(test.embedding.origin, calibration, cohort)
-    found = _judged(enrolment, test, calibration, cohort if scoring == "as-norm" else None, prior, threshold)
+    found = _judged(enrolment, test, calibration, cohort, scoring == "as-norm", prior, threshold)
     heard = [item for item in (*enrolment, test) if isinstance(item, Utterance)]
     remarks = [f"{item.name}: {remark}" for item in heard for remark in item.remarks]
     return Decision(
@@ -270,10 +271,10 @@ def identify(
     """
     origin = test.embedding.origin
     enrolled = _enrolled(database, origin)
-    used = cohort if _check_calibration(origin, calibration, cohort) == "as-norm" else None
+    normed = _check_calibration(origin, calibration, cohort) == "as-norm"
     candidates = []
     for name, rows in enrolled.items():
-        found = _judged(rows, test, calibration, used, prior, threshold)
+        found = _judged(rows, test, calibration, cohort, normed, prior, threshold)
         candidates.append(Candidate(name, found.score, found.llr, found.accepted, found.remark))
     by_ratio = calibration is not None and threshold is None
 
@@ -354,17 +355,21 @@ def _judged(
     test: Utterance,
     calibration: Calibration | None,
     cohort: Tensor | None,
+    normed: bool,
     prior: float | None,
     threshold: float | None,
 ) -> _Judgement:
-    """What a score says of one speaker, and a remark where it says nothing; the cohort only if it is to be used."""
+    """What a score says of one speaker, by AS-norm if ``normed``, and a remark where it says nothing."""
     seconds = (sum(item.seconds for item in enrolment), test.seconds)
     usable, why = _serving(calibration, [item.band for item in enrolment], test.band, given=threshold is not None)
     part = usable.part if usable else None
-    found = score([item.embedding for item in enrolment], test.embedding, cohort=cohort, part=part)
+    near = usable.by_cohort if usable else None
+    others = cohort if normed or near else None
+    embeddings = [item.embedding for item in enrolment]
+    found = score(embeddings, test.embedding, cohort=others, part=part, by_cohort=near)
     limit, source = _threshold(usable, prior, threshold, seconds)
     if why and limit is None:
-        source = "none: the calibration does not know the band of these recordings"
+        source = "none: the calibration does not know such recordings"
     llr = usable.llr(found, seconds) if usable else None
     if llr is not None and usable is not calibration:
         llr = min(llr, SUREST_OVER_LINES)
@@ -429,6 +434,6 @@ def _check_calibration(origin: str, calibration: Calibration | None, cohort: Ten
     check_same_origin(calibration.origin, origin, what="use this calibration")
     if calibration.scoring not in ("cosine", "as-norm"):
         raise InputError(f"the calibration is of {calibration.scoring} scores, which only evaluations give; calibrate")
-    if calibration.scoring == "as-norm" and cohort is None:
-        raise InputError("the calibration is of AS-norm scores, which need a cohort; give it, or calibrate on cosines")
+    if cohort is None and (calibration.scoring == "as-norm" or calibration.by_cohort):
+        raise InputError("the calibration is of scores that need the model's cohort; give it (embedder.cohort)")
     return calibration.scoring

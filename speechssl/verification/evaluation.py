@@ -18,6 +18,7 @@ from speechssl.errors import InputError
 from speechssl.signals import Embedder, check_same_origin
 from speechssl.verification import metrics
 from speechssl.verification.band import Band, measure
+from speechssl.verification.by_cohort import ByCohort, measured
 from speechssl.verification.calibration import Calibration
 from speechssl.verification.scoring import cohort_statistics
 from speechssl.verification.trials import Trial, check_audio, files_of
@@ -114,8 +115,12 @@ def score_trials(
     *,
     cohort: NDArray[np.floating[Any]] | None = None,
     plda: Plda | None = None,
+    by_cohort: ByCohort | None = None,
 ) -> Floats:
-    """Cosine of every trial (N,), or its AS-norm with a cohort (K, E), or its log-likelihood ratio by a PLDA."""
+    """Cosine of every trial (N,), or its AS-norm with a cohort (K, E), or its log-likelihood ratio by a PLDA.
+
+    With ``by_cohort`` the cosine with what it adds by the cohort, instead of AS-norm.
+    """
     names = sorted(embeddings)
     place = {name: number for number, name in enumerate(names)}
     matrix = np.stack([embeddings[name] for name in names]).astype(np.float64)
@@ -124,7 +129,11 @@ def score_trials(
     scores = cosines(matrix, first, second) if plda is None else _ratios(plda, matrix, first, second)
     if cohort is None:
         return scores
-    mean, spread = cohort_statistics(matrix, np.asarray(cohort, np.float64))
+    others = np.asarray(cohort, np.float64)
+    if by_cohort is not None:
+        near = measured(matrix, others)
+        return scores + by_cohort.added(near[first], near[second])
+    mean, spread = cohort_statistics(matrix, others)
     return ((scores - mean[first]) / spread[first] + (scores - mean[second]) / spread[second]) / 2
 
 
@@ -233,6 +242,7 @@ def evaluate(
     embedder: Embedder,
     *,
     calibration: Calibration | None = None,
+    by_cohort: ByCohort | None = None,
     cohort: NDArray[np.floating[Any]] | None = None,
     plda: Plda | None = None,
     enrolments: dict[str, list[str]] | None = None,
@@ -244,6 +254,8 @@ def evaluate(
     """Embed, score and measure; returns the report, the scores (N,) and the seconds of speech of both sides (N, 2).
 
     Args:
+        by_cohort: what to add to the cosines by the cohort of the embedder; None: what the calibration adds.
+        cohort: for AS-norm.
         enrolments: recordings by name (``trials.read_enrolments``); a trial whose enrolment is such a name is scored
             against the mean of their embeddings, as ``verification.score`` does.
 
@@ -255,7 +267,11 @@ def evaluate(
         check_same_origin(plda.origin, embedder.origin, what="use this PLDA")
     heard = hear_files(files_of(trials, enrolments), root, embedder, cache=cache, workers=workers, advance=advance)
     embeddings, known = enrol_together(*heard, enrolments)
-    scores, seconds = score_trials(trials, embeddings, cohort=cohort, plda=plda), seconds_of(trials, known)
+    by_cohort = by_cohort or (calibration.by_cohort if calibration else None)
+    if by_cohort is not None and embedder.cohort is not None:
+        cohort = embedder.cohort.numpy()
+    scores = score_trials(trials, embeddings, cohort=cohort, plda=plda, by_cohort=by_cohort)
+    seconds = seconds_of(trials, known)
     found = report(trials, scores, calibration=calibration, seconds=seconds, draws=draws)
     return {"model": embedder.origin, **found}, scores, seconds
 

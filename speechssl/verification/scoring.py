@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from speechssl.errors import InputError
 from speechssl.signals import Embedding, check_same_origin
+from speechssl.verification.by_cohort import ByCohort, measured
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +25,7 @@ def score(
     *,
     cohort: Tensor | None = None,
     part: tuple[int, int] | None = None,
+    by_cohort: ByCohort | None = None,
 ) -> float:
     """Cosine of the test with the mean of the enrolment embeddings; AS-norm of the cosine if there is a cohort.
 
@@ -32,6 +34,7 @@ def score(
         cohort: (K, E) unit embeddings of other speakers, K >= 2. The score is taken relative to the cosines of the
             enrolment, and of the test, with the ``COHORT`` members nearest to each.
         part: first number of the embeddings that counts, and the first after it that does not; None: all count.
+        by_cohort: what is added to the cosine by the cohort, instead of AS-norm.
     Raises:
         InputError: nothing enrolled, or embeddings of different models.
     Source: AS-norm: Matejka et al. 2017, "Analysis of score normalization in multilingual speaker recognition".
@@ -46,7 +49,11 @@ def score(
     cosine = float(sides[0] @ sides[1])
     if cohort is None:
         return cosine
-    centres, spreads = cohort_statistics(sides, cohort.double().numpy())
+    others = counting(cohort.double().numpy(), part)
+    if by_cohort is not None:
+        near = measured(sides, others)
+        return cosine + float(by_cohort.added(near[:1], near[1:])[0])
+    centres, spreads = cohort_statistics(sides, others)
     return float(((cosine - centres) / spreads).mean())
 
 

@@ -65,7 +65,7 @@ def remarks_on(
         if channels and all(one.likely >= MIN_SPEECH for _, one in channels):
             sides = [embedder.embed(one) for one, _ in channels]
             seconds = (channels[0][1].active, channels[1][1].active)
-            if calibration.llr(score(sides[:1], sides[1]), seconds) < SUSPICION:
+            if calibration.llr(_score(sides[0], sides[1], embedder, calibration), seconds) < SUSPICION:
                 remarks.append("two speakers suspected, one in each channel; give the channel of one speaker")
     return remarks
 
@@ -110,4 +110,11 @@ def two_speaker_llr(waveform: Waveform, embedder: Embedder, calibration: Calibra
         if min(int(side.sum()), int((~side).sum())) < 2:
             return None
         means = [torch.nn.functional.normalize(vectors[group].mean(0), dim=0) for group in (side, ~side)]
-    return calibration.llr(float(means[0] @ means[1]), (PIECE * int(side.sum()), PIECE * int((~side).sum())))
+    halves = [Embedding(mean, embedder.origin) for mean in means]
+    seconds = (PIECE * int(side.sum()), PIECE * int((~side).sum()))
+    return calibration.llr(_score(halves[0], halves[1], embedder, calibration), seconds)
+
+
+def _score(one: Embedding, other: Embedding, embedder: Embedder, calibration: Calibration) -> float:
+    near = calibration.by_cohort
+    return score([one], other, cohort=embedder.cohort if near else None, by_cohort=near)

@@ -17,7 +17,7 @@ from speechssl.audio import lists, search
 from speechssl.checkpoints import foreign
 from speechssl.checkpoints.names import some
 from speechssl.errors import InputError
-from speechssl.verification.calibration import PRIOR
+from speechssl.verification.logistic import PRIOR
 
 LABELS = {"1": True, "0": False, "target": True, "nontarget": False, "true": True, "false": False}
 # names of the three columns of a CSV, and of the two that may be there

@@ -303,7 +303,9 @@ def write_timed(recipe: Any, folder: Path, name: str, seed: int) -> Path:
     seconds = np.array([[lengths[trial.enrolment], lengths[trial.test]] for trial in trials])
     labels = np.array([trial.is_target for trial in trials])
     scores = 0.4 * labels + 0.15 * np.log(seconds.min(1)) + 0.12 * rng.normal(size=len(trials))
-    recipe("evaluate").write_scores(folder / f"{name}.csv", trials, scores, seconds)
+    near = 0.1 * rng.normal(size=(len(trials), 4))
+    scores -= np.abs(near[:, 0] - near[:, 2])  # as if what both are unlike in made them less alike
+    recipe("evaluate").write_scores(folder / f"{name}.csv", trials, scores, seconds, near)
     return folder / f"{name}.csv"
 
 
@@ -356,11 +358,42 @@ def test_calibration_is_written_into_a_file_of_the_same_weights(
     assert found is not None
     assert found.by_seconds is not None
     assert (found.source, found.scale) == ("made up", told["scale"])
+    assert found.by_cohort is not None
+    assert found.by_cohort.differences[0] == pytest.approx(1.0, abs=0.2)  # what was taken from the scores is given back
     waveform = audio.read_mono(clips.clip("ada").path, 16000)
     assert torch.equal(before.embed(waveform).vector, after.embed(waveform).vector)
     lists[0].write_text("enrolment,test,label,score\na/1,a/2,1,0.5\n")
     with pytest.raises(SystemExit, match="no seconds of speech"):
         call(recipe, monkeypatch, "calibrate", model, "--scores", *lists, "--output", output)
+    lists = [write_timed(recipe, tmp_path, "one", 0)]
+    with pytest.raises(SystemExit, match="know its cohort already"):
+        call(recipe, monkeypatch, "calibrate", output, "--scores", *lists, "--output", tmp_path / "again.safetensors")
+
+
+def test_noise_gets_a_calibration_of_its_own(
+    recipe: Any,
+    data: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = [model, data / "manifest.csv", "--corpora", "clips", "--each", 4, "--false-alarm", 0.1]
+    output = tmp_path / "noisy.safetensors"
+    with pytest.raises(SystemExit, match="no calibration that knows noise"):
+        call(recipe, monkeypatch, "calibrate_noise", *command, "--output", output)
+    lists = [write_timed(recipe, tmp_path, "one", 0)]
+    calibrated = tmp_path / "calibrated.safetensors"
+    call(recipe, monkeypatch, "calibrate", model, "--scores", *lists, "--output", calibrated)
+    for _ in range(2):  # the second time in place of the first
+        call(recipe, monkeypatch, "calibrate_noise", calibrated, *command[1:], "--output", output)
+        calibrated = output
+    found = decisions.shipped_calibration(embedders.load(output, device="cpu"))
+    assert found is not None
+    (line,) = found.lines
+    assert (line.noisy, line.cautious, line.false_alarm) == (True, True, 0.1)
+    assert 0 < line.bands.snr < found.bands.snr
+    assert "under noise" in capsys.readouterr().out
 
 
 def test_a_floor_is_written_with_a_cohort_heard_so(recipe: Any, data: Path, model: Path, tmp_path: Path) -> None:

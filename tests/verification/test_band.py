@@ -68,7 +68,8 @@ def test_clips_are_full_band_at_any_level_and_rate(clip: Samples) -> None:
     assert FULL.holds(plain)
     assert plain.low <= 62.5
     for gain in (0.02, 0.5):
-        assert measured(clip * np.float32(gain)) == plain
+        found = measured(clip * np.float32(gain))
+        assert (found.low, found.high) == (plain.low, plain.high)
     high = audio.resample(Waveform(torch.from_numpy(clip), RATE), 44100)
     assert abs(measured(high.samples.numpy(), 44100).high - plain.high) <= 250
     assert FULL.holds(measured(with_noise(clip, 30)))
@@ -146,3 +147,24 @@ def test_a_band_that_cannot_be_is_refused(edges: tuple[float, float]) -> None:
         Band(*edges)
     with pytest.raises(ValueError, match="bands that end"):
         KnownBands(5.0, 5.0)
+
+
+def test_the_snr_falls_with_noise_and_not_with_the_level(clip: Samples) -> None:
+    found = [measured(with_noise(clip, decibels)).snr for decibels in (20, 15, 10, 5)]
+    clean = measured(clip).snr
+    assert None not in (clean, *found)
+    assert clean > band.CLEAR > found[0] > found[1] > found[2] > found[3] > 0  # type: ignore[operator]
+    assert measured(0.05 * clip).snr == pytest.approx(clean, abs=0.5)
+    # pauses of digital silence count as 50 dB below, not as infinitely quiet
+    gaps = np.concatenate([clip, np.zeros(RATE, np.float32), clip])
+    assert measured(gaps).snr <= 60.0  # type: ignore[operator]
+
+
+def test_the_clearer_side_of_a_pair_counts_and_of_several_enrolled_their_mean() -> None:
+    quiet, loud, unknown = Band(0.0, 8000.0, 40.0), Band(0.0, 8000.0, 10.0), Band(0.0, 8000.0)
+    assert band.clearer([loud], loud) == 10.0
+    assert band.clearer([loud], quiet) == band.clearer([quiet], loud) == 40.0
+    assert band.clearer([quiet, loud], loud) == 25.0
+    assert band.clearer([unknown], loud) == band.clearer([loud], unknown) == band.clearer([loud], None) == np.inf
+    assert band.known_bands([quiet] * 20).snr == FULL.snr
+    assert band.known_bands([loud] * 20).snr == 10.0

@@ -7,24 +7,15 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from speechssl.errors import CheckpointError, InputError
 from speechssl.verification import calibration, metrics
 from speechssl.verification.by_seconds import BySeconds
 from speechssl.verification.calibration import (
     Calibration,
-    fit_by_seconds,
-    fit_logistic,
     probability,
     seconds_help,
 )
-
-
-def scores_of(count: int, seed: int, *, share: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    labels = rng.random(count) < share
-    return np.where(labels, 0.6, 0.2) + 0.12 * rng.normal(size=count), labels
 
 
 def speaker_scores(speakers: int, each: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -34,44 +25,6 @@ def speaker_scores(speakers: int, each: int, seed: int) -> tuple[np.ndarray, np.
     owner = np.repeat(np.arange(speakers), each)
     one, two = np.triu_indices(len(owner), 1)
     return (unit @ unit.T)[one, two], owner[one] == owner[two], owner[one], owner[two]
-
-
-def test_logistic_fit_equals_scikit_learns() -> None:
-    scores, labels = scores_of(3000, 0)
-    scale, offset = fit_logistic(scores, labels, ridge=0)
-    weight = np.where(labels, 0.5 / labels.mean(), 0.5 / (~labels).mean())
-    other = LogisticRegression(C=1e10, tol=1e-10, max_iter=10000).fit(scores[:, None], labels, sample_weight=weight)
-    assert [scale, offset] == pytest.approx([other.coef_[0, 0], other.intercept_[0]], rel=1e-4)
-
-
-def test_ratios_of_normal_scores_are_the_true_ones_and_cost_what_they_must() -> None:
-    scores, labels = scores_of(40000, 1)
-    scale, offset = fit_logistic(scores, labels)
-    assert scale == pytest.approx(0.4 / 0.12**2, rel=0.05)  # of two normal distributions of equal width
-    assert -offset / scale == pytest.approx(0.4, abs=0.01)
-    fresh, truth = scores_of(40000, 2)
-    llrs = scale * fresh + offset
-    assert metrics.cllr(llrs, truth) - metrics.roc(fresh, truth).min_cllr() < 0.02
-    for prior in (0.01, 0.1):
-        assert metrics.act_dcf(llrs, truth, prior=prior) < 1.1 * metrics.roc(llrs, truth).min_dcf(prior)
-
-
-def test_scale_of_the_scores_does_not_matter() -> None:
-    scores, labels = scores_of(500, 3)
-    scale, offset = fit_logistic(scores, labels)
-    assert fit_logistic(1000 * scores + 7, labels) == pytest.approx((scale / 1000, offset - 7 * scale / 1000), rel=1e-6)
-
-
-def test_scores_that_separate_give_finite_ratios() -> None:
-    scale, offset = fit_logistic([0.1, 0.2, 0.8, 0.9], [False, False, True, True])
-    assert math.isfinite(scale)
-    assert 0.2 < -offset / scale < 0.8
-
-
-@pytest.mark.parametrize("scores", [[0.5, 0.5, 0.5], [0.9, 0.1, 0.2]])
-def test_scores_that_say_nothing_are_refused(scores: list[float]) -> None:
-    with pytest.raises(InputError, match="not above"):
-        fit_logistic(scores, [False, True, True])
 
 
 def test_probability_is_bayes_rule() -> None:
@@ -135,44 +88,6 @@ def test_an_earlier_calibration_without_seconds_is_read() -> None:
 # -- by the seconds of speech
 
 
-def timed_scores(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Scores, labels, seconds (N, 2) and true ratios: those of one speaker lie higher the longer the shorter side is.
-
-    Normal with the means m(q) and 0 and the standard deviation 0.15: llr = (m / 0.15^2) * (score - m / 2). With
-    m = 0.3 + 0.1 log(shorter) it is linear in the score, in q, in their product and, slightly, in the square of q.
-    """
-    rng = np.random.default_rng(seed)
-    labels, seconds = rng.random(count) < 0.3, np.exp(rng.uniform(np.log(1), np.log(12), (count, 2)))
-    mean = 0.3 + 0.1 * np.log(seconds.min(1))
-    scores = mean * labels + 0.15 * rng.normal(size=count)
-    return scores, labels, seconds, mean / 0.15**2 * (scores - mean / 2)
-
-
-def test_fit_by_seconds_equals_scikit_learns() -> None:
-    scores, labels, seconds, _ = timed_scores(4000, 0)
-    scale, offset, found = fit_by_seconds(scores, labels, seconds, ridge=0)
-    logs = np.log(np.sort(seconds, axis=1))
-    q = np.stack([np.clip(side, *np.quantile(side, [0.01, 0.99])) for side in logs.T], axis=1) - logs.mean(0)
-    features = np.column_stack([scores, q, scores[:, None] * q])
-    weight = np.where(labels, 0.5 / labels.mean(), 0.5 / (~labels).mean())
-    other = LogisticRegression(C=1e10, tol=1e-10, max_iter=10000).fit(features, labels, sample_weight=weight)
-    assert [offset, scale] == pytest.approx([other.intercept_[0], other.coef_[0, 0]], rel=1e-3)
-    assert found.offset_slopes == pytest.approx(other.coef_[0, 1:3], rel=1e-2, abs=0.02)
-    assert found.scale_slopes == pytest.approx(other.coef_[0, 3:], rel=1e-2, abs=0.02)
-    assert found.centre == pytest.approx(logs.mean(0))
-
-
-def test_ratios_by_seconds_come_near_the_true_ones() -> None:
-    scale, offset, found = fit_by_seconds(*timed_scores(60000, 0)[:3])
-    known = Calibration("m@1", scale, offset, 0.2, 0.1, 0.3, None, 0.0, 1.0, "x", by_seconds=found)
-    scores, labels, seconds, truth = timed_scores(60000, 1)
-    llrs = known.llrs(scores, seconds)
-    assert np.corrcoef(llrs, truth)[0, 1] > 0.995
-    assert metrics.cllr(llrs, labels) < metrics.cllr(truth, labels) + 0.003
-    plain_scale, plain_offset = fit_logistic(scores, labels)
-    assert metrics.cllr(llrs, labels) < metrics.cllr(plain_scale * scores + plain_offset, labels) - 0.01
-
-
 def test_ratios_by_seconds_are_what_the_formula_says() -> None:
     slopes = BySeconds((1.0, 4.0), (2.0, 8.0), (0.5, 1.0), (1.0, -0.5), (0.25, 2.0))
     known = Calibration("m@1", 10.0, -4.0, 0.5, 0.4, 0.6, None, 0.0, 1.0, "x", by_seconds=slopes)
@@ -187,15 +102,6 @@ def test_ratios_by_seconds_are_what_the_formula_says() -> None:
         assert known.llr(known.threshold_at(sides), sides) == pytest.approx(known.llr(0.5))
         assert known.llr(known.score_at(-2.0, sides), sides) == pytest.approx(-2.0)
         assert known.typical([known.threshold_at(sides)], [sides])[0] == pytest.approx(0.5)
-
-
-def test_a_scale_that_would_turn_negative_somewhere_stays_the_same_everywhere() -> None:
-    rng = np.random.default_rng(0)
-    labels, seconds = rng.random(4000) < 0.5, np.exp(rng.uniform(0, 3, (4000, 2)))
-    way = np.log(seconds.min(1)) - 0.4  # short ones are scored the wrong way round
-    scale, _, found = fit_by_seconds(way * (labels - 0.5) + 0.3 * rng.normal(size=4000), labels, seconds)
-    assert scale > 0
-    assert found.scale_slopes == (0.0, 0.0)
 
 
 def timed_speakers(speakers: int, each: int, seed: int, *, help: bool) -> tuple[np.ndarray, ...]:

@@ -196,6 +196,10 @@ def test_a_database_without_bands_is_read_and_completed(tmp_path: Path) -> None:
         band = Band(0.0, 7500.0)
         assert database.enrol("ada", [dataclasses.replace(enrolment(1), band=band)]) == 0
         assert [row.band for row in database.enrolled(ORIGIN)["ada"]] == [band]
+        # so is its noise, which version 2 did not measure
+        band = Band(0.0, 7500.0, 31.5)
+        assert database.enrol("ada", [dataclasses.replace(enrolment(1), band=band)]) == 0
+        assert [row.band for row in database.enrolled(ORIGIN)["ada"]] == [band]
     with SpeakerDatabase(path) as database:
         assert database.enrolled(ORIGIN)["ada"][0].band == band
 

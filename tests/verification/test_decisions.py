@@ -68,7 +68,7 @@ def test_models_are_never_mixed() -> None:
         decisions.verify([utterance(1, 0)], utterance(1, 0), calibration=calibration("n@2"))
     with pytest.raises(InputError, match="nothing enrolled"):
         scoring_module.score([], embedding(1, 0))
-    with pytest.raises(InputError, match="need a cohort"):
+    with pytest.raises(InputError, match="that need the model"):
         decisions.verify([utterance(1, 0)], utterance(1, 0), calibration=calibration("m@1", scoring="as-norm"))
 
 

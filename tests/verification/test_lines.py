@@ -71,20 +71,20 @@ def test_enrolment_at_a_microphone_and_a_test_on_a_line(
     with SpeakerDatabase(tmp_path / "x.sqlite") as database:
         row = Enrolment(clean.embedding, clean.name, clean.sha256, clean.seconds, clean.band)
         database.enrol("ada", [row])
-        ranked = decisions.identify(heard, database, calibration=calibration)
-        of_stranger = decisions.identify(stranger, database, calibration=calibration)
+        ranked = decisions.identify(heard, database, calibration=calibration, cohort=embedder.cohort)
+        of_stranger = decisions.identify(stranger, database, calibration=calibration, cohort=embedder.cohort)
     # a person is never said to be another, and a stranger never to be the person; nothing over a line is quite sure
     assert decisions.outcome(ranked)[0] in ("known", "none")
     assert decisions.outcome(of_stranger)[0] in ("unknown", "none")
     for enrolment in ([clean], [heard], [clean, heard]):
-        found = decisions.verify(enrolment, heard, calibration=calibration)
+        found = decisions.verify(enrolment, heard, calibration=calibration, cohort=embedder.cohort)
         assert found.decision in ("same", "none")
         assert (found.probability is None) is (found.decision == "none")
         assert (found.probability or 0.0) <= 0.9901
-        found = decisions.verify(enrolment, stranger, calibration=calibration)
+        found = decisions.verify(enrolment, stranger, calibration=calibration, cohort=embedder.cohort)
         assert found.decision in ("different", "none")
         assert (found.probability or 0.0) < 0.5
-    assert decisions.verify([clean], clean, calibration=calibration).decision == "same"
+    assert decisions.verify([clean], clean, calibration=calibration, cohort=embedder.cohort).decision == "same"
 
 
 def test_a_woman_and_a_man_on_the_telephone_differ_and_a_person_is_never_another(
@@ -95,15 +95,15 @@ def test_a_woman_and_a_man_on_the_telephone_differ_and_a_person_is_never_another
         embedded(LINES["telephone"](audio.read_mono(CLIPS / name, RATE).samples.numpy()), tmp_path, embedder)
         for name in ("ada_sentence.opus", "ada_reference.opus", "eric_reference.opus")
     )
-    assert decisions.verify([ada], eric, calibration=calibration).decision == "different"
-    assert decisions.verify([ada], more, calibration=calibration).decision in ("same", "none")
+    assert decisions.verify([ada], eric, calibration=calibration, cohort=embedder.cohort).decision == "different"
+    assert decisions.verify([ada], more, calibration=calibration, cohort=embedder.cohort).decision in ("same", "none")
 
 
 def test_lines_that_share_no_band(speech: Samples, embedder: Embedder, tmp_path: Path) -> None:
     low, high = (
         embedded(filtered(speech, *line), tmp_path, embedder) for line in ((900, "lowpass"), (3000, "highpass"))
     )
-    found = decisions.verify([low], high, calibration=decisions.shipped_calibration(embedder))
+    found = decisions.verify([low], high, calibration=decisions.shipped_calibration(embedder), cohort=embedder.cohort)
     assert found.decision == "none"
     assert found.remarks[0].startswith("no decision: the recordings share no frequencies: ")
 
@@ -120,5 +120,33 @@ def test_stereo_of_inverted_polarity_is_heard(speech: Samples, embedder: Embedde
     soundfile.write(path, np.stack([speech, -speech], axis=1), RATE)
     heard, plain = speechssl.embed(path, embedder), embedded(speech, tmp_path, embedder)
     assert any("cancel" in remark for remark in heard.remarks)
-    found = decisions.verify([plain], heard, calibration=decisions.shipped_calibration(embedder))
+    found = decisions.verify(
+        [plain], heard, calibration=decisions.shipped_calibration(embedder), cohort=embedder.cohort
+    )
     assert found.decision == "same"
+
+
+def test_noise_on_both_sides_makes_nobody_the_same_and_on_one_side_does_no_harm(
+    speech: Samples, embedder: Embedder, tmp_path: Path
+) -> None:
+    calibration = decisions.shipped_calibration(embedder)
+    other = audio.read_mono(CLIPS / "finn_sentence.opus", RATE).samples.numpy()[: 5 * RATE]
+
+    def noisy(samples: Samples, decibels: float, seed: int) -> decisions.Utterance:
+        noise = np.random.default_rng(seed).normal(size=len(samples)).astype(np.float32)
+        return embedded(distort.with_noise(samples, noise, decibels), tmp_path, embedder)
+
+    clean = embedded(speech, tmp_path, embedder)
+    for decibels in (15, 10):
+        one, again, stranger = noisy(speech, decibels, 0), noisy(speech, decibels, 1), noisy(other, decibels, 2)
+        found = decisions.verify([one], again, calibration=calibration, cohort=embedder.cohort)
+        assert found.decision in ("same", "none")
+        assert (found.probability or 0.0) <= 0.9901
+        found = decisions.verify([one], stranger, calibration=calibration, cohort=embedder.cohort)
+        assert found.decision in ("different", "none")
+        found = decisions.verify([clean], stranger, calibration=calibration, cohort=embedder.cohort)
+        assert found.decision in ("different", "none")
+    worst = [noisy(samples, 6, seed) for seed, samples in enumerate((speech, other))]
+    found = decisions.verify(worst[:1], worst[1], calibration=calibration, cohort=embedder.cohort)
+    assert found.decision == "none"
+    assert "both recordings are under noise" in found.remarks[0]

@@ -36,7 +36,7 @@ def calibrate(models: Models, store: Store, settings: Settings, job: Job, archiv
     Raises:
         Refused: no zip, or recordings that cannot carry a calibration.
     """
-    from speechssl.verification import band, calibration, evaluation, metrics
+    from speechssl.verification import band, calibration, decisions, evaluation, metrics
     from speechssl.verification.trials import find_recordings, make_trials, others_for, recordings_of, speaker_of
 
     if archive is None:
@@ -49,14 +49,17 @@ def calibrate(models: Models, store: Store, settings: Settings, job: Job, archiv
         trials = make_trials(find_recordings(folder), others=others_for(None), seed=0)
         job(0.3, "listening")
         embedder = models.embedder()
-        _, found, seconds = evaluation.evaluate(trials, folder, embedder, draws=2)
+        shipped = decisions.shipped_calibration(embedder)
+        near = shipped.by_cohort if shipped else None
+        _, found, seconds = evaluation.evaluate(trials, folder, embedder, by_cohort=near, draws=2)
         labels = [trial.is_target for trial in trials]
         sides = [[speaker_of(getattr(trial, side)) for trial in trials] for side in ("enrolment", "test")]
         job(0.9, "fitting")
         heard = band.known_bands(list(evaluation.bands_of(list(recordings_of(trials)), folder).values()))
         fitted = calibration.calibrate(
-            found, labels, *sides, origin=embedder.origin, source=harmless(archive.name), seconds=seconds, bands=heard
-        )
+            found, labels, *sides, origin=embedder.origin, source=harmless(archive.name), seconds=seconds, bands=heard,
+            by_cohort=near,
+        )  # fmt: skip
         with store.speakers(job.session.user) as speakers:
             speakers.set_calibration(fitted)
     return {

@@ -1,0 +1,119 @@
+"""Fit a calibration for pairs of which both recordings are under noise and write it into an embedder file.
+
+    python recipes/speaker_verification/calibrate_noise.py speaker.safetensors MANIFEST.csv --output new.safetensors
+
+The file has a calibration of clear pairs already (``calibrate.py``), which says from which SNR of the clearer recording
+on it decides. Pieces of recordings of the training speakers of ``--corpora`` are heard under noise of 3 to 20 dB: half
+of it coloured, half recorded (``noise_*`` of the manifest, split ``train``), drawn by a fixed seed. The calibration
+knows pairs whose clearer recording has ``LEAST`` dB or more; noisier ones get no decision. No trial pairs recordings of
+two corpora, so that no corpus gives its speakers away. ``calibrate_lines.py`` comes before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+from calibrate_lines import SECONDS
+from lines import RATE, Samples, chosen, heard
+
+from speechssl import audio, checkpoints, errors
+from speechssl.signals import Embedder
+from speechssl.training import distort
+from speechssl.verification import band, calibration, decisions, embedders
+
+SPEAKERS = 10**6
+RATIOS = (3.0, 20.0)  # dB of the noise
+LEAST = 13.0  # dB: most white noise of 10 dB leaves more, of 5 dB less
+
+
+def recorded_noises(manifest: Path, split: str) -> list[Path]:
+    """Recordings of noise in a manifest."""
+    with manifest.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["corpus"].startswith("noise_") and row["split"] == split]
+    return [manifest.parent / row["path"] for row in rows]
+
+
+def under_noise(samples: Samples, rng: np.random.Generator, noises: list[Path]) -> Samples:
+    """Samples (T,) under noise, coloured or recorded, of a ratio drawn from ``RATIOS``."""
+    noise = distort.coloured_noise(rng, len(samples))
+    if noises and rng.random() < 0.5:
+        found = audio.read_mono(noises[int(rng.integers(len(noises)))], RATE).samples.numpy()
+        if float(np.square(found).mean()) > 1e-9:
+            noise = np.resize(np.roll(found, int(rng.integers(len(found)))), len(samples))
+    return distort.with_noise(samples, noise, rng.uniform(*RATIOS))
+
+
+def utterances(
+    files: list[tuple[str, Path]], embedder: Embedder, noises: list[Path], seed: int
+) -> tuple[list[decisions.Utterance], np.ndarray]:
+    """Noisy recordings with a second of speech, and their speakers."""
+    found, speakers = [], []
+    for number, (name, file) in enumerate(files):
+        rng = np.random.default_rng([seed, number])
+        samples = audio.read_mono(file, RATE).samples.numpy()
+        length = round(RATE * float(np.exp(rng.uniform(*np.log(SECONDS)))))
+        first = int(rng.integers(max(1, len(samples) - length)))
+        one = heard(under_noise(samples[first : first + length], rng, noises), RATE, embedder)
+        if one.seconds >= 1 and one.band is not None:
+            found.append(one)
+            speakers.append(name)
+    return found, np.array(speakers)
+
+
+def trials(found: list[decisions.Utterance], speakers: np.ndarray, clear: float) -> dict[str, np.ndarray]:
+    """Scores, labels, speakers and seconds of pairs whose clearer recording has from ``LEAST`` to ``clear`` dB."""
+    vectors = np.stack([one.embedding.vector.double().numpy() for one in found])
+    seconds = np.array([one.seconds for one in found])
+    snr = np.array([one.band.snr if one.band else np.nan for one in found])
+    best = np.maximum(snr[:, None], snr[None, :])
+    one, two = np.nonzero(np.triu((best >= LEAST) & (best < clear), 1))
+    return {
+        "scores": (vectors @ vectors.T)[one, two],
+        "is_target": speakers[one] == speakers[two],
+        "enrolment_speakers": speakers[one],
+        "test_speakers": speakers[two],
+        "seconds": np.stack([seconds[one], seconds[two]], axis=1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--corpora", nargs="+", default=["librispeech", "an4"])
+    parser.add_argument("--each", type=int, default=3, help="recordings of each speaker")
+    parser.add_argument("--false-alarm", type=float, default=0.005, help="rate of the threshold")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    checkpoint = checkpoints.load(args.model, kind="embedder")
+    clear = (checkpoint.header.get("calibration") or {}).get("bands", {}).get("snr")
+    if not clear:
+        raise SystemExit(f"{args.model} has no calibration that knows noise; run calibrate.py first")
+    embedder, noises = embedders.load(args.model, device="cpu"), recorded_noises(args.manifest, "train")
+    parts = []
+    for corpus in args.corpora:
+        files = chosen(args.manifest, corpus, "train", SPEAKERS, args.each)
+        parts.append(trials(*utterances(files, embedder, noises, args.seed), clear))
+    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    result = calibration.calibrate(
+        joined.pop("scores"), joined.pop("is_target"), joined.pop("enrolment_speakers"), joined.pop("test_speakers"),
+        **joined, origin="-", source="training speakers under noise", false_alarm=args.false_alarm, draws=50,
+        bands=dataclasses.replace(band.FULL, snr=LEAST),
+    )  # fmt: skip
+    values = dataclasses.replace(result, cautious=True, noisy=True).as_dict()
+    noisy = {key: value for key, value in values.items() if key not in ("origin", "lines")}
+    header = {key: value for key, value in checkpoint.header.items() if key not in ("sha256", "format")}
+    others = [line for line in header["calibration"].get("lines", []) if not line.get("noisy")]
+    header["calibration"] = {**header["calibration"], "lines": [*others, noisy]}
+    checkpoints.save(args.output, checkpoint.tensors, header)
+    print(json.dumps(noisy))
+
+
+if __name__ == "__main__":
+    errors.run_recipe(main)
