@@ -213,17 +213,18 @@ def _shares(spoken: NDArray[np.float64], floor: NDArray[np.float64]) -> tuple[ND
 
 
 def _snr(powers: NDArray[np.float64], speech: NDArray[np.bool_]) -> float:
-    """dB by which loud speech is above the pauses, the mean over ``SPEECH``.
+    """dB by which loud speech is above the pauses, the mean over those of the bands ``SPEECH`` that sound.
 
-    Frames 60 dB below the loud ones are digital silence, which says nothing of the noise; any band counts as 50 dB
-    below at most.
+    Frames 60 dB below the loud ones are digital silence, which says nothing of the noise; bands 50 dB below are empty,
+    and pauses count as 50 dB below at most.
     """
     total = powers.sum(axis=1)
     loudest = np.quantile(total[speech], 0.95)
     floor = _pauses(powers, speech, total > SILENT * loudest)[SPEECH]
     loud = np.quantile(powers[speech][:, SPEECH], LOUDEST, axis=0)
     least = QUIETEST * loudest / powers.shape[1]
-    return float(np.mean(10 * np.log10(np.maximum(loud, least) / np.maximum(floor, least))))
+    sound = loud > least
+    return float(np.mean(10 * np.log10(loud[sound] / np.maximum(floor[sound], least)))) if sound.any() else 0.0
 
 
 def _powers(samples: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -83,7 +83,7 @@ class Calibration:
         for line in fitting:
             if heard >= line.bands.snr:
                 return line, ""
-        return None, why if why and not fitting else NOISY.format(heard)
+        return None, why if why and heard >= self.bands.snr else NOISY.format(heard)
 
     def decide(self, score: float, limit: float, llr: float) -> bool | None:
         """Whether a score is accepted at a threshold; None where it is too close to call."""
