@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ MIN_SPEECH = 1.0  # seconds of speech below which no score is given
 FEW_SPEECH = 3.0  # seconds below which a score is given with a remark
 APART = 0.1  # power of the difference of two channels, by that of both, above which they are heard apart
 CLIPPED = 0.001  # share of clipped samples that is heard
-PIECE = 2.0  # seconds of the pieces in which two speakers are looked for
+PIECE, MOST_PIECES = 2.0, 60  # seconds of the pieces in which two speakers are looked for, and how many
 SUSPICION = -4.0  # log-likelihood ratio of two parts being one speaker, below which two speakers are suspected
 
 
@@ -89,14 +90,16 @@ def two_speaker_llr(waveform: Waveform, embedder: Embedder, calibration: Calibra
     """How well the two most different parts of a recording fit one speaker; None if it is under 8 s long.
 
     For one recording of a trial; ``voices.second_speaker`` searches all recordings of a voice, without an embedder.
-    Pieces of 2 s are parted in two groups around the least similar pair; the groups' means are scored like two
-    recordings. The search for the worst parting makes the ratio lower than that of two chance halves.
+    Pieces of 2 s, up to 60 spread over the recording, are parted in two groups around the least similar pair; their
+    means are scored like two recordings. The search for the worst parting makes the ratio lower than that of two chance
+    halves.
     """
     size = round(PIECE * waveform.sample_rate)
-    count = min(60, waveform.samples.shape[0] // size)
+    count = waveform.samples.shape[0] // size
     if count < 4:
         return None
-    pieces = [Waveform(waveform.samples[i * size : (i + 1) * size], waveform.sample_rate) for i in range(count)]
+    chosen = np.linspace(0, count - 1, min(MOST_PIECES, count)).astype(int)
+    pieces = [Waveform(waveform.samples[i * size : (i + 1) * size], waveform.sample_rate) for i in chosen]
     spoken = [piece for piece in pieces if audio.speech_seconds(piece) >= PIECE / 2]
     if len(spoken) < 4:
         return None

@@ -261,6 +261,11 @@ def test_two_speakers_are_suspected_where_parts_of_a_recording_differ(model: Pat
     assert mixed is not None
     assert single is None or single > mixed
     assert screening.two_speaker_llr(Waveform(one[: 5 * 16000], 16000), Pitch(), measure) is None
+    # whoever speaks after two minutes is heard as well
+    late = Waveform(torch.cat([one[:size].repeat(22), two[:size].repeat(22)]), 16000)
+    found = screening.two_speaker_llr(late, Pitch(), measure)
+    assert found is not None
+    assert found < (single or 0.0)
 
 
 def test_verification_of_files_follows_the_model_the_database_and_the_prior(tmp_path: Path, model: Path) -> None:
