@@ -3,6 +3,7 @@
     python benchmarks/live.py                             everything but the words, 600 s of simulated devices
     python benchmarks/live.py --seconds 60 --latency 128
     python benchmarks/live.py --judge JUDGE --manifest manifest.csv    30 conversions, judged beside those of the whole
+    python benchmarks/live.py --long 60                   memory while 60 minutes of sound are converted, at full speed
 
 The devices are simulated in real time: 44.1 and 48 kHz, clocks 100 ppm fast and 100 ppm slow, blocks of 10 ms up to
 3 ms late, and every 20 s a stall of 30 ms. Another process keeps one core busy meanwhile. JUDGE is described in
@@ -41,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--latency", type=float, default=220, help="ms")
     parser.add_argument("--seconds", type=float, default=600, help="of simulated devices; 0 for none")
+    parser.add_argument("--long", type=float, metavar="MINUTES", help="memory alone, over so many minutes of sound")
     parser.add_argument("--judge", type=Path, help="folder with judge.py")
     parser.add_argument("--manifest", type=Path, help="recordings to judge on: LibriSpeech dev")
     args = parser.parse_args()
@@ -49,6 +51,8 @@ def main() -> None:
     if args.judge:
         return say(judged(system, args.latency / 1000, args.judge, args.manifest))
     live = LiveConverter(system, system.matching_set(speechssl.clip("eric")), latency=args.latency / 1000)
+    if args.long:
+        return say(long(live, args.long))
     say(delays(system, args.latency / 1000))
     say(speed_and_clicks(live))
     if args.seconds:
@@ -135,6 +139,19 @@ def devices(live: LiveConverter, seconds: float) -> dict[str, Any]:
         "memory at the end, MB": after,
         "peak, MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
+
+
+def long(live: LiveConverter, minutes: float) -> dict[str, Any]:
+    """Megabytes in memory while sound goes through, ten times in all."""
+    said = torch.cat([sentence(name) for name in SOURCES])
+    held, done = [], 0
+    while done < minutes * 60 * RATE:
+        for block in said.split(live.hop):
+            live.push(block)
+        done += len(said)
+        while len(held) < 10 * min(1.0, done / (minutes * 60 * RATE)):
+            held.append(memory())
+    return {"minutes of sound": round(done / RATE / 60, 1), "memory, MB": held}
 
 
 def memory() -> int:

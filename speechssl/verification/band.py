@@ -224,7 +224,8 @@ def _snr(powers: NDArray[np.float64], speech: NDArray[np.bool_]) -> float:
     loud = np.quantile(powers[speech][:, SPEECH], LOUDEST, axis=0)
     least = QUIETEST * loudest / powers.shape[1]
     sound = loud > least
-    return float(np.mean(10 * np.log10(loud[sound] / np.maximum(floor[sound], least)))) if sound.any() else 0.0
+    above = 10 * np.log10(loud[sound] / np.maximum(floor[sound], least))
+    return max(0.0, float(above.mean())) if sound.any() else 0.0
 
 
 def _powers(samples: NDArray[np.float32]) -> NDArray[np.float64]:
