@@ -1,12 +1,12 @@
-"""Fit a calibration for pairs of which both recordings are under noise and write it into an embedder file.
+"""Fit calibrations for pairs of which one or both recordings are under noise and write them into an embedder file.
 
     python recipes/speaker_verification/calibrate_noise.py speaker.safetensors MANIFEST.csv --output new.safetensors
 
-The file has a calibration of clear pairs already (``calibrate.py``), which says from which SNR of the clearer recording
-on it decides. Pieces of recordings of the training speakers of ``--corpora`` are heard under noise of 3 to 20 dB: half
-of it coloured, half recorded (``noise_*`` of the manifest, split ``train``), drawn by a fixed seed. The calibration
-knows pairs whose clearer recording has ``LEAST`` dB or more; noisier ones get no decision. No trial pairs recordings of
-two corpora, so that no corpus gives its speakers away. ``calibrate_lines.py`` comes before it.
+The file has a calibration of clear pairs already (``calibrate.py``), which says up to which SNR a recording is noisy.
+Pieces of recordings of the training speakers of ``--corpora`` are heard under noise of 3 to 20 dB: half of it coloured,
+half recorded (``noise_*`` of the manifest, split ``train``), drawn by a fixed seed. The calibrations know pairs whose
+noisy recording, or the clearer of two noisy ones, has ``LEAST`` dB or more; noisier ones get no decision. No trial
+pairs recordings of two corpora, so that no corpus gives its speakers away. ``calibrate_lines.py`` comes before it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import csv
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from calibrate_lines import SECONDS
@@ -49,36 +50,64 @@ def under_noise(samples: Samples, rng: np.random.Generator, noises: list[Path]) 
 
 
 def utterances(
-    files: list[tuple[str, Path]], embedder: Embedder, noises: list[Path], seed: int
+    files: list[tuple[str, Path]], embedder: Embedder, noises: list[Path] | None, seed: int
 ) -> tuple[list[decisions.Utterance], np.ndarray]:
-    """Noisy recordings with a second of speech, and their speakers."""
+    """Recordings with a second of speech, under noise or, without ``noises``, as they are, and their speakers."""
     found, speakers = [], []
     for number, (name, file) in enumerate(files):
         rng = np.random.default_rng([seed, number])
         samples = audio.read_mono(file, RATE).samples.numpy()
         length = round(RATE * float(np.exp(rng.uniform(*np.log(SECONDS)))))
         first = int(rng.integers(max(1, len(samples) - length)))
-        one = heard(under_noise(samples[first : first + length], rng, noises), RATE, embedder)
+        cut = samples[first : first + length]
+        one = heard(cut if noises is None else under_noise(cut, rng, noises), RATE, embedder)
         if one.seconds >= 1 and one.band is not None:
             found.append(one)
             speakers.append(name)
     return found, np.array(speakers)
 
 
-def trials(found: list[decisions.Utterance], speakers: np.ndarray, clear: float) -> dict[str, np.ndarray]:
-    """Scores, labels, speakers and seconds of pairs whose clearer recording has from ``LEAST`` to ``clear`` dB."""
-    vectors = np.stack([one.embedding.vector.double().numpy() for one in found])
-    seconds = np.array([one.seconds for one in found])
-    snr = np.array([one.band.snr if one.band else np.nan for one in found])
-    best = np.maximum(snr[:, None], snr[None, :])
-    one, two = np.nonzero(np.triu((best >= LEAST) & (best < clear), 1))
+def trials(
+    first: tuple[list[decisions.Utterance], np.ndarray],
+    second: tuple[list[decisions.Utterance], np.ndarray],
+    clear: float,
+) -> dict[str, np.ndarray]:
+    """Scores, labels, speakers and seconds of pairs of noisy recordings, with the SNR that is needed.
+
+    Args:
+        first, second: recordings and their speakers; the same, or the clear ones.
+        clear: dB up to which a recording is noisy.
+    """
+    vectors, seconds, snr = [], [], []
+    for found, _ in (first, second):
+        vectors.append(np.stack([one.embedding.vector.double().numpy() for one in found]))
+        seconds.append(np.array([one.seconds for one in found]))
+        snr.append(np.array([one.band.snr if one.band else np.nan for one in found]))
+    if first is second:
+        best = np.maximum(snr[0][:, None], snr[1])
+        pairs = np.triu((best >= LEAST) & (best < clear), 1)
+    else:
+        pairs = ((snr[0] >= LEAST) & (snr[0] < clear))[:, None] & (snr[1] >= clear)
+    one, two = np.nonzero(pairs)
     return {
-        "scores": (vectors @ vectors.T)[one, two],
-        "is_target": speakers[one] == speakers[two],
-        "enrolment_speakers": speakers[one],
-        "test_speakers": speakers[two],
-        "seconds": np.stack([seconds[one], seconds[two]], axis=1),
+        "scores": (vectors[0] @ vectors[1].T)[one, two],
+        "is_target": first[1][one] == second[1][two],
+        "enrolment_speakers": first[1][one],
+        "test_speakers": second[1][two],
+        "seconds": np.stack([seconds[0][one], seconds[1][two]], axis=1),
     }
+
+
+def fitted(parts: list[dict[str, np.ndarray]], sides: int, rate: float) -> dict[str, Any]:
+    """The calibration for so many noisy sides, as the header keeps it."""
+    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    result = calibration.calibrate(
+        joined.pop("scores"), joined.pop("is_target"), joined.pop("enrolment_speakers"), joined.pop("test_speakers"),
+        **joined, origin="-", source="training speakers under noise", false_alarm=rate, draws=50,
+        bands=dataclasses.replace(band.FULL, snr=LEAST),
+    )  # fmt: skip
+    values = dataclasses.replace(result, cautious=True, noisy=sides).as_dict()
+    return {key: value for key, value in values.items() if key not in ("origin", "lines")}
 
 
 def main() -> None:
@@ -96,23 +125,18 @@ def main() -> None:
     if not clear:
         raise SystemExit(f"{args.model} has no calibration that knows noise; run calibrate.py first")
     embedder, noises = embedders.load(args.model, device="cpu"), recorded_noises(args.manifest, "train")
-    parts = []
+    parts: dict[int, list[dict[str, np.ndarray]]] = {2: [], 1: []}
     for corpus in args.corpora:
         files = chosen(args.manifest, corpus, "train", SPEAKERS, args.each)
-        parts.append(trials(*utterances(files, embedder, noises, args.seed), clear))
-    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    result = calibration.calibrate(
-        joined.pop("scores"), joined.pop("is_target"), joined.pop("enrolment_speakers"), joined.pop("test_speakers"),
-        **joined, origin="-", source="training speakers under noise", false_alarm=args.false_alarm, draws=50,
-        bands=dataclasses.replace(band.FULL, snr=LEAST),
-    )  # fmt: skip
-    values = dataclasses.replace(result, cautious=True, noisy=True).as_dict()
-    noisy = {key: value for key, value in values.items() if key not in ("origin", "lines")}
+        noisy = utterances(files, embedder, noises, args.seed)
+        parts[2].append(trials(noisy, noisy, clear))
+        parts[1].append(trials(noisy, utterances(files, embedder, None, args.seed + 1), clear))
+    lines = [fitted(found, sides, args.false_alarm) for sides, found in parts.items()]
     header = {key: value for key, value in checkpoint.header.items() if key not in ("sha256", "format")}
     others = [line for line in header["calibration"].get("lines", []) if not line.get("noisy")]
-    header["calibration"] = {**header["calibration"], "lines": [*others, noisy]}
+    header["calibration"] = {**header["calibration"], "lines": [*others, *lines]}
     checkpoints.save(args.output, checkpoint.tensors, header)
-    print(json.dumps(noisy))
+    print(json.dumps(lines))
 
 
 if __name__ == "__main__":

@@ -63,8 +63,7 @@ class KnownBands:
         least, most: Hz; recordings whose speech ends lower or higher are of another line.
         low: Hz; recordings whose speech begins higher are of another line. Calibrations from before it was kept allow
             any.
-        snr: dB; pairs of which both recordings have less are under noise. Calibrations from before it was kept know
-            any.
+        snr: dB; recordings with less are under noise. Calibrations from before it was kept know any.
     """
 
     least: float
@@ -142,15 +141,16 @@ def shared(enrolment: Sequence[Band | None], test: Band | None, narrow: KnownBan
     return all(narrow.holds(band) or (wide is not None and wide.holds(band)) for band in heard)
 
 
-def clearer(enrolment: Sequence[Band | None], test: Band | None) -> float:
-    """The SNR in dB of the clearer side of a pair, of several enrolled recordings their mean; infinite if not measured.
+def noise_of(enrolment: Sequence[Band | None], test: Band | None) -> tuple[float, float]:
+    """SNR in dB of the noisier and of the clearer side of a pair, of several enrolled recordings their mean.
 
-    Noise makes strangers alike only where both sides have it.
+    Infinite where it was not measured. Noise makes strangers alike where both sides have it, and makes one speaker
+    unlike where one side has it.
     """
     enrolled = [band.snr for band in enrolment if band is not None and band.snr is not None]
-    if not enrolled or test is None or test.snr is None:
-        return math.inf
-    return max(float(np.mean(enrolled)), test.snr)
+    first = float(np.mean(enrolled)) if enrolled else math.inf
+    second = math.inf if test is None or test.snr is None else test.snr
+    return min(first, second), max(first, second)
 
 
 def measure(waveform: Waveform) -> Band | None:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from speechssl.checkpoints import names
 from speechssl.errors import CheckpointError, InputError
 from speechssl.verification import metrics
-from speechssl.verification.band import FULL, Band, KnownBands, clearer, shared, why_undecided
+from speechssl.verification.band import FULL, Band, KnownBands, noise_of, shared, why_undecided
 from speechssl.verification.by_cohort import ByCohort
 from speechssl.verification.by_seconds import BySeconds
 from speechssl.verification.logistic import PRIOR, fit_by_seconds, fit_logistic, fit_weighted
@@ -22,7 +22,7 @@ from speechssl.verification.logistic import PRIOR, fit_by_seconds, fit_logistic,
 Floats = NDArray[np.float64]
 LONGEST = 1000  # characters of what it was fitted on
 HALVES = 10  # random halves of the speakers on which it is tried whether the seconds help the others
-NOISY = "both recordings are under noise ({:.0f} dB); give one from a quieter place or nearer to the microphone"
+NOISY = "{} under noise ({:.0f} dB); give one from a quieter place or nearer to the microphone"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Calibration:
         part: of the embeddings whose cosine it is for, from a number to before another; None: all of them.
         cautious: nothing is decided where the ratio speaks for one speaker and the score is below the threshold.
         accepts: whether scores from the threshold on are accepted; if not, nothing is decided about them.
-        noisy: whether it is for pairs of which both recordings are under noise; such a one is among ``lines``.
+        noisy: how many of the two sides are under noise; where some are, it is among ``lines``, and ``bands.snr`` is
+            what the noisy side, or the clearer of two noisy ones, needs.
         lines: calibrations for pairs whose bands or noise this one does not know, such as telephone speech.
     """
 
@@ -67,23 +68,28 @@ class Calibration:
     part: tuple[int, int] | None = None
     cautious: bool = False
     accepts: bool = True
-    noisy: bool = False
+    noisy: int = 0
     lines: tuple[Calibration, ...] = ()
 
     def serving(self, enrolment: Sequence[Band | None], test: Band | None) -> tuple[Calibration | None, str]:
         """The calibration that knows recordings of these bands, this or one of ``lines``; None, and why, if none."""
-        why, heard = why_undecided(enrolment, test, self.bands), clearer(enrolment, test)
-        if why is None and heard >= self.bands.snr:
+        why, noise = why_undecided(enrolment, test, self.bands), noise_of(enrolment, test)
+        noisy = sum(side < self.bands.snr for side in noise)
+        if why is None and not noisy:
             return self, ""
         if why is None:
-            fitting = [line for line in self.lines if line.noisy]
+            heard = noise[0] if noisy == 1 else noise[1]
+            fitting = [line for line in self.lines if line.noisy == noisy]
+            if noisy == 1 and not fitting:
+                return self, ""
         else:
-            over = [line for line in self.lines if not line.noisy]
+            heard, over = noise[1], [line for line in self.lines if not line.noisy]
             fitting = [line for line in over if shared(enrolment, test, line.bands, line.wider)]
         for line in fitting:
             if heard >= line.bands.snr:
                 return line, ""
-        return None, why if why and heard >= self.bands.snr else NOISY.format(heard)
+        said = NOISY.format("both recordings are" if noisy == 2 else "a recording is", heard)
+        return None, why if why and noisy < 2 else said
 
     def decide(self, score: float, limit: float, llr: float) -> bool | None:
         """Whether a score is accepted at a threshold; None where it is too close to call."""

@@ -160,11 +160,13 @@ def test_the_snr_falls_with_noise_and_not_with_the_level(clip: Samples) -> None:
     assert measured(gaps).snr <= 60.0  # type: ignore[operator]
 
 
-def test_the_clearer_side_of_a_pair_counts_and_of_several_enrolled_their_mean() -> None:
+def test_the_noise_of_both_sides_and_of_several_enrolled_their_mean() -> None:
     quiet, loud, unknown = Band(0.0, 8000.0, 40.0), Band(0.0, 8000.0, 10.0), Band(0.0, 8000.0)
-    assert band.clearer([loud], loud) == 10.0
-    assert band.clearer([loud], quiet) == band.clearer([quiet], loud) == 40.0
-    assert band.clearer([quiet, loud], loud) == 25.0
-    assert band.clearer([unknown], loud) == band.clearer([loud], unknown) == band.clearer([loud], None) == np.inf
+    assert band.noise_of([loud], loud) == (10.0, 10.0)
+    assert band.noise_of([loud], quiet) == band.noise_of([quiet], loud) == (10.0, 40.0)
+    assert band.noise_of([quiet, loud], loud) == (10.0, 25.0)
+    assert (
+        band.noise_of([unknown], loud) == band.noise_of([loud], unknown) == band.noise_of([loud], None) == (10, np.inf)
+    )
     assert band.known_bands([quiet] * 20).snr == FULL.snr
     assert band.known_bands([loud] * 20).snr == 10.0
