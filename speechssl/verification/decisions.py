@@ -66,10 +66,11 @@ class Decision:
         score: higher = rather the same speaker; ``scoring`` says on which scale. A cosine may have been moved by
             how near both recordings are to other voices (``by_cohort.ByCohort``).
         llr: calibrated natural-log likelihood ratio, which may depend on the seconds of speech as well; 4.595 at most
-            over lines; None without a calibration. Several enrolled recordings count as one of their seconds together.
+            over lines and under noise; None without a calibration. Several enrolled recordings count as one of their
+            seconds together.
         probability: of one speaker at ``prior``; None without a calibration.
-        accepted: None if nothing could be decided: the calibration does not know the band of a recording, it is too
-            close to call, or there is no calibration, and no threshold of the caller's either. Then
+        accepted: None if nothing could be decided: the calibration does not know the band or the noise of a recording,
+            it is too close to call, or there is no calibration, and no threshold of the caller's either. Then
             ``llr``, ``probability`` and ``threshold`` are None too.
         threshold: on the score, of recordings as long as these.
         threshold_source: where the threshold came from.
