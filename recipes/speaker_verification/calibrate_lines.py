@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lines import RATE, chosen, heard
+from lines import RATE, Samples, chosen, heard
 from numpy.typing import NDArray
 
 from speechssl import audio, checkpoints, errors
@@ -38,12 +38,17 @@ CLEAR = 20.0  # dB: where both recordings have less, noise makes strangers alike
 WHICH = {"telephones, codecs and filters": (1, 1), "a telephone, codec or filter on one side": (1, 0)}
 
 
-def over_lines(file: Path, embedder: Embedder, rng: np.random.Generator) -> list[decisions.Utterance]:
-    """A recording as it is, and over a line that takes a part of its band; nothing if it holds no second of speech."""
+def piece(file: Path, rng: np.random.Generator) -> Samples:
+    """A part of a recording, of a length drawn from ``SECONDS``."""
     samples = audio.read_mono(file, RATE).samples.numpy()
     length = round(RATE * float(np.exp(rng.uniform(*np.log(SECONDS)))))
     first = int(rng.integers(max(1, len(samples) - length)))
-    samples = samples[first : first + length]
+    return samples[first : first + length]
+
+
+def over_lines(file: Path, embedder: Embedder, rng: np.random.Generator) -> list[decisions.Utterance]:
+    """A recording as it is, and over a line that takes a part of its band; nothing if it holds no second of speech."""
+    samples = piece(file, rng)
     found = [heard(samples, RATE, embedder), heard(distort.over_a_line(samples, rng), RATE, embedder)]
     return found if min(one.seconds for one in found) >= 1 else []
 
@@ -91,23 +96,45 @@ def fitted(
     """One calibration, as the header keeps it."""
     sides = WHICH[name]
     found = [trials(utterances, speakers, sides, part, cohort) for utterances, speakers in parts]
-    joined = {key: np.concatenate([one[key] for one in found]) for key in found[0]}
     bands = [both[1].band for utterances, _ in parts for both in utterances if not known(both[1])]
     highs, lows = (np.array([getattr(one, end) for one in bands if one is not None]) for end in ("high", "low"))
     narrow = band.KnownBands(
         max(LEAST, float(np.quantile(highs, 0.025))), RATE / 2, float(np.quantile(lows, 0.975)), CLEAR
     )
-    scores, labels, near = joined.pop("scores"), joined.pop("is_target"), (joined.pop("first"), joined.pop("second"))
-    added = logistic.fit_by_cohort(scores, labels, joined["seconds"], *near)
-    result = calibration.calibrate(
-        scores + added.added(*near), labels, joined.pop("enrolment_speakers"), joined.pop("test_speakers"), **joined,
-        origin="-", source=f"training speakers over {name}", false_alarm=rate, bands=narrow, by_cohort=added, draws=50,
-    )  # fmt: skip
+    result = calibrated(found, f"training speakers over {name}", rate, narrow)
     if rate is None:
         limit = result.score_at(DOUBT)
         result = dataclasses.replace(result, threshold=limit, threshold_low=limit, threshold_high=limit, accepts=False)
-    values = dataclasses.replace(result, wider=None if sides[1] else band.FULL, part=part, cautious=True).as_dict()
-    return {key: value for key, value in values.items() if key not in ("origin", "lines")}
+    return kept(dataclasses.replace(result, wider=None if sides[1] else band.FULL, part=part, cautious=True))
+
+
+def calibrated(
+    found: list[dict[str, Any]], source: str, rate: float | None, bands: band.KnownBands
+) -> calibration.Calibration:
+    """The calibration on trials of several corpora; where these know the nearness to a cohort, with what it adds."""
+    joined = {key: np.concatenate([one[key] for one in found]) for key in found[0]}
+    scores, labels, added = joined.pop("scores"), joined.pop("is_target"), None
+    if "first" in joined:
+        near = joined.pop("first"), joined.pop("second")
+        added = logistic.fit_by_cohort(scores, labels, joined["seconds"], *near)
+        scores = scores + added.added(*near)
+    return calibration.calibrate(
+        scores, labels, joined.pop("enrolment_speakers"), joined.pop("test_speakers"), **joined, origin="-",
+        source=source, false_alarm=rate, bands=bands, by_cohort=added, draws=50,
+    )  # fmt: skip
+
+
+def kept(found: calibration.Calibration) -> dict[str, Any]:
+    """A calibration as the header of the one it belongs to keeps it."""
+    return {key: value for key, value in found.as_dict().items() if key not in ("origin", "lines")}
+
+
+def write(output: Path, checkpoint: checkpoints.Checkpoint, lines: list[dict[str, Any]]) -> None:
+    """Save a calibrated file with these further calibrations, and print those."""
+    header = {key: value for key, value in checkpoint.header.items() if key not in ("sha256", "format")}
+    header["calibration"] = {**header["calibration"], "lines": lines}
+    checkpoints.save(output, checkpoint.tensors, header)
+    print(json.dumps(lines))
 
 
 def main() -> None:
@@ -122,6 +149,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     embedder = embedders.load(args.model, device="cpu")
+    if embedder.cohort is None:
+        raise SystemExit(f"{args.model} has no cohort; floor.py makes one")
     parts = []
     for corpus in args.corpora:
         files = chosen(args.manifest, corpus, "train", SPEAKERS, args.each)
@@ -134,15 +163,9 @@ def main() -> None:
     part = None
     if isinstance(embedder, log_mel.LogMelEmbedder) and embedder.narrow is not None:
         part = (embedder.network.fc.out_channels, embedder.dim)
-    if embedder.cohort is None:
-        raise SystemExit(f"{args.model} has no cohort; floor.py makes one")
     cohort = embedder.cohort.double().numpy()
     lines = [fitted(parts, name, args.false_alarm, part, cohort) for name in WHICH]
-    checkpoint = checkpoints.load(args.model, kind="embedder")
-    header = {key: value for key, value in checkpoint.header.items() if key not in ("sha256", "format")}
-    header["calibration"] = {**header["calibration"], "lines": lines}
-    checkpoints.save(args.output, checkpoint.tensors, header)
-    print(json.dumps(lines))
+    write(args.output, checkpoints.load(args.model, kind="embedder"), lines)
 
 
 if __name__ == "__main__":

@@ -14,20 +14,18 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from calibrate_lines import SECONDS
+from calibrate_lines import SPEAKERS, calibrated, kept, piece, write
 from lines import RATE, Samples, chosen, heard
 
 from speechssl import audio, checkpoints, errors
 from speechssl.signals import Embedder
 from speechssl.training import distort
-from speechssl.verification import band, calibration, decisions, embedders
+from speechssl.verification import band, decisions, embedders
 
-SPEAKERS = 10**6
 RATIOS = (3.0, 20.0)  # dB of the noise
 LEAST = 13.0  # dB: most white noise of 10 dB leaves more, of 5 dB less
 
@@ -56,10 +54,7 @@ def utterances(
     found, speakers = [], []
     for number, (name, file) in enumerate(files):
         rng = np.random.default_rng([seed, number])
-        samples = audio.read_mono(file, RATE).samples.numpy()
-        length = round(RATE * float(np.exp(rng.uniform(*np.log(SECONDS)))))
-        first = int(rng.integers(max(1, len(samples) - length)))
-        cut = samples[first : first + length]
+        cut = piece(file, rng)
         one = heard(cut if noises is None else under_noise(cut, rng, noises), RATE, embedder)
         if one.seconds >= 1 and one.band is not None:
             found.append(one)
@@ -100,14 +95,8 @@ def trials(
 
 def fitted(parts: list[dict[str, np.ndarray]], sides: int, rate: float) -> dict[str, Any]:
     """The calibration for so many noisy sides, as the header keeps it."""
-    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    result = calibration.calibrate(
-        joined.pop("scores"), joined.pop("is_target"), joined.pop("enrolment_speakers"), joined.pop("test_speakers"),
-        **joined, origin="-", source="training speakers under noise", false_alarm=rate, draws=50,
-        bands=dataclasses.replace(band.FULL, snr=LEAST),
-    )  # fmt: skip
-    values = dataclasses.replace(result, cautious=True, noisy=sides).as_dict()
-    return {key: value for key, value in values.items() if key not in ("origin", "lines")}
+    result = calibrated(parts, "training speakers under noise", rate, dataclasses.replace(band.FULL, snr=LEAST))
+    return kept(dataclasses.replace(result, cautious=True, noisy=sides))
 
 
 def main() -> None:
@@ -132,11 +121,8 @@ def main() -> None:
         parts[2].append(trials(noisy, noisy, clear))
         parts[1].append(trials(noisy, utterances(files, embedder, None, args.seed + 1), clear))
     lines = [fitted(found, sides, args.false_alarm) for sides, found in parts.items()]
-    header = {key: value for key, value in checkpoint.header.items() if key not in ("sha256", "format")}
-    others = [line for line in header["calibration"].get("lines", []) if not line.get("noisy")]
-    header["calibration"] = {**header["calibration"], "lines": [*others, *lines]}
-    checkpoints.save(args.output, checkpoint.tensors, header)
-    print(json.dumps(lines))
+    others = [line for line in checkpoint.header["calibration"].get("lines", []) if not line.get("noisy")]
+    write(args.output, checkpoint, [*others, *lines])
 
 
 if __name__ == "__main__":

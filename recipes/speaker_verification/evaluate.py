@@ -127,8 +127,7 @@ class System:
         self._cohort = None
         if as_norm and embedder.cohort is None:
             raise SystemExit(f"{embedder.origin} came without a cohort; leave --as-norm out")
-        shipped = decisions.shipped_calibration(embedder)
-        self._near = shipped.by_cohort if shipped and not as_norm else None
+        self._near = None if as_norm else decisions.added_by_cohort(embedder)
         if as_norm or self._near:
             self._cohort = embedder.cohort.numpy()
         self._as_norm = as_norm

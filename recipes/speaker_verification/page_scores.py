@@ -36,8 +36,7 @@ def main() -> None:
         first, second = draw.sample(names, 2)
         others.append((draw.choice(vectors[first]), draw.choice(vectors[second])))
     draw.shuffle(pairs)
-    shipped = decisions.shipped_calibration(embedder)
-    near = shipped.by_cohort if shipped else None
+    near = decisions.added_by_cohort(embedder)
     known = {"cohort": embedder.cohort if near else None, "by_cohort": near}
     scores = {
         "origin": embedder.origin,

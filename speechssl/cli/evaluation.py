@@ -113,8 +113,7 @@ def calibrate(
         return
     embedder, before = load(model, device, database)
     trials, folder = _trials(target, root, seed, others=others_for(false_alarm))
-    shipped = decisions.shipped_calibration(embedder)
-    near = shipped.by_cohort if shipped else None
+    near = decisions.added_by_cohort(embedder)
     with _embedding(set(recordings_of(trials)), folder, workers) as how:
         _, scores, seconds = evaluation.evaluate(trials, folder, embedder, by_cohort=near, draws=2, **how)
     _remark_on_brief_ones(trials, seconds)

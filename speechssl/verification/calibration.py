@@ -248,8 +248,7 @@ def calibrate(
         origin=origin, scale=scale, offset=offset,
         threshold=threshold, threshold_low=min(interval.low, threshold), threshold_high=max(interval.high, threshold),
         false_alarm=false_alarm, false_alarm_low=low, false_alarm_high=high,
-        source=source, scoring=scoring, by_seconds=by_seconds, by_cohort=by_cohort,
-        bands=bands,
+        source=source, scoring=scoring, by_seconds=by_seconds, by_cohort=by_cohort, bands=bands,
     )  # fmt: skip
 
 

@@ -82,12 +82,6 @@ def _edge(value: object) -> float | None:
     return None if value is None else _seconds(value)
 
 
-def _number(value: object) -> float | None:
-    if value is not None and not (isinstance(value, float) and math.isfinite(value)):
-        raise InputError(f"snr is {value!a:.60}; a number needed")
-    return value
-
-
 def _vector(value: object) -> bytes:
     if not isinstance(value, bytes) or len(value) % 4 or not 0 < len(value) <= LARGEST:
         raise InputError(f"a voice print is {value!a:.30}; up to {LARGEST} bytes of 32-bit numbers needed")
@@ -101,9 +95,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "sha256": _field(names.checksum_field),
     "added": _field(names.time_field, "added"),
     "seconds": _field(_seconds),
-    "low": _field(_edge),
-    "high": _field(_edge),
-    "snr": _field(_number),
+    **{name: _field(_edge) for name in BAND},
     "vector": _field(_vector),
 }
 

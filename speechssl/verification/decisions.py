@@ -23,6 +23,7 @@ from speechssl.signals import Embedder, Embedding, Waveform, check_same_origin
 from speechssl.verification import band as bands
 from speechssl.verification import embedders, speech_classifier
 from speechssl.verification.band import Band
+from speechssl.verification.by_cohort import ByCohort
 from speechssl.verification.calibration import Calibration, probability
 from speechssl.verification.metrics import bayes_threshold
 from speechssl.verification.scoring import score
@@ -331,6 +332,12 @@ def shipped_calibration(embedder: Embedder) -> Calibration | None:
     if embedder.calibration is None:
         return None
     return Calibration.from_dict({**embedder.calibration, "origin": embedder.origin}, source=embedder.origin)
+
+
+def added_by_cohort(embedder: Embedder) -> ByCohort | None:
+    """What the calibration that came with the model's file adds to a cosine; a calibration of one's own adds it too."""
+    shipped = shipped_calibration(embedder)
+    return shipped.by_cohort if shipped else None
 
 
 def calibration_for(embedder: Embedder, own: Calibration | None) -> Calibration | None:

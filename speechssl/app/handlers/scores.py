@@ -49,8 +49,7 @@ def calibrate(models: Models, store: Store, settings: Settings, job: Job, archiv
         trials = make_trials(find_recordings(folder), others=others_for(None), seed=0)
         job(0.3, "listening")
         embedder = models.embedder()
-        shipped = decisions.shipped_calibration(embedder)
-        near = shipped.by_cohort if shipped else None
+        near = decisions.added_by_cohort(embedder)
         _, found, seconds = evaluation.evaluate(trials, folder, embedder, by_cohort=near, draws=2)
         labels = [trial.is_target for trial in trials]
         sides = [[speaker_of(getattr(trial, side)) for trial in trials] for side in ("enrolment", "test")]
