@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from speechssl.app.jobs import Jobs, shielded
 from speechssl.app.sessions import Sessions
-from speechssl.errors import InputError, SpeechSSLError
+from speechssl.errors import CheckpointError, InputError, SpeechSSLError
 
 if TYPE_CHECKING:
     from speechssl.conversion.voice_converter import VoiceConverter
@@ -166,8 +166,11 @@ class Models:
             lock = self._loading.setdefault(key, threading.Lock())
         with lock:
             if key not in self._loaded:
-                with shielded():
-                    self._loaded[key] = make()
+                try:
+                    with shielded():
+                        self._loaded[key] = make()
+                except SpeechSSLError as error:
+                    raise CheckpointError(f"a model of this service cannot be loaded: {error}") from error
             return self._loaded[key]
 
 

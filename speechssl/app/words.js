@@ -23,6 +23,8 @@
   const patterns = [...exact].filter(([key]) => key.match(PLACE)).map(([key, said]) => {
     const kinds = key.match(PLACE);
     const parts = key.split(PLACE);
+    const regexes = kinds.map((kind) => KINDS[kind] ?? "");
+    if (key.startsWith("{}")) regexes[0] = "((?:(?!: ).)+?)"; // what comes before ": " is a text of its own
     const sources = parts.map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
     if (/^\p{L}/u.test(key)) sources[0] = `[${key[0]}${key[0].toUpperCase()}]${sources[0].slice(1)}`;
     return {
@@ -30,7 +32,7 @@
       literal: parts.map((part, at) => (at ? part : part.slice(1)))
         .reduce((one, other) => (other.length > one.length ? other : one)),
       weight: parts.join("").length,
-      regex: new RegExp(`^${sources.map((part, at) => part + (KINDS[kinds[at]] ?? "")).join("")}$`),
+      regex: new RegExp(`^${sources.map((part, at) => part + (regexes[at] ?? "")).join("")}$`),
     };
   }).sort((one, other) => other.weight - one.weight); // what says more comes first
 

@@ -54,6 +54,16 @@ def opens(browser: Any, address: str) -> Iterator[Opens]:
         one.close()
 
 
+@pytest.fixture(scope="module")
+def window(browser: Any) -> Iterator[Any]:
+    """An empty page with the German words."""
+    found = browser.new_page()
+    found.set_content("<!doctype html><html lang='de'><body></body></html>")
+    found.add_script_tag(content=languages._scripts("de").decode())
+    yield found
+    found.close()
+
+
 def walk(page: Any) -> None:
     """Open every tab, and unfold everything on it."""
     for name in TABS:
@@ -155,6 +165,28 @@ def test_errors_and_remarks_are_german(opens: Opens, speech: Speech, tmp_path: P
         "Das Mikrofon kann nicht benutzt werden", "Es ist keines da; stecken Sie eines ein.",
     ]  # fmt: skip
     assert missed(page) == []
+
+
+@pytest.mark.parametrize(
+    ("english", "german"),
+    [
+        ("Cut.wav: the audio has 300 samples at 16000 Hz (0.0187 s); at least 400 (0.025 s) needed for one frame: give "
+         "a longer recording.", "Cut.wav: der Ton hat 300 Abtastwerte bei 16000 Hz (0,0187 s); für ein Frame"),
+        ("Pronunciation of 'it' (line 1): '' has 0 sounds; up to 64 sounds as in 'W ER1 D' or 'w ˈɚ d' needed.",
+         "Aussprache von 'it' (Zeile 1): '' hat 0 Laute; gebraucht werden höchstens 64 Laute"),
+        ("1 of 3 recordings cannot be embedded: a/2.wav (0.188 s of sound; at least 0.215 s needed).",
+         "1 von 3 Aufnahmen sind nicht zu gebrauchen: a/2.wav (0,188 s Ton; gebraucht werden mindestens 0,215 s)."),
+        ("A model of this service cannot be loaded: transformers is not installed; run: pip install transformers.",
+         "Ein Modell dieses Dienstes lässt sich nicht laden: transformers ist nicht installiert;"),
+        ("A model of this service cannot be loaded: mfcc has no layer 3; 0 needed.",
+         "Ein Modell dieses Dienstes lässt sich nicht laden: mfcc has no layer 3; 0 needed."),
+    ],
+)  # fmt: skip
+def test_an_error_within_an_error_is_german_too(window: Any, english: str, german: str) -> None:
+    said = """(text) => { const line = document.body.appendChild(document.createElement('p'));
+        line.textContent = text;
+        return Promise.resolve().then(() => line.textContent); }"""
+    assert window.evaluate(said, english).startswith(german)
 
 
 def test_what_people_wrote_stays_as_it_is(opens: Opens, speech: Speech, tmp_path: Path, state: State) -> None:

@@ -18,8 +18,8 @@ from speechssl.app.tabs.convert import EXAMPLES
 OTHERS = [path.stem for path in languages.WORDS.glob("*.json")]
 PLACE = re.compile(r"\{(?:\d+|n|file|words)?\}")
 PACKAGE = Path(speechssl.__file__).parent
-# what Gradio says in English, also in a page of another language; what the calibration that ships says of itself; and
-# what is put together of too many pieces
+# what Gradio says in English, also in a page of another language; what the calibration that ships says of itself; the
+# names of letters, which Python knows; and what is put together of too many pieces
 NOT_FOUND = (
     "Textbox", "common.upload", "common.complete", "In queue: {n} of {n}", "pause", "undo", "processing |", "Copy",
     "Click to upload or drop files", "Copy table data", "Empty value", "File upload", "Fullscreen", "More tabs",
@@ -29,7 +29,7 @@ NOT_FOUND = (
     "Muted volume", "Adjust playback speed to {n}x", "Skip backwards by {n} seconds", "Skip forward by {n} seconds",
     "number input for {words}", "range slider for {words}", "by the calibration on the training speakers of {}",
     "by the calibration on the training speakers of {}, for {n} s and {n} s of speech",
-    "{words}: {words} ({n}%, about {n} s left)",
+    "{words}: {words} ({n}%, about {n} s left)", "Cyrillic", "Greek", "Arabic", "Hebrew",
 )  # fmt: skip
 
 
