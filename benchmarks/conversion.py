@@ -13,7 +13,6 @@ of the voice included; the start of the process and the loading of the model are
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import resource
@@ -84,12 +83,12 @@ def repeated(recordings: list[Path], seconds: float, path: Path) -> Path:
     import speechssl
     from speechssl.signals import Waveform
 
-    wanted, parts = int(seconds * 16_000), []
-    for recording in itertools.cycle(recordings):
-        parts.append(speechssl.audio.read_mono(recording, 16_000).samples)
-        if sum(map(len, parts)) >= wanted:
+    wanted, once = int(seconds * 16_000), torch.zeros(0)
+    for recording in recordings:
+        once = torch.cat([once, speechssl.audio.read_mono(recording, 16_000).samples])
+        if len(once) >= wanted:
             break
-    speechssl.audio.write(path, Waveform(torch.cat(parts)[:wanted], 16_000))
+    speechssl.audio.write(path, Waveform(once.repeat(-(-wanted // len(once)))[:wanted], 16_000))
     return path
 
 

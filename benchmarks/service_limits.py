@@ -1,11 +1,12 @@
 """What a stranger, and what hours of use, take of the service: memory, sessions, open files, disk.
 
     python benchmarks/service_limits.py [--calls 600]
-    python benchmarks/service_limits.py --hours 4        or 0.2, where nobody has the time
+    python benchmarks/service_limits.py --hours 4                   or 0.2, where nobody has the time
+    python benchmarks/service_limits.py --hours 2.3 --rate 1.75     as many calls as in four hours
 
 The first starts a service with a login, sends ten bodies of 150 MB without one, makes calls without a session as curl
-does, then again without fetching the answers, and uses and kills sessions. The second makes one call a second, of all
-kinds, and prints a line every ten minutes, or twelve in all; sessions that are not used are kept for as long.
+does, then again without fetching the answers, and uses and kills sessions. The others make one call a second, or RATE,
+of all kinds, and print a line every ten minutes, or twelve in all; sessions that are not used are kept for as long.
 """
 
 from __future__ import annotations
@@ -146,8 +147,8 @@ def limits(calls: int) -> None:
                 service.end()
 
 
-def long(hours: float) -> None:
-    """Make a call a second, and print memory, sessions and open files now and then."""
+def long(hours: float, rate: float) -> None:
+    """Make so many calls a second, and print memory, sessions and open files now and then."""
     every = min(600.0, 3600 * hours / 12)
     with tempfile.TemporaryDirectory() as name:
         service = Service(Path(name), "--keep-minutes", str(max(1, round(every / 60))))
@@ -168,7 +169,7 @@ def long(hours: float) -> None:
                 said = spent
                 print(f"{spent / 60:4.0f} min, {count} calls: {service.memory()} MB, {service.sessions()} sessions, "
                       f"{service.open_files()} open files, {service.disk():.1f} MB of disk", flush=True)  # fmt: skip
-            time.sleep(max(0.0, begun + count - time.monotonic()))
+            time.sleep(max(0.0, begun + count / rate - time.monotonic()))
         service.end()
 
 
@@ -176,9 +177,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=600)
     parser.add_argument("--hours", type=float, help="make a call a second for so long instead")
+    parser.add_argument("--rate", type=float, default=1.0, help="calls a second, with --hours")
     args = parser.parse_args()
     if args.hours:
-        long(args.hours)
+        long(args.hours, args.rate)
     else:
         limits(args.calls)
 
