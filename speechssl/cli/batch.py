@@ -228,7 +228,7 @@ class Ledger:
 
     def _entry(self, job: Job) -> dict[str, Any]:
         return {
-            "output": self._name(job),
+            **_as_text(self._name(job)),
             "settings": hashlib.sha256(json_module.dumps(self._settings(job), sort_keys=True).encode()).hexdigest(),
             "source_sha256": sha256_of(job.source),
             "output_sha256": sha256_of(job.output),
@@ -245,10 +245,23 @@ class Ledger:
         for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = foreign.parse_object(line, self._path)
-                known[entry["output"]] = entry
-            except (InputError, TypeError, KeyError):
+                known[_name_in(entry)] = entry
+            except (ValueError, TypeError, KeyError):
                 continue  # the line an interruption cut short: that output is made again
         return known
+
+
+def _as_text(name: str) -> dict[str, str]:
+    """The name of an output as a field of JSON, which holds none that is no UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return {"output_bytes": os.fsencode(name).hex()}
+    return {"output": name}
+
+
+def _name_in(entry: dict[str, Any]) -> str:
+    return str(entry["output"]) if "output" in entry else os.fsdecode(bytes.fromhex(entry["output_bytes"]))
 
 
 def made_before(folder: Path | None) -> set[Path]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from speechssl.checkpoints import foreign
 from speechssl.cli import batch
 from speechssl.cli.batch import Job, Ledger, Plan
 from speechssl.errors import InputError
@@ -215,6 +217,18 @@ def test_a_single_failure_is_raised(tmp_path: Path) -> None:
     job = Job(tmp_path / "a.wav", tmp_path / "b.wav")
     with pytest.raises(InputError, match="bad"):
         _run(Plan([job], None), {}, work)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are no bytes")
+def test_outputs_whose_names_are_no_utf_8_are_known_again(tmp_path: Path) -> None:
+    for name in ("caf\udce9.wav", "café.wav"):
+        _touch(tmp_path / "in" / name, name.encode(errors="surrogateescape"))
+    plan = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+    assert len(_run(plan, {}).results) == 2
+    assert len(_run(plan, {}).skipped) == 2
+    assert batch.made_before(plan.folder) == {Path(os.path.realpath(job.output)) for job in plan.jobs}
+    lines = (tmp_path / "out" / batch.LEDGER).read_text().splitlines()
+    assert all(foreign.parse_object(line, "a line") for line in lines)
 
 
 def test_the_ledger_is_json_lines(tmp_path: Path) -> None:
