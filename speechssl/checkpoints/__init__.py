@@ -21,7 +21,15 @@ from speechssl.checkpoints.files import (
     write_text,
 )
 from speechssl.checkpoints.locks import alone
-from speechssl.checkpoints.places import OWN_FILE, PACKAGED, cache_dir, data_folder, data_root, private_folder
+from speechssl.checkpoints.places import (
+    OWN_FILE,
+    PACKAGED,
+    cache_dir,
+    data_folder,
+    data_root,
+    new_folder,
+    private_folder,
+)
 from speechssl.checkpoints.published import fetch, hub_download, hub_is_away, load_pickle_tensors, transformers
 
 __all__ = [
@@ -41,6 +49,7 @@ __all__ = [
     "load",
     "load_pickle_tensors",
     "load_state",
+    "new_folder",
     "peek",
     "private_folder",
     "replacing",

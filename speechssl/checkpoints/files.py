@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from speechssl.checkpoints import foreign
 from speechssl.checkpoints.names import some
-from speechssl.checkpoints.places import OWN_FILE
+from speechssl.checkpoints.places import OWN_FILE, new_folder
 from speechssl.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -213,14 +213,13 @@ def without_weight_norm(state: Mapping[str, Tensor], *, keep: int) -> dict[str, 
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to: renamed to it on success, removed on any failure, Ctrl-C included.
 
-    A folder that does not exist is made.
+    A folder that does not exist is made, and removed on failure.
 
     Raises:
         CheckpointError: the disk is full or the place cannot be written to.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
+        with new_folder(path.parent), replacing(path) as temporary:
             yield temporary
     except Exception as error:
         # the Rust side of safetensors reports a full disk as its own error type, not as OSError

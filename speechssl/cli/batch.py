@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
 import json as json_module
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
 
-from speechssl.checkpoints import alone, foreign, sha256_of
+from speechssl.checkpoints import alone, foreign, new_folder, sha256_of
 from speechssl.checkpoints.names import some
 from speechssl.cli import terminal
 from speechssl.errors import InputError, SpeechSSLError
@@ -316,8 +317,8 @@ def _attempt(
         if ledger.is_done(job):
             outcome.skipped.append(facts)
             return
-        make_folder(job.output.parent)
-        outcome.results.append({**facts, **work(job)})
+        with into(job.output.parent):
+            outcome.results.append({**facts, **work(job)})
         ledger.record(job)
     # trouble with one file, whatever it is, must not cost the others
     except Exception as error:
@@ -411,13 +412,16 @@ def check_place(path: Path) -> None:
         raise InputError(f"{place} cannot be written to; choose another place, or make it writable")
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for results unless it exists.
+@contextlib.contextmanager
+def into(folder: Path) -> Iterator[None]:
+    """Make a folder for results unless it exists; if there are none, it goes again.
 
     Raises:
         InputError: the folder cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another output folder") from error
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(new_folder(folder))
+        except OSError as error:
+            raise InputError(f"cannot write to {folder}: {error.strerror}; choose another output folder") from error
+        yield

@@ -310,12 +310,15 @@ def _attribution_files(plan: Plan, wanted: Path | None) -> dict[Job, Path]:
 @contextlib.contextmanager
 def _attributed(table: Path | None) -> Iterator[None]:
     """The attribution is written before the recording: if the recording exists, so does it; if not, it goes too."""
-    try:
+    if table is None:
         yield
-    except BaseException:
-        if table is not None:
+        return
+    with batch.into(table.parent):
+        try:
+            yield
+        except BaseException:
             table.unlink(missing_ok=True)
-        raise
+            raise
 
 
 def _attribute(table: Path | None, result: Conversion) -> None:

@@ -41,11 +41,11 @@ def demo(
     system = load_bundle(model)
     voice = system.matching_set([reference.path], name=target)
     result = system.convert(spoken.path, voice)
-    batch.make_folder(output)
-    for one in (spoken, reference):
-        shutil.copyfile(one.path, output / f"{one.voice}{one.path.suffix}")
     path = output / f"{source}-as-{target}.wav"
-    audio.write(path, result.waveform)
+    with batch.into(output):
+        for one in (spoken, reference):
+            shutil.copyfile(one.path, output / f"{one.voice}{one.path.suffix}")
+        audio.write(path, result.waveform)
     facts = _nearness(result.waveform, source, target)
     whole = {"output": str(path), "converter": result.converter, **facts}
     terminal.answer(whole, _sentence(path, facts, source, target), json=json)

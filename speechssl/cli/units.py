@@ -306,8 +306,8 @@ def decode(
     for (_, ids, runs), path in zip(items, places, strict=True):
         wanted = decoding.units_of(ids, book, durations=None if lengths is not None else runs, lengths=lengths)
         waveform = decoding.decode(wanted, book, spoken, system.vocoder)
-        batch.make_folder(path.parent)
-        audio.write(path, audio.set_loudness(waveform, -23.0))
+        with batch.into(path.parent):
+            audio.write(path, audio.set_loudness(waveform, -23.0))
         written.append({"output": str(path), "units": len(ids), "seconds": round(waveform.seconds, 3)})
     lines = [f"{row['output']}  {row['units']} units, {row['seconds']} s" for row in written]
     terminal.answer({"results": written}, "\n".join(lines), json=json)

@@ -219,6 +219,28 @@ def test_a_single_failure_is_raised(tmp_path: Path) -> None:
         _run(Plan([job], None), {}, work)
 
 
+def test_a_run_that_made_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    for name in ("a.wav", "sub/b.wav"):
+        _touch(tmp_path / "in" / name)
+
+    def work(job: Job) -> dict[str, Any]:
+        assert job.output.parent.is_dir()
+        if job.source.name == "b.wav":
+            raise KeyboardInterrupt
+        raise InputError("bad")
+
+    plan = batch.plan([tmp_path / "in"], tmp_path / "new" / "out", ".wav")
+    with pytest.raises(KeyboardInterrupt):
+        _run(plan, {}, work)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    # one that was there stays, and so does what was made
+    (tmp_path / "new").mkdir()
+    assert len(_run(Plan(plan.jobs[:1], plan.folder), {}, work).failed) == 1
+    assert list(tmp_path.glob("new/**/*")) == []
+    assert (tmp_path / "new").is_dir()
+    assert len(_run(plan, {}).results) == 2
+
+
 @pytest.mark.skipif(os.name != "posix", reason="names are no bytes")
 def test_outputs_whose_names_are_no_utf_8_are_known_again(tmp_path: Path) -> None:
     for name in ("caf\udce9.wav", "café.wav"):
