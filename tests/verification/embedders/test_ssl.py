@@ -16,6 +16,7 @@ from speechssl.signals import Waveform
 from speechssl.verification import embedders
 from speechssl.verification.embedders import heads, ssl
 
+RECIPE = "speaker_verification"
 ECAPA = {"channels": 16, "bottleneck": 8, "scale": 4, "dim": 12}
 MakeEncoder = Callable[..., Path]
 
@@ -125,6 +126,24 @@ def test_long_recordings_are_averaged_over_windows(
     assert torch.allclose(embedder.embed(whole).vector, expected, atol=1e-6)
     with pytest.raises(InputError, match=r"0\.100 s of sound"):
         embedder.embed(sound(0.1))
+
+
+def test_the_recipe_of_floors_refuses_what_hears_no_log_mel_bands(
+    recipe: Any, encoder_file: Path, tmp_path: Path
+) -> None:
+    path = saved(
+        tmp_path / "on-ssl.safetensors",
+        encoder_file,
+        heads.make("statistics", 2, 32, dim=12),
+        "statistics",
+        {"dim": 12},
+    )
+    (tmp_path / "list.csv").write_text("path,corpus,speaker,seconds,split\na.wav,clips,ada,2.5,train\n")
+    written = tmp_path / "floored.safetensors"
+    command = [str(path), str(tmp_path / "list.csv"), "--corpora", "clips", "--output", str(written)]
+    with pytest.raises(SystemExit, match=r"on-ssl\.safetensors does not hear log-mel bands"):
+        recipe("floor").main(command)
+    assert not written.exists()
 
 
 def test_fine_tuned_blocks_come_with_the_file(encoder_file: Path, tmp_path: Path) -> None:
