@@ -128,7 +128,7 @@ def load_bundle(
     values = encoder if speaker.origin == encoder.origin else WorldAnalysis()
     known = None
     if parts.predictor is not None and speaker.key_origin == encoder.origin:
-        known = predictor.load(parts.predictor, key_origin=encoder.origin, value_origin=values.origin)
+        known = predictor.load(parts.predictor)
     return VoiceConverter(encoder, values, speaker, known)
 
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from speechssl import checkpoints
 from speechssl.errors import CheckpointError, InputError
-from speechssl.signals import check_same_origin
 
 KIND = "predictor"
 PIECE = 4096  # frames predicted at once
@@ -112,24 +111,17 @@ def save(path: str | Path, predictor: ValuePredictor, *, licence: str, provenanc
     return checkpoints.save(path, {n: t.half() for n, t in predictor.network.state_dict().items()}, header)
 
 
-def load(path: str | Path, *, key_origin: str, value_origin: str) -> ValuePredictor:
+def load(path: str | Path) -> ValuePredictor:
     """Read a file that ``save`` wrote.
 
-    Args:
-        path: the file.
-        key_origin: of the keys that it is to take.
-        value_origin: of the values that it is to give.
     Raises:
         CheckpointError: missing, damaged, of another kind, or weights that do not fit the config.
-        InputError: it takes other keys or gives other values.
     """
     checkpoint = checkpoints.load(path, kind=KIND)
-    header = checkpoint.header
-    check_same_origin(key_origin, header.get("key_origin", ""), what=f"predict values with {path}")
-    check_same_origin(value_origin, header.get("value_origin", ""), what=f"predict these values with {path}")
     try:
-        network = PredictorNetwork(PredictorConfig(**header["config"]))
+        network = PredictorNetwork(PredictorConfig(**checkpoint.header["config"]))
+        origins = {name: str(checkpoint.header[name]) for name in ("key_origin", "value_origin")}
     except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: its config does not describe a predictor of values ({error})") from error
+        raise CheckpointError(f"{path}: its header does not describe a predictor of values ({error})") from error
     checkpoints.load_state(network, {name: part.float() for name, part in checkpoint.tensors.items()}, source=path)
-    return ValuePredictor(network, key_origin=key_origin, value_origin=value_origin)
+    return ValuePredictor(network, **origins)
