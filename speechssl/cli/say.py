@@ -136,16 +136,15 @@ def _loaded(
 ) -> Synthesizer:
     """The text model with its encoder; a text that cannot be read is refused before the rest is loaded."""
     from speechssl.synthesis import lexicon as lexicons
-    from speechssl.synthesis import model as text_models
     from speechssl.synthesis import say as say_module
     from speechssl.synthesis.front_end import FrontEnd
 
     file = synthesizer or say_module.SYNTHESIZER
-    text_model = text_models.load(file)
+    text_model = say_module.text_model(file, language)
     own = lexicons.read(lexicon) if lexicon else {}  # once: it may be a pipe
     FrontEnd(text_model.language, lexicon=own).prepare(words)
     loaded = models.load(model, [text_model.origin], **system)
-    made = say_module.load_synthesizer(file, system=loaded, language=language)
+    made = say_module.assembled(text_model, file, loaded)
     return made.reading(own) if own else made
 
 

@@ -16,6 +16,7 @@ from speechssl.voices.matching_set import MatchingSet
 
 if TYPE_CHECKING:
     from speechssl.conversion.voice_converter import VoiceConverter
+    from speechssl.synthesis.model import TextModel
     from speechssl.synthesis.synthesizer import Speech, Synthesizer
 
 SYNTHESIZER = PACKAGED / "tiny" / "synthesizer.safetensors"
@@ -49,9 +50,20 @@ def load_synthesizer(
         'en-us'
     """
     from speechssl.synthesis import lexicon as lexicons
+
+    made = assembled(text_model(path, language), path, system or load_bundle())
+    return made.reading(lexicons.read(lexicon)) if lexicon else made
+
+
+def text_model(path: str | Path, language: str | None) -> TextModel:
+    """The text model of a file, of the language that is wanted.
+
+    Raises:
+        InputError: it speaks another language.
+        CheckpointError: the file is missing or damaged.
+    """
     from speechssl.synthesis import model as models
     from speechssl.synthesis.languages import check_language
-    from speechssl.synthesis.synthesizer import Synthesizer
 
     wanted = check_language(language) if language else None
     model = models.load(path)
@@ -60,13 +72,22 @@ def load_synthesizer(
             f"{Path(path).name} speaks {model.language}, not {wanted}; give a text model that was trained on {wanted} "
             "(--synthesizer FILE), or a text in its language"
         )
+    return model
+
+
+def assembled(model: TextModel, path: str | Path, system: VoiceConverter) -> Synthesizer:
+    """The synthesizer of a text model, with the voice that lies beside its file.
+
+    Raises:
+        InputError: a system of another encoder.
+    """
+    from speechssl.synthesis.synthesizer import Synthesizer
+
     beside = Path(path).with_name(f"{Path(path).stem}-voice.safetensors")
-    parts = system or load_bundle()
     speaker = voices.load(beside) if beside.exists() else None
-    if speaker is not None and speaker.value_origin != parts.value_encoder.origin:
+    if speaker is not None and speaker.value_origin != system.value_encoder.origin:
         speaker = None
-    made = Synthesizer(model, parts, speaker=speaker)
-    return made.reading(lexicons.read(lexicon)) if lexicon else made
+    return Synthesizer(model, system, speaker=speaker)
 
 
 @kinds.checked

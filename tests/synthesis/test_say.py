@@ -50,6 +50,15 @@ def test_a_text_with_subtitles_and_json(say: Say, tmp_path: Path) -> None:
     assert (tmp_path / "out.srt").read_text().count("-->") == 2
 
 
+def test_the_text_model_is_loaded_once(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    from speechssl.synthesis import model as models
+
+    paths, load = [], models.load
+    monkeypatch.setattr(models, "load", lambda path: paths.append(path) or load(path))
+    assert say("Hello.")[0] == 0
+    assert len(paths) == 1
+
+
 @pytest.mark.parametrize("output", ["out.flac", "out.opus", "out.mp3"])
 def test_formats(say: Say, tmp_path: Path, output: str) -> None:
     assert say("Hello.", output=output)[0] == 0
