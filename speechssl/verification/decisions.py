@@ -26,7 +26,7 @@ from speechssl.verification.band import Band
 from speechssl.verification.by_cohort import ByCohort
 from speechssl.verification.calibration import Calibration, probability
 from speechssl.verification.metrics import bayes_threshold
-from speechssl.verification.scoring import score
+from speechssl.verification.scoring import Scorer
 from speechssl.verification.screening import MIN_SPEECH, channels_apart, remarks_on, unlike_speech
 
 if TYPE_CHECKING:
@@ -198,7 +198,8 @@ def verify(
         InputError: embeddings of different models, or a calibration of another.
     """
     scoring = _check_calibration(test.embedding.origin, calibration, cohort)
-    found = _judged(enrolment, test, calibration, cohort, scoring == "as-norm", prior, threshold)
+    scorer = Scorer(test.embedding, cohort)
+    found = _judged(enrolment, test, calibration, scorer, scoring == "as-norm", prior, threshold)
     heard = [item for item in (*enrolment, test) if isinstance(item, Utterance)]
     remarks = [f"{item.name}: {remark}" for item in heard for remark in item.remarks]
     return Decision(
@@ -274,9 +275,9 @@ def identify(
     origin = test.embedding.origin
     enrolled = _enrolled(database, origin)
     normed = _check_calibration(origin, calibration, cohort) == "as-norm"
-    candidates = []
+    candidates, scorer = [], Scorer(test.embedding, cohort)
     for name, rows in enrolled.items():
-        found = _judged(rows, test, calibration, cohort, normed, prior, threshold)
+        found = _judged(rows, test, calibration, scorer, normed, prior, threshold)
         candidates.append(Candidate(name, found.score, found.llr, found.accepted, found.remark))
     by_ratio = calibration is not None and threshold is None
 
@@ -362,7 +363,7 @@ def _judged(
     enrolment: Sequence[Utterance | Enrolment],
     test: Utterance,
     calibration: Calibration | None,
-    cohort: Tensor | None,
+    scorer: Scorer,
     normed: bool,
     prior: float | None,
     threshold: float | None,
@@ -372,9 +373,8 @@ def _judged(
     usable, why = _serving(calibration, [item.band for item in enrolment], test.band, given=threshold is not None)
     part = usable.part if usable else None
     near = usable.by_cohort if usable else None
-    others = cohort if normed or near else None
     embeddings = [item.embedding for item in enrolment]
-    found = score(embeddings, test.embedding, cohort=others, part=part, by_cohort=near)
+    found = scorer.score(embeddings, part=part, by_cohort=near, normed=normed)
     limit, source = _threshold(usable, prior, threshold, seconds)
     if why and limit is None:
         source = "none: the calibration does not know such recordings"

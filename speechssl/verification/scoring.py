@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,22 +41,72 @@ def score(
         InputError: nothing enrolled, or embeddings of different models.
     Source: AS-norm: Matejka et al. 2017, "Analysis of score normalization in multilingual speaker recognition".
     """
-    if not enrolment:
-        raise InputError("nothing enrolled to compare with")
-    for embedding in enrolment:
-        check_same_origin(embedding.origin, test.origin, what="compare two recordings")
-    mean = np.mean([counting(embedding.vector.double().numpy(), part) for embedding in enrolment], axis=0)
-    sides = np.stack([mean, counting(test.vector.double().numpy(), part)])
-    sides /= np.maximum(np.linalg.norm(sides, axis=1, keepdims=True), 1e-12)
-    cosine = float(sides[0] @ sides[1])
-    if cohort is None:
+    return Scorer(test, cohort).score(enrolment, part=part, by_cohort=by_cohort, normed=by_cohort is None)
+
+
+class Scorer:
+    """Scores one test with one enrolment after the other; the test is measured against the cohort once.
+
+    Args:
+        test, cohort: as for ``score``.
+    """
+
+    def __init__(self, test: Embedding, cohort: Tensor | None = None) -> None:
+        self._test = test
+        self._cohort = None if cohort is None else cohort.double().numpy()
+        self._sides: dict[tuple[int, int] | None, _Side] = {}
+
+    def score(
+        self,
+        enrolment: Sequence[Embedding],
+        *,
+        part: tuple[int, int] | None = None,
+        by_cohort: ByCohort | None = None,
+        normed: bool = False,
+    ) -> float:
+        """The cosine, with what ``by_cohort`` adds, or else by AS-norm if it is to be ``normed``.
+
+        Raises:
+            InputError: as ``score``.
+        """
+        if not enrolment:
+            raise InputError("nothing enrolled to compare with")
+        for embedding in enrolment:
+            check_same_origin(embedding.origin, self._test.origin, what="compare two recordings")
+        if part not in self._sides:
+            others = None if self._cohort is None else counting(self._cohort, part)
+            self._sides[part] = _Side.of([self._test], part, others)
+        test = self._sides[part]
+        known = _Side.of(enrolment, part, test.others)
+        cosine = float(known.vector @ test.vector)
+        if self._cohort is not None and by_cohort is not None:
+            return cosine + float(by_cohort.added(known.near, test.near)[0])
+        if self._cohort is not None and normed:
+            sides = (known.highest, test.highest)
+            return float(np.mean([(cosine - centres) / spreads for centres, spreads in sides]))
         return cosine
-    others = counting(cohort.double().numpy(), part)
-    if by_cohort is not None:
-        near = measured(sides, others)
-        return cosine + float(by_cohort.added(near[:1], near[1:])[0])
-    centres, spreads = cohort_statistics(sides, others)
-    return float(((cosine - centres) / spreads).mean())
+
+
+@dataclass(eq=False)
+class _Side:
+    """A unit vector (P,), and what it is measured against, the cohort (K, P)."""
+
+    vector: Floats
+    others: Any
+
+    @classmethod
+    def of(cls, embeddings: Sequence[Embedding], part: tuple[int, int] | None, others: Floats | None) -> _Side:
+        """The mean of embeddings, at unit norm again."""
+        mean = np.mean([counting(one.vector.double().numpy(), part) for one in embeddings], axis=0)
+        return cls(mean / max(float(np.linalg.norm(mean)), 1e-12), others)
+
+    @functools.cached_property
+    def near(self) -> Floats:
+        return measured(self.vector[None], self.others)
+
+    @functools.cached_property
+    def highest(self) -> tuple[Floats, Floats]:
+        return cohort_statistics(self.vector[None], self.others)
 
 
 def counting(vectors: Floats, part: tuple[int, int] | None) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from speechssl.signals import Embedding
 from speechssl.verification import decisions, evaluation, scoring
 from speechssl.verification.by_cohort import ByCohort, measured
 from speechssl.verification.calibration import Calibration
+from speechssl.verification.database import Enrolment, SpeakerDatabase
 from speechssl.verification.trials import Trial
 
 ORIGIN = "m@1"
@@ -64,6 +66,30 @@ def test_a_trial_is_scored_alike_in_decisions_and_in_evaluations(vectors: np.nda
         assert part == pytest.approx((cut[0] @ cut[1].T).item() + ADDED.added(*near)[0], abs=1e-6)
     with pytest.raises(InputError, match="need the model's cohort"):
         decisions.verify(wide[:1], wide[1], calibration=known)
+
+
+def test_a_test_is_measured_against_the_cohort_once(
+    vectors: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort, wide = torch.from_numpy(vectors[10:].astype(np.float32)), decisions.Band(0.0, 8000.0)
+    test, *others = (dataclasses.replace(utterance(vector), band=wide) for vector in vectors[:5])
+    calibration = Calibration(ORIGIN, 10.0, -5.0, 0.5, 0.4, 0.6, None, 0.0, 0.1, "x", by_cohort=ADDED)
+    measures: list[np.ndarray] = []
+    monkeypatch.setattr(scoring, "measured", lambda side, others: measures.append(side) or measured(side, others))
+    with SpeakerDatabase(tmp_path / "speakers.sqlite") as database:
+        for number, one in enumerate(others):
+            database.enrol(f"s{number}", [Enrolment(one.embedding, "x", f"{number:064x}", 3.0, wide)])
+        ranked = decisions.identify(test, database, calibration=calibration, cohort=cohort)
+    assert len(measures) == 1 + 4
+    scorer = scoring.Scorer(test.embedding, cohort)
+    for row in ranked:
+        known = [others[int(row.speaker[1:])].embedding]
+        alone = scoring.score(known, test.embedding, cohort=cohort, by_cohort=ADDED)
+        assert row.score == pytest.approx(alone, abs=1e-6)
+        # each part of the embeddings has measures of its own
+        part = scoring.score(known, test.embedding, cohort=cohort, by_cohort=ADDED, part=(0, 4))
+        assert scorer.score(known, by_cohort=ADDED, part=(0, 4)) == pytest.approx(part, abs=1e-12)
+        assert scorer.score(known, by_cohort=ADDED) == pytest.approx(alone, abs=1e-12)
 
 
 def test_it_is_kept_with_the_calibration_and_damage_is_named() -> None:
