@@ -11,6 +11,7 @@ taken out first: recipes/voice_conversion/f0.py compares with CREPE.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,16 +67,26 @@ def f0(waveform: Waveform, *, frame_period: float = 0.005) -> Tensor:
     """
     import torch
 
+    return torch.cat(list(f0_blocks(waveform, frame_period)))
+
+
+def f0_blocks(waveform: Waveform, frame_period: float) -> Iterator[Tensor]:
+    """``f0`` block by block, for whoever may not want the rest.
+
+    Raises:
+        InputError: as ``f0``.
+    """
+    import torch
+
     if not 0.001 <= frame_period <= 0.1:
         raise InputError(f"frame period is {frame_period} s; 0.001 to 0.1 needed")
     samples = at_16_khz(waveform)
     # the small number: seconds / period of whole numbers of periods may fall just below the whole
     frames = int(waveform.seconds / frame_period + 1e-6) + 1
     step = max(1, round(BLOCK / frame_period))
-    parts = [
-        _block(samples, first, min(first + step, frames), frames, frame_period) for first in range(0, frames, step)
-    ]
-    return torch.from_numpy(np.concatenate(parts).astype(np.float32))
+    for first in range(0, frames, step):
+        block = _block(samples, first, min(first + step, frames), frames, frame_period)
+        yield torch.from_numpy(block.astype(np.float32))
 
 
 def _block(samples: Array, first: int, last: int, frames: int, period: float) -> Array:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import threading
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from speechssl import audio
+from speechssl.audio import f0_tracker
 from speechssl.audio.given import Recordings
 from speechssl.checkpoints import names
 from speechssl.encoders import fingerprints
@@ -120,10 +122,14 @@ def encode(waveform: Waveform, encoder: Encoder, value_encoder: Encoder) -> tupl
 
 
 def keys_and_f0(waveform: Waveform, encoder: Encoder) -> tuple[Features, Tensor]:
-    """Keys of a waveform and, measured in a thread beside them, its F0."""
+    """Keys of a waveform and, measured in a thread beside them, its F0; after Ctrl-C nobody waits for it."""
+    over = threading.Event()
     with ThreadPoolExecutor(max_workers=1) as beside:
-        contour = beside.submit(f0_of, waveform)
-        return encoder.encode(waveform), contour.result()
+        contour = beside.submit(f0_of, waveform, over)
+        try:
+            return encoder.encode(waveform), contour.result()
+        finally:
+            over.set()
 
 
 def encode_values(waveform: Waveform, value_encoder: Encoder, keys: Features, contour: Tensor) -> Features:
@@ -137,9 +143,12 @@ def encode_values(waveform: Waveform, value_encoder: Encoder, keys: Features, co
     return values
 
 
-def f0_of(waveform: Waveform) -> Tensor:
-    """(F,) Hz every 5 ms, 0 where unvoiced."""
-    return audio.f0(waveform, frame_period=pitch.FRAME_PERIOD)
+def f0_of(waveform: Waveform, over: threading.Event) -> Tensor:
+    """(F,) Hz every 5 ms, 0 where unvoiced; cut short once ``over`` is set."""
+    import torch
+
+    blocks = f0_tracker.f0_blocks(waveform, pitch.FRAME_PERIOD)
+    return torch.cat(list(itertools.takewhile(lambda _: not over.is_set(), blocks)))
 
 
 def _spoken(active: Tensor, keys: Features) -> Tensor:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+import threading
+import time
 
 import numpy as np
 import pytest
 import torch
 
 from speechssl import audio
+from speechssl.audio import f0_tracker
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 from speechssl.voices import building, matching_set
@@ -44,6 +47,31 @@ def test_keys_are_the_values_where_one_encoder_makes_both(files, encoder, make_e
     assert torch.equal(other.keys, voice.keys)
     assert not torch.equal(other.values, voice.keys)
     assert (other.key_origin, other.value_origin) == ("spectra/1", "spectra/2")
+
+
+def test_nobody_waits_for_f0_after_an_interruption(encoder, monkeypatch):
+    begun, blocks = threading.Event(), []
+
+    def block(samples, first, last, frames, period):
+        begun.set()
+        time.sleep(0.05)
+        blocks.append(first)
+        return np.zeros(last - first)
+
+    def interrupted(waveform):
+        assert begun.wait(60)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f0_tracker, "_block", block)
+    ten_minutes = Waveform(torch.zeros(600 * 16_000), 16_000)
+    assert len(building.keys_and_f0(ten_minutes, encoder)[1]) == 600 * 200 + 1
+    assert len(blocks) == 21
+    blocks.clear()
+    begun.clear()
+    monkeypatch.setattr(encoder, "encode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        building.keys_and_f0(ten_minutes, encoder)
+    assert len(blocks) < 5
 
 
 def test_pitch_is_pooled_over_the_references(files, encoder):
