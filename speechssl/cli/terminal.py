@@ -6,13 +6,14 @@ import contextlib
 import datetime
 import json
 import logging
+import math
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from speechssl.checkpoints import names, published
 from speechssl.cli.progress import Progress
@@ -204,23 +205,29 @@ def downloading(filename: str, total: int | None) -> Iterator[Callable[[int], No
     yield advance_by
 
 
+class Done(Protocol):
+    """Called with the name of a recording when it is done, or with how many more seconds of it are."""
+
+    def __call__(self, name: str, seconds: float = math.inf, /) -> None: ...
+
+
 @contextlib.contextmanager
-def progress(title: str, files: Iterable[tuple[str, str | Path]]) -> Iterator[Callable[[str], None]]:
+def progress(title: str, files: Iterable[tuple[str, str | Path]]) -> Iterator[Done]:
     """Progress over recordings by their seconds of audio.
 
     Args:
         title: of what is done with them.
         files: name and path of each.
-    Yields:
-        A function that is called with the name of each recording when it is done.
     """
     stage(title)
-    seconds = {name: seconds_of(path) for name, path in files}
-    expect(sum(seconds.values()))
+    left = {name: seconds_of(path) for name, path in files}
+    expect(sum(left.values()))
 
-    def done(name: str) -> None:
-        advance(seconds.get(name, 0.0))
+    def done(name: str, seconds: float = math.inf) -> None:
         stage(f"{title} {Path(name).name}")
+        part = min(seconds, left.get(name, 0.0))
+        left[name] = left.get(name, 0.0) - part
+        advance(part)
 
     yield done
 

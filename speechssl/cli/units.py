@@ -115,7 +115,7 @@ def encode(
     with terminal.progress("encoding", [(one.id, one.file) for one in entries]) as advance:
         summary = encode_module.encode(
             entries, recipe, output, form=form, num_workers=workers, shard=share, block=part,
-            through=engine, retry=retry, advance=advance,
+            through=engine, retry=retry, advance=advance, heard=advance,
         )  # fmt: skip
     text = f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed"
     terminal.answer({"output": output, **vars(summary)}, text, json=json)
@@ -302,13 +302,19 @@ def decode(
             "remark: these units have no durations, so each lasts one frame; give --durations, or encode with --format "
             "jsonl or parquet"
         )
+    wanted = [
+        decoding.units_of(ids, book, durations=None if lengths is not None else runs, lengths=lengths)
+        for _, ids, runs in items
+    ]
+    terminal.expect(sum(int(one.durations.sum()) / one.frame_rate for one in wanted))
     written: list[dict[str, Any]] = []
-    for (_, ids, runs), path in zip(items, places, strict=True):
-        wanted = decoding.units_of(ids, book, durations=None if lengths is not None else runs, lengths=lengths)
-        waveform = decoding.decode(wanted, book, spoken, system.vocoder)
+    for one, path in zip(wanted, places, strict=True):
+        terminal.stage(f"speaking {path.stem}")
+        waveform = decoding.decode(one, book, spoken, system.vocoder)
         with batch.into(path.parent):
             audio.write(path, audio.set_loudness(waveform, -23.0))
-        written.append({"output": str(path), "units": len(ids), "seconds": round(waveform.seconds, 3)})
+        terminal.advance(waveform.seconds)
+        written.append({"output": str(path), "units": len(one.ids), "seconds": round(waveform.seconds, 3)})
     lines = [f"{row['output']}  {row['units']} units, {row['seconds']} s" for row in written]
     terminal.answer({"results": written}, "\n".join(lines), json=json)
 

@@ -6,17 +6,21 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import soundfile
+from helpers import tones
 from typer.testing import CliRunner
 
+from speechssl import cli
+from speechssl.cli import progress, terminal
 from speechssl.cli.unit_input import runs_are_lost, to_decode
 from speechssl.cli.units import app
 from speechssl.errors import InputError
 from speechssl.units.codebooks.codebook import load
+from speechssl.voices.clips import clip
 
 COMMANDS = ("fit", "encode", "check", "report", "tokenizer", "bpe", "pack", "decode", "import")
 
@@ -82,6 +86,36 @@ def test_from_audio_to_units_and_what_is_said_of_them(
     assert "2 of 7 recordings are missing" in shown.stderr
     part.unlink()
     assert run("check", out, code=2)
+
+
+class Shown(progress.Progress):
+    """Keeps the line of each change."""
+
+    lines: ClassVar[list[str]] = []
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds)
+        self.lines.append(self.line().rpartition(",")[0])
+
+
+def test_progress_goes_on_within_a_recording_and_over_a_folder(
+    encoder_file: Path, codebook_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "Progress", Shown)
+    monkeypatch.setattr(Shown, "lines", [])
+    monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "voices"))
+    soundfile.write(tmp_path / "long.wav", tones(50.0, 1), 16_000)
+    soundfile.write(tmp_path / "short.wav", tones(2.0, 2), 16_000)
+    recordings = [str(tmp_path / name) for name in ("long.wav", "short.wav")]
+    assert cli.run(["voice", "add", "ada", str(clip("ada", "sentence").path), "-m", str(encoder_file)]) == 0
+    model = ["-c", str(codebook_file), "-m", str(encoder_file), "--device", "cpu"]
+    assert cli.run(["units", "encode", *recordings, "-o", str(tmp_path / "units"), *model]) == 0
+    # windows of 22 s, of which 2 s at each inner edge are context
+    heard = [("long", 20), ("long", 38), ("long", 50), ("long", 50), ("short", 52), ("short", 52)]
+    assert Shown.lines == [f"units: encoding {name}, {seconds} of 52 s of audio" for name, seconds in heard]
+    Shown.lines.clear()
+    assert cli.run(["units", "decode", str(tmp_path / "units"), "-o", str(tmp_path), "--voice", "ada", *model]) == 0
+    assert Shown.lines == [f"units: speaking {name}, {n} of 52 s of audio" for name, n in (("long", 50), ("short", 52))]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +188,6 @@ def test_decode_speaks_in_a_stored_voice(
     from speechssl import encoders
     from speechssl.vocoders.world import WorldAnalysis
     from speechssl.voices import VoiceLibrary
-    from speechssl.voices.clips import clip
 
     monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "voices"))
     VoiceLibrary().add("ada", [clip("ada", "sentence").path], encoders.load(encoder_file), WorldAnalysis())

@@ -55,6 +55,7 @@ def encode(
     through: str = "local",
     retry: bool = False,
     advance: Callable[[str], None] = lambda _: None,
+    heard: Callable[[str, float], None] = lambda *_: None,
 ) -> Summary:
     """Encode recordings into a folder, exactly once; run again, it continues.
 
@@ -69,6 +70,7 @@ def encode(
         through: ``local``, or ``ray`` for a cluster (``ray.init`` as the caller or ``RAY_ADDRESS`` says).
         retry: encode those parts again in which a recording failed.
         advance: called with the id of each recording that is done.
+        heard: called with the id of a recording and the seconds of each piece of it; only in one process, ``local``.
     Raises:
         InputError: as ``plan`` and ``engine.run``.
         CheckpointError: a codebook or encoder that is missing or damaged, or a full disk.
@@ -83,7 +85,7 @@ def encode(
     if through != "local":
         raise InputError(f"engine {through!r}; local or ray needed")
     if num_workers == 1:
-        return engine.run(wanted, output, workers.serial(recipe), shard=shard, retry=retry, advance=advance)
+        return engine.run(wanted, output, workers.serial(recipe, heard), shard=shard, retry=retry, advance=advance)
     # raises InputError for a wrong combination before processes are started
     recipe.make()
     with workers.parallel(recipe, num_workers) as work:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,17 +45,20 @@ class UnitEncoder:
     def __post_init__(self) -> None:
         self.codebook.check_encoder(self.encoder)
 
-    def record(self, entry: Entry) -> dict[str, Any]:
+    def record(self, entry: Entry, heard: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
         """The JSON record of one utterance: a pure function of audio, codebook and entry.
 
         A recording without speech has ``no_speech``, which says what is there instead.
 
+        Args:
+            entry: the utterance.
+            heard: called with the seconds of each piece that is encoded.
         Raises:
             InputError: the file cannot be read, is too short for a frame, or (``speech_only``) holds no speech.
         """
         with local_copy(entry.file) as path:
             try:
-                codes, num_samples = self._codes(path)
+                codes, num_samples = self._codes(path, heard)
             except InputError as error:
                 # an encoder that finds too few samples does not know whose they are
                 raise error if Path(path).name in str(error) else InputError(f"{entry.path}: {error}") from error
@@ -78,7 +82,7 @@ class UnitEncoder:
             **({"no_speech": remark} if remark else {}),
         }
 
-    def _codes(self, path: str) -> tuple[NDArray[np.int64], int]:
+    def _codes(self, path: str, heard: Callable[[float], None]) -> tuple[NDArray[np.int64], int]:
         """Codes (N, Q) of a file and its number of samples at the encoder's rate."""
         from speechssl.encoders.frontends import Counted
 
@@ -88,7 +92,10 @@ class UnitEncoder:
             waveform = audio.read_mono(path, rate)
             return self.codebook.codes(self.encoder.encode(waveform)), len(waveform.samples)
         blocks, quantiser = Counted(lambda: audio.stream(path, rate, READ_SECONDS)), self.codebook.quantiser()
-        codes = [quantiser.push(piece.numpy()) for piece in stream(blocks)]
+        codes = []
+        for piece in stream(blocks):
+            codes.append(quantiser.push(piece.numpy()))
+            heard(len(piece) / self.encoder.frame_rate)
         return np.concatenate([*codes, quantiser.finish()]), blocks.num_samples
 
     def _spans(self, path: str, num_frames: int) -> NDArray[np.bool_]:

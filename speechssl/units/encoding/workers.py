@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +75,18 @@ class Recipe:
         return UnitEncoder(encoder, book, self.collapsed, self.speech_only)
 
 
-def serial(recipe: Recipe) -> Work:
-    """Encode in this process."""
+def serial(recipe: Recipe, heard: Callable[[str, float], None] = lambda *_: None) -> Work:
+    """Encode in this process.
+
+    Args:
+        recipe: codebook and encoder.
+        heard: called with the id of a recording and the seconds of each piece of it that is encoded.
+    """
 
     def work(items: Iterable[tuple[int, Entry]]) -> Iterator[tuple[int, dict[str, Any]]]:
         with one_thread():
             for index, entry in items:
-                yield index, attempt(ready(recipe), entry)
+                yield index, attempt(ready(recipe), entry, functools.partial(heard, entry.id))
 
     return work
 
@@ -134,10 +140,10 @@ def _context(recipe: Recipe) -> multiprocessing.context.BaseContext:
     return context
 
 
-def attempt(encoder: UnitEncoder, entry: Entry) -> dict[str, Any]:
+def attempt(encoder: UnitEncoder, entry: Entry, heard: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
     """``{"record": ...}``, perhaps with a ``"remark"``, or ``{"failure": reason}`` where this cannot be encoded."""
     try:
-        record = encoder.record(entry)
+        record = encoder.record(entry, heard)
         # the columns of an output are the same for all recordings
         remark = record.pop("no_speech", "")
         return {"record": record, **({"remark": remark} if remark else {})}
