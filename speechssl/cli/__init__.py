@@ -31,7 +31,14 @@ def run(arguments: list[str]) -> int:
     """Run the command line. Exit codes: 0 done, 2 wrong input or a reported failure, 130 interrupted."""
     title = next((word for word in arguments if not word.startswith("-")), "speechssl")
     with terminal.working(title):
-        return _run(arguments)
+        code = _run(arguments)
+        try:
+            terminal.flush()
+        except BrokenPipeError:
+            return 1
+        except OSError as error:
+            return _fail(f"{error.filename}: {error.strerror}")
+        return code
 
 
 def _run(arguments: list[str]) -> int:
@@ -46,7 +53,6 @@ def _run(arguments: list[str]) -> int:
         code = 130
     except BrokenPipeError:
         # the reader of our output has left, as `head` does
-        sys.stderr.close()
         return 1
     except ImportError as error:
         return _fail(not_loaded(error) or str(error))
@@ -54,6 +60,10 @@ def _run(arguments: list[str]) -> int:
         # a library's binary that does not load
         if error.errno is None and (message := not_loaded(error)):
             return _fail(message)
+        try:
+            terminal.flush()
+        except OSError as unwritten:
+            error = unwritten
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
     except MemoryError:
         return _fail("not enough memory; close other programs, or use a smaller model or --precision bfloat16")

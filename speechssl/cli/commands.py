@@ -11,7 +11,7 @@ import typer
 import typer.main
 
 from speechssl import __version__
-from speechssl.cli import common
+from speechssl.cli import common, terminal
 
 # in the order of the help: the module that has the command, and the first sentence of the command's own help
 COMMANDS = {
@@ -135,7 +135,7 @@ def _root() -> typer.Typer:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"speechssl {__version__}")
+        terminal.say(f"speechssl {__version__}")
         raise typer.Exit
 
 

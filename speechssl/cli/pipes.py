@@ -50,9 +50,9 @@ def connected(arguments: Sequence[str]) -> Iterator[list[str]]:
             terminal.settings.results = sys.stderr
         yield arguments
         if outputs and made.exists():
-            with made.open("rb") as sound:
+            with made.open("rb") as sound, terminal.writing(sys.stdout):
                 shutil.copyfileobj(sound, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+                sys.stdout.buffer.flush()
 
 
 def _is_of(arguments: Sequence[str], commands: Sequence[tuple[str, ...]]) -> bool:

@@ -125,12 +125,41 @@ def say(text: object = "") -> None:
 def _print(text: str, where: IO[str]) -> None:
     for name, shown in settings.shown.items():
         text = text.replace(name, shown)
-    if settings.log is not None:
+    if settings.log is not None and not settings.log.closed:
         stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")[:19]
-        settings.log.write("".join(f"{stamp} {line}\n" for line in text.split("\n")))
-        settings.log.flush()
-    with settings.progress.paused():
+        with writing(settings.log):
+            settings.log.write("".join(f"{stamp} {line}\n" for line in text.split("\n")))
+            settings.log.flush()
+    with settings.progress.paused(), writing(where):
         print(text, file=where)
+
+
+def flush() -> None:
+    """Write what was printed.
+
+    Raises:
+        OSError: stdout is on a full disk, or nobody reads it.
+    """
+    streams: list[IO[str] | None] = [sys.stdout, sys.stderr]
+    for stream in streams:
+        # there is none where it was closed before the program began
+        if stream is not None and not stream.closed:
+            with writing(stream):
+                stream.flush()
+
+
+@contextlib.contextmanager
+def writing(stream: IO[str]) -> Iterator[None]:
+    """An error has the name of the stream; what is left in it is not tried again, with a traceback, at the end."""
+    try:
+        yield
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            stream.close()
+        # nobody can be told
+        if stream is not sys.stderr:
+            error.filename = stream.name.strip("<>")
+            raise
 
 
 def count(number: int, thing: str) -> str:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import forking
+import pytest
 
 from speechssl import audio
 
@@ -68,3 +69,37 @@ def test_a_full_disk_leaves_nothing_behind(speech: Speech, encoder_file: Path, t
     assert answer.stderr.splitlines()[-1].startswith("error: ")  # a busy machine says what it waits for first
     assert "out.wav" in answer.stderr
     assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device here that is always full")
+@pytest.mark.parametrize(
+    ("words", "unbuffered", "named"),
+    [
+        ("--version", "", "stdout"),
+        ("voice list --json", "", "stdout"),
+        ("voice list --json", "1", "stdout"),
+        ("convert --help", "", "the system"),
+        ("voice list --log /dev/full", "", "/dev/full"),
+    ],
+)
+def test_a_full_disk_behind_what_is_printed_is_said_in_words(
+    words: str, unbuffered: str, named: str, tmp_path: Path
+) -> None:
+    program = [sys.executable, "-m", "speechssl", *words.split()]
+    environment = {**_environment(tmp_path), "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        answer = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+        assert (answer.returncode, answer.stderr) == (2, f"error: {named}: No space left on device\n")
+        assert subprocess.run(program, stdout=full, stderr=full, env=environment).returncode == 2
+
+
+def test_whoever_stops_reading_ends_it_quietly(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "speechssl", "voice", "list", "--json"]
+    with subprocess.Popen(
+        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment(tmp_path)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
