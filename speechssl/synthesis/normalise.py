@@ -139,7 +139,7 @@ def _pieces(block: _Block) -> Iterator[Piece]:
             said = None if kind == "word" else rules.rules[kind].read(match)
             said = _word(match.group(), block) if said is None else said
             # its full stop belongs to an abbreviation and may end the sentence as well
-            if text[end - 1] == "." and end in block.ends:
+            if text[end - 1] == "." and end in block.ends and not text[end : end + 1].isalnum():
                 said += " ."
         yield start, end, said
 
@@ -202,10 +202,17 @@ def _is_latin(word: str) -> bool:
     return all(letter == "'" or letter in "ʼ’" or "LATIN" in unicodedata.name(letter, "") for letter in word)
 
 
+def _is_greek(letter: str) -> bool:
+    return "\u0370" <= letter <= "\u03ff"
+
+
 def _transliterated(word: str, block: _Block) -> str:
     from anyascii import anyascii
 
     rules = block.rules
+    # letters of mathematics among others: 2πr, ΔT
+    if len(parts := re.findall(r"[\u0370-\u03ff]|[^\u0370-\u03ff]+", word)) > 1 and not all(map(_is_greek, word)):
+        return " ".join(_word(part, block) for part in parts)
     name = unicodedata.name(word[0], "")
     if len(word) == 1 and name.startswith("GREEK") and " LETTER " in name:
         return _plain(name.rpartition(" LETTER ")[2].split()[0].lower(), rules)
@@ -246,7 +253,8 @@ def _scanner(code: str) -> re.Pattern[str]:
     return re.compile(
         rf"{special}"
         rf"|(?P<word>(?:{_LETTER}{_MARKS}*)+(?:['’](?:{_LETTER}{_MARKS}*)+)*['’]?)"
-        rf"|(?P<end>\.(?: \.){{2}}|\.{{2,}}|[.!?…][.!?…]+|[!?…]|\.(?=[\s{closing},;:]|$))"
+        rf"|(?P<end>\.(?: \.){{2}}|\.{{2,}}|[.!?…][.!?…]+|[!?…]|\.(?=[\s{closing},;:]|$)"
+        r"|(?<=[a-z][a-z])\.(?=[A-Z][a-z]))"
         r"|(?P<pause>[,;:(){}\[\]—](?!\w)|[(\[{—]|(?<=\s)[-–](?=\s)|--+)"
         r"|(?P<symbol>\S)"
     )

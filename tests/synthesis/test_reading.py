@@ -167,6 +167,78 @@ LATER = [
     ),
     ("Rm. 12 on Elm Dr. is 5 in. wide.", "room twelve on elm drive is five inches wide."),
     ("An M.Sc. in Act IV, Sc. 3.", "an m s c in act four, scene three."),
+    # and by somebody else, later
+    ("IPv6, HTML5 and an IPv4 net.", "i p v six, h t m l five and an i p v four net."),
+    ("The .NET framework, ASP.NET Core.", "the dot net framework, asp dot net core."),
+    ("He lives on Elm St. The end.", "he lives on elm street. | the end."),
+    ("On Oak Dr. They met at St. Paul.", "on oak drive. | they met at saint paul."),
+    ("It ends.The next one begins.", "it ends. | the next one begins."),
+    (
+        "5 mg/kg, 20 µg/m³, 9.81 m/s², in km/h.",
+        "five milligrams per kilogram, twenty micrograms per cubic meter, nine point eight one meters per second "
+        "squared, in kilometers per hour.",
+    ),
+    (
+        'A 10" pipe is 6" wide, 10" x 12". "I am 10" she said.',
+        "a ten inch pipe is six inches wide, ten inches by twelve inches. | i am ten she said.",
+    ),
+    ("6 ft 2 in, .25 in., 3 in 10 people.", "six feet two inches, zero point two five inches, three in ten people."),
+    ("12 x 8 x 4 cm but 10x more.", "twelve by eight by four centimeters but ten times more."),
+    (
+        "10^-3, 10⁶, 6.02×10²³, 3 × 4 = 12.",
+        "ten to the power of minus three, ten to the six, six point zero two times ten to the twenty three, "
+        "three times four equals twelve.",
+    ),
+    ("2πr and ΔT, ∑ x.", "two pi r and delta t, sum x."),
+    (
+        "At 1430 hrs, by 0805 hours; 2000 hours of work.",
+        "at fourteen thirty hours, by oh eight oh five hours, two thousand hours of work.",
+    ),
+    (
+        "An A380, MH370, BA2490, ISO9001, K9.",
+        "an ay three eighty, m h three seventy, b ay twenty four ninety, i s o nine thousand one, k nine.",
+    ),
+    ("#100DaysOfCode is #1.", "hashtag one hundred days of code is number one."),
+    ("Tea w/o milk, w/ sugar, c/o Ann.", "tea without milk, with sugar, care of ann."),
+    ("Ctrl+C and Cmd+Q.", "control plus c and command plus q."),
+    ("An A+, a B- or C-, a B-side.", "an a plus, a b minus or c minus, a b side."),
+    (
+        "Ada (b. 1815, d. 1852) had plan b.",
+        "ada, born eighteen fifteen, died eighteen fifty two, had plan b.",
+    ),
+    (
+        "20/20 vision, 98/100, 4.5/5 stars, a 5* hotel.",
+        "twenty twenty vision, ninety eight out of one hundred, four point five out of five stars, a five star hotel.",
+    ),
+    (
+        "35 mpg, 5 gal. of fuel, 100 kcal, 2.5B users, Apt. 14B.",
+        "thirty five miles per gallon, five gallons of fuel, one "
+        "hundred kilocalories, two point five billion users, apartment fourteen b.",
+    ),
+    (
+        "Washington, DC 20500, CA 94043-1351.",
+        "washington, d c two zero five zero zero, c ay nine four zero four three one three five one.",
+    ),
+    (
+        "Call 212.555.0147, 1-800-FLOWERS, tel. 030/1234567.",
+        "call two one two five five five zero one four seven, one "
+        "eight zero zero flowers, telephone zero three zero one two three four five six seven.",
+    ),
+    (
+        "Jan 5–7, May 3-5, 2024; 2024/05/05, 31.12.1999.",
+        "january fifth to seventh, may third to fifth twenty twenty four, "
+        "may fifth twenty twenty four, december thirty first nineteen ninety nine.",
+    ),
+    (
+        "A 20-yr-old paid A$5, C$10, ₿2 and $.50.",
+        "a twenty year old paid five australian dollars, ten canadian dollars, two bitcoins and fifty cents.",
+    ),
+    ("40.7128° N, 74° W.", "forty point seven one two eight degrees north, seventy four degrees west."),
+    ("Ste. 200, Rte. 9, ll. 10–20, fn. 2.", "suite two hundred, route nine, lines ten to twenty, footnote two."),
+    ("Cpl. Jones and Adm. Nelson met Thurs. the 4th.", "corporal jones and admiral nelson met thursday the fourth."),
+    ("Mon–Fri, Jan.-Mar.", "monday to friday, january to march."),
+    ("See bar.ai/path?x=1.", "see bar dot ai slash path question mark x equals one."),
+    ("It was 120/80 mmHg.", "it was one hundred twenty over eighty millimeters of mercury."),
 ]
 
 

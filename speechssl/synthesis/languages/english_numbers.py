@@ -6,6 +6,7 @@ import re
 import unicodedata
 from fractions import Fraction
 
+from speechssl.synthesis.languages.english_units import CURRENCIES, SCALES, UNITS
 from speechssl.synthesis.languages.rules import LONGEST_NUMBER, Rule, decimal, number_words, whole
 
 MONTHS = (
@@ -16,57 +17,11 @@ MONTH = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
     r"|Nov(?:ember)?|Dec(?:ember)?)"
 )
-CURRENCIES = {
-    "$": ("dollar", "dollars", "cent", "cents"),
-    "€": ("euro", "euros", "cent", "cents"),
-    "£": ("pound", "pounds", "penny", "pence"),
-    "¥": ("yen", "yen", "", ""),
-    "₹": ("rupee", "rupees", "", ""),
-    "USD": ("u s dollar", "u s dollars", "cent", "cents"),
-    "EUR": ("euro", "euros", "cent", "cents"),
-    "JPY": ("yen", "yen", "", ""),
-    "GBP": ("pound", "pounds", "penny", "pence"),
-    "CHF": ("swiss franc", "swiss francs", "", ""),
-    "US$": ("u s dollar", "u s dollars", "cent", "cents"),
-}
-SCALES = {"k": "thousand", "m": "million", "bn": "billion", "b": "billion"}
-UNITS = {
-    "km/h": ("kilometer per hour", "kilometers per hour"), "mph": ("mile per hour", "miles per hour"),
-    "m/s": ("meter per second", "meters per second"), "km": ("kilometer", "kilometers"),
-    "cm": ("centimeter", "centimeters"), "mm": ("millimeter", "millimeters"), "nm": ("nanometer", "nanometers"),
-    "µm": ("micrometer", "micrometers"), "μm": ("micrometer", "micrometers"), "m": ("meter", "meters"),
-    "km²": ("square kilometer", "square kilometers"), "m²": ("square meter", "square meters"),
-    "cm²": ("square centimeter", "square centimeters"), "m³": ("cubic meter", "cubic meters"),
-    "cm³": ("cubic centimeter", "cubic centimeters"), "ft²": ("square foot", "square feet"),
-    "sq ft": ("square foot", "square feet"), "mi": ("mile", "miles"), "yd": ("yard", "yards"),
-    "kg": ("kilogram", "kilograms"), "mg": ("milligram", "milligrams"), "µg": ("microgram", "micrograms"),
-    "g": ("gram", "grams"), "lbs": ("pound", "pounds"), "lb": ("pound", "pounds"), "oz": ("ounce", "ounces"),
-    "ft": ("foot", "feet"), "ml": ("milliliter", "milliliters"), "mL": ("milliliter", "milliliters"),
-    "l": ("liter", "liters"), "L": ("liter", "liters"),
-    "Mbit": ("megabit", "megabits"), "Gbit": ("gigabit", "gigabits"),
-    "GB": ("gigabyte", "gigabytes"), "MB": ("megabyte", "megabytes"), "kB": ("kilobyte", "kilobytes"),
-    "KB": ("kilobyte", "kilobytes"), "TB": ("terabyte", "terabytes"), "GHz": ("gigahertz", "gigahertz"),
-    "MB/s": ("megabyte per second", "megabytes per second"), "Mbps": ("megabit per second", "megabits per second"),
-    "Mbit/s": ("megabit per second", "megabits per second"), "Gbit/s": ("gigabit per second", "gigabits per second"),
-    "Gbps": ("gigabit per second", "gigabits per second"), "MHz": ("megahertz", "megahertz"),
-    "kHz": ("kilohertz", "kilohertz"), "Hz": ("hertz", "hertz"), "ms": ("millisecond", "milliseconds"),
-    "hrs": ("hour", "hours"), "hr": ("hour", "hours"), "h": ("hour", "hours"), "mins": ("minute", "minutes"),
-    "min": ("minute", "minutes"), "secs": ("second", "seconds"), "sec": ("second", "seconds"),
-    "s": ("second", "seconds"), "kWh": ("kilowatt hour", "kilowatt hours"), "kW": ("kilowatt", "kilowatts"),
-    "MW": ("megawatt", "megawatts"), "W": ("watt", "watts"), "mAh": ("milliamp hour", "milliamp hours"),
-    "V": ("volt", "volts"), "dB": ("decibel", "decibels"), "rpm": ("r p m", "r p m"),
-    "°C": ("degree celsius", "degrees celsius"), "℃": ("degree celsius", "degrees celsius"),
-    "°F": ("degree fahrenheit", "degrees fahrenheit"), "℉": ("degree fahrenheit", "degrees fahrenheit"),
-    "°": ("degree", "degrees"), "%": ("percent", "percent"), "‰": ("per thousand", "per thousand"),
-    "Ω": ("ohm", "ohms"), "kΩ": ("kiloohm", "kiloohms"), "¢": ("cent", "cents"), "yrs": ("year", "years"),
-    "yr": ("year", "years"), "x": ("times", "times"), "tsp": ("teaspoon", "teaspoons"),
-    "tbsp": ("tablespoon", "tablespoons"),
-}  # fmt: skip
 _PLAIN = r"\d{1,3}(?:,\d{3})+(?!\d)|[1-9]\d{0,2}(?: \d{3}){2,}(?!\d)|\d{1,3}(?:[\u00a0\u202f\u2009]\d{3})+(?!\d)|\d+"
 _AMOUNT = rf"(?:{_PLAIN})(?:\.\d+)?"
 _UNITS = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 _CODES = "|".join(re.escape(code) for code in sorted(CURRENCIES, key=len, reverse=True))
-_SIGNS = r"[$€£¥₹]"
+_SIGNS = r"(?:\b(?:US|[AC])\$|[$€£¥₹₿₩₽])"
 _SCALES = r"(?:\s?(?P<{}_s>(?i:thousand|million|billion|trillion|bn|k|m|b)\b))?"
 _HALF = r"[ap]\.m\.|[AaPp][Mm]\b"
 _DENOMINATORS = {*range(2, 11), 12, 16, 20, 32, 64, 100, 1000}
@@ -96,9 +51,13 @@ def year(value: int) -> str:
     high, low = divmod(value, 100)
     if not 1100 <= value < 2100 or 2000 <= value < 2010:
         return say(value)
-    if low == 0:
-        return say(high) + " hundred"
-    return f"{say(high)} {'oh ' if low < 10 else ''}{say(low)}"
+    return f"{say(high)} {_low(low) or 'hundred'}"
+
+
+def _low(value: int | str) -> str:
+    """The last two digits of a year, a time, a code: oh five, ten; nothing for none."""
+    number = int(value)
+    return f"{'oh ' if number < 10 else ''}{say(number)}" if number else ""
 
 
 def _year_digits(text: str) -> str:
@@ -116,17 +75,19 @@ def _date(month: int, day: int, year_digits: str) -> str:
 
 
 def _month_day(match: re.Match[str]) -> str:
+    last = f" to {ordinal(int(match['md_e']))}" if match["md_e"] else ""
     after = f" {_year_digits(match['md_y'])}" if match["md_y"] else ""
-    return f"{_month(match['md_m'])} {ordinal(int(match['md_d']))}{after}"
+    return f"{month_named(match['md_m'])} {ordinal(int(match['md_d']))}{last}{after}"
 
 
 def _day_month(match: re.Match[str]) -> str:
     after = f" {_year_digits(match['dm_y'])}" if match["dm_y"] else ""
     the = "" if re.search(r"\bthe\s+$", match.string[: match.start()], re.IGNORECASE) else "the "
-    return f"{the}{ordinal(int(match['dm_d']))} of {_month(match['dm_m'])}{after}"
+    return f"{the}{ordinal(int(match['dm_d']))} of {month_named(match['dm_m'])}{after}"
 
 
-def _month(name: str) -> str:
+def month_named(name: str) -> str:
+    """The whole name of a month that may be written short."""
     return next(one for one in MONTHS if one.startswith(name[:3].lower()))
 
 
@@ -137,7 +98,7 @@ def _time(match: re.Match[str]) -> str:
         parts = ((hour, "hour"), (minute, "minute"), (int(match["time_x"]), "second"))
         return " ".join(f"{say(n)} {name}{'' if n == 1 else 's'}" for n, name in parts if n) or "zero seconds"
     if minute:
-        said = f"{say(hour)} {'oh ' if minute < 10 else ''}{say(minute)}"
+        said = f"{say(hour)} {_low(minute)}"
     else:
         said = say(hour) + ("" if half or match["time_x"] else " o'clock" if 0 < hour <= 12 else " hundred hours")
     if match["time_x"] and int(match["time_x"]):
@@ -155,6 +116,7 @@ def _amount(currency: str, amount: str, cents: str | None, scale: str | None) ->
     if scale:
         scale = SCALES.get(scale.lower(), scale.lower())
         return f"{_decimal(amount + (f'.{cents}' if cents else ''))} {scale} {many}"
+    amount = amount or "0"
     said = f"{cardinal(amount)} {one if amount == '1' else many}"
     if not cents or not coin or len(cents) != 2:
         return said if not cents else f"{_decimal(f'{amount}.{cents}')} {many}"
@@ -175,8 +137,12 @@ def _money_range(match: re.Match[str]) -> str:
 def _unit(match: re.Match[str]) -> str:
     number, unit = match["unit_n"], match["unit_u"]
     one, many = UNITS[unit]
+    if match["unit_d"]:
+        power = {"²": " squared", "³": " cubed"}.get(match["unit_e"], "")
+        one, many = (f"{name} per {UNITS[match['unit_d']][0]}{power}" for name in (one, many))
     first = f"{_decimal(match['unit_r'])} to " if match["unit_r"] else ""
-    alone = number == "1" and not first
+    # a 20-yr-old
+    alone = (number == "1" and not first) or match.string.startswith("-old", match.end())
     return f"{first}{_decimal(number)} {one if alone else many}"
 
 
@@ -206,9 +172,9 @@ def _slash(match: re.Match[str]) -> str:
     high, low = int(top), int(bottom)
     if re.match(r"\s*=", match.string[match.end() :]):
         return f"{cardinal(top)} divided by {cardinal(bottom)}"
-    if (high, low) in ((24, 7), (9, 11), (24, 365)) or (high + low == 100 and high >= low):
+    if (high, low) in ((24, 7), (9, 11), (24, 365), (20, 20)) or (high + low == 100 and high >= low):
         return f"{cardinal(top)} {cardinal(bottom)}"
-    if low == 10 or (high == low and 1 < high <= 20):
+    if low == 10 or (low == 100 and high > 1) or (high == low and 1 < high <= 20):
         return f"{cardinal(top)} out of {cardinal(bottom)}"
     if low not in _DENOMINATORS or high > low * 3 or top[0] == "0":
         return f"{cardinal(top)} over {cardinal(bottom)}"
@@ -238,6 +204,15 @@ def digits(text: str) -> str:
     return " ".join(say(int(digit)) for digit in text if digit.isdigit())
 
 
+def _by(match: re.Match[str]) -> str:
+    """A product, a power, or two sides."""
+    sign = match["by_o"].strip()
+    if sign == "^":
+        return "to the power of"
+    product = sign == "*" or re.match(r"10[⁰¹²³⁴-⁹⁻^]|[\d.]+\s?=", match.string[match.end() :])
+    return "times" if product else "by"
+
+
 def _arc(match: re.Match[str]) -> str:
     """Degrees of a place or an angle, with minutes and seconds: 51°30′N."""
     named = (("arc_d", "°"), ("arc_m", "min"), ("arc_s", "sec"))
@@ -257,12 +232,19 @@ def _code(match: re.Match[str]) -> str:
 
 
 def _code_number(text: str) -> str:
-    return digits(text) if len(text) > 4 or text[0] == "0" else _bare(text)
+    if len(text) > 4 or text[0] == "0":
+        return digits(text)
+    high, low = divmod(int(text), 100)
+    if len(text) < 3 or (high % 10 == 0 and low < 10):
+        return say(int(text))
+    # three seventy, twenty four ninety
+    return f"{say(high)} {_low(low) or 'hundred'}"
 
 
 def _letters(letters: str) -> str:
     """Letters one by one, unless they are enough for a word, as in SARS2."""
-    return letters if len(letters) > 3 else " ".join("ay" if letter == "a" else letter for letter in letters)
+    word = len(letters) > 3 and any(letter in "aeiouy" for letter in letters)
+    return letters if word else " ".join("ay" if letter == "a" else letter for letter in letters)
 
 
 def _feet(match: re.Match[str]) -> str:
@@ -273,22 +255,28 @@ def _feet(match: re.Match[str]) -> str:
 _NUMBER_SIGN = r"(?:(?<![\w.])[-−])?"
 NUMBERS = {
     "iso": Rule(
-        r"\b(?P<iso_y>\d{4})-(?P<iso_m>\d\d)-(?P<iso_d>\d\d)\b",
+        r"\b(?P<iso_y>\d{4})(?P<iso_s>[-/])(?P<iso_m>\d\d)(?P=iso_s)(?P<iso_d>\d\d)\b",
         lambda m: _date(int(m["iso_m"]), int(m["iso_d"]), m["iso_y"]),
+    ),
+    # Americans write no dates with full stops, and who does has the day first
+    "european": Rule(
+        r"(?<![\w.])(?P<european_d>[0-3]?\d)\.(?P<european_m>[01]?\d)\.(?P<european_y>(?:19|20)\d\d)\b(?!\.\d)",
+        lambda m: _date(int(m["european_m"]), int(m["european_d"]), m["european_y"]),
     ),
     "us": Rule(
         r"\b(?P<us_m>\d{1,2})/(?P<us_d>\d{1,2})/(?P<us_y>\d{4}|\d\d)\b",
         lambda m: _date(int(m["us_m"]), int(m["us_d"]), m["us_y"]),
     ),
     "md": Rule(
-        rf"\b(?P<md_m>{MONTH}\.?)\s+(?P<md_d>[0-3]?\d)(?:st|nd|rd|th)?\b(?!:\d)(?:,?\s+(?P<md_y>1\d{{3}}|20\d\d)\b(?!-))?",
+        rf"\b(?P<md_m>{MONTH}\.?)\s+(?P<md_d>[0-3]?\d)(?:st|nd|rd|th)?\b(?!:\d)(?:\s?[-–]\s?(?P<md_e>[0-3]?\d)(?:st|nd|rd|th)?\b(?![:-]))?(?:,?\s+(?P<md_y>1\d{{3}}|20\d\d)\b(?!-))?",
         _month_day,
     ),
     "dm": Rule(
         rf"\b(?P<dm_d>[0-3]?\d)(?:st|nd|rd|th)?\s+(?P<dm_m>{MONTH})\b(?:,?\s+(?P<dm_y>1\d{{3}}|20\d\d)\b)?", _day_month
     ),
     "phone": Rule(
-        r"(?<![\w-])(?:\+?1[- ])?(?:\(\d{3}\)\s?|\d{3}-)?\d{3}-\d{4}\b"
+        r"(?<![\w-])(?:\+?1[- ])?(?:\(\d{3}\)\s?|\d{3}-)?\d{3}-\d{4}\b|(?<![\w.-])\d{3}\.\d{3}\.\d{4}\b"
+        r"|(?<![\w-])1-8\d\d-(?=[A-Z])|(?<![\w.,-])0\d{1,4}/\d{3,8}\b"
         r"|\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?!\d)|(?<![\w.,-])0\d{1,4}(?:[ -]\d{2,8}){1,4}\b"
         r"|(?<![\w.,-])0\d{5,}\b(?![.,]\d)",
         lambda m: ("plus " if "+" in m.group() else "") + digits(m.group()),
@@ -299,7 +287,7 @@ NUMBERS = {
         lambda m: digits(m.group()) + (" x" if m.group().endswith("X") else ""),
     ),
     "arc": Rule(
-        r"\b(?P<arc_d>\d{1,3})°\s?(?=\d+['’′]|[NSEW]\b)(?:(?P<arc_m>\d{1,2})['’′]\s?)?"
+        r"\b(?P<arc_d>\d{1,3}(?:\.\d+)?)°\s?(?=\d+['’′]|[NSEW]\b)(?:(?P<arc_m>\d{1,2})['’′]\s?)?"
         r"(?:(?P<arc_s>\d{1,2}(?:\.\d+)?)(?:\"|”|″|'')\s?)?(?:(?P<arc_w>[NSEW])\b)?",
         _arc,
     ),
@@ -312,6 +300,11 @@ NUMBERS = {
     "time": Rule(
         rf"\b(?P<time_h>[01]?\d|2[0-4])(?::|\.(?=[0-5]\d\s?(?:{_HALF})))(?P<time_m>[0-5]\d)(?::(?P<time_x>[0-5]\d)(?:\.\d+)?)?(?![\d:])(?:\s?(?P<time_p>{_HALF}))?",
         _time,
+    ),
+    # at 1430 hours
+    "watch": Rule(
+        r"(?<=[TtYy] )(?P<watch_h>[01]\d|2[0-4])(?P<watch_m>[0-5]\d)\s?(?:hrs|hours)\b",
+        lambda m: f"{_low(m['watch_h'])} {_low(m['watch_m']) or 'hundred'} hours",
     ),
     "until": Rule(
         rf"(?:(?<=:\d\d)|(?<=[AaPp][Mm])|(?<=[ap]\.m\.)|(?<=\d)(?=[-–]\d{{1,2}}\s?(?:{_HALF})))"
@@ -327,7 +320,7 @@ NUMBERS = {
         lambda m: f"{cardinal(m['hour_h'])} {'ay' if m['hour_p'][0] in 'aA' else 'p'} m",
     ),
     "prices": Rule(
-        rf"(?P<prices_c>US\$|{_SIGNS})\s?(?P<prices_a>{_AMOUNT})"
+        rf"(?P<prices_c>{_SIGNS})\s?(?P<prices_a>{_AMOUNT})"
         + _SCALES.format("dear")
         + rf"\s?(?:[-–]|to)\s?{_SIGNS}?(?P<prices_b>{_AMOUNT})"
         + _SCALES.format("prices")
@@ -335,7 +328,7 @@ NUMBERS = {
         _money_range,
     ),
     "money": Rule(
-        rf"(?P<money_m>(?<![\w.])[-−])?(?P<money_c>(?:\b(?:USD|EUR|GBP|CHF)|US\$|{_SIGNS}))\s?(?P<money_n>{_PLAIN})"
+        rf"(?P<money_m>(?<![\w.])[-−])?(?P<money_c>(?:\b(?:USD|EUR|GBP|CHF|CAD|AUD|INR|CNY|SEK)|{_SIGNS}))\s?(?P<money_n>{_PLAIN}|(?=\.\d\d\b))"
         r"(?:\.(?P<money_d>\d+))?" + _SCALES.format("money"),
         _money,
     ),
@@ -363,18 +356,20 @@ NUMBERS = {
         ),
     ),
     "scaled": Rule(
-        rf"(?<!\w)(?P<scaled_n>{_AMOUNT})(?P<scaled_s>k|M|bn)\b",
+        rf"(?<!\w)(?P<scaled_n>{_AMOUNT})(?P<scaled_s>k|M|bn|(?<=\.\d)B)\b",
         lambda m: f"{_decimal(m['scaled_n'])} {SCALES[m['scaled_s'].lower()]}",
     ),
     "unit": Rule(
         rf"(?:(?P<unit_r>{_NUMBER_SIGN}{_AMOUNT})(?:%|°[CF]?|℃|℉)?\s?[-–]\s?)?(?P<unit_n>{_NUMBER_SIGN}{_AMOUNT})[\s-]?(?P<unit_u>{_UNITS})"
-        r"(?![\w'’/²³])(?:\.(?=[,;:)]|\s+[a-z]))?",
+        rf"(?:/(?P<unit_d>{_UNITS})(?P<unit_e>[²³]?))?(?![\w'’/²³])(?!(?<=x)\s\d)(?:\.(?=[,;:)]|\s+[a-z]))?",
         _unit,
     ),
     "fraction": Rule(r"\b(?<!/)(?P<fraction_t>\d{1,3})/(?P<fraction_b>\d{1,4})(?:(?:th|rd|nd)s?)?\b(?!/)", _slash),
-    "by": Rule(
-        r"(?<=[\d)])(?P<by_o>\s?[*×^]\s?|\s?x\s?)(?=[\d(])",
-        lambda m: {"*": "times", "^": "to the power of"}.get(m["by_o"].strip(), "by"),
+    "rating": Rule(r"(?<=\.\d)/(?=\d{1,3}\b)", lambda m: "out of"),
+    "by": Rule(r"(?<=[\d)\"])(?P<by_o>\s?[*×]\s?|\s?x\s?|\s?\^\s?(?=[\d(−-]))(?=[\d(−-])", _by),
+    "power": Rule(
+        r"(?<=[\d)])(?P<power_n>⁻?[⁰¹²³⁴-⁹]{2,}|[⁴-⁹])",
+        lambda m: f"to the {_decimal(unicodedata.normalize('NFKC', m['power_n']))}",
     ),
     "range": Rule(rf"(?<![\w.-])(?P<range_a>{_PLAIN})\s?[-–]\s?(?P<range_b>{_PLAIN})\b(?![-.]\d)", _range),
     "number": Rule(rf"(?:(?<![\w.)])[-−])?(?:{_PLAIN})(?:\.\d+)?|(?<!\w)\.\d+", lambda m: _bare(m["number"])),
