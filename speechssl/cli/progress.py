@@ -77,7 +77,7 @@ class Progress:
         return f"{self._title}: {self._stage}{done}, {time.monotonic() - self._began:.0f} s so far"
 
     def _start(self) -> None:
-        if not sys.stderr.isatty():
+        if sys.stderr is None or not sys.stderr.isatty():
             self._thread = threading.Thread(target=self._tell, daemon=True)
             self._thread.start()
             return

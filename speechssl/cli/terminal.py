@@ -130,8 +130,14 @@ def _print(text: str, where: IO[str]) -> None:
         with writing(settings.log):
             settings.log.write("".join(f"{stamp} {line}\n" for line in text.split("\n")))
             settings.log.flush()
-    with settings.progress.paused(), writing(where):
-        print(text, file=where)
+    if is_open(where):
+        with settings.progress.paused(), writing(where):
+            print(text, file=where)
+
+
+def is_open(stream: IO[str] | None) -> bool:
+    """Whether it can be written to: not if it was closed before the program began, or found to be on a full disk."""
+    return stream is not None and not stream.closed
 
 
 def flush() -> None:
@@ -140,10 +146,8 @@ def flush() -> None:
     Raises:
         OSError: stdout is on a full disk, or nobody reads it.
     """
-    streams: list[IO[str] | None] = [sys.stdout, sys.stderr]
-    for stream in streams:
-        # there is none where it was closed before the program began
-        if stream is not None and not stream.closed:
+    for stream in (sys.stdout, sys.stderr):
+        if is_open(stream):
             with writing(stream):
                 stream.flush()
 

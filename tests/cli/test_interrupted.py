@@ -93,6 +93,15 @@ def test_a_full_disk_behind_what_is_printed_is_said_in_words(
         assert subprocess.run(program, stdout=full, stderr=full, env=environment).returncode == 2
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a shell closes it here")
+@pytest.mark.parametrize("stderr", ["/dev/full", "&-"])
+def test_a_stderr_that_takes_nothing_changes_no_exit_code(stderr: str, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.wav").write_text("no sound")
+    command = f"{sys.executable} -m speechssl enrol ada {tmp_path} 2>{stderr}"
+    assert subprocess.run(command, shell=True, env=_environment(tmp_path)).returncode == 2
+
+
 def test_whoever_stops_reading_ends_it_quietly(tmp_path: Path) -> None:
     program = [sys.executable, "-m", "speechssl", "voice", "list", "--json"]
     with subprocess.Popen(
