@@ -233,6 +233,17 @@ LATER = [
         "A 20-yr-old paid A$5, C$10, ₿2 and $.50.",
         "a twenty year old paid five australian dollars, ten canadian dollars, two bitcoins and fifty cents.",
     ),
+    ("From 01/2024 to 12/2025.", "from january twenty twenty four to december twenty twenty five."),
+    (
+        "On Mon 3/4, 5–6 Mar 2024; order #A-12 of $2tn.",
+        "on monday march fourth, the fifth to sixth of march twenty twenty "
+        "four, order number a twelve of two trillion dollars.",
+    ),
+    (
+        "At −20°C/−4°F. ID 123 456 7890, incl. tax.",
+        "at minus twenty degrees celsius slash minus four degrees fahrenheit. | "
+        "i d one two three four five six seven eight nine zero, including tax.",
+    ),
     ("40.7128° N, 74° W.", "forty point seven one two eight degrees north, seventy four degrees west."),
     ("Ste. 200, Rte. 9, ll. 10–20, fn. 2.", "suite two hundred, route nine, lines ten to twenty, footnote two."),
     ("Cpl. Jones and Adm. Nelson met Thurs. the 4th.", "corporal jones and admiral nelson met thursday the fourth."),

@@ -6,7 +6,16 @@ import re
 from collections.abc import Callable, Sequence
 
 from speechssl.synthesis import roman
-from speechssl.synthesis.languages.english_numbers import MONTH, NUMBERS, cardinal, digits, month_named, ordinal, say
+from speechssl.synthesis.languages.english_numbers import (
+    MONTH,
+    NUMBERS,
+    cardinal,
+    date,
+    digits,
+    month_named,
+    ordinal,
+    say,
+)
 from speechssl.synthesis.languages.english_units import UNITS
 from speechssl.synthesis.languages.rules import Language, Phones, Rule, abbreviations
 from speechssl.synthesis.phones import parse_phones
@@ -34,6 +43,7 @@ ABBREVIATIONS = {
     "sc": "scene", "ft": "fort", "b": "born", "d": "died", "ste": "suite", "rte": "route", "hwy": "highway",
     "fl": "floor", "ll": "lines", "fn": "footnote", "fax": "fax", "cpl": "corporal", "maj": "major", "adm": "admiral",
     "fr": "father", "tues": "tuesday", "thur": "thursday", "thurs": "thursday",
+    "incl": "including", "excl": "excluding",
 }  # fmt: skip
 _COUNTED = """
 act acts amendment annex apollo appendix army article book books bowl canto category chapter chapters class
@@ -49,7 +59,7 @@ _BEFORE_NAMES = "gen col st rep sen hon ed ft maj adm fr"
 _NEED = (
     dict.fromkeys(_BEFORE_NUMBERS.split(), r"\s*\d")
     | dict.fromkeys(_BEFORE_NAMES.split(), r"\s+[A-Z]")
-    | dict.fromkeys("bd", r"\s?\d{3,4}(?:[),;–-]| AD| BC| CE)")
+    | dict.fromkeys("bd", r"\s?\d{3,4}(?:[),;.–-]| AD| BC| CE|$)")
     | {"co": r"(?=\W)", "c": r"\s?\d{3}", "ca": r"\s?\d", "viz": r"\s", "eq": r"\s*\(?\d"}
 )
 SYMBOLS = {
@@ -60,7 +70,7 @@ SYMBOLS = {
     "¥": "yen", "²": "squared", "³": "cubed", "µ": "micro",
     "∞": "infinity", "√": "square root of", "π": "pi", ".": "point", "№": "number", "′": "feet",
     "″": "inches", "∑": "sum", "∏": "product", "∫": "integral", "∂": "partial", "∆": "delta", "∈": "in", "↑": "up",
-    "↓": "down",
+    "↓": "down", "¶": "paragraph",
 }  # fmt: skip
 
 
@@ -184,6 +194,10 @@ RULES = {
         rf"\b(?P<day_n>{_DAY})\b\.?(?=,?\s+(?:\d{{1,2}}(?:st|nd|rd|th)?\s+)?{MONTH}\b)",
         lambda match: _day(match["day_n"]),
     ),
+    "when": Rule(
+        rf"\b(?P<when_n>{_DAY})\b\.?,?\s+(?P<when_m>1?\d)/(?P<when_d>[0-3]?\d)(?![/\d])",
+        lambda m: f"{_day(m['when_n'])} {date(int(m['when_m']), int(m['when_d']))}",
+    ),
     "zip": Rule(rf"(?<=\b(?:{_STATES}) )\d{{5}}(?:-\d{{4}})?\b", lambda match: digits(match.group())),
     "days": Rule(
         rf"\b(?:(?P<days_a>{_DAY})\.?\s?[-–]\s?(?P<days_b>{_DAY})|(?P<days_c>{MONTH})\.?\s?[-–]\s?(?P<days_d>{MONTH}))\b\.?",
@@ -208,7 +222,7 @@ RULES = {
         r"(?:(?<=[A-Za-z])|(?<!\S)(?=\.(?:[a-z]|[A-Z]{2})))\.(?=[A-Za-z])(?!(?<=[a-z]{2}\.)[A-Z][a-z])",
         lambda match: "dot",
     ),
-    "tag": Rule(r"#(?=[A-Za-z]|\d+[A-Za-z]{3})", lambda match: "hashtag"),
+    "tag": Rule(r"#(?=[A-Za-z]{2}|\d+[A-Za-z]{3})", lambda match: "hashtag"),
     "minus": Rule(r"(?<=\b[A-F])[-−](?!\w|\s+(?:and|or|to)\s+(?![A-F][-−](?!\w)))", lambda match: "minus"),
     "with": Rule(
         r"\b(?:w/(?P<with_o>o\b)?|c/o\b)(?=[\s,;.)]|$)",

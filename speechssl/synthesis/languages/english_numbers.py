@@ -22,7 +22,7 @@ _AMOUNT = rf"(?:{_PLAIN})(?:\.\d+)?"
 _UNITS = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 _CODES = "|".join(re.escape(code) for code in sorted(CURRENCIES, key=len, reverse=True))
 _SIGNS = r"(?:\b(?:US|[AC])\$|[$€£¥₹₿₩₽])"
-_SCALES = r"(?:\s?(?P<{}_s>(?i:thousand|million|billion|trillion|bn|k|m|b)\b))?"
+_SCALES = r"(?:\s?(?P<{}_s>(?i:thousand|million|billion|trillion|tn|bn|k|m|b)\b))?"
 _HALF = r"[ap]\.m\.|[AaPp][Mm]\b"
 _DENOMINATORS = {*range(2, 11), 12, 16, 20, 32, 64, 100, 1000}
 
@@ -68,10 +68,11 @@ def _bare(text: str) -> str:
     return year(int(text)) if re.fullmatch(r"1[1-9]\d\d|20\d\d", text) else _decimal(text)
 
 
-def _date(month: int, day: int, year_digits: str) -> str:
+def date(month: int, day: int, year_digits: str = "") -> str:
+    """Month and day, perhaps with a year; numbers that are no date one by one."""
     if not (1 <= month <= 12 and 1 <= day <= 31):
-        return " ".join(cardinal(part) for part in (str(month), str(day), year_digits))
-    return f"{MONTHS[month - 1]} {ordinal(day)} {_year_digits(year_digits)}"
+        return " ".join(cardinal(part) for part in (str(month), str(day), year_digits) if part)
+    return f"{MONTHS[month - 1]} {ordinal(day)} {_year_digits(year_digits) if year_digits else ''}".strip()
 
 
 def _month_day(match: re.Match[str]) -> str:
@@ -82,8 +83,9 @@ def _month_day(match: re.Match[str]) -> str:
 
 def _day_month(match: re.Match[str]) -> str:
     after = f" {_year_digits(match['dm_y'])}" if match["dm_y"] else ""
+    last = f" to {ordinal(int(match['dm_e']))}" if match["dm_e"] else ""
     the = "" if re.search(r"\bthe\s+$", match.string[: match.start()], re.IGNORECASE) else "the "
-    return f"{the}{ordinal(int(match['dm_d']))} of {month_named(match['dm_m'])}{after}"
+    return f"{the}{ordinal(int(match['dm_d']))}{last} of {month_named(match['dm_m'])}{after}"
 
 
 def month_named(name: str) -> str:
@@ -256,27 +258,33 @@ _NUMBER_SIGN = r"(?:(?<![\w.])[-−])?"
 NUMBERS = {
     "iso": Rule(
         r"\b(?P<iso_y>\d{4})(?P<iso_s>[-/])(?P<iso_m>\d\d)(?P=iso_s)(?P<iso_d>\d\d)\b",
-        lambda m: _date(int(m["iso_m"]), int(m["iso_d"]), m["iso_y"]),
+        lambda m: date(int(m["iso_m"]), int(m["iso_d"]), m["iso_y"]),
     ),
     # Americans write no dates with full stops, and who does has the day first
     "european": Rule(
         r"(?<![\w.])(?P<european_d>[0-3]?\d)\.(?P<european_m>[01]?\d)\.(?P<european_y>(?:19|20)\d\d)\b(?!\.\d)",
-        lambda m: _date(int(m["european_m"]), int(m["european_d"]), m["european_y"]),
+        lambda m: date(int(m["european_m"]), int(m["european_d"]), m["european_y"]),
     ),
     "us": Rule(
         r"\b(?P<us_m>\d{1,2})/(?P<us_d>\d{1,2})/(?P<us_y>\d{4}|\d\d)\b",
-        lambda m: _date(int(m["us_m"]), int(m["us_d"]), m["us_y"]),
+        lambda m: date(int(m["us_m"]), int(m["us_d"]), m["us_y"]),
     ),
     "md": Rule(
         rf"\b(?P<md_m>{MONTH}\.?)\s+(?P<md_d>[0-3]?\d)(?:st|nd|rd|th)?\b(?!:\d)(?:\s?[-–]\s?(?P<md_e>[0-3]?\d)(?:st|nd|rd|th)?\b(?![:-]))?(?:,?\s+(?P<md_y>1\d{{3}}|20\d\d)\b(?!-))?",
         _month_day,
     ),
     "dm": Rule(
-        rf"\b(?P<dm_d>[0-3]?\d)(?:st|nd|rd|th)?\s+(?P<dm_m>{MONTH})\b(?:,?\s+(?P<dm_y>1\d{{3}}|20\d\d)\b)?", _day_month
+        rf"\b(?P<dm_d>[0-3]?\d)(?:st|nd|rd|th)?(?:\s?[-–]\s?(?P<dm_e>[0-3]?\d)(?:st|nd|rd|th)?)?\s+(?P<dm_m>{MONTH})\b(?:,?\s+(?P<dm_y>1\d{{3}}|20\d\d)\b)?",
+        _day_month,
+    ),
+    "my": Rule(
+        r"(?<![\w./])(?P<my_m>0[1-9]|1[0-2])/(?P<my_y>(?:19|20)\d\d)(?![\w/])",
+        lambda m: f"{MONTHS[int(m['my_m']) - 1]} {year(int(m['my_y']))}",
     ),
     "phone": Rule(
-        r"(?<![\w-])(?:\+?1[- ])?(?:\(\d{3}\)\s?|\d{3}-)?\d{3}-\d{4}\b|(?<![\w.-])\d{3}\.\d{3}\.\d{4}\b"
-        r"|(?<![\w-])1-8\d\d-(?=[A-Z])|(?<![\w.,-])0\d{1,4}/\d{3,8}\b"
+        r"(?<![\w-])(?:\+?1[- ])?(?:\(\d{3}\)\s?|\d{3}-)?\d{3}-\d{4}\b"
+        r"|(?<![\w.,-])\d{3}(?P<phone_s>[. ])\d{3}(?P=phone_s)\d{4}\b"
+        r"|(?<![\w-])1-8\d\d-(?=[A-Z])|(?<![\w.,-])0\d{2,4}/\d{5,8}\b"
         r"|\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?!\d)|(?<![\w.,-])0\d{1,4}(?:[ -]\d{2,8}){1,4}\b"
         r"|(?<![\w.,-])0\d{5,}\b(?![.,]\d)",
         lambda m: ("plus " if "+" in m.group() else "") + digits(m.group()),
@@ -361,7 +369,7 @@ NUMBERS = {
     ),
     "unit": Rule(
         rf"(?:(?P<unit_r>{_NUMBER_SIGN}{_AMOUNT})(?:%|°[CF]?|℃|℉)?\s?[-–]\s?)?(?P<unit_n>{_NUMBER_SIGN}{_AMOUNT})[\s-]?(?P<unit_u>{_UNITS})"
-        rf"(?:/(?P<unit_d>{_UNITS})(?P<unit_e>[²³]?))?(?![\w'’/²³])(?!(?<=x)\s\d)(?:\.(?=[,;:)]|\s+[a-z]))?",
+        rf"(?:/(?P<unit_d>{_UNITS})(?P<unit_e>[²³]?))?(?![\w'’²³]|/(?![-−\d]))(?!(?<=x)\s\d)(?:\.(?=[,;:)]|\s+[a-z]))?",
         _unit,
     ),
     "fraction": Rule(r"\b(?<!/)(?P<fraction_t>\d{1,3})/(?P<fraction_b>\d{1,4})(?:(?:th|rd|nd)s?)?\b(?!/)", _slash),

@@ -25,7 +25,7 @@ CURRENCIES = {
     "C$": ("canadian dollar", "canadian dollars", "cent", "cents"),
     "A$": ("australian dollar", "australian dollars", "cent", "cents"),
 }
-SCALES = {"k": "thousand", "m": "million", "bn": "billion", "b": "billion"}
+SCALES = {"k": "thousand", "m": "million", "bn": "billion", "b": "billion", "tn": "trillion"}
 UNITS = {
     "km/h": ("kilometer per hour", "kilometers per hour"), "mph": ("mile per hour", "miles per hour"),
     "m/s": ("meter per second", "meters per second"), "km": ("kilometer", "kilometers"),
