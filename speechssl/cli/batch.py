@@ -100,7 +100,8 @@ def usable(
 
     files, named = recordings(given, listed), {Path(one) for one in given or []}
     kept: list[Path] = []
-    for path in files:
+    for number, path in enumerate(files, 1):
+        terminal.stage(f"checking {path.name}, {number} of {len(files)}")
         try:
             remark = speech_classifier.remark_on(path)
         except InputError as error:

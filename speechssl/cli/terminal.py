@@ -162,7 +162,7 @@ def writing(stream: IO[str]) -> Iterator[None]:
             stream.close()
         # nobody can be told
         if stream is not sys.stderr:
-            error.filename = stream.name.strip("<>")
+            error.filename = getattr(stream, "name", "stdout").strip("<>")
             raise
 
 

@@ -268,7 +268,8 @@ def identify(
     files = batch.recordings(recordings, listed)
     embedder, calibration = load(model, device, database)
     results: list[dict[str, Any]] = []
-    with open_database(database) as store:
+    paths = [(str(path), path) for path in files]
+    with open_database(database) as store, terminal.progress("identifying", paths) as advance:
         for path in files:
             try:
                 test = decisions.embed(path, embedder, calibration=calibration)
@@ -277,6 +278,8 @@ def identify(
                     raise
                 results.append({"recording": str(path), "error": str(error)})
                 continue
+            finally:
+                advance(str(path))
             ranked = decisions.identify(
                 test,
                 store,

@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from speechssl import checkpoints, cli
-from speechssl.cli import evaluation, verification
+from speechssl.cli import evaluation, terminal, verification
 from speechssl.cli.verification import probability
 from speechssl.errors import InputError, SpeechSSLError
 from speechssl.verification.embedders import log_mel
@@ -356,11 +356,16 @@ def test_a_recording_that_failed_has_a_row_and_no_probability_is_certain(run: An
     assert [probability(value) for value in (1 - 1e-9, 0.5, 1e-9)] == ["above 0.9999", "0.5000", "below 0.0001"]
 
 
-def test_folders_patterns_and_lists_are_taken(run: Any, tmp_path: Path) -> None:
-    folder = make_folder(tmp_path / "people", ("ada", "eric"))
+def test_folders_patterns_and_lists_are_taken(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, stages = make_folder(tmp_path / "people", ("ada", "eric")), []
+    monkeypatch.setattr(terminal, "stage", stages.append)
     assert run("enrol", "ada", str(folder / "ada"), "--json")["new"] == 3
+    assert "checking 2.wav, 3 of 3" in stages
     (tmp_path / "list.txt").write_text("people/eric/0.wav\npeople/ada/0.wav\n")
     found = run("identify", "--list", str(tmp_path / "list.txt"), f"{folder}/eric/*.wav", "--json")
+    assert [one for one in stages if one.startswith("identifying ")] == [
+        f"identifying {Path(row['recording']).name}" for row in found
+    ]
     assert [Path(row["recording"]).parts[-2:] for row in found] == [
         ("eric", "0.wav"), ("eric", "1.wav"), ("eric", "2.wav"), ("ada", "0.wav")
     ]  # fmt: skip
