@@ -14,7 +14,8 @@ from helpers import Answer, convert
 import speechssl
 from speechssl import audio
 from speechssl.cli import long_sources
-from speechssl.conversion import result
+from speechssl.conversion import result, streaming
+from speechssl.conversion.options import ConversionOptions
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 from speechssl.voices import clips
@@ -26,6 +27,7 @@ Speech = dict[str, Path]
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """19.01 s, which count as long here."""
     monkeypatch.setattr(long_sources, "LONG", 15.0)
+    monkeypatch.setattr(long_sources, "PIECE", 6.0)
     samples = audio.read_mono(clips.clip("ada").path, 16_000).samples[: 19 * 16_000 + 160]
     return audio.write(tmp_path / "long.wav", Waveform(samples, 16_000)) or tmp_path / "long.wav"
 
@@ -40,7 +42,8 @@ def test_it_is_the_stream_joined_with_an_attribution_of_every_frame(
     (facts,) = answer.json["results"]
     assert (facts["streamed"], facts["converter"], facts["seconds"]) == (True, "uniform", 19.01)
     system = speechssl.load_bundle(encoder_file)
-    pieces = list(system.stream(source, system.matching_set([speech["reference"]]), converter="uniform", k=2))
+    voice, lengths = system.matching_set([speech["reference"]]), streaming.Lengths(first=6.0, piece=6.0)
+    pieces = list(streaming.stream(system, source, voice, ConversionOptions(2, "uniform"), lengths=lengths))
     assert len(pieces) > 1
     whole, written = result.join(pieces), audio.read_mono(tmp_path / "out.wav", 16_000)
     assert len(written.samples) == len(whole.waveform.samples) == 19 * 16_000 + 160
