@@ -39,10 +39,10 @@ from speechssl.units.encoding import engine, workers
 from speechssl.units.encoding.encode import encode
 from speechssl.units.encoding.workers import Recipe
 left = int(sys.argv[4])
-def dying(recipe, inner=workers.serial):
+def dying(recipe, *more, inner=workers.serial):
     def work(items):
         global left
-        for index, result in inner(recipe)(items):
+        for index, result in inner(recipe, *more)(items):
             if left == 0:
                 # half a line is on the disk when the blow falls
                 with open(engine._journal_path(engine.Path(sys.argv[3]), index // 3), "a") as file:
