@@ -37,9 +37,9 @@ def located(given: Iterable[str | Path], listed: Iterable[str | Path] = ()) -> l
 
 
 def below(folder: str | Path) -> list[Path]:
-    """Files below a folder in order, without what any system hides."""
+    """Files below a folder in order, without what any system hides; whoever opens a link that leads nowhere says so."""
     root = Path(folder)
-    return sorted(path for path in root.rglob("*") if path.is_file() and not is_hidden(path, root))
+    return sorted(path for path in root.rglob("*") if not path.is_dir() and not is_hidden(path, root))
 
 
 def is_hidden(path: Path, root: Path) -> bool:

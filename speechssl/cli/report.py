@@ -45,6 +45,7 @@ def report(
     from speechssl.voices import reference_report
 
     files, failed = batch.usable(references, listed, speech=False)
+    terminal.stage("measuring")
     coverage = None
     if source is not None:
         loaded = {"layer": layer, "normalise": normalise, "device": device, "precision": precision}

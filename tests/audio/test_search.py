@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from speechssl import audio
 from speechssl.audio import lists, search
 from speechssl.errors import InputError
 
@@ -26,6 +27,18 @@ def test_a_folder_is_searched_without_what_is_hidden(folder: Path) -> None:
     assert search.recordings([folder]) == [folder / name for name in PLACES]
     assert search.below(folder) == [folder / "a.wav", folder / "deep/b c.wav", folder / "notes.txt"]
     assert search.located([folder / "deep"]) == [(folder / "deep/b c.wav", folder / "deep")]
+
+
+def test_a_link_that_leads_nowhere_is_no_less_a_recording(folder: Path) -> None:
+    (folder / "gone.wav").symlink_to("nowhere.wav")
+    (folder / "itself.wav").symlink_to("itself.wav")
+    (folder / "folder.wav").symlink_to(folder / "deep")
+    assert search.recordings([folder]) == [
+        folder / name for name in ("a.wav", "deep/b c.wav", "gone.wav", "itself.wav")
+    ]
+    for name in ("gone.wav", "itself.wav"):
+        with pytest.raises(InputError, match=name):
+            audio.info(folder / name)
 
 
 def test_patterns_files_and_repetitions(folder: Path) -> None:
