@@ -21,6 +21,7 @@ BLANK = 0
 WIDTH = 256  # of the head
 KERNEL = 5  # frames, 100 ms; three layers see 260 ms
 BATCH = 16  # recordings a step
+JITTER = 0.15  # natural log: recordings whose lengths differ by less change places from batch to batch
 RATE = 2e-3  # highest learning rate
 MASKED = 0.15  # share of frames that a step does not hear, in runs of RUN
 RUN = 10
@@ -30,33 +31,33 @@ class Head(nn.Module):
     """Frames of layers, or units, to characters: a learnt sum of layers, three convolutions, log-probabilities.
 
     Args:
-        layers: how many there are.
-        dim: numbers a frame; ignored with units.
+        dims: numbers a frame of each layer, which goes through a map of its own; ignored with units.
         characters: how many, the blank included.
         units: size of a codebook, whose units go through an embedding; None for frames.
     """
 
-    def __init__(self, layers: int, dim: int, characters: int, *, units: int | None = None) -> None:
+    def __init__(self, dims: Sequence[int], characters: int, *, units: int | None = None) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.zeros(layers))
-        self.enter: nn.Module = nn.Linear(dim, WIDTH) if units is None else nn.Embedding(units, WIDTH)
+        self.scale = nn.Parameter(torch.zeros(len(dims)))
+        self.enter = nn.ModuleList(
+            nn.Linear(dim, WIDTH) if units is None else nn.Embedding(units, WIDTH) for dim in dims
+        )
         self.convolutions = nn.ModuleList(nn.Conv1d(WIDTH, WIDTH, KERNEL, padding=KERNEL // 2) for _ in range(3))
         self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(3))
         self.leave = nn.Linear(WIDTH, characters)
         self.units = units
 
-    def forward(self, frames: Tensor, mask: Tensor, heard: Tensor | None = None) -> Tensor:
+    def forward(self, frames: Sequence[Tensor], mask: Tensor, heard: Tensor | None = None) -> Tensor:
         """Log-probabilities (B, N, characters).
 
         Args:
-            frames: (B, L, N, D), standardised and normed, or units with L = D = 1.
+            frames: (B, N, D) of each layer, standardised and normed, or (B, N, 1) of one, which are units.
             mask: (B, N), where there are frames.
             heard: (B, N), which of them are not masked; None for all.
         """
-        if self.units is None:
-            x = self.enter(torch.einsum("l,blnd->bnd", self.scale.softmax(0), frames))
-        else:
-            x = self.enter(frames[:, 0, :, 0].long())
+        given = frames if self.units is None else [frames[0][..., 0].long()]
+        parts = (enter(one) for enter, one in zip(self.enter, given, strict=True))
+        x = torch.stack([weight * part for weight, part in zip(self.scale.softmax(0), parts, strict=True)]).sum(0)
         if heard is not None:
             x = x * heard[..., None]
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
@@ -107,7 +108,7 @@ def recognise(
     """Train the head on some recordings and recognise others, greedily and without a language model.
 
     Args:
-        encoded: frames (N_i, D) of every layer of each recording, all of one D; units (N_i, 1) with ``units``.
+        encoded: frames (N_i, D) of every layer of each recording; units (N_i, 1) of one with ``units``.
         texts: what is said in each.
         train, test: numbers of recordings.
         units: size of the codebook; None for frames.
@@ -125,19 +126,13 @@ def recognise(
     goals = {number: torch.tensor([known[one] for one in texts[number]]) for number in train.tolist()}
     for number, goal in goals.items():
         _check_length(texts[number], goal, len(encoded[number][0]))
-    inputs = {number: torch.from_numpy(np.stack(encoded[number])) for number in [*train.tolist(), *test.tolist()]}
+    inputs = {number: [*map(torch.from_numpy, encoded[number])] for number in [*train.tolist(), *test.tolist()]}
     if units is None:
-        everything = torch.cat([inputs[number] for number in train.tolist()], 1)
-        mean, spread = everything.mean(1, keepdim=True), everything.std(1, keepdim=True).clamp(min=1e-6)
-        # numbers of one scale, then frames of one; either alone loses letters
-        inputs = {
-            number: functional.layer_norm((frames - mean) / spread, frames.shape[-1:])
-            for number, frames in inputs.items()
-        }
+        _normalise(inputs, train)
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = Head(len(encoded[0]), encoded[0][0].shape[1], len(characters) + 1, units=units)
+        head = Head([layer.shape[1] for layer in inputs[int(train[0])]], len(characters) + 1, units=units)
         _train(head, inputs, goals, train, steps, rng, stage)
     found = _found(head, [inputs[number] for number in test.tolist()], characters)
     said = [texts[number] for number in test]
@@ -149,6 +144,15 @@ def recognise(
     }
 
 
+def _normalise(inputs: dict[int, list[Tensor]], train: Numbers) -> None:
+    """Give all numbers of a layer one scale over the training, then all frames; either alone loses letters."""
+    for layer in range(len(inputs[int(train[0])])):
+        everything = torch.cat([inputs[number][layer] for number in train.tolist()])
+        mean, spread = everything.mean(0), everything.std(0).clamp(min=1e-6)
+        for layers in inputs.values():
+            layers[layer] = functional.layer_norm((layers[layer] - mean) / spread, mean.shape)
+
+
 def _check_length(text: str, goal: Tensor, count: int) -> None:
     needed = len(goal) + int((goal[1:] == goal[:-1]).sum())
     if count < needed:
@@ -156,8 +160,8 @@ def _check_length(text: str, goal: Tensor, count: int) -> None:
 
 
 @torch.no_grad()
-def _found(head: Head, inputs: Sequence[Tensor], characters: Sequence[str]) -> list[str]:
-    """What a trained head hears in recordings (L, N_i, D)."""
+def _found(head: Head, inputs: Sequence[Sequence[Tensor]], characters: Sequence[str]) -> list[str]:
+    """What a trained head hears in recordings, layers (N_i, D) of each."""
     head.eval()
     found = []
     for start in range(0, len(inputs), BATCH):
@@ -170,7 +174,7 @@ def _found(head: Head, inputs: Sequence[Tensor], characters: Sequence[str]) -> l
 
 def _train(
     head: Head,
-    inputs: dict[int, Tensor],
+    inputs: dict[int, list[Tensor]],
     goals: dict[int, Tensor],
     train: Numbers,
     steps: int,
@@ -181,11 +185,11 @@ def _train(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / (0.1 * steps + 1), 0.5 + 0.5 * math.cos(math.pi * step / steps))
     )
-    order: list[int] = []
+    lengths = np.array([len(inputs[number][0]) for number in train.tolist()])
+    batches: list[list[int]] = []
     for step in range(steps):
-        if not order:
-            order = rng.permutation(train).tolist()
-        numbers, order = order[:BATCH], order[BATCH:]
+        batches = batches or _batches(train, lengths, rng)
+        numbers = batches.pop()
         frames, mask = _padded([inputs[number] for number in numbers])
         value = loss(head(frames, mask, ~_runs(mask.shape, rng)), mask.sum(1), [goals[number] for number in numbers])
         optimiser.zero_grad()
@@ -197,6 +201,13 @@ def _train(
             stage(f"step {step} of {steps}, loss {float(value.detach()):.2f}")
 
 
+def _batches(train: Numbers, lengths: NDArray[np.int64], rng: np.random.Generator) -> list[list[int]]:
+    """All recordings, those of about one length together, so that little is padded; in random order."""
+    order = train[np.argsort(lengths * np.exp(rng.uniform(-JITTER, JITTER, len(train))))].tolist()
+    found = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+    return [found[number] for number in rng.permutation(len(found))]
+
+
 def _runs(shape: torch.Size, rng: np.random.Generator) -> Tensor:
     """Where frames (B, N) are masked: runs of ``RUN`` that start at random."""
     starts = torch.from_numpy(rng.random(tuple(shape)) < MASKED / RUN)
@@ -206,8 +217,8 @@ def _runs(shape: torch.Size, rng: np.random.Generator) -> Tensor:
     return found
 
 
-def _padded(frames: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Frames (L, N_i, D) as (B, L, N, D) with zeros behind, and where there are frames, (B, N)."""
-    lengths = torch.tensor([one.shape[1] for one in frames])
-    batch = nn.utils.rnn.pad_sequence([one.transpose(0, 1) for one in frames], batch_first=True)
-    return batch.transpose(1, 2), torch.arange(batch.shape[1]) < lengths[:, None]
+def _padded(inputs: Sequence[Sequence[Tensor]]) -> tuple[list[Tensor], Tensor]:
+    """Layers (N_i, D) of recordings as (B, N, D) each with zeros behind, and where there are frames, (B, N)."""
+    lengths = torch.tensor([len(layers[0]) for layers in inputs])
+    batch = [nn.utils.rnn.pad_sequence(list(layer), batch_first=True) for layer in zip(*inputs, strict=True)]
+    return batch, torch.arange(int(lengths.max())) < lengths[:, None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ class Source:
 
     Args:
         encoder: gives the frames.
-        layers: their numbers; those of another width than most are left out.
+        layers: their numbers.
         codebook: makes units of the frames of the one layer; None for frames.
     """
 
@@ -126,11 +125,11 @@ def probe(
     models = []
     for source, found in zip(sources, held, strict=True):
         encoded = [found.get(one.file, []) for one in used]
-        (width, _), *_ = Counter(part.shape[1] for part in encoded[numbers[0]]).most_common(1)
-        same = [[part for part in one if part.shape[1] == width] for one in encoded]
         units = None if source.codebook is None else source.codebook.num_units
         stage(f"training a head on {source.name}")
-        result = recognise(same, [one.label for one in used], *places, units=units, steps=steps, seed=seed, stage=stage)
+        result = recognise(
+            encoded, [one.label for one in used], *places, units=units, steps=steps, seed=seed, stage=stage
+        )
         models.append({"model": source.name, **result})
     return {
         "train": len(places[0]),

@@ -43,11 +43,21 @@ def test_error_rates_count_edits_over_all_texts() -> None:
 
 def test_padding_and_its_neighbours_change_no_output() -> None:
     torch.manual_seed(0)
-    head = recognise.Head(2, 6, 4).eval()
-    frames = [torch.randn(2, 9, 6), torch.randn(2, 14, 6)]
-    together = head(*recognise._padded(frames))
-    for row, one in zip(together, frames, strict=True):
-        assert torch.allclose(row[: one.shape[1]], head(*recognise._padded([one]))[0], atol=1e-5)
+    head = recognise.Head([6, 3], 4).eval()
+    recordings = [[torch.randn(count, 6), torch.randn(count, 3)] for count in (9, 14)]
+    together = head(*recognise._padded(recordings))
+    for row, one in zip(together, recordings, strict=True):
+        assert torch.allclose(row[: len(one[0])], head(*recognise._padded([one]))[0], atol=1e-5)
+
+
+def test_recordings_of_one_length_share_a_batch_and_none_is_left_out() -> None:
+    train, rng = np.arange(100, 150), np.random.default_rng(0)
+    lengths = rng.integers(20, 400, 50)
+    batches = recognise._batches(train, lengths, rng)
+    assert sorted(number for batch in batches for number in batch) == train.tolist()
+    padded = sum(len(batch) * max(lengths[number - 100] for number in batch) for batch in batches)
+    assert padded < 1.4 * lengths.sum()
+    assert recognise._batches(train, lengths, rng) != batches
 
 
 def _spelled(count: int, noise: float) -> tuple[list[list[np.ndarray]], list[str]]:
@@ -70,6 +80,14 @@ def test_a_number_that_is_far_larger_than_the_others_hides_nothing() -> None:
         layers[1][:, 5] = 100 + 30 * layers[1][:, 5]
     found = recognise.recognise(encoded, texts, np.arange(60), np.arange(60, 80), steps=80)
     assert found["cer"] < 0.1
+
+
+def test_a_layer_of_another_width_is_heard() -> None:
+    encoded, texts = _spelled(80, 0.0)
+    narrow = [[one[0], one[1][:, :3]] for one in encoded]
+    found = recognise.recognise(narrow, texts, np.arange(60), np.arange(60, 80), steps=80)
+    assert found["cer"] < 0.1
+    assert found["weights"][1] > found["weights"][0]
 
 
 def test_the_head_learns_what_the_frames_say_and_nothing_from_noise() -> None:
