@@ -65,7 +65,7 @@ def targets(args: argparse.Namespace, name: str) -> list[Any]:
         number = int(name.removeprefix("hubert")) - 1
         units, k = args.work / f"units{number}.npy", args.clusters.split(",")[number]
         run = ["--run", args.work / f"hubert{number}"] if number else []
-        once(units, "cluster.py", args.cache, args.alignments, *run, "--k", k, *common, "--output", units)
+        once(units, "cluster.py", args.cache, *run, "--k", k, *common, "--output", units)
         return ["--objective", "hubert", "--units", units]
     if name == "distil":
         indexes = args.work / "indexes.npy"
