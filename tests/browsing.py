@@ -23,6 +23,40 @@ SERIOUS = ("serious", "critical")
 # what axe asks of the colours; all else it asks of the elements, which are the same in the light and in the dark
 COLOURS = ("color-contrast", "link-in-text-block")
 PATIENCE = 240_000  # milliseconds
+# texts that a button or a box cuts, and names of fields that cover something else
+CUT = """() => { const found = [];
+    const seen = (element) => element.checkVisibility({visibilityProperty: true});
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), range = document.createRange();
+    while (texts.nextNode()) {
+        const text = texts.currentNode, parent = text.parentElement;
+        if (!/\\p{L}/u.test(text.data) || !seen(parent) || parent.closest('.unseen, .visually-hidden')) continue;
+        range.selectNodeContents(text);
+        const {left, right, width} = range.getBoundingClientRect();
+        for (let box = parent; width && box && box !== document.body; box = box.parentElement) {
+            const way = getComputedStyle(box).overflowX, edge = box.getBoundingClientRect();
+            if (['auto', 'scroll'].includes(way)) break;
+            if ((way !== 'visible' || box.matches('button')) && (right > edge.right + 1 || left < edge.left - 1))
+                { found.push(text.data.trim()); break; } } }
+    for (const name of document.querySelectorAll('[data-testid=block-label], [data-testid=block-info]')) {
+        range.selectNodeContents(name);
+        const mine = (name.matches('label') ? name : range).getBoundingClientRect();
+        for (const other of name.closest('.block').querySelectorAll('svg')) {
+            const its = other.getBoundingClientRect();
+            if (mine.width && seen(other) && !name.contains(other) && its.width
+                && mine.left < its.right && its.left < mine.right && mine.top < its.bottom && its.top < mine.bottom)
+                { found.push(`${name.innerText.trim()} covers something`); break; } } }
+    return found; }"""
+# fields to write into and lists to choose from whose border is fainter than 3:1, as WCAG 2.2 asks for
+FAINT = """() => { const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const light = (colour) => numbers(colour).slice(0, 3).map((one) => one / 255)
+        .map((one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, one, at) => sum + one * [0.2126, 0.7152, 0.0722][at], 0.05);
+    const behind = (box) => { const colour = getComputedStyle(box).backgroundColor;
+        return numbers(colour)[3] === 0 && box.parentElement ? behind(box.parentElement) : light(colour); };
+    const fields = ':is(input[data-testid=textbox], textarea, .wrap:has(> .wrap-inner), .devices select)';
+    return [...document.querySelectorAll(fields)].filter((field) => field.checkVisibility()).filter((field) => {
+        const edge = light(getComputedStyle(field).borderTopColor), paper = behind(field.parentElement);
+        return Math.max(edge, paper) / Math.min(edge, paper) < 3; }).map((field) => field.outerHTML.slice(0, 100)); }"""
 HEARD = """() => { window.heard = [];
     const start = AudioBufferSourceNode.prototype.start;
     AudioBufferSourceNode.prototype.start = function (at) {

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
 WORDS = Path(__file__).with_name("words")
-SCRIPT = Path(__file__).with_name("words.js").read_text(encoding="utf-8")
+FIRST, SCRIPT = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("first.js", "words.js"))
 ENGLISH = "English"  # its word in another language is the name of that language
 COOKIE, SECONDS = "speechssl-language", 365 * 86_400
 
@@ -57,8 +57,9 @@ def page_in(language: str, page: bytes) -> bytes:
 @functools.cache
 def _scripts(language: str) -> bytes:
     """What comes before all other scripts: Gradio takes its own words from the language of the browser at its start."""
-    told = [f'Object.defineProperty(navigator, "{name}", {{get: () => {json.dumps(value)}}});'
-            for name, value in (("language", language), ("languages", [language]))]  # fmt: skip
+    told = [FIRST]
+    told += [f'Object.defineProperty(navigator, "{name}", {{get: () => {json.dumps(value)}}});'
+             for name, value in (("language", language), ("languages", [language]))]  # fmt: skip
     if language != "en":
         told.append(f"{SCRIPT.rstrip()}({json.dumps(words(language), ensure_ascii=False)});".replace("</", "<\\/"))
     return "\n".join(told).encode()

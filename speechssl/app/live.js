@@ -156,7 +156,7 @@
       const options = found.map((one, number) => new Option(one.label || `${kind} ${number + 1}`, one.deviceId));
       for (const one of options) one.translate = false;
       const before = list.value;
-      list.replaceChildren(new Option("Usual one", ""), ...options);
+      list.replaceChildren(new Option("System default", ""), ...options);
       list.value = found.some((one) => one.deviceId === before) ? before : "";
     }
   }

@@ -1,12 +1,13 @@
 // What the page does in the browser: one sound at a time, pieces of a stream, what is new in view, tabs in the address.
 (() => {
   // ---- pieces of a stream, one after the other
+  const LOADS = 0.05; // seconds until a player plays
   let stream = null;
 
-  function silence() {
+  function silence(but) {
     if (stream) stream.context.close();
     stream = null;
-    document.querySelectorAll("audio").forEach((audio) => audio.pause());
+    document.querySelectorAll("audio").forEach((audio) => audio !== but && audio.pause());
   }
 
   function position() {
@@ -49,11 +50,19 @@
 
   function begin(player) {
     const audio = player.querySelector("audio");
-    const at = stream ? position() : 0;
-    silence();
-    audio.addEventListener("loadedmetadata", () => (audio.currentTime = Math.min(at, audio.duration)), { once: true });
+    const playing = stream;
+    if (!playing) silence();
+    audio.addEventListener("loadedmetadata", () => {
+      if (playing && playing === stream) audio.currentTime = Math.min(position() + LOADS, audio.duration);
+    }, { once: true });
+    // pieces go on until the player has loaded the place that they come to
+    audio.addEventListener(playing ? "seeked" : "loadedmetadata", () => {
+      if (playing !== stream) return;
+      // what is shown again after a reload waits for a click
+      if (touched && audio.currentTime < audio.duration) audio.play().catch(() => {});
+      else silence();
+    }, { once: true });
     audio.src = player.dataset.made;
-    if (touched) audio.play().catch(() => {}); // what is shown again after a reload waits for a click
   }
 
   function choose(button) {
@@ -70,9 +79,7 @@
     if (!paused || !currentTime) audio.play().catch(() => {});
   }
 
-  document.addEventListener("play", (event) => {
-    document.querySelectorAll("audio").forEach((audio) => audio !== event.target && audio.pause());
-  }, true);
+  document.addEventListener("playing", (event) => silence(event.target), true);
   document.addEventListener("click", (event) => {
     const track = event.target.closest?.(".player button");
     if (track) choose(track);

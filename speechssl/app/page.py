@@ -44,6 +44,7 @@ def theme() -> Any:
         "block_label_text_color": ("*primary_800", "*primary_100"),
         "block_info_text_color": ("*neutral_600", "*neutral_300"),
         "body_text_color_subdued": ("*neutral_600", "*neutral_300"),
+        "input_border_color": ("*neutral_400", "*neutral_500"),
         "input_placeholder_color": ("*neutral_500", "*neutral_300"),
         "checkbox_border_color": ("*neutral_500", "*neutral_400"),
         "checkbox_label_background_fill_selected": ("*primary_600", "*primary_600"),
@@ -64,6 +65,7 @@ def theme() -> Any:
         block_shadow="none",
         block_title_text_weight="600",
         button_border_width="1px",
+        input_border_width="1px",
         **both,
     )
 
@@ -113,7 +115,7 @@ def build(state: State | None = None, *, tabs: Sequence[str] = TABS) -> gr.Block
     blocks.state_session_capacity = sessions.MOST + sessions.MOST_ONCE
     blocks.queue(max_size=1000, default_concurrency_limit=None)
     # Gradio looks for new calls a thousand times a second, and for progress a hundred times, also when nobody is there
-    blocks._queue.sleep_when_free, blocks._queue.progress_update_sleep_when_free = 0.05, 0.2
+    blocks._queue.sleep_when_free, blocks._queue.progress_update_sleep_when_free = 0.05, 0.5
     blocks.validate_inputs, blocks._format_processing_error = _check_number, _unusable
     return blocks
 

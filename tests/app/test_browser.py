@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from browsing import (
+    FAINT,
     PATIENCE,
     convert_example,
     download,
@@ -347,7 +348,12 @@ def test_people_with_disabilities_can_use_every_tab(browser: Any, address: str, 
     window.get_by_text("Details").first.click()
     window.get_by_text("Options").first.click()
     found = serious_faults(axe, window, TABS, scheme)
+    faint = []
+    for name in TABS:
+        open_tab(window, name)
+        faint += window.evaluate(FAINT)
     window.context.close()
+    assert faint == []
     assert found == []
 
 

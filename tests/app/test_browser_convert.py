@@ -27,7 +27,7 @@ from browsing import (
 )
 
 from speechssl import audio
-from speechssl.app.handlers import conversions
+from speechssl.app.handlers import conversions, targets, voices
 from speechssl.app.state import State
 from speechssl.receipts import signing
 from speechssl.signals import Waveform
@@ -125,11 +125,44 @@ def test_a_long_recording_is_heard_while_it_is_made(page: Any, tmp_path: Path) -
         "(audio => !audio.paused && audio.readyState > 1 && !audio.seeking)"
         "(document.querySelector('#convert-player audio'))"
     )
-    assert page.evaluate("window.silent")
+    page.wait_for_function("window.silent")
     assert player_of(page)["at"] > 0.5
     receipt = signing.show(download(page, "#convert-save", tmp_path))
     assert receipt["settings"]["streamed"] is True
     assert problems == []
+
+
+def test_a_result_is_heard_before_it_is_verified(
+    page: Any, state: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    go, real, reported = threading.Event(), targets.verify, []
+
+    def waiting(*given: Any) -> Any:
+        while not go.wait(0.05):
+            pass
+        return real(*given)
+
+    monkeypatch.setattr(targets, "verify", waiting)
+    monkeypatch.setattr(voices, "source_remarks", lambda *given: reported.append(given) or ())
+    page.evaluate(HEARD)
+    page.get_by_role("button", name="Ada as Eric").click()
+    page.wait_for_function("window.heard.length")
+    assert page.locator("#convert-status .running").is_visible()
+    begun = page.evaluate("performance.now()")
+    go.set()
+    page.wait_for_selector("#convert-status .finished")
+    # the player goes on where the sound has come to, at its end at last
+    page.wait_for_function("window.silent && document.querySelector('#convert-player audio').currentTime > 0.2")
+    passed = (page.evaluate("performance.now()") - begun) / 1000
+    assert player_of(page)["at"] < 0.5 + passed + 1
+    assert reported == []  # nothing is to be said of the recordings of the package
+    page.get_by_text("Listen during the conversion").click()
+    page.evaluate("window.heard = []")
+    page.get_by_role("button", name="Ada as Eric").click()
+    page.wait_for_selector("#convert-player [data-made$='ada_sentence-as-eric-2.wav']")
+    page.wait_for_function("document.querySelector('#convert-player audio').currentTime > 0.2")
+    assert page.evaluate("window.heard.length") == 0
+    assert signing.check(download(page, "#convert-save", tmp_path)).genuine
 
 
 def test_cancel_is_silent_at_once(page: Any, tmp_path: Path, state: State) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import fill, upload
+from browsing import HEARD, fill, upload
 
 from speechssl.app.state import State
 from speechssl.app.tabs import parts
@@ -16,7 +16,7 @@ from speechssl.app.tabs import parts
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here; pip install playwright")
 # a busy machine takes minutes for what takes seconds
 pytestmark = pytest.mark.timeout(900)
-HEARD = "document.querySelector('#convert-player audio')?.currentTime > 0"
+SOUND = "window.heard.length || document.querySelector('#convert-player audio')?.currentTime > 0"
 
 
 class Hand:
@@ -34,9 +34,10 @@ class Hand:
         upload(self.page, field, path)
 
     def hear(self, what: str, press: Callable[[], None]) -> None:
+        self.page.evaluate(HEARD)
         begun = time.perf_counter()
         press()
-        self.page.wait_for_function(HEARD)
+        self.page.wait_for_function(SOUND)
         seconds = time.perf_counter() - begun
         with self.capsys.disabled():
             print(f"\n{what}: {self.clicks} click{'s' * (self.clicks > 1)}, sound {seconds:.1f} s after the last")

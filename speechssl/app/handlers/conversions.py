@@ -208,7 +208,7 @@ def begin(
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """A conversion that was checked and whose model is loaded; both ways to do it raise as ``begin`` does."""
+    """A conversion that was checked and whose model is loaded; all ways to do it raise as ``begin`` does."""
 
     models: Models
     store: Store
@@ -221,6 +221,12 @@ class Work:
 
     def convert(self) -> Made:
         """Say the words of the source in the voice of the target."""
+        *_, made = self.heard_first()
+        assert isinstance(made, Made)
+        return made
+
+    def heard_first(self) -> Iterator[Waveform | Made]:
+        """As ``convert``, with the watermarked sound before its verification, which takes as long as the conversion."""
         self.job(0.1, "encoding the source")
         with blaming("source"):
             heard = encoded_source(self.models, self.source, self.options)
@@ -230,7 +236,9 @@ class Work:
         system = self.models.system(self.options.model)
         with blaming("options"):
             result = system.run(heard, voices, self.options)
-        return self._finish(voices, result, [recordings.marked(self.settings, result.waveform)])
+        sound = recordings.marked(self.settings, result.waveform)
+        yield sound
+        yield self._finish(voices, result, [sound])
 
     def stream(self) -> Iterator[Waveform | Made]:
         """Convert piece by piece; ``streaming.stream`` says what differs.

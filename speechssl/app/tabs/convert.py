@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from speechssl.app.tabs.stage import Stage
 from speechssl.voices.clips import clip
 
 PREVIEW = 15.0  # seconds that are converted to try the settings on a long recording
+EXAMPLE = "example"  # the folder of a session with the sources of these
 EXAMPLES = (("ada", "eric"), ("finn", "beth"), ("dan", "cleo"))
 
 
@@ -47,16 +48,17 @@ def tab(page: Page) -> None:
             recording, target = values[fields.source], fields.target.read(values)
             recording = conversions.beginning(job.session, recording, PREVIEW) if begins else recording
             chosen, attested = fields.options.read(values), fields.consent.read(values)
-            streamed = values[fields.aloud] and conversions.streamable(page.state.models, recording, chosen)
+            aloud = values[fields.aloud]
+            streamed = aloud and conversions.streamable(page.state.models, recording, chosen)
             work = conversions.begin(*page.state.shared, job, recording, target, chosen, consent=attested)
-            for one in work.stream() if streamed else [work.convert()]:
+            for one in work.stream() if streamed else work.heard_first():
                 if isinstance(one, Made):
                     card = pictures.finished(_head(one, target, time.monotonic() - begun), one.decision,
                                              target.spoken, [one.conversion.remark])  # fmt: skip
                     results = shown.filled(one, target, values[shown.last])
                     film = _film(job, one, values[fields.film])
                     yield {status: card, live: "", **results, shown.film: film, **page.remembered(job.session)}
-                else:
+                elif aloud:
                     heard.append(conversions.write_piece(page.state.store, job.session, one, len(heard)))
                     yield {live: pieces(heard, one.sample_rate)}
 
@@ -77,10 +79,10 @@ def tab(page: Page) -> None:
         stage.begins(button)
     events = [button.click(work, inputs, outputs, **how) for button, work in
               ((fields.go, on_convert), (fields.preview, on_preview))]  # fmt: skip
+    given = [fields.source, fields.target.kind, fields.target.voice, fields.target.second]
     for (speaker, voice), button in zip(EXAMPLES, fields.examples, strict=True):
-        given = [fields.source, fields.target.kind, fields.target.voice, fields.target.second]
-        first = button.click(_example(page, speaker, voice), None, given, **QUIET)
-        events.append(first.then(on_convert, inputs, outputs, **how))
+        on_example = _example(page, speaker, voice, given, convert)
+        events.append(button.click(on_example, inputs, [*given, *outputs], **how))
     stage.forgets([fields.source, *fields.target.inputs, fields.consent.agreed, *fields.options.inputs])
     fields.stop.click(parts.stopper(page), None, status, cancels=events, **QUIET)
 
@@ -123,8 +125,8 @@ def _fields(page: Page) -> _Fields:
     consent = parts.consent_fields(page, "convert")
     options = option_fields(page, "convert", target)
     aloud = gr.Checkbox(True, label="Listen during the conversion", elem_id="convert-aloud",
-                        info="Recordings of 30 s and more play after a second or two. Off: the whole recording is "
-                        "measured first, as on the command line.")  # fmt: skip
+                        info="Recordings of 30 s and more play after a second or two, shorter ones before they are "
+                        "verified. Off: the whole recording is measured first, as on the command line.")  # fmt: skip
     go, preview, stop = parts.actions("convert", "Convert", preview=f"First {PREVIEW:.0f} s")
     page.keep(aloud)
     lines = {"source": source_problem, "target": target.problem, "consent": consent.problem,
@@ -235,13 +237,17 @@ def _look(made: Made) -> str:
     return html('<div class="pictures">{}</div>', html("").join(drawn))
 
 
-def _example(page: Page, speaker: str, voice: str) -> Any:
-    def fill(request: gr.Request) -> tuple[str, str, str, str]:
-        place = page.session(request).place(f"{speaker}_sentence", ".wav")
-        audio.write(place, audio.read(clip(speaker, "sentence").path))
-        return str(place), parts.LISTED, f"{BUNDLED}{voice}", ""
+def _example(page: Page, speaker: str, voice: str, fields: Sequence[Any], convert: Callable[..., Any]) -> Any:
+    def on_example(values: dict[Any, Any], request: gr.Request) -> Iterator[Any]:
+        place = page.session(request).folder / EXAMPLE / f"{speaker}_sentence.wav"
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            audio.write(place, audio.read(clip(speaker, "sentence").path))
+        given = dict(zip(fields, (str(place), parts.LISTED, f"{BUNDLED}{voice}", ""), strict=True))
+        yield given
+        yield from convert(values | given, request)
 
-    return fill
+    return on_example
 
 
 def _report_on(page: Page, field: Any, shown: Any, problem: Any, work: Any) -> None:
@@ -249,7 +255,7 @@ def _report_on(page: Page, field: Any, shown: Any, problem: Any, work: Any) -> N
 
     @parts.answering(page.state, {"target": problem, "source": problem}, shown)
     def on_report(files: Any, request: gr.Request) -> dict[Any, str]:
-        given = parts.paths(files)
+        given = [one for one in parts.paths(files) if one.parent.name != EXAMPLE]  # nothing is to be said of those
         found = page.run(request, lambda job: work(page.state.settings, given)) if given else ""
         return {shown: found, problem: ""}
 

@@ -82,8 +82,9 @@ _INSECURE = html(
 )
 _DEVICES = html(
     '<div class="devices">'
-    '<label>Microphone<select id="live-microphone"><option value="">Usual one</option></select></label>'
-    '<label hidden>Loudspeaker<select id="live-loudspeaker"><option value="">Usual one</option></select></label></div>'
+    '<label>Microphone<select id="live-microphone"><option value="">System default</option></select></label>'
+    '<label hidden>Loudspeaker<select id="live-loudspeaker"><option value="">System default</option></select></label>'
+    "</div>"
 )
 _CARD = html(
     '<div class="card muted" id="live-card"><strong role="status">Speak in another voice</strong>'

@@ -224,9 +224,9 @@ def consent_fields(page: Page, key: str) -> ConsentFields:
         agreed = gr.Checkbox(label=STATEMENT, info="Kept in the receipt of everything made with this voice.",
                              elem_id=f"{key}-agree")  # fmt: skip
         with gr.Row():
-            who = gr.Textbox(label="Your name", max_lines=1, elem_id=f"{key}-who", max_length=LONGEST)
+            who = gr.Textbox(label="Your name", max_lines=1, elem_id=f"{key}-who", max_length=LONGEST, min_width=200)
             purpose = gr.Textbox(label="What the voice is used for", max_lines=1, elem_id=f"{key}-purpose",
-                                 max_length=LONGEST)  # fmt: skip
+                                 max_length=LONGEST, min_width=200)  # fmt: skip
     return ConsentFields(group, agreed, who, purpose, problem(f"{key}-consent-problem"))
 
 
@@ -271,7 +271,7 @@ def target_fields(page: Page, key: str, *, blend: bool = True) -> TargetFields:
             share = gr.Slider(0, 1, 0.3, step=0.05, label="Share of the second voice",
                               info="0 is the first voice alone, 1 the second.")  # fmt: skip
     files = gr.File(file_count="multiple", label="Recordings of the voice, 10 s or more",
-                    visible=False, elem_id=f"{key}-files", height=150)  # fmt: skip
+                    visible=False, elem_id=f"{key}-files", height=170)  # fmt: skip
     with gr.Column(visible=False) as aloud:
         microphone = read_aloud(f"{key}-microphone")
     wrong = problem(f"{key}-target-problem")

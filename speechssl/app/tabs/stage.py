@@ -205,15 +205,15 @@ class Shown:
         self.number, self.state, self.share, self.left = next(self._numbers), "running", 0.0, float("nan")
         self.steps: list[tuple[float, str]] = []
         self.begun, self.seconds = time.monotonic(), 0.0
-        self._updates = Updates()
+        self._updates: dict[Any, tuple[int, Any]] = {}  # what is shown, and with which change it came
         self._count, self._over, self._left = 0, False, False
         self._changed = threading.Condition()
 
     def add(self, updates: Updates) -> None:
         """Show this too."""
         with self._changed:
-            self._updates |= updates
             self._count += 1
+            self._updates |= {one: (self._count, value) for one, value in updates.items()}
             self._changed.notify_all()
 
     def start(self, tell: Tell) -> Iterator[Updates]:
@@ -255,15 +255,15 @@ class Shown:
             self._changed.notify_all()
 
     def follow(self, but: Any = None) -> Iterator[Updates]:
-        """All that is shown, but for one component, whenever it changes, until the end or until it is left."""
+        """All that is shown, but for one component, then what changes, until the end or until it is left."""
         count, over = 0, False
         while not over:
             with self._changed:
                 self._changed.wait_for(lambda: self._count > count or self._over or self._left)  # noqa: B023
-                changed, count, over = self._count > count and not self._left, self._count, self._over or self._left
-                updates = {one: value for one, value in self._updates.items() if one is not but}
-            if changed:
-                yield updates
+                new = {one: value for one, (at, value) in self._updates.items() if at > count and one is not but}
+                gone, count, over = self._left, self._count, self._over or self._left
+            if new and not gone:
+                yield new
 
 
 def _stripped(text: str) -> str:

@@ -175,7 +175,7 @@ def _keep(page: Page, changed: Changed, lists: list[Any], edit: _Edit) -> None:
     edit.saved.render()
     with gr.Row(equal_height=False, elem_classes="bottom"):
         edit.new.render()
-        rename = gr.Button("Rename", min_width=80, scale=1, elem_id="voices-rename")
+        rename = gr.Button("Rename", min_width=140, scale=1, elem_id="voices-rename")
     state, answering = page.state, parts.answering(page.state, {}, problem)
 
     @answering

@@ -178,6 +178,19 @@ def test_a_streamed_conversion_is_heard_in_pieces_and_signed_as_a_whole(
     assert state.jobs.running == 0
 
 
+def test_the_sound_comes_before_its_verification(session: Session, shared: Shared, speech: Speech) -> None:
+    told: list[str] = []
+    job = Job(session, lambda share, text: told.append(text), 600.0)
+    coming = conversions.begin(*shared, job, speech["source"], ERIC).heard_first()
+    sound = next(coming)
+    assert isinstance(sound, Waveform)
+    assert told[-1] == "converting"
+    (made,) = coming
+    assert isinstance(made, Made)
+    assert torch.allclose(audio.read(made.path).samples, sound.samples, atol=2**-15)
+    assert told[-1] == "verifying"
+
+
 def test_too_long_a_source_is_refused(convert: Convert, tmp_path: Path) -> None:
     audio.write(tmp_path / "long.wav", Waveform(torch.zeros(61 * 8000), 8000))
     with pytest.raises(Refused, match="at most 60 s"):
