@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,26 @@ def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(page: Any, speech
     page.locator("#convert-go").click()
     page.wait_for_selector("#convert-status .finished")
     assert lost
+
+
+def test_an_example_whose_answer_was_lost_fills_its_fields_all_the_same(page: Any) -> None:
+    lost = []
+
+    def loses(route: Any) -> None:
+        """What was sent into a connection that the page had closed a moment before."""
+        if lost:
+            route.continue_()
+            return
+        lost.append(route.request.url)
+        asked = urllib.request.Request(route.request.url, headers=route.request.all_headers())
+        with urllib.request.urlopen(asked, timeout=60) as answers:
+            while b"process_generating" not in answers.readline():
+                pass
+        route.fulfill(body='data: {"msg": "close_stream"}\n\n', content_type="text/event-stream")
+
+    page.wait_for_timeout(1000)  # the page has asked all that it asks at its start
+    page.route(re.compile("/queue/data"), loses)
+    convert_example(page)
+    assert lost
+    page.locator("#convert-source button[aria-label=Clear]").wait_for()
+    assert page.locator("#convert-voice input").input_value().endswith("eric")

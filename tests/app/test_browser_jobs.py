@@ -62,6 +62,7 @@ def test_a_job_that_was_cancelled_or_failed_says_so_and_can_be_tried_again(
 ) -> None:
     page.get_by_role("button", name="Ada as Eric").click()
     wait_until(lambda: state.jobs.running == 1)
+    page.locator("#convert-source button[aria-label=Clear]").wait_for()  # the field has what the example gives
     page.locator("#convert-cancel").click()
     page.locator("#convert-status .problem").wait_for()
     held.set()

@@ -42,7 +42,9 @@ def tab(page: Page) -> None:
     taken = (fields.source, fields.film, fields.target.kind, fields.target.files, fields.target.microphone)
     stage = Stage(page, status, _WELCOME, fields.lines, live, taken, "convert")
 
-    def convert(values: dict[Any, Any], request: gr.Request, begins: bool = False) -> Iterator[Any]:
+    def convert(
+        values: dict[Any, Any], request: gr.Request, begins: bool = False, first: dict[Any, Any] | None = None
+    ) -> Iterator[Any]:
         def work(job: Job) -> Iterator[dict[Any, Any]]:
             begun, heard = time.monotonic(), list[Path]()
             recording, target = values[fields.source], fields.target.read(values)
@@ -63,7 +65,7 @@ def tab(page: Page) -> None:
                     yield {live: pieces(heard, one.sample_rate)}
 
         what = _what(values[fields.source], fields.target.read(values), begins=begins)
-        yield from stage.follow(request, work, values, what)
+        yield from stage.follow(request, work, values, what, first)
 
     def on_convert(values: dict[Any, Any], request: gr.Request) -> Iterator[Any]:
         yield from convert(values, request)
@@ -72,17 +74,17 @@ def tab(page: Page) -> None:
         yield from convert(values, request, begins=True)
 
     inputs = {*fields.inputs, shown.last}
-    outputs = [*stage.outputs, *shown.outputs, *page.history]
-    stage.comes_back(shown.outputs)
+    given = [fields.source, fields.target.kind, fields.target.voice, fields.target.second]
+    outputs = [*given, *stage.outputs, *shown.outputs, *page.history]
+    stage.comes_back([*shown.outputs, fields.target.voice, fields.target.second])
     how = {"show_progress": "hidden", "trigger_mode": "multiple", **page.heavy}
     for button in (fields.go, fields.preview, *fields.examples):
         stage.begins(button)
     events = [button.click(work, inputs, outputs, **how) for button, work in
               ((fields.go, on_convert), (fields.preview, on_preview))]  # fmt: skip
-    given = [fields.source, fields.target.kind, fields.target.voice, fields.target.second]
     for (speaker, voice), button in zip(EXAMPLES, fields.examples, strict=True):
         on_example = _example(page, speaker, voice, given, convert)
-        events.append(button.click(on_example, inputs, [*given, *outputs], **how))
+        events.append(button.click(on_example, inputs, outputs, **how))
     stage.forgets([fields.source, *fields.target.inputs, fields.consent.agreed, *fields.options.inputs])
     fields.stop.click(parts.stopper(page), None, status, cancels=events, **QUIET)
 
@@ -244,8 +246,7 @@ def _example(page: Page, speaker: str, voice: str, fields: Sequence[Any], conver
             place.parent.mkdir(parents=True, exist_ok=True)
             audio.write(place, audio.read(clip(speaker, "sentence").path))
         given = dict(zip(fields, (str(place), parts.LISTED, f"{BUNDLED}{voice}", ""), strict=True))
-        yield given
-        yield from convert(values | given, request)
+        yield from convert(values | given, request, first=given)
 
     return on_example
 

@@ -77,7 +77,12 @@ class Stage:
         gr.on([one.change for one in fields], None, self.status, [*lines, self.status], js=js, **parts.QUIET)
 
     def follow(
-        self, request: gr.Request, work: Callable[[Job], Iterator[Updates]], values: Updates, what: str
+        self,
+        request: gr.Request,
+        work: Callable[[Job], Iterator[Updates]],
+        values: Updates,
+        what: str,
+        first: Updates | None = None,
     ) -> Iterator[Updates]:
         """Do a job; give its updates, and cards that say how far it is.
 
@@ -86,15 +91,25 @@ class Stage:
             work: gives updates.
             values: of the fields.
             what: is done, for the list of jobs.
+            first: shown as soon as it begins.
         """
         session = self.page.session(request)
-        yield from self.drive(session, lambda tell: self.page.state.jobs.stream(session, work, tell), values, what)
+
+        def start(tell: Tell) -> Iterator[Updates]:
+            return self.page.state.jobs.stream(session, work, tell)
+
+        yield from self.drive(session, start, values, what, first)
 
     def drive(
-        self, session: Session, start: Callable[[Tell], Iterator[Updates]], values: Updates, what: str
+        self,
+        session: Session,
+        start: Callable[[Tell], Iterator[Updates]],
+        values: Updates,
+        what: str,
+        first: Updates | None = None,
     ) -> Iterator[Updates]:
         """As ``follow``, for work that has several jobs: it is called with a function for its steps."""
-        return self._begin(session, Shown(values, self.fields, what, self.name, start))
+        return self._begin(session, Shown(values, self.fields, what, self.name, start), first)
 
     def retry(self, asked: str, request: gr.Request) -> Iterator[Updates]:
         """Do a job of the list again, with the same values; without a number show what is at work."""
@@ -110,7 +125,7 @@ class Stage:
         yield {**found.given, **dict.fromkeys(self.outputs, ""), self.status: pictures.running("Starting")}
         yield from self._begin(session, Shown(found.values, self.fields, found.what, self.name, found.start))
 
-    def _begin(self, session: Session, shown: Shown) -> Iterator[Updates]:
+    def _begin(self, session: Session, shown: Shown, first: Updates | None = None) -> Iterator[Updates]:
         """Begin a job, unless the same one is at work: a button may be pressed twice.
 
         The job that was shown before goes on, for the list of jobs alone.
@@ -124,7 +139,7 @@ class Stage:
         if before is not None:
             before.leave()
         # the last words of the job before may come after the button cleared them
-        shown.add({**parts.clear(self.lines), **self.page.remembered(session)})
+        shown.add({**(first or {}), **parts.clear(self.lines), **self.page.remembered(session)})
         threading.Thread(target=self._work, args=(session, shown), daemon=True).start()
         return shown.follow()
 
