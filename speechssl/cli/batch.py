@@ -63,7 +63,7 @@ def show(plan: Plan, *, json: bool) -> None:
         terminal.emit([{"source": str(job.source), "output": str(job.output)} for job in plan.jobs])
         return
     for job in plan.jobs:
-        terminal.say(f"{job.source} -> {job.output}")
+        terminal.row(f"{job.source} -> {job.output}")
     for path in plan.others:
         terminal.remark(f"{path}: {NOT_TAKEN}")
 
@@ -307,7 +307,7 @@ def run(
 def _tell_last(outcome: Outcome, describe: Callable[[dict[str, Any]], str]) -> None:
     """Print the line of each result and failure that has none."""
     for result in outcome.results[outcome.told :]:
-        terminal.say(f"{result['output']}  {describe(result)}")
+        terminal.row(f"{result['output']}  {describe(result)}")
     outcome.told = len(outcome.results)
 
 

@@ -122,6 +122,11 @@ def say(text: object = "") -> None:
     _print(harmless(str(text)), settings.results or sys.stdout)
 
 
+def row(text: str) -> None:
+    """Print one line on stdout, whatever the names in it hold."""
+    say(names.visible(text))
+
+
 def _print(text: str, where: IO[str]) -> None:
     for name, shown in settings.shown.items():
         text = text.replace(name, shown)

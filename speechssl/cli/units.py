@@ -315,8 +315,10 @@ def decode(
             audio.write(path, audio.set_loudness(waveform, -23.0))
         terminal.advance(waveform.seconds)
         written.append({"output": str(path), "units": len(one.ids), "seconds": round(waveform.seconds, 3)})
-    lines = [f"{row['output']}  {row['units']} units, {row['seconds']} s" for row in written]
-    terminal.answer({"results": written}, "\n".join(lines), json=json)
+        if not json:
+            terminal.row(f"{path}  {len(one.ids)} units, {waveform.seconds:.3f} s")
+    if json:
+        terminal.emit({"results": written})
 
 
 def _tell_lacking(units: str, records: int) -> None:

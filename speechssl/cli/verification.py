@@ -153,7 +153,7 @@ def _verify_pairs(
             terminal.failed(f"{row['enrolment']} {row['test']}", row["error"])
         elif not json:
             chance = "" if row["probability"] is None else f", probability {probability(row['probability'])}"
-            terminal.say(f"{row['enrolment']}  {row['test']}  {row['decision']}, score {row['score']:.4f}{chance}")
+            terminal.row(f"{row['enrolment']}  {row['test']}  {row['decision']}, score {row['score']:.4f}{chance}")
     batch.refuse(sum("error" in row for row in rows), len(rows))
     if exit_code:
         _leave(row["decision"] for row in rows)
@@ -300,7 +300,7 @@ def identify(
         for result in found:
             best = ", ".join(f"{row['speaker']} {row['score']:.3f}" for row in result["ranked"][:3])
             name = {"known": result["speaker"], "unknown": "unknown", "none": "no decision"}[result["decision"]]
-            terminal.say(f"{result['recording']}  {name}  ({best})")
+            terminal.row(f"{result['recording']}  {name}  ({best})")
     for result in results:
         if "error" in result:
             terminal.failed(result["recording"], result["error"])

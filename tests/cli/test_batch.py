@@ -210,6 +210,16 @@ def test_a_failure_does_not_stop_the_rest(tmp_path: Path) -> None:
     assert [Path(r["output"]).name for r in _run(plan, {}).results] == ["a.wav", "b.wav"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="no such names")
+def test_a_name_with_the_end_of_a_line_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _touch(tmp_path / "in" / "one\ntwo.wav")
+    plan = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+    batch.show(plan, json=False)
+    batch.run(plan, _copy, settings=lambda _: {}, describe=lambda facts: f"{facts['bytes']} bytes")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.count("one\ufffdtwo.wav") for line in lines] == [2, 1]
+
+
 def test_a_single_failure_is_raised(tmp_path: Path) -> None:
     def work(job: Job) -> dict[str, Any]:
         raise InputError("bad")
