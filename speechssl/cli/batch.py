@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json as json_module
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,6 +118,27 @@ def usable(
     if not kept:
         raise InputError(f"none of {terminal.count(len(files), 'recording')} can be used; the lines above say why")
     return kept, len(files) - len(kept)
+
+
+def distinct(files: Sequence[Path], held: Collection[str] = ()) -> list[Path]:
+    """The recordings without copies of one another and of those with the checksums ``held``; all if none is left.
+
+    Raises:
+        InputError: one that cannot be read.
+    """
+    from speechssl import audio
+
+    sizes = {os.path.getsize(one) if os.path.isfile(one) else -1 for one in files}
+    if not held and len(sizes) == len(files):
+        return list(files)  # of different sizes, so no copies
+    new: dict[str, Path] = {}
+    for one in files:
+        if (checksum := audio.checksum(one)) not in held:
+            new.setdefault(checksum, one)
+    if new and len(new) < len(files):
+        copies = "that the voice holds already" if held else "of which there is a copy"
+        terminal.remark(f"left out: {terminal.count(len(files) - len(new), 'recording')} {copies}")
+    return list(new.values()) or list(files)
 
 
 def plan(sources: Sequence[str | Path], output: str | Path, suffix: str, *, listed: Sequence[str | Path] = ()) -> Plan:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from speechssl.cli import outputs, terminal
-from speechssl.cli.batch import Job
+from speechssl.cli.batch import Job, distinct
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Targets:
 
     def _made(self, wanted: Wanted) -> Target:
         if wanted.references:
-            return [(self._system.matching_set(wanted.references), 1.0)]
+            return [(self._system.matching_set(distinct(wanted.references)), 1.0)]
         from speechssl.conversion.convert import named_voice
 
         return [(named_voice(self._system, name), weight) for name, weight in wanted.voices]

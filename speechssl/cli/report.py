@@ -45,12 +45,12 @@ def report(
     from speechssl.voices import reference_report
 
     files, failed = batch.usable(references, listed, speech=False)
+    distinct, coverage = batch.distinct(files), None
     terminal.stage("measuring")
-    coverage = None
     if source is not None:
         loaded = {"layer": layer, "normalise": normalise, "device": device, "precision": precision}
-        coverage = _coverage(files, source, model, loaded)
-    found = reference_report.report(files, names=audio.told_apart(files), coverage=coverage)
+        coverage = _coverage(distinct, source, model, loaded)
+    found = reference_report.report(distinct, names=audio.told_apart(distinct), coverage=coverage)
     if json:
         terminal.emit(found.as_dict())
     else:

@@ -114,7 +114,7 @@ def say(
     system = {"layer": layer, "normalise": normalise, "device": device}
     made = _loaded(words, synthesizer, lexicon, language, model, system)
     terminal.stage("listening to the references" if files else "opening the voice")
-    target = convert.open_voice(made.system, files, voice)
+    target = convert.open_voice(made.system, batch.distinct(files), voice)
     settings: dict[str, Any] = {"interpolation": interpolation, "speed": speed, "seed": seed}
     tally = _spoken(made, words, cues, target, output, settings)
     facts = {"output": str(output), **tally.facts(), **_sign(sign, output, words, target, made, settings)}

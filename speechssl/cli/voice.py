@@ -62,7 +62,9 @@ def add(
     system = load_bundle(model, layer=layer, normalise=normalise, device=device, precision=precision)
     library = _library()
     terminal.stage("listening to the references")
-    _tell(library.add(name, _new(library, name, files), system.encoder, system.value_encoder, consent=attested), json)
+    held = {one.sha256 for one in library.show(name).references} if name in library else set()
+    new = batch.distinct(files, held)
+    _tell(library.add(name, new, system.encoder, system.value_encoder, consent=attested), json)
     _tell_if_hidden(name)
     batch.refuse(failed, len(files) + failed)
 
@@ -163,20 +165,6 @@ def _library() -> VoiceLibrary:
     from speechssl.voices import VoiceLibrary
 
     return VoiceLibrary()
-
-
-def _new(library: VoiceLibrary, name: str, files: list[Path]) -> list[Path]:
-    """The recordings that the voice does not hold already; all of them if there is none, for the library to refuse."""
-    from speechssl import audio
-
-    if name not in library:
-        return files
-    held = {one.sha256 for one in library.show(name).references}
-    new = [file for file in files if audio.checksum(file) not in held]
-    if new and len(new) < len(files):
-        known = terminal.count(len(files) - len(new), "recording")
-        terminal.remark(f"left out: {known} that the voice holds already")
-    return new or files
 
 
 def _tell_if_hidden(name: str) -> None:

@@ -30,6 +30,14 @@ def test_the_life_of_a_voice(run: Callable[..., Answer], speech: Speech, encoder
     added = run("voice", "add", "eric", speech["reference"], *model, "--json")
     assert added.code == 0, added.err
     assert added.json["references"][0]["name"] == "reference.wav"
+    (tmp_path / "copies").mkdir()
+    for copy in "ab":
+        (tmp_path / "copies" / f"{copy}.wav").write_bytes(speech["reference"].read_bytes())
+    for words in (("voice", "add", "twice"), ("report",)):
+        told = run(*words, tmp_path / "copies", *model)
+        assert "left out: 1 recording of which there is a copy" in told.err
+        assert (told.code, "a.wav" in told.out, "b.wav" in told.out) == (0, True, False)
+    assert run("voice", "remove", "twice").code == 0
     # a folder that grew: what the voice holds is left out, and said
     grown = run("voice", "add", "eric", speech["reference"], speech["other"], *model)
     assert grown.code == 0
