@@ -48,8 +48,8 @@ class Place:
 
 def places() -> list[Place]:
     """Every place, in the order of what would be missed most."""
-    from speechssl.probing import encodings
     from speechssl.receipts import signing, trust
+    from speechssl.training.probing import encodings
     from speechssl.verification import database, evaluation
 
     voices, speakers, cache = checkpoints.data_folder(), database.default_path(), checkpoints.cache_dir()

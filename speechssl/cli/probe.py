@@ -134,8 +134,8 @@ def classify(
 ) -> None:
     """Measure how well each layer of an encoder tells classes apart, with MFCC and the untrained network beside."""
     _check_report(output, ("report.json", "layers.png", "confusion.png"), given, overwrite)
-    from speechssl.probing import classify as probing
-    from speechssl.probing import labels as labelled
+    from speechssl.training.probing import classify as probing
+    from speechssl.training.probing import labels as labelled
 
     recordings = labelled.read(given, label, speaker=speaker, split=split)
     labelled.divide(recordings, seed=seed)
@@ -154,7 +154,7 @@ def classify(
         terminal.remark(f"remark: {both} in training and test, as the manifest's split says")
     _write(output, found, json)
     if output:
-        from speechssl.probing import pictures
+        from speechssl.training.probing import pictures
 
         pictures.draw(Path(output), found)
     if not json:
@@ -197,7 +197,7 @@ def recognise(
 ) -> None:
     """Measure recognition from minutes of transcribed speech, by a small head that CTC trains on frozen features."""
     _check_report(output, ("report.json",), given, overwrite)
-    from speechssl.probing import transcripts
+    from speechssl.training.probing import transcripts
 
     recordings = transcripts.read(given, text, speaker=speaker, split=split)
     options = {"normalise": normalise, "device": device, "precision": precision}
@@ -249,8 +249,8 @@ def anomalies(
 ) -> None:
     """Find anomalous sounds by their distance to normal ones, and print AUC and pAUC (false alarms up to 10 %)."""
     _check_report(output, ("report.json",), [normal, test], overwrite)
-    from speechssl.probing import anomalies as finding
-    from speechssl.probing import labels as labelled
+    from speechssl.training.probing import anomalies as finding
+    from speechssl.training.probing import labels as labelled
     from speechssl.units.encoding import manifest
 
     known = [one.file for one in manifest.entries([normal])]
@@ -278,7 +278,7 @@ def anomalies(
 
 def _kinds(normal: str, label: str, files: Sequence[str]) -> dict[str, str]:
     """The label of each normal recording; one for all, with a remark, where they have none."""
-    from speechssl.probing import labels as labelled
+    from speechssl.training.probing import labels as labelled
 
     try:
         return {one.file: one.label for one in labelled.read([normal], label)}
@@ -307,8 +307,8 @@ def rank(
 ) -> None:
     """Print RankMe of each layer: how many directions its frames use. Needs no labels."""
     _check_report(output, ("report.json",), sources or [], overwrite)
-    from speechssl.probing import encodings
-    from speechssl.probing import rank as ranking
+    from speechssl.training.probing import encodings
+    from speechssl.training.probing import rank as ranking
 
     files = [str(path) for path in batch.recordings(sources, listed)]
     rows: list[dict[str, Any]] = []
@@ -333,7 +333,7 @@ def rank(
 def _encoders(model: str, layers: str, alone: bool, **options: Any) -> list[tuple[SSLEncoder, Sequence[int]]]:
     """The encoder and its layers; behind it MFCC and its untrained network, unless it is alone."""
     from speechssl import encoders
-    from speechssl.probing.encodings import chosen_layers
+    from speechssl.training.probing.encodings import chosen_layers
 
     beside = [] if alone else ["mfcc", f"{encoders.UNTRAINED}{model}"]
     found: list[tuple[SSLEncoder, Sequence[int]]] = []

@@ -1,1 +1,1 @@
-"""Train networks: the loop, augmentation, alignment, and one objective a file."""
+"""Train networks: the loop, augmentation, alignment, one objective a file, and probes of what a network learnt."""

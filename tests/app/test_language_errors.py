@@ -41,7 +41,7 @@ OUTSIDE = {
     "conversion.source": CODE, "conversion.steps": CODE, "conversion.streaming": BEFORE,
     "conversion.voice_converter": MODEL, "encoders.__init__": MODEL, "encoders.cepstra": MODEL,
     "encoders.frontends": MODEL, "encoders.live": MODEL, "encoders.network": MODEL, "encoders.precision": MODEL,
-    "encoders.weights": MODEL, "encoders.whisper": MODEL, "encoders.windows": BEFORE, "probing": COMMAND,
+    "encoders.weights": MODEL, "encoders.whisper": MODEL, "encoders.windows": BEFORE,
     "receipts.carriers": COMMAND, "receipts.containers": COMMAND, "receipts.playback": COMMAND,
     "receipts.trust": COMMAND, "receipts.watermark": BEFORE, "synthesis.languages": MODEL, "synthesis.model": MODEL,
     "synthesis.network": MODEL, "synthesis.pronunciation": MODEL, "synthesis.say": MODEL,

@@ -13,9 +13,9 @@ import torch
 from helpers import Spectra, takes
 
 from speechssl import checkpoints, cli
-from speechssl.probing import encodings
 from speechssl.receipts import signing, trust
 from speechssl.signals import Embedding, Waveform
+from speechssl.training.probing import encodings
 from speechssl.verification import calibration, database, evaluation
 from speechssl.verification.database import Enrolment, SpeakerDatabase
 from speechssl.voices import VoiceLibrary, consent

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from speechssl.probing import labels
+from speechssl.training.probing import labels
 
 RECIPE = "probing"
 COLUMNS = ("path", "corpus", "speaker", "seconds", "language", "text", "split")

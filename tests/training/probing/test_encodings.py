@@ -12,7 +12,7 @@ import soundfile
 from speechssl import audio, encoders
 from speechssl.encoders.encoder import SSLEncoder
 from speechssl.errors import InputError
-from speechssl.probing import encodings
+from speechssl.training.probing import encodings
 
 
 @pytest.fixture

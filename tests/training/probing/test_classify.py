@@ -12,7 +12,7 @@ import torch
 
 from speechssl import encoders
 from speechssl.errors import InputError
-from speechssl.probing import classify, heads, labels, pictures
+from speechssl.training.probing import classify, heads, labels, pictures
 from speechssl.training.rank import rank_me
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speechssl.probing.rank import rank
+from speechssl.training.probing.rank import rank
 
 
 def test_it_is_the_entropy_of_the_singular_values_of_frames_that_are_not_centred() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from speechssl.probing import anomalies, exchange
+from speechssl.training.probing import anomalies, exchange
 
 
 def _sounds(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, list[str]]:

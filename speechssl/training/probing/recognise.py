@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechssl.errors import InputError
-from speechssl.probing.encodings import Layers
-from speechssl.probing.labels import Numbers
+from speechssl.training.probing.encodings import Layers
+from speechssl.training.probing.labels import Numbers
 from speechssl.units.measures import edit_distance
 
 BLANK = 0

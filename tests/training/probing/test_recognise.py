@@ -12,7 +12,7 @@ import torch
 
 from speechssl import encoders
 from speechssl.errors import InputError
-from speechssl.probing import labels, recognise, transcripts
+from speechssl.training.probing import labels, recognise, transcripts
 
 
 def test_the_loss_is_the_sum_over_all_alignments() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from speechssl.errors import InputError
-from speechssl.probing import anomalies
+from speechssl.training.probing import anomalies
 
 
 def test_the_score_is_the_distance_to_the_nearest_normal_ones() -> None:

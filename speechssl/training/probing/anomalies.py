@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from speechssl import errors
 from speechssl.errors import InputError
-from speechssl.probing import encodings, exchange
-from speechssl.probing.encodings import Layers
-from speechssl.probing.labels import Labelled
+from speechssl.training.probing import encodings, exchange
+from speechssl.training.probing.encodings import Layers
+from speechssl.training.probing.labels import Labelled
 
 if TYPE_CHECKING:
     from speechssl.encoders.encoder import SSLEncoder

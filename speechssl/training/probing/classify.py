@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from speechssl.errors import InputError
-from speechssl.probing import encodings, heads
-from speechssl.probing.encodings import Layers
-from speechssl.probing.labels import Labelled, Numbers, divide, fewer
+from speechssl.training.probing import encodings, heads
+from speechssl.training.probing.encodings import Layers
+from speechssl.training.probing.labels import Labelled, Numbers, divide, fewer
 from speechssl.training.rank import rank_me
 
 if TYPE_CHECKING:

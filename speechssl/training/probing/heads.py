@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from speechssl import errors
 from speechssl.errors import InputError
-from speechssl.probing.labels import Numbers, draw
 from speechssl.training.objectives.sup_con import sup_con
+from speechssl.training.probing.labels import Numbers, draw
 
 Floats = NDArray[np.float32]
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation of logistic regression, chosen on the recordings to train

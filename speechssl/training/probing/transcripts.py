@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from speechssl import audio
 from speechssl.errors import InputError
-from speechssl.probing import encodings, labels
-from speechssl.probing.labels import Labelled
-from speechssl.probing.recognise import recognise
+from speechssl.training.probing import encodings, labels
+from speechssl.training.probing.labels import Labelled
+from speechssl.training.probing.recognise import recognise
 from speechssl.units.codebooks.codebook import Codebook
 
 if TYPE_CHECKING:

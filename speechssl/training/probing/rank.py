@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from speechssl.probing.encodings import Layers
+from speechssl.training.probing.encodings import Layers
 from speechssl.training.rank import rank_me
 
 FRAMES = 25_600  # the paper's number of samples, section 4

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechssl.errors import InputError
-from speechssl.probing.labels import Labelled, divide, draw, fewer, read
+from speechssl.training.probing.labels import Labelled, divide, draw, fewer, read
 
 
 def _table(folder: Path, *lines: str) -> Path:
