@@ -31,8 +31,10 @@ Integers: TypeAlias = NDArray[np.int64]
 Keys: TypeAlias = Tensor | NDArray[Any]
 
 BLOCK_KEYS = 2048  # keys per product: a block of 1024 float32 numbers each and its products stay in the L3 cache
+ONE_BLOCK = 1 << 21  # products, 8 MB, up to which all keys are one block where there is no fast bfloat16
 FIRST_KEYS = 512  # keys of the first product
 BLOCK_QUERIES = 2048  # queries per pass over the keys: enough that reading the keys costs little beside the products
+PAIRS_OF_A_THREAD = 512  # for which a thread of its own is worth while
 BLOCK_PAIRS = 256  # pairs measured at a time, 2 MB of 1024 float64 numbers each
 GROUP = 16  # keys whose best product is looked at before they are looked at one by one
 MOST_WAITING = 1 << 20  # candidates kept before they are measured, 24 MB
@@ -90,15 +92,15 @@ def nearest(queries: Tensor, keys: Keys, *, k: int) -> Neighbours:
     return Neighbours(torch.cat([part.indices for part in parts]), torch.cat([part.distances for part in parts]))
 
 
-def cosine_distances(first: Floats, second: Floats) -> Floats:
+def cosine_distances(first: Floats, second: Floats, *, squares: Floats | None = None) -> Floats:
     """1 - cos between rows of two (C, D) float64 arrays, the definition every result here is measured by.
 
     Each row is summed by itself in NumPy's fixed pairwise order, so the value depends on the two vectors only, and is
-    exactly 0 for a vector and itself.
+    exactly 0 for a vector and itself. ``squares`` (C,) are those sums of the first with itself, where they are known.
     """
     dots = (first * second).sum(axis=1)
-    squares = (first * first).sum(axis=1) * (second * second).sum(axis=1)
-    return 1.0 - np.minimum(dots / np.sqrt(squares), 1.0)
+    squares = (first * first).sum(axis=1) if squares is None else squares
+    return 1.0 - np.minimum(dots / np.sqrt(squares * (second * second).sum(axis=1)), 1.0)
 
 
 def error_bound(dim: int, products: str, *, loss: Tensor | float = HALF) -> Any:
@@ -125,8 +127,8 @@ class _Queries:
 
     def __init__(self, queries: Tensor) -> None:
         self.exact: Floats = queries.double().numpy()
-        norms = np.sqrt((self.exact * self.exact).sum(axis=1))
-        self.single = torch.from_numpy(self.exact / norms[:, None]).float()
+        self.squares: Floats = (self.exact * self.exact).sum(axis=1)
+        self.single = torch.from_numpy(self.exact / np.sqrt(self.squares)[:, None]).float()
         self.bound = error_bound(self.single.shape[1], "float32")
 
     @cached_property
@@ -154,8 +156,9 @@ class _Search:
         self._waiting: list[tuple[Integers, Integers, Floats]] = []
 
     def run(self) -> _Best:
-        # the first, in float32 and with nothing to leave out, is small
-        first = self._stripe.start + min(max(FIRST_KEYS, self._k), len(self._stripe))
+        # the first, in float32 and with nothing to leave out, is small, unless it can be the only one
+        alone = not self._half and len(self._queries) * len(self._stripe) <= ONE_BLOCK
+        first = self._stripe.start + (len(self._stripe) if alone else min(max(FIRST_KEYS, self._k), len(self._stripe)))
         width = max(BLOCK_KEYS, first - self._stripe.start)
         buffer = torch.empty(width, self._queries.single.shape[1])
         edges = [self._stripe.start, *range(first, self._stripe.stop, width), self._stripe.stop]
@@ -163,7 +166,11 @@ class _Search:
             block = buffer[: stop - start]
             _fill_unit(block, self._keys, start)
             row, column, product = self._candidates(block)
-            self._keep(row.numpy(), column.numpy() + start, product.double().numpy())
+            found = row.numpy(), column.numpy() + start, product.double().numpy()
+            if alone:
+                self._waiting.append(found)
+            else:
+                self._keep(*found)
         self._settle()
         return self._best
 
@@ -184,7 +191,7 @@ class _Search:
         if self._rounded.is_full:
             lowest = self._floor() - self._queries.bound
         else:
-            lowest = products.topk(self._k, dim=1).values[:, -1].double() - 2 * self._queries.bound
+            lowest = _reached_by(products, self._k).double() - 2 * self._queries.bound
         return _at_least(products, lowest)
 
     def _candidates_of_half(self, block: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
@@ -217,9 +224,15 @@ class _Search:
         left = product >= (self._floor().numpy() - self._queries.bound)[row]
         order = np.lexsort((index[left], row[left]))
         row, index = row[left][order], index[left][order]
-        for part in parts_of(len(row), BLOCK_PAIRS):
+
+        def measured(part: slice) -> Floats:
             keys: Floats = _rows(self._keys, index[part]).double().cpu().numpy()
-            self._best.add(row[part], index[part], cosine_distances(self._queries.exact[row[part]], keys))
+            squares = self._queries.squares[row[part]]
+            return cosine_distances(self._queries.exact[row[part]], keys, squares=squares)
+
+        with _threads(min(torch.get_num_threads(), len(row) // PAIRS_OF_A_THREAD)) as each:
+            distances = list(each(measured, parts_of(len(row), BLOCK_PAIRS)))
+        self._best.add(row, index, np.concatenate([np.empty(0), *distances]))
 
 
 class _Best:
@@ -257,16 +270,36 @@ class _Best:
 
 def _at_least(products: Tensor, lowest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Row, column and value (C,) of the products (N, B) that reach their row's ``lowest`` (N,) float64."""
-    rows, width = products.shape
     # not rounded up over a product that reaches it
     limits = (lowest - 2 * SINGLE).float()
-    groups = width // GROUP if width % GROUP == 0 else width
-    grouped = products.view(rows, -1, groups)
+    grouped, rest = _in_groups(products)
     # few groups hold a candidate, and the best of each is quick to find: member m of group g is column m * groups + g
     row, group = (grouped.amax(dim=1).float() >= limits[:, None]).nonzero(as_tuple=True)
     values = grouped[row, :, group].float()
     hit, member = (values >= limits[row][:, None]).nonzero(as_tuple=True)
-    return row[hit], member * groups + group[hit], values[hit, member]
+    last_row, last = (rest.float() >= limits[:, None]).nonzero(as_tuple=True)
+    column = member * grouped.shape[2] + group[hit]
+    return (
+        torch.cat([row[hit], last_row]),
+        torch.cat([column, grouped[0].numel() + last]),
+        torch.cat([values[hit, member], rest[last_row, last].float()]),
+    )
+
+
+def _reached_by(products: Tensor, k: int) -> Tensor:
+    """(N,) numbers that at least k products of each row (N, B) reach: the k-th largest of it, or a little less."""
+    grouped, rest = _in_groups(products)
+    if grouped.shape[2] >= 2 * k:
+        # each of the k best groups has a product that is at least the k-th of what is best in them
+        products = torch.cat([grouped.amax(dim=1), rest], dim=1)
+    return products.topk(k, dim=1).values[:, -1]
+
+
+def _in_groups(products: Tensor) -> tuple[Tensor, Tensor]:
+    """The same products as (N, GROUP, groups), and those of the last columns, which fill no group."""
+    groups = products.shape[1] // GROUP
+    whole = GROUP * groups
+    return torch.unflatten(products[:, :whole], 1, (GROUP, groups)), products[:, whole:]
 
 
 def _fill_unit(block: Tensor, keys: Keys, start: int) -> None:
@@ -293,6 +326,16 @@ def _query_blocks(queries: Tensor, k: int) -> Iterator[Tensor]:
 def parts_of(length: int, size: int) -> Iterator[slice]:
     """Slices of so many rows."""
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[Callable[..., Any]]:
+    """``map`` in so many threads."""
+    if count <= 1:
+        yield map
+        return
+    with ThreadPoolExecutor(count) as pool:
+        yield pool.map
 
 
 @contextlib.contextmanager

@@ -61,7 +61,16 @@ def test_the_definition_is_the_cosine_distance():
 @pytest.mark.parametrize("products", PRODUCTS)
 @pytest.mark.parametrize(
     ("num_keys", "num_queries", "dim", "k"),
-    [(1, 3, 7, 1), (50, 5, 8, 50), (1025, 9, 33, 4), (5000, 20, 64, 4), (3000, 3, 16, 1500), (9000, 40, 12, 3)],
+    [
+        (1, 3, 7, 1),
+        (50, 5, 8, 50),
+        (1025, 9, 33, 4),
+        (5000, 20, 64, 4),
+        (3000, 3, 16, 1500),
+        (9000, 40, 12, 3),
+        (9000, 300, 12, 3),
+        (3001, 400, 24, 4),
+    ],
 )
 def test_equals_brute_force(products, num_keys, num_queries, dim, k):
     assert_exact(random(num_queries, dim), random(num_keys, dim, seed=1).half(), k, products)
