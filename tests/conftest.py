@@ -135,6 +135,14 @@ def program() -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
+def chromium() -> str:
+    """Its path: $CHROMIUM, the one without windows, which is the fastest, or one of the names that systems give it."""
+    names = ("chromium-headless-shell", "chromium-browser", "google-chrome")
+    known = [os.environ.get("CHROMIUM"), *(shutil.which(name) for name in names)]
+    return next(filter(None, known), None) or needs_program("chromium")
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real speech beside the checkout; the test is skipped where there is none."""
     folder = Path(os.environ.get("SPEECHSSL_SHARED", Path(__file__).parents[2] / "shared"))

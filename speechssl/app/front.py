@@ -1,4 +1,8 @@
-"""The page and its scripts as they leave the service: compressed, in one language, with cookies for the browser."""
+"""The page and its scripts as they leave the service: compressed, in one language, with cookies for the browser.
+
+The hundred scripts of a page never change under their names, so they are compressed once and kept, here and in the
+browser.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,9 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from speechssl.app import languages, visitors
 from speechssl.app.guard import API
+
+ASSETS = "/assets/"  # Gradio's scripts and styles, with what is in them in their names
+FOR_EVER = b"public, max-age=31536000, immutable"
 
 
 class Front:
@@ -24,11 +31,37 @@ class Front:
         self.app, self.keep_seconds = app, keep_seconds
         # half a megabyte of descriptions of fields becomes a tenth of that
         self.compressed = GZipMiddleware(self._in_one_language, minimum_size=2000, compresslevel=5)
+        self._assets: dict[str, tuple[Any, bytes]] = {}  # path to the first message of the answer, and the body
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer; recordings and streams of events are left as they are."""
         plain = scope["type"] != "http" or scope["path"].startswith(API)
-        await (self.app if plain else self.compressed)(scope, receive, send)
+        if not plain and scope["path"].startswith(ASSETS) and _is_whole(scope):
+            await self._asset(scope, receive, send)
+        else:
+            await (self.app if plain else self.compressed)(scope, receive, send)
+
+    async def _asset(self, scope: Any, receive: Any, send: Any) -> None:
+        """A script or a style, compressed, out of the memory once it was asked for."""
+        path = scope["path"]
+        if path not in self._assets:
+            answer: list[Any] = []
+
+            async def keep(message: Any) -> None:
+                answer.append(message)
+
+            await self.compressed(scope, receive, keep)
+            start, body = answer[0], b"".join(message.get("body", b"") for message in answer[1:])
+            if start["status"] != 200:
+                await send(start)
+                await send({"type": "http.response.body", "body": body})
+                return
+            headers = [one for one in start["headers"] if one[0] not in (b"content-length", b"cache-control")]
+            headers += [(b"content-length", str(len(body)).encode()), (b"cache-control", FOR_EVER)]
+            self._assets[path] = {**start, "headers": headers}, body
+        start, body = self._assets[path]
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
 
     async def _in_one_language(self, scope: Any, receive: Any, send: Any) -> None:
         """The page gets the words of one language, and the browser its cookies."""
@@ -60,3 +93,14 @@ class Front:
                 await send({"type": "http.response.body", "body": whole})
 
         await self.app(scope, receive, changed)
+
+
+def _is_whole(scope: Any) -> bool:
+    """Whether somebody wants all of it, compressed."""
+    headers = Headers(scope=scope)
+    conditions = ("range", "if-none-match", "if-modified-since")
+    return (
+        scope["method"] == "GET"
+        and "gzip" in headers.get("accept-encoding", "")
+        and not any(name in headers for name in conditions)
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import shutil
 import socket
 import threading
 import time
@@ -153,13 +152,6 @@ def _serving(state: object, **options: Any) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def chromium(program: Callable[..., str]) -> str:
-    """Its path: $CHROMIUM, or one of the names that systems give it."""
-    known = [os.environ.get("CHROMIUM"), *(shutil.which(name) for name in ("chromium-browser", "google-chrome"))]
-    return next(filter(None, known), None) or program("chromium")
 
 
 @pytest.fixture(scope="module")

@@ -188,7 +188,14 @@ def test_an_example_whose_answer_was_lost_fills_its_fields_all_the_same(page: An
                 pass
         route.fulfill(body='data: {"msg": "close_stream"}\n\n', content_type="text/event-stream")
 
-    page.wait_for_timeout(1000)  # the page has asked all that it asks at its start
+    streams: set[Any] = set()
+    page.on("request", lambda one: streams.add(one) if "/queue/data" in one.url else None)
+    for over in ("requestfinished", "requestfailed"):
+        page.on(over, lambda one: streams.discard(one))
+    load_again(page)
+    page.wait_for_timeout(500)
+    while streams:  # the page has not heard all that it asked at its start
+        page.wait_for_timeout(500)
     page.route(re.compile("/queue/data"), loses)
     convert_example(page)
     assert lost

@@ -52,7 +52,7 @@ def test_an_example_in_one_click_then_compare(page: Any, tmp_path: Path) -> None
     page.wait_for_function("document.querySelector('#convert-player audio').currentTime > 0.5")
     assert player_of(page)["file"] == "ada_sentence.wav"
     page.get_by_text("Details").first.click()
-    assert page.locator("#convert-pictures svg").count() == 3
+    sync_api.expect(page.locator("#convert-pictures svg")).to_have_count(3, timeout=PATIENCE)
     assert page.locator("#convert-timeline svg").count() == 1
     assert is_in_view(page, "#convert-player audio")
     made = download(page, "#convert-save", tmp_path)
@@ -266,6 +266,7 @@ def test_cancel(page: Any, state: State, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(conversions, "encoded_source", slow)
     page.get_by_role("button", name="Dan as Cleo").click()
     assert begun.wait(PATIENCE / 1000)
+    page.locator("#convert-source button[aria-label=Clear]").wait_for()  # the field has what the example gives
     page.locator("#convert-cancel").click()
     page.locator("#convert-status .problem").wait_for()
     assert "Cancelled" in page.locator("#convert-status").inner_text()

@@ -10,7 +10,7 @@ import functools
 import http.server
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -51,9 +51,9 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser(program: Callable[..., str]) -> Iterator[Any]:
+def browser(chromium: str) -> Iterator[Any]:
     with sync_api.sync_playwright() as tool:
-        found = tool.chromium.launch(executable_path=program("chromium"), args=["--headless", "--no-sandbox"])
+        found = tool.chromium.launch(executable_path=chromium, args=["--headless", "--no-sandbox"])
         yield found
         found.close()
 
