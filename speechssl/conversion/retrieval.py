@@ -34,8 +34,7 @@ BLOCK_KEYS = 2048  # keys per product: a block of 1024 float32 numbers each and 
 ONE_BLOCK = 1 << 21  # products, 8 MB, up to which all keys are one block where there is no fast bfloat16
 FIRST_KEYS = 512  # keys of the first product
 BLOCK_QUERIES = 2048  # queries per pass over the keys: enough that reading the keys costs little beside the products
-PAIRS_OF_A_THREAD = 512  # for which a thread of its own is worth while
-BLOCK_PAIRS = 256  # pairs measured at a time, 2 MB of 1024 float64 numbers each
+BLOCK_PAIRS = 128  # pairs measured at a time, 1 MB of 1024 float64 numbers each
 GROUP = 16  # keys whose best product is looked at before they are looked at one by one
 MOST_WAITING = 1 << 20  # candidates kept before they are measured, 24 MB
 CROWDED = 1 / 64  # above this share of candidates bfloat16 cannot tell keys apart, and float32 takes over
@@ -224,15 +223,12 @@ class _Search:
         left = product >= (self._floor().numpy() - self._queries.bound)[row]
         order = np.lexsort((index[left], row[left]))
         row, index = row[left][order], index[left][order]
-
-        def measured(part: slice) -> Floats:
+        distances = [np.empty(0)]
+        for part in parts_of(len(row), BLOCK_PAIRS):
             keys: Floats = _rows(self._keys, index[part]).double().cpu().numpy()
             squares = self._queries.squares[row[part]]
-            return cosine_distances(self._queries.exact[row[part]], keys, squares=squares)
-
-        with _threads(min(torch.get_num_threads(), len(row) // PAIRS_OF_A_THREAD)) as each:
-            distances = list(each(measured, parts_of(len(row), BLOCK_PAIRS)))
-        self._best.add(row, index, np.concatenate([np.empty(0), *distances]))
+            distances.append(cosine_distances(self._queries.exact[row[part]], keys, squares=squares))
+        self._best.add(row, index, np.concatenate(distances))
 
 
 class _Best:
@@ -326,16 +322,6 @@ def _query_blocks(queries: Tensor, k: int) -> Iterator[Tensor]:
 def parts_of(length: int, size: int) -> Iterator[slice]:
     """Slices of so many rows."""
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[Callable[..., Any]]:
-    """``map`` in so many threads."""
-    if count <= 1:
-        yield map
-        return
-    with ThreadPoolExecutor(count) as pool:
-        yield pool.map
 
 
 @contextlib.contextmanager
