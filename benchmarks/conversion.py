@@ -66,6 +66,7 @@ def from_file_to_file(converter: str, source: Path, reference: Path, threads: in
     subprocess.run(
         [*command, "--converter", converter, "--quiet", "--overwrite"],
         check=True,
+        stdout=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": str(threads)},
     )
     spent, seconds = time.perf_counter() - start, speechssl.audio.info(output).seconds

@@ -49,7 +49,7 @@ def test_every_benchmark_is_in_the_table() -> None:
     assert [name for name in SCRIPTS if f"`{name}.py" not in told] == []
 
 
-def test_conversion_is_measured(tmp_path: Path) -> None:
+def test_conversion_is_measured(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     script = _script("conversion")
     source = script.repeated(script.recordings(None, ["ada"]), 1.0, tmp_path / "source.wav")
     voices = script.recordings(None, ["dan", "eric"])
@@ -63,6 +63,11 @@ def test_conversion_is_measured(tmp_path: Path) -> None:
     # a short recording goes round until there is enough
     longer = script.repeated([source], 2.5, tmp_path / "longer.wav")
     assert script.one("uniform", longer, reference, 1, 1)["seconds"] == 2.5
+    # from file to file; what the command prints would be taken for the numbers
+    found = script.from_file_to_file("uniform", source, reference, 1)
+    assert found["seconds"] == 1.0
+    assert found["peak_megabytes"] > 100
+    assert capfd.readouterr().out == ""
 
 
 def test_the_first_sign_comes_before_the_end(tmp_path: Path) -> None:
