@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +101,22 @@ def violations(axe: Any, page: Any, scheme: str = "light") -> list[dict[str, Any
     return [one for one in found if one["impact"] in SERIOUS]
 
 
-def serious_faults(axe: Any, page: Any, tabs: Iterable[str], scheme: str = "light") -> list[tuple[str, str, str]]:
-    """Tab, rule and element of what keeps people with disabilities from using a tab; see ``violations``."""
+def in_both_schemes(page: Any) -> Iterator[str]:
+    """The colours of the page: the light ones and then the dark ones, as a system changes them."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function("dark => document.body.classList.contains('dark') === dark", arg=scheme == "dark")
+        yield scheme
+
+
+def serious_faults(axe: Any, page: Any, tabs: Iterable[str], scheme: str) -> list[tuple[str, str, str, str]]:
+    """Scheme, tab, rule and element of what keeps people with disabilities from using a tab; see ``violations``."""
     found = []
     for name in tabs:
         open_tab(page, name)
         page.wait_for_timeout(500)
         for one in violations(axe, page, scheme):
-            found += [(name, one["id"], node["html"][:120]) for node in one["nodes"]]
+            found += [(scheme, name, one["id"], node["html"][:120]) for node in one["nodes"]]
     return found
 
 

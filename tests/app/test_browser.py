@@ -17,6 +17,7 @@ from browsing import (
     convert_example,
     download,
     fill,
+    in_both_schemes,
     open_on_a_phone,
     open_tab,
     press_surely,
@@ -337,24 +338,19 @@ def test_every_field_and_button_has_a_name(page: Any) -> None:
         assert page.evaluate(NAMELESS) == [], name
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_people_with_disabilities_can_use_every_tab(browser: Any, address: str, scheme: str) -> None:
+def test_people_with_disabilities_can_use_every_tab_in_the_light_and_in_the_dark(page: Any) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    window = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900}).new_page()
-    window.set_default_timeout(PATIENCE)
-    window.goto(address)
-    window.wait_for_selector("#convert-go")
-    convert_example(window)
-    window.get_by_text("Details").first.click()
-    window.get_by_text("Options").first.click()
-    found = serious_faults(axe, window, TABS, scheme)
-    faint = []
-    for name in TABS:
-        open_tab(window, name)
-        faint += window.evaluate(FAINT)
-    window.context.close()
+    convert_example(page)
+    page.get_by_text("Details").first.click()
+    page.get_by_text("Options").first.click()
+    faults, faint = [], []
+    for scheme in in_both_schemes(page):
+        faults += serious_faults(axe, page, TABS, scheme)
+        for name in TABS:
+            open_tab(page, name)
+            faint += page.evaluate(FAINT)
     assert faint == []
-    assert found == []
+    assert faults == []
 
 
 def test_the_page_is_in_english_where_it_does_not_know_the_language(browser: Any, address: str) -> None:
