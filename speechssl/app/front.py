@@ -44,55 +44,48 @@ class Front:
     async def _asset(self, scope: Any, receive: Any, send: Any) -> None:
         """A script or a style, compressed, out of the memory once it was asked for."""
         path = scope["path"]
-        if path not in self._assets:
-            answer: list[Any] = []
-
-            async def keep(message: Any) -> None:
-                answer.append(message)
-
-            await self.compressed(scope, receive, keep)
-            start, body = answer[0], b"".join(message.get("body", b"") for message in answer[1:])
-            if start["status"] != 200:
-                await send(start)
-                await send({"type": "http.response.body", "body": body})
-                return
-            headers = [one for one in start["headers"] if one[0] not in (b"content-length", b"cache-control")]
-            headers += [(b"content-length", str(len(body)).encode()), (b"cache-control", FOR_EVER)]
-            self._assets[path] = {**start, "headers": headers}, body
-        start, body = self._assets[path]
-        await send(start)
-        await send({"type": "http.response.body", "body": body})
+        answer = self._assets.get(path)
+        if answer is None:
+            start, body = answer = await _answer(self.compressed, scope, receive)
+            if start["status"] == 200:
+                headers = [one for one in start["headers"] if one[0] not in (b"content-length", b"cache-control")]
+                headers += [(b"content-length", str(len(body)).encode()), (b"cache-control", FOR_EVER)]
+                answer = self._assets[path] = {**start, "headers": headers}, body
+        await _send(send, *answer)
 
     async def _in_one_language(self, scope: Any, receive: Any, send: Any) -> None:
         """The page gets the words of one language, and the browser its cookies."""
         if scope["path"] != "/":
             await self.app(scope, receive, send)
             return
-        begun: list[Any] = []
-        body = bytearray()
+        start, body = await _answer(self.app, scope, receive)
+        headers, secure, query = Headers(scope=scope), scope["scheme"] == "https", scope["query_string"]
+        whole = languages.page_in(languages.chosen(query, headers), body)
+        kept = [(name, value) for name, value in start["headers"] if name != b"content-length"]
+        kept.append((b"vary", b"Accept-Language, Cookie"))
+        kept.append((b"set-cookie", visitors.cookie(headers.get("cookie", ""), self.keep_seconds, secure=secure)))
+        if wanted := languages.asked(query):
+            cookie = visitors.kept_by_browser(languages.COOKIE, wanted, languages.SECONDS, secure=secure)
+            kept.append((b"set-cookie", cookie))
+        if scope["method"] != "HEAD":
+            kept.append((b"content-length", str(len(whole)).encode()))
+        await _send(send, {**start, "headers": kept}, whole)
 
-        async def changed(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                begun.append(message)
-                return
-            body.extend(message.get("body", b""))
-            if not message.get("more_body"):
-                headers, secure, query = Headers(scope=scope), scope["scheme"] == "https", scope["query_string"]
-                whole = languages.page_in(languages.chosen(query, headers), bytes(body))
-                start = begun[0]
-                kept = [(name, value) for name, value in start["headers"] if name != b"content-length"]
-                kept.append((b"vary", b"Accept-Language, Cookie"))
-                shown = headers.get("cookie", "")
-                kept.append((b"set-cookie", visitors.cookie(shown, self.keep_seconds, secure=secure)))
-                if wanted := languages.asked(query):
-                    cookie = visitors.kept_by_browser(languages.COOKIE, wanted, languages.SECONDS, secure=secure)
-                    kept.append((b"set-cookie", cookie))
-                if scope["method"] != "HEAD":
-                    kept.append((b"content-length", str(len(whole)).encode()))
-                await send({**start, "headers": kept})
-                await send({"type": "http.response.body", "body": whole})
 
-        await self.app(scope, receive, changed)
+async def _answer(app: Callable[..., Any], scope: Any, receive: Any) -> tuple[Any, bytes]:
+    """The first message of what an application answers, and the whole body."""
+    messages: list[Any] = []
+
+    async def keep(message: Any) -> None:
+        messages.append(message)
+
+    await app(scope, receive, keep)
+    return messages[0], b"".join(message.get("body", b"") for message in messages[1:])
+
+
+async def _send(send: Any, start: Any, body: bytes) -> None:
+    await send(start)
+    await send({"type": "http.response.body", "body": body})
 
 
 def _is_whole(scope: Any) -> bool:

@@ -156,8 +156,9 @@ class _Search:
 
     def run(self) -> _Best:
         # the first, in float32 and with nothing to leave out, is small, unless it can be the only one
-        alone = not self._half and len(self._queries) * len(self._stripe) <= ONE_BLOCK
-        first = self._stripe.start + (len(self._stripe) if alone else min(max(FIRST_KEYS, self._k), len(self._stripe)))
+        length = len(self._stripe)
+        alone = not self._half and len(self._queries) * length <= ONE_BLOCK
+        first = self._stripe.start + (length if alone else min(max(FIRST_KEYS, self._k), length))
         width = max(BLOCK_KEYS, first - self._stripe.start)
         buffer = torch.empty(width, self._queries.single.shape[1])
         edges = [self._stripe.start, *range(first, self._stripe.stop, width), self._stripe.stop]
