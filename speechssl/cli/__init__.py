@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from typing import Any, NoReturn
 
 import typer
 
-from speechssl.cli import pipes, terminal
+from speechssl.cli import interrupts, pipes, terminal
 from speechssl.cli.commands import command, for_arguments
 from speechssl.cli.terminal import remark
 from speechssl.errors import SpeechSSLError, not_loaded
@@ -22,8 +21,7 @@ GREEDY = ("--reference", "-r")  # options that take every word up to the next op
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code."""
-    # SIGTERM cleans up as Ctrl-C does
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    interrupts.listen()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

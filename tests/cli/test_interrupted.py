@@ -20,8 +20,19 @@ PROGRAM = """
 import resource, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+{first}
 from speechssl.cli import main
 main()
+"""
+# a signal in the middle of __del__, whose exceptions Python prints and forgets
+WHILE_CLOSING = """
+import soundfile
+def delete(file, close=soundfile.SoundFile.__del__, left=[20]):
+    left.append(left.pop() - 1)
+    if left[0] == 0:
+        signal.raise_signal({signal})
+    close(file)
+soundfile.SoundFile.__del__ = delete
 """
 
 
@@ -32,9 +43,10 @@ def _environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "SPEECHSSL_VOICES": str(tmp_path / "voices"), "OMP_NUM_THREADS": "1"}
 
 
-def _process(limit: int, source: Path, reference: Path, output: Path, model: Path) -> list[str]:
+def _process(limit: int, source: Path, reference: Path, output: Path, model: Path, first: str = "") -> list[str]:
     """``speechssl convert`` as a command, with a limit in bytes on the files it writes; -1 for none."""
-    program = [sys.executable, "-c", PROGRAM.format(limit=limit), "convert", source, "--reference", reference]
+    text = PROGRAM.format(limit=limit, first=first)
+    program = [sys.executable, "-c", text, "convert", source, "--reference", reference]
     return [str(word) for word in (*program, "--output", output, "--model", model, "--converter", "uniform")]
 
 
@@ -59,6 +71,22 @@ def test_interruption_leaves_no_partial_file_and_the_batch_continues(
     for path in finished:
         if path.suffix == ".wav":
             assert abs(audio.read(path).seconds - 8) < 0.03
+
+
+@pytest.mark.parametrize(("number", "code"), [("signal.SIGINT", 130), ("signal.SIGTERM", 143)])
+def test_an_interruption_while_a_file_is_closed_is_not_lost(
+    speech: Speech, encoder_file: Path, tmp_path: Path, number: str, code: int
+) -> None:
+    sources, output = tmp_path / "in", tmp_path / "out"
+    sources.mkdir()
+    for name in range(40):
+        (sources / f"{name:02}.wav").write_bytes(speech["reference"].read_bytes())
+    first = WHILE_CLOSING.format(signal=number)
+    _, _, program, *words = _process(-1, sources, speech["other"], output, encoder_file, first)
+    answer = forking.run(program, *words, environment=_environment(tmp_path))
+    assert answer.returncode == code, answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert len(list(output.glob("*.wav"))) < 40
 
 
 def test_a_full_disk_leaves_nothing_behind(speech: Speech, encoder_file: Path, tmp_path: Path) -> None:
