@@ -18,7 +18,7 @@ import torch
 from helpers import Spectra
 
 from speechssl import checkpoints
-from speechssl.cli.batch import LEDGER, Ledger
+from speechssl.cli.ledger import LEDGER, Ledger
 from speechssl.receipts import signing
 from speechssl.signals import Embedding, Features, Waveform
 from speechssl.units.codebooks import codebook, importing
@@ -344,6 +344,6 @@ def _entries(path: Path) -> object:
 
 
 def _ledger(path: Path) -> None:
-    from speechssl.cli.batch import Job
+    from speechssl.cli.ledger import Job
 
     Ledger(path.parent, lambda _: {}).is_done(Job(path, path.parent / "a.wav"))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
-import json as json_module
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,21 +13,13 @@ from typing import Any, NamedTuple
 
 import typer
 
-from speechssl.checkpoints import alone, foreign, new_folder, sha256_of
+from speechssl.checkpoints import new_folder
 from speechssl.checkpoints.names import some
 from speechssl.cli import terminal
+from speechssl.cli.ledger import Job, Ledger, made_before
 from speechssl.errors import InputError, SpeechSSLError
 
 NOT_TAKEN = "not taken, for its name ends like that of no recording"
-LEDGER = ".speechssl.jsonl"  # in the output folder
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file in, one file out."""
-
-    source: Path
-    output: Path
 
 
 class Plan(NamedTuple):
@@ -146,7 +136,8 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str, *, list
 
     Args:
         sources: files, folders, glob patterns. What lies below a folder keeps its place below the output folder. Where
-            two outputs would have one name, the names differ (see ``_placed``).
+            two outputs would have one name, the names differ (see ``_placed``). Outputs of earlier runs, which folders
+            and patterns find if the output folder lies in a folder of sources, are no sources.
         output: a folder if it exists as one, ends in a slash, or the sources are more than one file; else a file.
         suffix: of the files in an output folder.
         listed: lists of sources.
@@ -157,7 +148,7 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str, *, list
     from speechssl.audio import search
 
     check_named(output)
-    found = search.located(sources, listed)
+    found = _without_made(search.located(sources), sources, output) + search.located([], listed)
     if not found:
         raise InputError("no source: name a recording, a folder, a pattern or a --list")
     single = len(sources) == 1 and len(found) == 1 and found[0][0] == Path(str(sources[0]))
@@ -174,6 +165,15 @@ def plan(sources: Sequence[str | Path], output: str | Path, suffix: str, *, list
             raise InputError(f"--output {output} is no folder; name a folder")
     _check(jobs)
     return Plan(jobs, folder, tuple(one for one in others(sources) if folder not in one.parents))
+
+
+def _without_made(
+    found: list[tuple[Path, Path]], sources: Sequence[str | Path], output: str | Path
+) -> list[tuple[Path, Path]]:
+    """What was found without the outputs of earlier runs, unless they are named themselves or nothing else is there."""
+    made, named = made_before(Path(output)), set(map(str, sources))
+    kept = [one for one in found if str(one[0]) in named or Path(os.path.realpath(one[0])) not in made]
+    return kept or found
 
 
 def _placed(found: dict[Path, Path], suffix: str) -> dict[Path, Path]:
@@ -212,92 +212,12 @@ def _sharing(places: dict[Path, Path]) -> list[list[Path]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-class Ledger:
-    """A record of finished outputs, so that an interrupted run continues where it stopped.
-
-    An output is done if its bytes are unchanged and it was made from the same source bytes with the same settings.
-
-    Args:
-        folder: folder of the outputs; None for a single output, which is always made again.
-        settings: of a job; JSON-able; whatever decides the result besides the source.
-    """
-
-    def __init__(self, folder: Path | None, settings: Callable[[Job], dict[str, Any]]) -> None:
-        self._path = None if folder is None else folder / LEDGER
-        self._settings = settings
-        self._known = self._read()
-
-    def is_done(self, job: Job) -> bool:
-        """Whether the output exists and making it again would change nothing."""
-        entry = self._known.get(self._name(job))
-        if entry is None or not job.output.is_file() or not job.source.is_file():
-            return False
-        return self._entry(job) == entry
-
-    def names(self) -> list[str]:
-        """Outputs that were finished, relative to the folder."""
-        return list(self._known)
-
-    def record(self, job: Job) -> None:
-        """Remember a finished job, on disk at once."""
-        if self._path is None:
-            return
-        self._known[self._name(job)] = entry = self._entry(job)
-        with alone(self._path.parent), self._path.open("a+b") as file:
-            # starts a new line, even after a line that an interruption cut short; nobody else writes here meanwhile
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-            torn = file.read(1) not in (b"", b"\n")
-            file.write(b"\n" * torn + json_module.dumps(entry).encode() + b"\n")
-
-    def _entry(self, job: Job) -> dict[str, Any]:
-        return {
-            **_as_text(self._name(job)),
-            "settings": hashlib.sha256(json_module.dumps(self._settings(job), sort_keys=True).encode()).hexdigest(),
-            "source_sha256": sha256_of(job.source),
-            "output_sha256": sha256_of(job.output),
-        }
-
-    def _name(self, job: Job) -> str:
-        # an output of a list of jobs may lie elsewhere
-        return job.output.name if self._path is None else os.path.relpath(job.output, self._path.parent)
-
-    def _read(self) -> dict[str, dict[str, Any]]:
-        if self._path is None or not self._path.exists():
-            return {}
-        known = {}
-        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                entry = foreign.parse_object(line, self._path)
-                known[_name_in(entry)] = entry
-            except (ValueError, TypeError, KeyError):
-                continue  # the line an interruption cut short: that output is made again
-        return known
-
-
-def _as_text(name: str) -> dict[str, str]:
-    """The name of an output as a field of JSON, which holds none that is no UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return {"output_bytes": os.fsencode(name).hex()}
-    return {"output": name}
-
-
-def _name_in(entry: dict[str, Any]) -> str:
-    return str(entry["output"]) if "output" in entry else os.fsdecode(bytes.fromhex(entry["output_bytes"]))
-
-
-def made_before(folder: Path | None) -> set[Path]:
-    """Resolved paths of the outputs of earlier runs in a folder."""
-    names = [] if folder is None else Ledger(folder, lambda _: {}).names()
-    return {Path(os.path.realpath((folder or Path()) / name)) for name in names}
-
-
 def run(
     plan: Plan,
     work: Callable[[Job], dict[str, Any]],
     *,
     settings: Callable[[Job], dict[str, Any]],
+    strict: bool = False,
     title: str = "work",
     describe: Callable[[dict[str, Any]], str] | None = None,
 ) -> Outcome:
@@ -307,6 +227,7 @@ def run(
         plan: from ``plan``. In a folder a failure is noted and the other jobs go on; a single failure is raised.
         work: does one job and returns facts about its result.
         settings: of a job; JSON-able; whatever decides the result besides the source.
+        strict: whether outputs that got a remark when they were done are made again, for ``work`` to refuse.
         title: of the progress bar.
         describe: one result in a few words, printed when it is done; None prints nothing.
     """
@@ -317,7 +238,7 @@ def run(
             if plan.folder is None:
                 outcome.results.append({**facts, **work(job)})
             else:
-                _attempt(job, facts, work, ledger, outcome)
+                _attempt(job, facts, work, ledger, outcome, strict=strict)
             if describe is not None:
                 _tell_last(outcome, describe)
             advance(str(job.source))
@@ -333,19 +254,37 @@ def _tell_last(outcome: Outcome, describe: Callable[[dict[str, Any]], str]) -> N
 
 
 def _attempt(
-    job: Job, facts: dict[str, Any], work: Callable[[Job], dict[str, Any]], ledger: Ledger, outcome: Outcome
+    job: Job,
+    facts: dict[str, Any],
+    work: Callable[[Job], dict[str, Any]],
+    ledger: Ledger,
+    outcome: Outcome,
+    *,
+    strict: bool,
 ) -> None:
     try:
-        if ledger.is_done(job):
-            outcome.skipped.append(facts)
+        if ledger.is_done(job) and not (strict and ledger.remark(job)):
+            outcome.skipped.append(facts | ledger.remark(job))
             return
         with into(job.output.parent):
-            outcome.results.append({**facts, **work(job)})
-        ledger.record(job)
+            outcome.results.append(facts | _made(job, work, ledger))
     # trouble with one file, whatever it is, must not cost the others
     except Exception as error:
         expected = isinstance(error, SpeechSSLError | OSError)
         outcome.failed.append({**facts, "error": str(error) if expected else f"{type(error).__name__}: {error}"})
+
+
+def _made(job: Job, work: Callable[[Job], dict[str, Any]], ledger: Ledger) -> dict[str, Any]:
+    """Do one job and remember it; a new output that is not remembered goes, for the next run would not replace it."""
+    new = not job.output.exists()
+    try:
+        facts = work(job)
+        ledger.record(job, facts)
+    except BaseException:
+        if new:
+            job.output.unlink(missing_ok=True)
+        raise
+    return facts
 
 
 def remarked(job: Job, remark: str, *, strict: bool) -> dict[str, str]:
@@ -368,7 +307,7 @@ def finish(outcome: Outcome, *, json: bool) -> None:
     """
     if json:
         terminal.emit({name: value for name, value in dataclasses.asdict(outcome).items() if name != "told"})
-    for result in outcome.results:
+    for result in outcome.results + outcome.skipped:
         if "remark" in result:
             terminal.remark(f"remark: {result['source']}: {result['remark']}")
     for failure in outcome.failed:
@@ -419,19 +358,6 @@ def check_named(output: str | Path) -> None:
     """
     if not str(output).strip():
         raise InputError("--output is empty; the name of a file or folder needed")
-
-
-def check_place(path: Path) -> None:
-    """Refuse a file that could not be written, before the work for it.
-
-    Raises:
-        InputError: the nearest existing parent is no folder, or cannot be written to.
-    """
-    place = next(parent for parent in path.absolute().parents if parent.exists())
-    if not place.is_dir():
-        raise InputError(f"{place} is no folder, so {path} cannot be written; choose another place")
-    if not os.access(place, os.W_OK):
-        raise InputError(f"{place} cannot be written to; choose another place, or make it writable")
 
 
 @contextlib.contextmanager

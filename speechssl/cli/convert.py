@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from speechssl import __version__, audio
+from speechssl.checkpoints import sha256_of
 from speechssl.cli import batch, long_sources, models, outputs, receipt, terminal
 from speechssl.cli import jobs as conversions
 from speechssl.cli import options as opt
-from speechssl.cli.batch import Job, Plan
+from speechssl.cli.batch import Plan
 from speechssl.cli.jobs import Targets, Wanted
+from speechssl.cli.ledger import Job, made_before
 from speechssl.cli.outputs import Overwrite
 from speechssl.conversion import converters
 from speechssl.errors import InputError
@@ -155,7 +157,7 @@ def convert(
     wanted = Wanted(options, tuple(files), tuple(map(conversions.weighted, voice or [])))
     plan, asked = _planned(sources, listed, jobs, output, wanted)
     tables = _attribution_files(plan, attribution)
-    _check(plan, asked, tables, overwrite=overwrite or (jobs is None and plan.folder is not None))
+    _check(plan, asked, tables, overwrite=overwrite)
     if dry_run:
         return batch.show(plan, json=json)
     named = dict.fromkeys(name for one in asked.values() for name, _ in one.voices)
@@ -169,7 +171,9 @@ def convert(
         targets.of(wanted)  # a voice that cannot be used is said before the work
     made_with = {"version": __version__, "precision": settled(precision, device), "vocoder": vocoder}
     work = Work(system, targets, asked, model or system.encoder.origin, tables, sign, strict, made_with)
-    outcome = batch.run(plan, work, settings=work.settings, title="converting", describe=None if json else _describe)
+    outcome = batch.run(
+        plan, work, settings=work.settings, strict=strict, title="converting", describe=None if json else _describe
+    )
     if files and outcome.results:
         _remark_on(files)
     batch.finish(outcome, json=json)
@@ -248,7 +252,9 @@ class Work:
             for voice, weight in target
         ]
         signed = {"receipt": True} if receipt.signer(self.receipts, [one for one, _ in target]) else {}
-        return {**self.made_with, **dataclasses.asdict(self.asked[job].options), "voices": voices, **signed}
+        table = self.tables.get(job)
+        traced = {} if table is None else {"attribution": sha256_of(table) if table.is_file() else None}
+        return {**self.made_with, **dataclasses.asdict(self.asked[job].options), "voices": voices, **signed, **traced}
 
     def _sign(self, signer: Signer, job: Job, result: Conversion) -> str:
         from speechssl.receipts import contents, signing
@@ -266,7 +272,10 @@ def _check(plan: Plan, asked: dict[Job, Wanted], tables: dict[Job, Path], *, ove
     given: list[str | Path] = [job.source for job in plan.jobs]
     for one in dict.fromkeys(asked.values()):
         given += [*one.references, *(name for name, _ in one.voices)]
-    made = batch.made_before(plan.folder)
+    made = made_before(plan.folder)
+    made |= {
+        Path(os.path.realpath(table)) for job, table in tables.items() if Path(os.path.realpath(job.output)) in made
+    }
     places = [*(job.output for job in plan.jobs), *tables.values()]
     outputs.check(places, given, overwrite=overwrite, made=made)
 

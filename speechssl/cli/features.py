@@ -10,9 +10,11 @@ from speechssl import __version__
 from speechssl.checkpoints.names import visible
 from speechssl.cli import batch, outputs, terminal
 from speechssl.cli import options as opt
-from speechssl.cli.batch import Job
+from speechssl.cli.ledger import Job, made_before
 from speechssl.cli.outputs import Overwrite
+from speechssl.errors import InputError
 
+SUFFIX = ".safetensors"
 EXAMPLES = opt.examples(
     "features talk.wav --output talk.safetensors",
     "features recordings/ --model wavlm-large --layer 6 --half -o out/",
@@ -41,11 +43,14 @@ def features(
     from speechssl.encoders.precision import settled
     from speechssl.verification import speech_classifier
 
-    plan = batch.plan(sources or [], output, ".safetensors", listed=listed or [])
+    plan = batch.plan(sources or [], output, SUFFIX, listed=listed or [])
     places = [job.output for job in plan.jobs]
-    outputs.check(places, [job.source for job in plan.jobs], overwrite=overwrite or plan.folder is not None)
+    made = made_before(plan.folder)
+    outputs.check(places, [job.source for job in plan.jobs], overwrite=overwrite, made=made)
     if plan.folder is None:
         outputs.check_folder(places[0])
+        if places[0].suffix.lower() not in ("", SUFFIX) or output == "-":
+            raise InputError(f"{places[0]} would hold safetensors; a name that ends in {SUFFIX} needed")
     if dry_run:
         return batch.show(plan, json=json)
     terminal.stage("loading the model")
@@ -59,7 +64,8 @@ def features(
 
     used = settled(precision, device)
     settings = {"version": __version__, "origin": encoder.origin, "precision": used, "half": half}
-    outcome = batch.run(plan, work, settings=lambda _: settings, title="encoding", describe=None if json else _describe)
+    describe = None if json else _describe
+    outcome = batch.run(plan, work, settings=lambda _: settings, strict=strict, title="encoding", describe=describe)
     batch.finish(outcome, json=json)
 
 

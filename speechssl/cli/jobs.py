@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from speechssl.cli import outputs, terminal
-from speechssl.cli.batch import Job, distinct
+from speechssl.cli.batch import distinct
+from speechssl.cli.ledger import Job
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ def check(
         seen[place] = output
         if place.exists() and not overwrite and place not in made:
             raise InputError(f"{output} exists; give another name, or --overwrite to replace it")
-        batch.check_place(Path(output))
+        _check_place(Path(output))
 
 
 def check_sound(output: Path) -> None:
@@ -79,3 +79,16 @@ def _check_name(output: str | Path) -> None:
         raise InputError(f"{output} is a link that leads to itself; the name of a file needed")
     if place.is_dir():
         raise InputError(f"{output} is a folder; the name of a file needed")
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a file that could not be written, before the work for it.
+
+    Raises:
+        InputError: the nearest existing parent is no folder, or cannot be written to.
+    """
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    if not place.is_dir():
+        raise InputError(f"{place} is no folder, so {path} cannot be written; choose another place")
+    if not os.access(place, os.W_OK):
+        raise InputError(f"{place} cannot be written to; choose another place, or make it writable")

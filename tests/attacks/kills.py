@@ -18,7 +18,7 @@ import torch
 from helpers import Spectra
 
 from speechssl import audio, checkpoints
-from speechssl.cli.batch import LEDGER, Job, Ledger
+from speechssl.cli.ledger import LEDGER, Job, Ledger
 from speechssl.receipts import signing, trust
 from speechssl.signals import Embedding, Waveform
 from speechssl.units.codebooks import codebook

@@ -11,7 +11,7 @@ import torch
 from helpers import Spectra
 
 from speechssl import audio
-from speechssl.cli.batch import LEDGER, Job, Ledger
+from speechssl.cli.ledger import LEDGER, Job, Ledger
 from speechssl.signals import Embedding, Waveform
 from speechssl.verification.database import Enrolment, SpeakerDatabase
 from speechssl.voices import VoiceLibrary

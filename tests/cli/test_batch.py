@@ -11,7 +11,8 @@ import pytest
 
 from speechssl.checkpoints import foreign
 from speechssl.cli import batch
-from speechssl.cli.batch import Job, Ledger, Plan
+from speechssl.cli.batch import Plan
+from speechssl.cli.ledger import LEDGER, Job, Ledger
 from speechssl.errors import InputError
 
 
@@ -184,12 +185,64 @@ def test_an_interrupted_run_continues(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         _run(plan, {}, interrupted)
     # a line that the interruption cut short
-    with (tmp_path / "out" / batch.LEDGER).open("a") as file:
+    with (tmp_path / "out" / LEDGER).open("a") as file:
         file.write('{"output": "b.wav", "sett')
     rest = _run(plan, {})
     assert [Path(r["output"]).name for r in rest.results] == ["b.wav", "c.wav"]
     assert [Path(r["output"]).name for r in rest.skipped] == ["a.wav"]
     assert len(_run(plan, {}).skipped) == 3
+
+
+def test_an_output_that_was_not_noted_is_gone_so_that_the_next_run_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _touch(tmp_path / "in/a.wav")
+    plan = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Ledger, "record", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _run(plan, {})
+    assert not (tmp_path / "out/a.wav").exists()
+    # one that was there stays
+    _touch(tmp_path / "out/a.wav", b"older")
+    with pytest.raises(KeyboardInterrupt):
+        _run(plan, {})
+    assert (tmp_path / "out/a.wav").exists()
+
+
+def test_outputs_in_a_folder_of_sources_are_no_sources_of_the_next_run(tmp_path: Path) -> None:
+    _touch(tmp_path / "in/a.wav")
+    out = tmp_path / "in/out"
+    assert len(_run(batch.plan([tmp_path / "in"], out, ".wav"), {}).results) == 1
+    _touch(out / "mine.wav")
+    again = batch.plan([tmp_path / "in"], out, ".wav")
+    assert [job.source.name for job in again.jobs] == ["a.wav", "mine.wav"]
+    assert [Path(one["output"]).name for one in _run(again, {}).skipped] == ["a.wav"]
+    # one that is named itself is a source
+    with pytest.raises(InputError, match="overwritten"):
+        batch.plan([out / "a.wav"], out, ".wav")
+
+
+def test_remarks_are_remembered_and_strict_does_not_skip_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _touch(tmp_path / "in/a.wav"), _touch(tmp_path / "in/b.wav")
+    plan = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+
+    def work(job: Job, strict: bool = False) -> dict[str, Any]:
+        return _copy(job) | batch.remarked(job, "silence" if job.source.name == "a.wav" else "", strict=strict)
+
+    _run(plan, {}, work)
+    again = _run(plan, {}, work)
+    assert [one.get("remark") for one in again.skipped] == ["silence", None]
+    batch.finish(again, json=False)
+    assert f"remark: {tmp_path / 'in/a.wav'}: silence" in capsys.readouterr().err
+    strict = batch.run(plan, lambda job: work(job, strict=True), settings=lambda _: {}, strict=True)
+    assert (len(strict.skipped), len(strict.results)) == (1, 0)
+    assert "a.wav: silence; leave it out" in strict.failed[0]["error"]
 
 
 def test_a_failure_does_not_stop_the_rest(tmp_path: Path) -> None:
@@ -259,12 +312,12 @@ def test_outputs_whose_names_are_no_utf_8_are_known_again(tmp_path: Path) -> Non
     assert len(_run(plan, {}).results) == 2
     assert len(_run(plan, {}).skipped) == 2
     assert batch.made_before(plan.folder) == {Path(os.path.realpath(job.output)) for job in plan.jobs}
-    lines = (tmp_path / "out" / batch.LEDGER).read_text().splitlines()
+    lines = (tmp_path / "out" / LEDGER).read_text().splitlines()
     assert all(foreign.parse_object(line, "a line") for line in lines)
 
 
 def test_the_ledger_is_json_lines(tmp_path: Path) -> None:
     source, output = _touch(tmp_path / "a.wav"), _touch(tmp_path / "out/sub/a.wav")
     Ledger(tmp_path / "out", lambda _: {"k": 4}).record(Job(source, output))
-    (entry,) = (tmp_path / "out" / batch.LEDGER).read_text().splitlines()
+    (entry,) = (tmp_path / "out" / LEDGER).read_text().splitlines()
     assert json.loads(entry)["output"] == "sub/a.wav"

@@ -10,8 +10,8 @@ import pytest
 
 from speechssl import audio
 from speechssl.cli import jobs
-from speechssl.cli.batch import Job
 from speechssl.cli.jobs import Wanted
+from speechssl.cli.ledger import Job
 from speechssl.conversion.options import ConversionOptions
 from speechssl.errors import InputError
 
@@ -98,6 +98,33 @@ def test_jobs_are_done_one_bad_one_stops_none_and_nothing_is_done_twice(
     assert (answer.json["results"][1]["made_at"], answer.json["results"][1]["sample_rate"]) == (16_000, 48_000)
     again = command(*call).json
     assert (len(again["results"]), len(again["skipped"]), len(again["failed"])) == (0, 2, 3)
+
+
+@pytest.mark.parametrize("words", [["--jobs", "jobs.csv"], ["in"]])
+def test_an_attribution_asked_for_later_is_written_and_replaced_with_its_recording(
+    command: Callable[..., Any],
+    speech: dict[str, Path],
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.wav").write_bytes(speech["source"].read_bytes())
+    (tmp_path / "jobs.csv").write_text("source,output\nin/a.wav,a.wav\n")
+    call = ["convert", *words, "--reference", speech["other"], "-o", "out", "--json"]
+    assert len(command(*call).json["results"]) == 1
+    table = tmp_path / "tables/a.csv"
+    assert len(command(*call, "--attribution", "tables").json["results"]) == 1
+    assert table.exists()
+    assert len(command(*call, "--attribution", "tables").json["skipped"]) == 1
+    written = table.read_bytes()
+    # another result, another table
+    assert len(command(*call, "--k", 1, "--attribution", "tables").json["results"]) == 1
+    assert table.read_bytes() != written
+    table.unlink()
+    assert len(command(*call, "--k", 1, "--attribution", "tables").json["results"]) == 1
+    assert table.exists()
 
 
 def test_jobs_replace_no_file_of_somebody_else(

@@ -21,6 +21,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("source.wav", "reference.wav", "old.wav", "old.safetensors"):
         (tmp_path / name).write_bytes(b"a recording")
     (tmp_path / "link.wav").symlink_to("source.wav")
+    (tmp_path / "results").mkdir()
+    for name in ("source.wav", "source.safetensors"):
+        (tmp_path / "results" / name).write_bytes(b"of somebody else")
     return tmp_path
 
 
@@ -44,6 +47,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "features source.wav -o source.wav",
         "features source.wav -o old.safetensors",
         "features source.wav -o missing/out.safetensors",
+        "features source.wav -o out.npy",
+        "features source.wav -o -",
+        "features source.wav -o results/",
+        "convert source.wav -r reference.wav -o results/",
         "trials people -o old.wav",
         "speakers export -o old.wav",
         "units decode 1,2,3 --voice eric -o old.wav",
@@ -63,7 +70,7 @@ def test_nothing_is_loaded_or_overwritten(
         monkeypatch.setattr(f"speechssl.conversion.bundles.{name}", loaded)
     # a refusal of the output comes before one of the source, which is no sound
     monkeypatch.setattr("speechssl.audio.info", lambda path: None)
-    before = {path: path.read_bytes() for path in place.iterdir()}
+    before = {path: path.read_bytes() for path in place.rglob("*.*")}
     assert cli.run(command.split()) == 2
     said = capsys.readouterr().err
     # what is left out is told before
@@ -72,7 +79,7 @@ def test_nothing_is_loaded_or_overwritten(
         ["not taken, for its name ends like that of no recording", "error"],
     ), said
     assert "Traceback" not in said
-    assert {path: path.read_bytes() for path in place.iterdir()} == before
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("output", ["/dev/null", "/dev/sound.wav", "", "folder"])
