@@ -132,7 +132,7 @@ def calibrate(
         by_cohort=near,
         seed=seed,
     )
-    with open_database(database) as store:
+    with open_database(database, new=True) as store:
         store.set_calibration(found)
     if doubt := cannot_promise(false_alarm, trials):
         terminal.remark(f"remark: {doubt}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, TypeAlias
 
 import typer
@@ -23,6 +24,12 @@ def check_target(references: list[str] | None, voice: object) -> None:
     if bool(references) == bool(voice):
         got = "both --reference and" if references else "neither --reference nor"
         raise InputError(f"{got} --voice given; give one of them: whose voice is wanted?")
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise InputError(f"--threshold is {value}; a score needed")
+    return value
 
 
 # ---- what goes in and out
@@ -169,7 +176,11 @@ Prior: TypeAlias = Annotated[
 ]
 Threshold: TypeAlias = Annotated[
     float | None,
-    typer.Option("--threshold", help="Lowest score that is accepted. Default: the threshold of the calibration."),
+    typer.Option(
+        "--threshold",
+        callback=_finite,
+        help="Lowest score that is accepted. Default: the threshold of the calibration.",
+    ),
 ]
 ExitCode: TypeAlias = Annotated[
     bool,

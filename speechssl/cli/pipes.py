@@ -14,7 +14,7 @@ from speechssl.errors import InputError
 
 # commands whose arguments are recordings, and those that write one recording
 READERS = (
-    ("convert",), ("features",), ("report",), ("verify",), ("identify",), ("enrol",), ("voice", "add"),
+    ("convert",), ("features",), ("report",), ("verify",), ("identify",), ("enrol",), ("embed",), ("voice", "add"),
     ("units", "encode"),
 )  # fmt: skip
 WRITERS = (("convert",), ("say",), ("units", "decode"))

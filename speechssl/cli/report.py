@@ -66,7 +66,10 @@ def _coverage(references: list[Path], source: Path, model: str, loaded: dict[str
 
     system = load_bundle(model, **loaded)
     voice = system.matching_set(references)
-    keys = system.source(source, with_values=False).keys.frames
+    heard = system.source(source, with_values=False)
+    keys = heard.keys.frames
+    if heard.sounding is not None and heard.sounding.any():
+        keys = keys[heard.sounding]
     return cover(keys, voice.keys, files=voice.file_index, seconds=voice.times(torch.arange(len(voice))))
 
 

@@ -293,7 +293,7 @@ def decode(
     book = codebooks.load(codebook)
     items = to_decode(units, book)
     places = _places(units, [name for name, _, _ in items], output)
-    outputs.check(places, [voice, units], overwrite=overwrite or places != [Path(output)])
+    outputs.check(places, [voice, units], overwrite=overwrite)
     system = models.load(model, [book.features], layer=layer, normalise=normalise, device=device)
     spoken = named_voice(system, voice)
     lengths = lengths_of(durations, book) if durations else None

@@ -237,7 +237,7 @@ def enrol(
     files, failed = batch.usable(recordings, listed, speech=True)
     embedder, calibration = load(model, device, database)
     utterances = [decisions.embed(path, embedder, calibration=calibration) for path in files]
-    with open_database(database) as store:
+    with open_database(database, new=True) as store:
         names = audio.told_apart(files)
         rows = [Enrolment(u.embedding, n, u.sha256, u.seconds, u.band) for n, u in zip(names, utterances, strict=True)]
         new = store.enrol(name, rows)
@@ -382,9 +382,12 @@ def load(name: str, device: str, database: str | None) -> tuple[Embedder, Calibr
     return embedder, decisions.calibration_for(embedder, own)
 
 
-def open_database(path: str | None) -> SpeakerDatabase:
+def open_database(path: str | None, *, new: bool = False) -> SpeakerDatabase:
+    """The database of enrolled speakers; one that was named is made only if it may be ``new``."""
     from speechssl.verification.database import SpeakerDatabase, default_path
 
+    if path and not new and not Path(path).exists():
+        raise InputError(f"--database {path} does not exist; check the path, or enrol a speaker into it first")
     return SpeakerDatabase(path or default_path())
 
 

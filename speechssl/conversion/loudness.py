@@ -45,7 +45,7 @@ def parse(wanted: str | float) -> Loudness:
         value = math.nan
     if mode == "contour" and 0 <= value <= 1:
         return Loudness(value)
-    if mode != "contour" and math.isfinite(value) and not isinstance(wanted, bool):
+    if mode != "contour" and math.isfinite(value) and value <= 0 and not isinstance(wanted, bool):
         return Loudness(lufs=value)
     raise InputError(f"loudness is {wanted!r}; {MODES} needed")
 

@@ -58,6 +58,7 @@ class Conversion:
         reason: why it was used.
         attributions: one for each voice.
         similarities: (N,) float64 cosine between each source frame and the nearest frame of any of the voices.
+        sounding: (N,) whether there is more than digital silence in a frame of the source; None if nobody looked.
         stretch: times as long as the source; 1 unless the tempo was changed.
         made_at: Hz at which the vocoder spoke; the waveform was resampled if it has another rate.
         remark: that the source holds no speech, or what ``coverage_remark`` says; empty if all is well, or if nobody
@@ -71,6 +72,7 @@ class Conversion:
     reason: str
     attributions: tuple[Attribution, ...]
     similarities: Tensor
+    sounding: Tensor | None = None
     stretch: float = 1.0
     made_at: int = 0
     remark: str = ""
@@ -78,8 +80,9 @@ class Conversion:
 
     @property
     def coverage(self) -> float:
-        """Mean of the similarities; 1 if the voice has every frame of the source."""
-        return float(self.similarities.mean())
+        """Mean of the similarities where the source sounds; 1 if the voice has every frame of the source."""
+        sounding = self.sounding if self.sounding is not None and self.sounding.any() else slice(None)
+        return float(self.similarities[sounding].mean())
 
     @property
     def coverage_remark(self) -> str:
@@ -130,6 +133,7 @@ class Conversion:
             features=dataclasses.replace(self.features, frames=self.features.frames[frames]),
             attributions=tuple(one.part(frames) for one in self.attributions),
             similarities=self.similarities[frames],
+            sounding=None if self.sounding is None else self.sounding[frames],
         )
 
 
@@ -144,6 +148,7 @@ def join(pieces: Sequence[Conversion]) -> Conversion:
         features=dataclasses.replace(first.features, frames=frames),
         attributions=tuple(_joined(parts) for parts in zip(*(one.attributions for one in pieces), strict=True)),
         similarities=torch.cat([one.similarities for one in pieces]),
+        sounding=None if first.sounding is None else torch.cat([torch.as_tensor(one.sounding) for one in pieces]),
     )
 
 

@@ -36,6 +36,7 @@ class Source:
         more: a matching set of further recordings of the same speaker, for the ``shift`` converter.
         raised: dB by which the waveform is louder than the recording, which was too soft to be heard.
         length: of the recording; None for that of the waveform.
+        sounding: (N,) whether there is more than digital silence in a frame; None if nobody looked.
     """
 
     waveform: Waveform | None
@@ -45,6 +46,7 @@ class Source:
     more: MatchingSet | None = None
     raised: float = 0.0
     length: Length | None = None
+    sounding: Tensor | None = None
 
     @property
     def own_values(self) -> Features:
@@ -68,7 +70,10 @@ class Source:
 
         values = None if self.values is None else frames(self.values)
         contour = tempo.stretched_f0(self.f0, max(1, round(len(self.f0) * times)))
-        return dataclasses.replace(self, keys=frames(self.keys), values=values, f0=contour)
+        keys, sounding = frames(self.keys), self.sounding
+        if sounding is not None:
+            sounding = sounding[[frame * len(sounding) // length for frame in range(length)]]
+        return dataclasses.replace(self, keys=keys, values=values, f0=contour, sounding=sounding)
 
     def part(self, first: int, last: int) -> Source:
         """The frames from ``first`` to before ``last``, without the waveform."""
@@ -79,7 +84,9 @@ class Source:
         values = None if self.values is None else frames(self.values)
         per_frame = contour_step(self.keys.frame_rate)
         # two values more: a frame is 5 ms longer than its hop, and a contour has a value at its beginning too
-        return Source(None, frames(self.keys), values, self.f0[first * per_frame : last * per_frame + 2])
+        f0 = self.f0[first * per_frame : last * per_frame + 2]
+        sounding = None if self.sounding is None else self.sounding[first:last]
+        return Source(None, frames(self.keys), values, f0, sounding=sounding)
 
 
 def contour_step(frame_rate: float) -> int:

@@ -15,8 +15,10 @@ from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from speechssl import audio
+from speechssl.audio.activity import SILENCE
 from speechssl.audio.given import Recording
 from speechssl.conversion import converters
 from speechssl.conversion.converters import Converter, means, widening
@@ -119,7 +121,15 @@ def encode(system: System, recording: Recording, *, with_values: bool = True) ->
             values = keys if own else building.encode_values(waveform, system.value_encoder, keys, contour)
     except InputError as error:
         raise error if isinstance(recording, Waveform) else InputError(f"{recording}: {error}") from error
-    return Source(waveform, keys, values, contour, raised=raised, length=length)
+    sounding = _sounding(waveform, keys)
+    return Source(waveform, keys, values, contour, raised=raised, length=length, sounding=sounding)
+
+
+def _sounding(waveform: Waveform, keys: Features) -> Tensor:
+    """(N,) whether there is more than digital silence in each frame."""
+    samples, hop = waveform.samples, round(waveform.sample_rate / keys.frame_rate)
+    padded = functional.pad(samples, (0, max(0, hop * len(keys) - len(samples))))[: hop * len(keys)]
+    return padded.reshape(-1, hop).square().mean(1) > SILENCE
 
 
 def _heard(recording: str | Path | Waveform, sample_rate: int) -> tuple[Waveform, Length]:
@@ -273,6 +283,7 @@ def speak(
         reason=plan.reason,
         attributions=tuple(map(_attribution, target.voices, found.traces, target.shares)),
         similarities=found.similarities,
+        sounding=source.sounding,
         key_origin=source.keys.origin,
     )
 

@@ -93,9 +93,9 @@ def stream(
     A whole conversion measures three things over the whole source. A stream measures them up to the end of the window
     of each piece, which is 15 s for the first piece: the pitch of the speaker, the loudness of the source, and the
     loudness of the vocoder's output. The ratio of the two is the gain. (Loudness over pieces is the mean of their
-    powers; silent pieces do not count.) If a piece would clip, only that piece gets quieter. With converters that
-    widen, the long-term spectrum is that of all pieces so far, and the spread of the frames is that of the piece.
-    Encoders and vocoders that normalise over an utterance do so over the window.
+    powers; pieces in which the source is silent do not count.) If a piece would clip, only that piece gets quieter.
+    With converters that widen, the long-term spectrum is that of all pieces so far, and the spread of the frames is
+    that of the piece. Encoders and vocoders that normalise over an utterance do so over the window.
 
     Args:
         system: encoder, values and vocoder.
@@ -306,8 +306,8 @@ class _Level:
 
     def set(self, made: Waveform, source: Waveform, *, is_last: bool) -> Waveform:
         """The next piece at its loudness, without its last ``levels.FADE``, which is mixed into the piece after it."""
-        self._source.add(source)
-        self._made.add(made)
+        if self._source.add(source):
+            self._made.add(made)
         rate = made.sample_rate
         samples = self._limited(made)
         gain = min(self._factor(), levels.PEAK / max(float(samples.abs().max()), 1e-9))
@@ -333,10 +333,11 @@ class _Level:
         return limited
 
     def _factor(self) -> float:
-        if self._made.mean == 0 or self._wanted.is_off:
+        if self._wanted.is_off:
             return 1.0
-        # silence in, silence out
         wanted = self._source.mean if self._wanted.lufs is None else 10 ** (self._wanted.lufs / 10)
+        if self._made.mean == 0:
+            return float(wanted > 0)  # silence in, silence out
         return math.sqrt(wanted / self._made.mean)
 
 
@@ -370,11 +371,13 @@ class _Power:
     def __init__(self) -> None:
         self._sum, self._seconds = 0.0, 0.0
 
-    def add(self, waveform: Waveform) -> None:
+    def add(self, waveform: Waveform) -> bool:
+        """Whether the piece counts."""
         sound, raised = audio.audible(waveform)
         if math.isfinite(level := audio.loudness(sound)):
             self._sum += 10 ** ((level - raised) / 10) * waveform.seconds
             self._seconds += waveform.seconds
+        return math.isfinite(level)
 
     @property
     def mean(self) -> float:

@@ -22,7 +22,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_bytes(b"a recording")
     (tmp_path / "link.wav").symlink_to("source.wav")
     (tmp_path / "results").mkdir()
-    for name in ("source.wav", "source.safetensors"):
+    for name in ("source.wav", "source.safetensors", "units.wav"):
         (tmp_path / "results" / name).write_bytes(b"of somebody else")
     return tmp_path
 
@@ -55,6 +55,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "speakers export -o old.wav",
         "units decode 1,2,3 --voice eric -o old.wav",
         "units decode 1,2,3 --voice eric -o missing/out.wav",
+        "units decode 1,2,3 --voice eric -o results",
     ],
 )
 def test_nothing_is_loaded_or_overwritten(

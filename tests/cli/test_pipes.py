@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 import threading
@@ -73,6 +74,9 @@ def test_a_recording_from_stdin_is_reported_on(
     monkeypatch.setattr(sys, "stdin", Pipe(speech["source"].read_bytes()))
     assert run(["report", "-"]) == 0
     assert "stdin  " in capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdin", Pipe(speech["source"].read_bytes()))
+    assert run(["embed", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["recording"] == "stdin"
 
 
 @pytest.mark.timeout(240)  # what is read twice waits for ever

@@ -263,10 +263,15 @@ def test_bad_input_is_told_from_the_command_line(run: Any, tmp_path: Path) -> No
         (("verify", ADA, str(tmp_path / "none.wav")), r"none\.wav"),
         (("evaluate", str(tmp_path / "none.txt")), "does not exist"),
         (("identify", ADA), "nobody is enrolled"),
+        (("identify", ADA, "--database", str(tmp_path / "none.sqlite")), r"none\.sqlite does not exist"),
+        (("verify", ADA, ADA, "--threshold", "nan"), "threshold is nan"),
         (("evaluate", str(tmp_path), "--as-norm"), "without a cohort"),
     ):
         with pytest.raises(SpeechSSLError, match=message):
             run(*words)
+    with pytest.raises(InputError, match="does not exist"):
+        run("speakers", "list", "--database", str(tmp_path / "none.sqlite"), model=False)
+    assert not (tmp_path / "none.sqlite").exists()
 
 
 def test_commands_leave_with_code_two_and_without_a_score(

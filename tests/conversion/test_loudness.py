@@ -12,6 +12,7 @@ from speechssl import audio
 from speechssl.conversion import loudness, streaming
 from speechssl.conversion.options import ConversionOptions
 from speechssl.conversion.voice_converter import VoiceConverter
+from speechssl.errors import InputError
 from speechssl.signals import Waveform
 
 
@@ -141,3 +142,6 @@ def test_loudness_is_read_from_text():
     assert loudness.parse("-23") == loudness.parse(-23.0) == loudness.Loudness(lufs=-23.0)
     assert loudness.parse("contour=0.25").share == 0.25
     assert loudness.parse("off").is_off
+    for wrong in ("23", 1000.0, "nan", "contour=2", True):
+        with pytest.raises(InputError, match="such as -23 needed"):
+            loudness.parse(wrong)

@@ -107,6 +107,22 @@ def test_silence_stays_silence_and_loudness_can_be_asked_for() -> None:
     assert audio.loudness(loud.waveform) == pytest.approx(-30, abs=1.5)
 
 
+def test_a_long_pause_changes_neither_loudness_nor_coverage() -> None:
+    words = _ada(5.0)
+    source = Waveform(torch.cat([words.samples, torch.zeros(16_000 * 30), words.samples]), 16_000)
+    clean = audio.read_mono(clips.clip("eric").path, 16_000)
+    noise = 1e-2 * torch.randn(len(clean.samples), generator=torch.Generator().manual_seed(0))
+    # what is made of silence with a noisy voice is above the gate of loudness
+    voice = _system().matching_set([Waveform(clean.samples + noise, 16_000)], name="eric")
+    streamed = streaming.join(list(streaming.stream(_system(), source, voice, lengths=SHORT)))
+    ends = streamed.waveform.samples[: 5 * 16_000], streamed.waveform.samples[-5 * 16_000 :]
+    first, last = (audio.loudness(Waveform(end, 16_000)) for end in ends)
+    assert last == pytest.approx(first, abs=1.5)
+    alone, whole = _system().convert(words, voice), _system().convert(source, voice)
+    for one in (whole, streamed):
+        assert one.coverage == pytest.approx(alone.coverage, abs=0.03)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
