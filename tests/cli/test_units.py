@@ -114,7 +114,8 @@ def test_progress_goes_on_within_a_recording_and_over_a_folder(
     heard = [("long", 20), ("long", 38), ("long", 50), ("long", 50), ("short", 52), ("short", 52)]
     assert Shown.lines == [f"units: encoding {name}, {seconds} of 52 s of audio" for name, seconds in heard]
     Shown.lines.clear()
-    assert cli.run(["units", "decode", str(tmp_path / "units"), "-o", str(tmp_path / "said"), "--voice", "ada", *model]) == 0
+    said = str(tmp_path / "said")
+    assert cli.run(["units", "decode", str(tmp_path / "units"), "-o", said, "--voice", "ada", *model]) == 0
     assert Shown.lines == [f"units: speaking {name}, {n} of 52 s of audio" for name, n in (("long", 50), ("short", 52))]
 
 
