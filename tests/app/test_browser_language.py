@@ -321,7 +321,7 @@ def test_people_with_disabilities_can_use_every_tab_in_german(opens: Opens) -> N
 
 
 @pytest.mark.parametrize(("locale", "names"), [("de-DE", TABS), ("en-GB", [name.capitalize() for name in ENGLISH])])
-def test_words_fit_on_a_phone(opens: Opens, locale: str, names: Sequence[str]) -> None:
+def test_words_fit_on_a_phone(opens: Opens, speech: Speech, locale: str, names: Sequence[str]) -> None:
     phone = opens(locale, viewport={"width": 390, "height": 844}, is_mobile=True)
     for name in names:
         open_on_a_phone(phone, name)
@@ -333,4 +333,7 @@ def test_words_fit_on_a_phone(opens: Opens, locale: str, names: Sequence[str]) -
     assert heights[0] == heights[1] < 60
     phone.locator("#convert-kind label").nth(1).click()
     phone.locator("#convert-files").wait_for()
+    assert phone.evaluate(CUT) == []
+    for field in ("#convert-source", "#convert-files"):
+        upload(phone, field, speech["source"])
     assert phone.evaluate(CUT) == []
