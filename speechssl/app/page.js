@@ -192,7 +192,7 @@
     if (!window.isSecureContext) {
       document.querySelectorAll(".needs-https").forEach((note) => (note.closest(".block").style.display = "block"));
     }
-    document.querySelectorAll(".problem").forEach((line) => isNew(line, line.textContent) && show(line, "center"));
+    document.querySelectorAll("p.problem").forEach((line) => isNew(line, line.textContent) && show(line, "center"));
   }
 
   // ---- an answer may be lost on the way: a card at work that stands still asks the service what it should show

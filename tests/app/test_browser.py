@@ -292,9 +292,13 @@ def test_batch(page: Any, speech: Speech, tmp_path: Path) -> None:
     open_tab(page, "Batch")
     page.locator("#batch-go").click()
     page.locator("#batch-zip-problem .problem").wait_for()
+    assert page.evaluate("getComputedStyle(document.querySelector('p.problem')).color") == "rgb(192, 47, 71)"
     upload(page, "#batch-zip", tmp_path / "in.zip")
+    page.set_viewport_size({"width": 390, "height": 844})  # the table is wider
     page.locator("#batch-go").click()
     page.get_by_text("1 of 2 converted.").wait_for()
+    page.wait_for_timeout(1000)  # a page that is moved moves smoothly
+    assert page.evaluate("document.querySelector('#batch-status table').scrollLeft") == 0
     assert "two.wav is not audio" in page.locator("#batch-status").inner_text()
     made = download(page, "#batch-save", tmp_path)
     assert "results.csv" in zipfile.ZipFile(made).namelist()
