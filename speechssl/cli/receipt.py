@@ -47,7 +47,7 @@ def show(file: File) -> None:
     ),
 )
 def check(
-    file: File,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording that speechssl made.")],
     receipt: Annotated[
         Path | None,
         typer.Option(

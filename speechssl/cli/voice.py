@@ -122,18 +122,18 @@ def show(name: Name, json: Json = False) -> None:
 def remove(
     name: Name,
     reference: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--reference",
             "-r",
             metavar="REF",
-            help="Remove only this recording and its frames; give its name or the beginning of its checksum.",
+            help="Remove only these recordings and their frames; give names or beginnings of checksums.",
         ),
     ] = None,
 ) -> None:
-    """Remove a voice, or one recording from it."""
-    _library().remove(name, reference)
-    terminal.remark(f"removed {name}" if reference is None else f"removed {reference} from {name}")
+    """Remove a voice, or recordings from it."""
+    _library().remove(name, reference or None)
+    terminal.remark(f"removed {', '.join(reference)} from {name}" if reference else f"removed {name}")
 
 
 @app.command("export", epilog=examples("voice export ada ada.safetensors"))

@@ -193,21 +193,23 @@ class VoiceLibrary:
 
         return SpeakerDatabase(self.folder / PRINTS)
 
-    def remove(self, name: str, reference: str | None = None) -> None:
-        """Remove a voice, or one recording of a voice with its frames; and its voice prints and cached embeddings.
+    def remove(self, name: str, reference: str | Sequence[str] | None = None) -> None:
+        """Remove a voice, or recordings of a voice with their frames; and their voice prints and cached embeddings.
 
         Args:
             name: of the voice.
-            reference: name of the recording, or the beginning of its checksum; None for the whole voice.
+            reference: names of recordings, or the beginnings of their checksums; None for the whole voice.
         Raises:
-            InputError: no such voice or recording, or the only recording.
+            InputError: no such voice or recording, in which case none is removed, or the only recording.
         """
         self._existing(name)
         with self.alone():
             path = self._existing(name)
             if reference is not None:
                 voice = load(path).named(name)
-                smaller = voice.without(reference)
+                smaller = voice
+                for one in [reference] if isinstance(reference, str) else reference:
+                    smaller = smaller.without(one)
                 self._forget(
                     name, {one.sha256 for one in voice.references} - {one.sha256 for one in smaller.references}
                 )

@@ -46,6 +46,8 @@ def test_the_life_of_a_voice(run: Callable[..., Answer], speech: Speech, encoder
     assert [v["name"] for v in run("voice", "list", "--json").json] == ["eric"]
     assert "eric" in run("voice", "list").out
     assert len(run("voice", "show", "eric", "--json").json["references"]) == 2
+    both = run("voice", "remove", "eric", "-r", "other.wav", "-r", "reference.wav")
+    assert (both.code, "only reference" in both.err) == (2, True)
     assert run("voice", "remove", "eric", "--reference", "other.wav").code == 0
     assert "other.wav" not in run("voice", "show", "eric").out
     by_name = run("convert", speech["source"], "--voice", "eric", "-o", tmp_path / "named.wav", *model)

@@ -14,6 +14,7 @@ from speechssl.conversion import steps
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.encoders import fingerprints
 from speechssl.errors import CheckpointError, InputError
+from speechssl.signals import Waveform
 from speechssl.voices import VoiceLibrary, building, check_name, matching_set, spectrum, tempo
 from speechssl.voices import files as files_module
 from speechssl.voices.matching_set import MatchingSet, Reference
@@ -237,10 +238,20 @@ def test_a_removed_reference_is_gone_from_the_disk(library, ada, files, encoder)
     assert_same(library.load("ada"), library.load("two").named("ada"))
 
 
+def test_several_recordings_are_removed_at_once(library, ada, files, encoder, tmp_path):
+    third = tmp_path / "three.wav"
+    audio.write(third, Waveform(audio.read(files[0]).samples[:-1600], audio.read(files[0]).sample_rate))
+    library.add("ada", [third], encoder)
+    library.remove("ada", ["one.wav", "two.wav"])
+    assert [one.name for one in library.show("ada").references] == ["three.wav"]
+
+
 def test_removing_what_is_not_there(library, ada):
     before = ada.read_bytes()
-    with pytest.raises(InputError, match="three"):
-        library.remove("ada", "three.wav")
+    for wrong in ("three.wav", ["one.wav", "three.wav"]):
+        with pytest.raises(InputError, match="three"):
+            library.remove("ada", wrong)
+        assert ada.read_bytes() == before
     library.remove("ada", "two.wav")
     with pytest.raises(InputError, match="only reference"):
         library.remove("ada", "one.wav")
