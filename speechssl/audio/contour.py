@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from speechssl.audio.activity import speech_activity
+from speechssl.audio.activity import SILENCE, speech_activity
 from speechssl.signals import Waveform
 
 STEP = 0.01  # seconds between levels, as speech activity has it
@@ -36,6 +36,8 @@ class Follower:
     def applied(self, made: Waveform, source: Waveform, *, stretch: float = 1.0, raised: float = 0.0) -> Waveform:
         """The sound at the level that the source has at each moment of speech; in pauses the gain moves between.
 
+        Where the source is digitally silent for a quarter of a second or more, it is lower by ``LOWERED``.
+
         Args:
             made: the sound.
             source: begins at the same moment.
@@ -46,6 +48,7 @@ class Follower:
         powers, wanted = frame_powers(made, hops[0]), frame_powers(source, hops[1])
         speech = speech_activity(source).numpy()
         count = min(len(powers), len(wanted), len(speech))
+        silence = _inside(wanted[:count] <= SILENCE, round(SMOOTH / STEP))
         powers, wanted, speech = powers[:count], wanted[:count] / 10 ** (raised / 10), speech[:count]
         self._wanted += float(wanted[speech].sum())
         self._made += float(powers[speech].sum())
@@ -55,6 +58,7 @@ class Follower:
             own = (10 * np.log10(levels[0] / levels[1]) - gains[0]).clip(-LOWERED, RAISED)
             there = np.flatnonzero(speech)
             gains += self.share * np.interp(np.arange(count), there, _mean(own, speech, SMOOTH)[there])
+        gains -= self.share * LOWERED * silence
         return _amplified(made, 10 ** (gains / 20), hops[0])
 
 
@@ -84,6 +88,14 @@ def _mean(values: NDArray[np.float64], speech: NDArray[np.bool_], seconds: float
     sides = (len(kernel) // 2, len(kernel) - 1 - len(kernel) // 2)
     sums, weights = (np.convolve(np.pad(one, sides), kernel, "valid") for one in (values * speech, speech * 1.0))
     return sums / np.maximum(weights, 1e-9)
+
+
+def _inside(flags: NDArray[np.bool_], width: int) -> NDArray[np.float64]:
+    """How far inside a run of at least ``width`` flags each frame is, 0 at its edges and outside, 1 in its middle."""
+    half = width // 2
+    deep = np.convolve(np.pad(~flags, half), np.ones(2 * half + 1), "valid") == 0
+    kernel = np.hanning(2 * half + 1)
+    return np.convolve(np.pad(deep * 1.0, half, mode="edge"), kernel / kernel.sum(), "valid")
 
 
 def _amplified(waveform: Waveform, gains: NDArray[np.float64], hop: float) -> Waveform:

@@ -115,8 +115,18 @@ def test_what_is_no_soft_speech_is_not_raised(speech):
 
 def test_sound_without_speech_keeps_its_contour():
     noise = Waveform(0.1 * torch.randn(16_000, generator=torch.Generator().manual_seed(0)), 16_000)
-    followed = audio.Follower().applied(noise, Waveform(torch.zeros(16_000), 16_000))
-    assert torch.equal(followed.samples, noise.samples)
+    followed = audio.Follower().applied(noise, Waveform(torch.full((16_000,), 1e-3), 16_000))
+    assert torch.allclose(followed.samples / noise.samples, followed.samples[0] / noise.samples[0])
+
+
+def test_where_the_source_is_digitally_silent_the_sound_is_too(speech):
+    samples = speech[0].samples.clone()
+    samples[16_000:32_000] = 0
+    noise = Waveform(0.1 * torch.randn(len(samples), generator=torch.Generator().manual_seed(0)), 16_000)
+    whole = audio.Follower().applied(noise, Waveform(samples, 16_000))
+    assert decibels(whole, 1.3, 1.7) < decibels(whole, 0.3, 0.9) - 35
+    silent = audio.Follower().applied(noise, Waveform(torch.zeros(len(samples)), 16_000))
+    assert decibels(silent, 0.3, 0.9) < decibels(noise, 0.3, 0.9) - 35
 
 
 def test_other_rates_and_tempos_are_followed(speech):
