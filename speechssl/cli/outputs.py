@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from speechssl.cli import batch
+from speechssl.cli import batch, terminal
 from speechssl.errors import InputError
 
 Overwrite: TypeAlias = Annotated[
@@ -34,7 +34,8 @@ def check(
 
     # unlike Path.is_file, this knows that a long text is no file
     files = [file for file in given if os.path.isfile(file)]
-    seen: dict[Path, str | Path] = {}
+    log = terminal.settings.log
+    seen: dict[Path, str | Path] = {} if log is None else {Path(os.path.realpath(log.name)): "--log"}
     for output in outputs:
         _check_name(output)
         audio.refuse_overwriting(output, files)

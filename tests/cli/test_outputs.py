@@ -96,6 +96,13 @@ def test_what_replaces_nothing_given_may_be_written(place: Path, files: Sequence
     outputs.check(files, ["source.wav", "reference.wav"], overwrite=overwrite)
 
 
+def test_a_log_is_no_place_for_a_result(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["features", "source.wav", "-o", "new", "--overwrite", "--log", "new"]
+    assert cli.run(words) == 2
+    assert "--log and new are one file" in capsys.readouterr().err
+    assert "error" in (place / "new").read_text()
+
+
 def test_a_long_text_is_no_file(tmp_path: Path) -> None:
     text = "word " * 100  # longer than a name can be
     outputs.check([tmp_path / "new.wav"], [text], overwrite=False)
