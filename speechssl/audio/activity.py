@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 RATE = 16_000  # Hz at which everything here is measured
 SILENCE = 1e-9  # mean square below which a frame is digital silence or dither, no noise of a room: -90 dB
+FRAME = 160  # samples: 10 ms
+PAUSE, EDGE = 200, 50  # frames: a longer pause is cut to so much at either end
 
 
 def speech_activity(waveform: Waveform) -> Tensor:
@@ -90,7 +92,7 @@ def band_powers(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
     from speechssl.audio.mel import filters
 
-    hop, window = 160, np.hanning(400).astype(np.float32)
+    hop, window = FRAME, np.hanning(400).astype(np.float32)
     frames = -(-len(samples) // hop)
     cut = np.lib.stride_tricks.sliding_window_view(np.pad(samples, (0, max(0, 400 - len(samples)))), 400)
     # centred on the 10 ms they stand for; at the ends moved inwards, as a step to silence splatters over all bands
@@ -143,3 +145,18 @@ def at_16_khz(waveform: Waveform) -> NDArray[np.float32]:
     if waveform.sample_rate != RATE:
         samples = soxr.resample(samples, waveform.sample_rate, RATE)
     return samples if len(samples) else np.zeros(1, np.float32)
+
+
+def without_pauses(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Samples (T,) at 16 kHz without the inside of pauses of over 2 s; unchanged without any, or without speech."""
+    if len(samples) <= PAUSE * FRAME:
+        return samples
+    active = active_frames(band_powers(samples))
+    edges = np.flatnonzero(np.diff(~active, prepend=False, append=False))
+    pauses = [(first, last) for first, last in zip(edges[::2], edges[1::2], strict=True) if last - first > PAUSE]
+    if not pauses or not active.any():
+        return samples
+    kept = np.ones(len(samples), dtype=np.bool_)
+    for first, last in pauses:
+        kept[FRAME * (first + EDGE) : FRAME * (last - EDGE)] = False
+    return samples[kept]

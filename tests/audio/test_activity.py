@@ -242,3 +242,15 @@ def test_clipping_counts_runs_of_either_side() -> None:
 
 def test_clipping_of_silence_is_none() -> None:
     assert activity.clipping_fraction(waveform(np.zeros(100))) == 0
+
+
+def test_the_inside_of_long_pauses_is_left_out() -> None:
+    talk = real_speech(4.0)
+    for seconds, left in ((1.0, 1.0), (30.0, 1.2)):
+        pause = 1e-4 * np.random.default_rng(0).standard_normal(round(seconds * RATE)).astype(np.float32)
+        kept = activity.without_pauses(np.concatenate([talk, pause, talk]))
+        assert len(kept) == pytest.approx(len(talk) * 2 + left * RATE, abs=0.7 * RATE)
+        assert np.array_equal(kept[: len(talk)], talk)
+        assert np.array_equal(kept[-len(talk) :], talk)
+    for nothing in (np.zeros(5 * RATE, np.float32), talk[: RATE // 100]):
+        assert activity.without_pauses(nothing) is nothing

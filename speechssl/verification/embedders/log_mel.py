@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from speechssl import audio, checkpoints
-from speechssl.audio import mel
+from speechssl.audio import activity, mel
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Embedding, Waveform
 from speechssl.verification.embedders.ecapa import Ecapa
@@ -83,7 +83,9 @@ class LogMelEmbedder:
         """
         cut, owners = [], []
         for number, waveform in enumerate(waveforms):
-            samples = audio.resample(waveform, self.sample_rate).samples
+            # silence is what all speakers share
+            heard = activity.without_pauses(audio.resample(waveform, self.sample_rate).samples.numpy())
+            samples = torch.from_numpy(heard)
             for start, length in _windows(samples):
                 cut.append((floored(mel.kaldi(samples[start : start + length]), self.floor), length))
                 owners.append(number)

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from speechssl import checkpoints
+from speechssl import audio, checkpoints
 from speechssl.audio.mel import kaldi
 from speechssl.errors import CheckpointError, InputError
 from speechssl.signals import Waveform
 from speechssl.verification import embedders
 from speechssl.verification.embedders import log_mel, published_ecapa
 from speechssl.verification.embedders.ecapa import Ecapa, plain_statistics, unwrapped
+from speechssl.voices import clips
 
 CONFIG = {"input_dim": 160, "channels": 16, "dim": 12, "bottleneck": 8, "scale": 4, "padding": "zeros"}
 
@@ -151,6 +152,17 @@ def test_long_recordings_are_averaged_over_windows(tmp_path: Path, monkeypatch: 
     assert sum(frames) == 1 + (64000 - 400) // 160  # every frame once
     parts = [embedder.embed(Waveform(waveform.samples[a : a + n], 16000)).vector * n for a, n in windows]
     assert torch.allclose(found, torch.nn.functional.normalize(torch.stack(parts).sum(0), dim=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("noise", [0.0, 3e-4])
+def test_a_long_pause_does_not_change_who_speaks(noise: float) -> None:
+    model = embedders.load("tiny")
+    talk = audio.read_mono(clips.clip("ada").path, 16000).samples[: 10 * 16000]
+    other = model.embed(audio.read(clips.clip("ada", "sentence").path)).vector
+    pause = noise * torch.randn(40 * 16000, generator=torch.Generator().manual_seed(0))
+    paused = torch.cat([talk[: 5 * 16000], pause, talk[5 * 16000 :]])
+    alone, within = (float(model.embed(Waveform(one, 16000)).vector @ other) for one in (talk, paused))
+    assert within == pytest.approx(alone, abs=0.05)
 
 
 def test_recordings_heard_together_are_embedded_as_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
