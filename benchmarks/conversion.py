@@ -4,6 +4,7 @@
     python benchmarks/conversion.py --minutes 60    one conversion of 60 minutes with 60 minutes of reference
     python benchmarks/conversion.py --minutes 60 --source FOLDER --reference FOLDER    the same of recordings of yours
     python benchmarks/conversion.py --minutes 180 --files    speechssl convert of 3 hours, 60 s of reference
+    python benchmarks/conversion.py --minutes 60 --files --reference-minutes 60    the same, an hour against an hour
 
 Source and reference are the bundled clips, or the recordings in a folder, repeated as often as needed; a repeated frame
 costs what any frame costs. Each converter runs in a process of its own, so that the peak memory is its own, the making
@@ -84,11 +85,13 @@ def repeated(recordings: list[Path], seconds: float, path: Path) -> Path:
     import speechssl
     from speechssl.signals import Waveform
 
-    wanted, once = int(seconds * 16_000), torch.zeros(0)
+    wanted, parts = int(seconds * 16_000), []
     for recording in recordings:
-        once = torch.cat([once, speechssl.audio.read_mono(recording, 16_000).samples])
-        if len(once) >= wanted:
+        parts.append(speechssl.audio.read_mono(recording, 16_000).samples)
+        if sum(map(len, parts)) >= wanted:
             break
+    once = torch.cat(parts)
+    once = once / once.abs().max().clamp(min=1.0)  # lossy coding goes beyond full scale
     speechssl.audio.write(path, Waveform(once.repeat(-(-wanted // len(once)))[:wanted], 16_000))
     return path
 
@@ -104,12 +107,13 @@ def recordings(folder: Path | None, voices: list[str]) -> list[Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=None, help="of source and of reference; default 10 s and 60 s")
+    parser.add_argument("--reference-minutes", type=float, default=None, help="default: as the source; 1 with --files")
     parser.add_argument("--converters", default="auto,uniform")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--source", type=Path, default=None, help="folder of recordings; default a bundled clip")
     parser.add_argument("--reference", type=Path, default=None, help="folder of recordings; default bundled clips")
-    parser.add_argument("--files", action="store_true", help="by speechssl convert; the reference has 60 s")
+    parser.add_argument("--files", action="store_true", help="by speechssl convert, as a process")
     parser.add_argument("--one", nargs=3, default=None, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
@@ -119,9 +123,10 @@ def main() -> None:
         else:
             print(json.dumps(one(converter, source, reference, args.runs, args.threads)))
         return
-    source_seconds, reference_seconds = (args.minutes * 60, args.minutes * 60) if args.minutes else (10.0, 60.0)
-    if args.files:
-        reference_seconds = 60.0
+    source_seconds = args.minutes * 60 if args.minutes else 10.0
+    reference_seconds = source_seconds if args.minutes and not args.files else 60.0
+    if args.reference_minutes:
+        reference_seconds = args.reference_minutes * 60
     runs = 1 if args.minutes else args.runs
     with tempfile.TemporaryDirectory() as folder:
         source = repeated(recordings(args.source, ["ada"]), source_seconds, Path(folder) / "source.wav")

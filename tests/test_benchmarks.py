@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -79,3 +80,18 @@ def test_the_first_sign_comes_before_the_end(tmp_path: Path) -> None:
     assert 0 < first < end - 0.4
     with pytest.raises(SystemExit, match="ended with 3: here"):
         script.run([sys.executable, "-c", code.format(3)], tmp_path)
+
+
+def test_recordings_beyond_full_scale_are_repeated_softer(tmp_path: Path) -> None:
+    from speechssl import audio
+    from speechssl.signals import Waveform
+
+    rows = [torch.full((8000,), 0.5), torch.full((8000,), 1.5)]  # as lossy coding leaves them
+    for number, samples in enumerate(rows):
+        audio.write(tmp_path / f"{number}.wav", Waveform(samples, 16_000), subtype="FLOAT")
+    paths = [tmp_path / f"{number}.wav" for number in range(2)]
+    found = audio.read(_script("conversion").repeated(paths, 2.5, tmp_path / "long.wav")).samples
+    assert found.shape == (40_000,)
+    assert found[0].item() == pytest.approx(1 / 3, abs=1e-3)
+    assert found[8000:16_000].max().item() == pytest.approx(1.0, abs=1e-3)
+    assert torch.equal(found[:8000], found[16_000:24_000])
