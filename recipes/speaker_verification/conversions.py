@@ -1,4 +1,4 @@
-"""How often our own conversions and spoken texts of a person pass as that person.
+"""How often our own conversions and spoken texts of a person pass as that person, and are remarked on as synthetic.
 
     python recipes/speaker_verification/conversions.py MANIFEST.csv --corpus librispeech --split dev
 
@@ -22,6 +22,7 @@ from speechssl.conversion.bundles import load_bundle
 from speechssl.synthesis.say import load_synthesizer
 from speechssl.verification import decisions, embedders
 from speechssl.verification.decisions import Utterance
+from speechssl.verification.synthetic import REMARK
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "voice_conversion"))
 from pairs import from_manifest, make_pairs, with_enough
@@ -62,10 +63,12 @@ def main() -> None:
         for kind, one in zip(KINDS, tried, strict=True):
             found = decisions.verify([person], one, calibration=calibration, cohort=embedder.cohort)
             counts[kind][found.decision] += 1
-    print("| verified against a recording of the person | accepted, % | no decision, % |\n|---|---:|---:|")
-    for kind, decided in counts.items():
-        same, none = (100 * decided[name] / len(pairs) for name in ("same", "none"))
-        print(f"| {kind} | {same:.0f} | {none:.0f} |")
+            counts[kind]["remarked"] += REMARK in one.remarks
+    print("| verified against a recording of the person | accepted, % | no decision, % | may be synthetic, % |")
+    print("|---|---:|---:|---:|")
+    for kind, counted in counts.items():
+        cells = (f"{100 * counted[name] / len(pairs):.0f}" for name in ("same", "none", "remarked"))
+        print(f"| {kind} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

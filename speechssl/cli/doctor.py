@@ -227,6 +227,7 @@ def _packaged() -> list[tuple[Path, str]]:
         *((path, "voice") for path in sorted((folder / "tiny/voices").glob("*.safetensors"))),
         (folder / "second_speaker.safetensors", "second-speaker"),
         (folder / "speechlike.safetensors", "speechlike"),
+        (folder / "synthetic.safetensors", "synthetic-speech"),
     ]
 
 

@@ -125,7 +125,7 @@ def embed(
             is taken, or the loudest if they cancel. The first two are also heard apart, if they differ: for one that
             speaks where the mean does not, and for one in each.
         embedder: or what ``embedders.load`` makes one from; load it once for many recordings.
-        calibration: of this embedder; lets the recording be searched for a second speaker.
+        calibration: of this embedder; lets the recording be searched for a second speaker and for synthetic speech.
     Returns:
         The embedding with what a decision needs to know of the recording.
     Raises:
@@ -152,9 +152,9 @@ def embed(
             "give a better recording"
         )
     embedding = embedder.embed(waveform)
-    remarks += remarks_on(waveform, heard, channels, embedder, calibration)
-    # a narrow band makes any voice unlike those the model knows, but for the part that compares narrow bands
     band = bands.measure(waveform)
+    remarks += remarks_on(waveform, heard, channels, band, embedder, calibration)
+    # a narrow band makes any voice unlike those the model knows, but for the part that compares narrow bands
     usable = calibration.serving([], band)[0] if calibration else None
     part = usable.part if usable else None
     if (part or waveform.sample_rate >= embedder.sample_rate) and unlike_speech(embedding, embedder.cohort, part=part):

@@ -1,4 +1,4 @@
-"""Screen a recording before a decision: channels, speech, a second speaker, sounds that are no voice."""
+"""Screen a recording before a decision: channels, a second speaker, synthetic speech, sounds that are no voice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from speechssl import audio
 from speechssl.signals import Embedder, Embedding, Waveform
-from speechssl.verification import speech_classifier
+from speechssl.verification import speech_classifier, synthetic
+from speechssl.verification.band import Band
 from speechssl.verification.calibration import Calibration
 from speechssl.verification.scoring import counting, score
 
@@ -37,6 +38,7 @@ def remarks_on(
     waveform: Waveform,
     heard: speech_classifier.Hearing,
     channels: list[tuple[Waveform, speech_classifier.Hearing]],
+    band: Band | None,
     embedder: Embedder,
     calibration: Calibration | None,
 ) -> list[str]:
@@ -46,8 +48,10 @@ def remarks_on(
         waveform: the recording.
         heard: in the recording.
         channels: of ``channels_apart``.
+        band: of the recording.
         embedder: that will embed the recording.
-        calibration: of the embedder; without one on cosines nobody searches for a second speaker.
+        calibration: of the embedder; without one nobody searches for synthetic speech, and without one on cosines for
+            a second speaker.
     """
     remarks = []
     if waveform.sample_rate < embedder.sample_rate:
@@ -59,6 +63,8 @@ def remarks_on(
         remarks.append(f"only {heard.active:.1f} s of speech; {FEW_SPEECH:.0f} s make a surer decision")
     if (share := audio.clipping_fraction(waveform)) > CLIPPED:
         remarks.append(f"clipped ({100 * share:.1f} % of the samples); record at a lower level")
+    if calibration is not None and synthetic.suspected(waveform, band):
+        remarks.append(synthetic.REMARK)
     if calibration is not None and calibration.scoring == "cosine":
         ratio = two_speaker_llr(waveform, embedder, calibration)
         if ratio is not None and ratio < SUSPICION:

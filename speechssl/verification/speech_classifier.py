@@ -53,7 +53,7 @@ class Hearing:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Two layers on standardised features.
+    """Two layers on standardised features; ``read`` takes them from a file.
 
     Args:
         mean, spread: (S,) of the features.
@@ -75,6 +75,20 @@ class Model:
         standard = np.clip((found - self.mean) / self.spread, -4, 4)
         return np.tanh(standard @ self.inner + self.inner_bias) @ self.outer + self.outer_bias
 
+    @classmethod
+    def read(cls, path: Path, kind: str) -> Model:
+        """The model of a packaged file.
+
+        Raises:
+            CheckpointError: the file is damaged, or of another kind.
+        """
+        checkpoint = checkpoints.load(path, kind=kind)
+        tensors = {name: tensor.double().numpy() for name, tensor in checkpoint.tensors.items()}
+        try:
+            return cls(**{name: tensors[name] for name in ARRAYS}, limit=float(checkpoint.header["limit"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} is damaged ({error}); install speechssl again") from error
+
 
 @functools.cache
 def load_model() -> Model:
@@ -83,12 +97,7 @@ def load_model() -> Model:
     Raises:
         CheckpointError: the file is damaged.
     """
-    checkpoint = checkpoints.load(MODEL, kind="speechlike")
-    tensors = {name: tensor.double().numpy() for name, tensor in checkpoint.tensors.items()}
-    try:
-        return Model(**{name: tensors[name] for name in ARRAYS}, limit=float(checkpoint.header["limit"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{MODEL} is damaged ({error}); install speechssl again") from error
+    return Model.read(MODEL, "speechlike")
 
 
 def hear(waveform: Waveform) -> Hearing:
