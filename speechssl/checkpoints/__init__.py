@@ -27,6 +27,7 @@ from speechssl.checkpoints.places import (
     cache_dir,
     data_folder,
     data_root,
+    make_private,
     new_folder,
     private_folder,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "load",
     "load_pickle_tensors",
     "load_state",
+    "make_private",
     "new_folder",
     "peek",
     "private_folder",

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PACKAGED = Path(__file__).parents[1] / "models"
@@ -54,6 +54,13 @@ def private_folder(folder: Path) -> Path:
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     return folder
+
+
+def make_private(files: Iterable[Path]) -> None:
+    """Let only the owner read and write these files, of which another process may take some away."""
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            file.chmod(OWN_FILE)
 
 
 @contextlib.contextmanager

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from speechssl.cli import batch, terminal
+from speechssl.cli import batch, outputs, terminal
+from speechssl.cli.ledger import Job, Ledger
 from speechssl.cli.options import Json, Model, examples
+from speechssl.cli.outputs import Overwrite
 
 if TYPE_CHECKING:
     from speechssl.signals import Waveform
@@ -26,6 +29,7 @@ def demo(
     ] = "ada",
     target: Annotated[str, typer.Option("--target", help="Bundled voice that is wanted, from the same list.")] = "eric",
     model: Model = "tiny",
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Convert a bundled recording to another bundled voice, and measure how close the result is.
@@ -37,15 +41,20 @@ def demo(
     from speechssl.voices.clips import clip
 
     spoken, reference = clip(source, "sentence"), clip(target, "reference")
+    path = output / f"{source}-as-{target}.wav"
+    jobs = {output / f"{one.voice}{one.path.suffix}": one.path for one in (spoken, reference)} | {path: spoken.path}
+    ledger = Ledger(output, lambda _: {})
+    # what the demo made is replaced, unless somebody changed it since
+    made = {Path(os.path.realpath(place)) for place, given in jobs.items() if ledger.is_done(Job(given, place))}
+    outputs.check(list(jobs), [], overwrite=overwrite, made=made)
     terminal.remark(f"{source} says: {spoken.text!r}")
     system = load_bundle(model)
     voice = system.matching_set([reference.path], name=target)
     result = system.convert(spoken.path, voice)
-    path = output / f"{source}-as-{target}.wav"
     with batch.into(output):
-        for one in (spoken, reference):
-            shutil.copyfile(one.path, output / f"{one.voice}{one.path.suffix}")
-        audio.write(path, result.waveform)
+        for place, given in jobs.items():
+            audio.write(place, result.waveform) if place == path else shutil.copyfile(given, place)
+            ledger.record(Job(given, place))
     facts = _nearness(result.waveform, source, target)
     whole = {"output": str(path), "converter": result.converter, **facts}
     terminal.answer(whole, _sentence(path, facts, source, target), json=json)

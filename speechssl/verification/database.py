@@ -121,7 +121,7 @@ class SpeakerDatabase:
     Args:
         path: of the file; made where there is none.
     Raises:
-        CheckpointError: no database, damaged, of a newer version, or not writable.
+        CheckpointError: no database, which stays as it is, or damaged, of a newer version, or not writable.
     """
 
     @kinds.checked
@@ -131,6 +131,8 @@ class SpeakerDatabase:
             self._connection = self._connected()
             try:
                 self._check_tables()
+                if os.access(self.path, os.W_OK):
+                    checkpoints.make_private(Path(f"{self.path}{suffix}") for suffix in ("", *BESIDE))
                 self._prepare()
             except BaseException:
                 self._connection.close()
@@ -146,8 +148,8 @@ class SpeakerDatabase:
         else:
             checkpoints.private_folder(self.path.parent)
             # SQLite gives the files beside it the same rights
-            self.path.touch(checkpoints.OWN_FILE)
-            self.path.chmod(checkpoints.OWN_FILE)
+            if not self.path.exists():
+                self.path.touch(checkpoints.OWN_FILE)
         # autocommit: transactions are begun where they are meant
         return sqlite3.connect(address, timeout=WAIT, isolation_level=None, uri=only_read)
 

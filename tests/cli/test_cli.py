@@ -194,6 +194,21 @@ def test_demo_says_where_and_how_near(run: Callable[..., Answer], encoder_file: 
     # WORLD moves F0 to the target whatever the encoder knows
     assert answer.json["pitch_gap_after"] < 3 < answer.json["pitch_gap_before"]
     assert answer.json["timbre_distance_after"] < answer.json["timbre_distance_before"]
+    assert run("demo", "--output", tmp_path / "demo", "--model", encoder_file).code == 0  # again, in its own place
+
+
+@pytest.mark.parametrize("name", ["ada.opus", "eric.opus", "ada-as-eric.wav"])
+def test_demo_replaces_nothing_of_somebody_else(
+    run: Callable[..., Answer], encoder_file: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_bytes(b"a recording of mine")
+    refused = run("demo", "--output", tmp_path, "--model", encoder_file)
+    assert (refused.code, f"{name} exists" in refused.err) == (2, True)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"a recording of mine")]
+    if name == "ada.opus":
+        assert run("demo", "--output", tmp_path, "--model", encoder_file, "--overwrite").code == 0
+        (tmp_path / name).write_bytes(b"a recording of mine, again")
+        assert run("demo", "--output", tmp_path, "--model", encoder_file).code == 2
 
 
 def test_a_file_whose_name_begins_with_a_dash_is_explained(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
 import sqlite3
@@ -134,6 +135,39 @@ def test_bad_files_and_names_are_refused(tmp_path: Path) -> None:
             database.enrol("ada", [])
         with pytest.raises(InputError, match="there are: none"):
             database.show("ada")
+
+
+@pytest.mark.parametrize("kind", ["text", "long text", "database", "log of writers"])
+def test_a_file_that_is_no_database_of_speakers_stays_as_it_is(tmp_path: Path, kind: str) -> None:
+    own = tmp_path / "own.txt"
+    if "text" in kind:
+        own.write_bytes(b"my notes" * (1 if kind == "text" else 1000))
+    else:
+        with contextlib.closing(sqlite3.connect(own)) as connection:
+            connection.execute(f"PRAGMA journal_mode = {'WAL' if kind == 'log of writers' else 'DELETE'}")
+            connection.execute("CREATE TABLE notes (note TEXT)")
+    own.chmod(0o664)
+    before = own.read_bytes(), own.stat()
+    with pytest.raises(CheckpointError, match=r"cannot use the speaker database .*own\.txt"):
+        SpeakerDatabase(own)
+    assert (own.read_bytes(), own.stat().st_mode, own.stat().st_mtime_ns) == (
+        before[0],
+        before[1].st_mode,
+        before[1].st_mtime_ns,
+    )
+    assert list(tmp_path.iterdir()) == [own]
+
+
+def test_a_database_of_speakers_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "speakers.sqlite"
+    with SpeakerDatabase(path) as database:
+        database.enrol("ada", [enrolment(0)])
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)  # as a copy may have it
+    with SpeakerDatabase(path) as database:
+        database.enrol("ada", [enrolment(1)])
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.glob("speakers.sqlite*")}
+    assert modes == dict.fromkeys((path.name, f"{path.name}-wal", f"{path.name}-shm"), 0o600)
 
 
 def test_an_interrupted_enrolment_leaves_nothing(tmp_path: Path) -> None:
