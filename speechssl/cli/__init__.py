@@ -46,7 +46,8 @@ def _run(arguments: list[str]) -> int:
     except SpeechSSLError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        return _fail(error.format_message() + _hint(arguments))
+        message, hint = error.format_message(), _hint(arguments, error.format_message())
+        return _fail(f"{message.rstrip('.')}. {hint}" if hint else message)
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
@@ -81,10 +82,14 @@ def _invoke(arguments: list[str]) -> Any:
         return 2
 
 
-def _hint(arguments: list[str]) -> str:
-    """What to do about a file that was taken for an option."""
+def _hint(arguments: list[str], message: str) -> str:
+    """What to do about a file that was taken for an option, or a text for several arguments."""
     taken = next((word for word in arguments if word.startswith("-") and len(word) > 1 and os.path.isfile(word)), None)
-    return f" The file {taken!r} begins with a dash: give it as ./{taken}" if taken else ""
+    if taken:
+        return f"The file {taken!r} begins with a dash: give it as ./{taken}"
+    if arguments[:1] == ["say"] and "extra argument" in message:
+        return 'The text is one argument: put it in quotes, as in "Good morning."'
+    return ""
 
 
 def _fail(message: str) -> int:

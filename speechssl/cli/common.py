@@ -10,6 +10,7 @@ import typer
 import typer.main
 
 from speechssl.cli import terminal
+from speechssl.errors import InputError
 
 # these answer at once
 QUICK = ("voice list", "voice show", "voice remove", "voice import", "voice export", "speakers", "receipt")
@@ -79,6 +80,7 @@ def give(group: Any, names: tuple[str, ...] = ()) -> None:
             if parameter.param_type_name == "argument":
                 parameter.display_type_rich = _untyped  # SOURCE... says more than <list[str]>
         command.params += _params()
+        command.make_parser = _strict(command.make_parser)
         words = " ".join(path)
         if not words.startswith(QUICK):
             command.callback = _announced(command.callback)
@@ -92,6 +94,27 @@ def _params() -> list[Any]:
     holder = typer.Typer(add_completion=False)
     holder.command()(_options)
     return typer.main.get_command(holder).params
+
+
+def _strict(make: Any) -> Any:
+    """A maker of parsers that refuse two values of an option that takes one, of which the last would be taken."""
+
+    def made(ctx: Any) -> Any:
+        parser = make(ctx)
+        parse = parser.parse_args
+
+        def parsed(args: list[str]) -> Any:
+            found = parse(args=args)
+            for parameter in {} if ctx.resilient_parsing else dict.fromkeys(found[2]):
+                single = parameter.param_type_name == "option" and not (parameter.is_flag or parameter.multiple)
+                if single and (times := found[2].count(parameter)) > 1:
+                    raise InputError(f"{parameter.opts[0]} is given {times} times; one needed")
+            return found
+
+        parser.parse_args = parsed
+        return parser
+
+    return made
 
 
 def _announced(run: Any) -> Any:

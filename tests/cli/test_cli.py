@@ -218,6 +218,6 @@ def test_a_file_whose_name_begins_with_a_dash_is_explained(
     shutil.copy(speech["source"], "-take.wav")
     refused = run("features", "-take.wav", "-o", "out.safetensors", "--model", encoder_file)
     assert refused.code == 2
-    assert "The file '-take.wav' begins with a dash: give it as ./-take.wav" in refused.err
+    assert "No such option: -t. The file '-take.wav' begins with a dash: give it as ./-take.wav" in refused.err
     assert "begins with a dash" not in run("features", "-other.wav", "-o", "out.safetensors").err
     assert run("features", "./-take.wav", "-o", "out.safetensors", "--model", encoder_file).code == 0

@@ -48,6 +48,16 @@ def test_every_option_is_explained_in_a_sentence(names: Command) -> None:
 
 
 @each_command
+def test_an_option_of_one_value_is_given_once(names: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in COMMANDS[names].params:
+        if option.param_type_name == "argument" or option.is_flag or option.multiple or not names:
+            continue
+        name = option.opts[0]
+        assert cli.run([*names, name, "1", option.opts[-1], "2"]) == 2
+        assert capsys.readouterr().err == f"error: {name} is given 2 times; one needed\n"
+
+
+@each_command
 def test_every_command_says_what_it_does(names: Command) -> None:
     first = COMMANDS[names].help.splitlines()[0]
     assert len(first.split()) >= 3

@@ -44,6 +44,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speech: dict[str, Pat
         ("convert talk.wav -r talk.wav -o out.wav --loudness loud", "a number of LUFS"),
         ("voice export eric none/eric.safetensors", "none is no folder"),
         ("say Привет --voice eric -o out.wav", "1 of 1 words are in Cyrillic letters"),
+        ("say hello world --voice eric -o out.wav", "(world). The text is one argument: put it in quotes"),
+        ("say hello --voice eric --voice ada -o out.wav", "--voice is given 2 times; one needed"),
         ("app --port 70000", "65535"),
         ("app --models tiny,tinny", "no model 'tinny'"),
     ],
