@@ -47,13 +47,23 @@ class Outcome:
     told: int = 0  # results whose line is printed
 
 
-def show(plan: Plan, *, json: bool) -> None:
-    """Print what a run would do: each source with its output."""
+def show(
+    plan: Plan, *, json: bool, settings: Callable[[Job], dict[str, Any]] | None = None, strict: bool = False
+) -> None:
+    """Print what a run would make: each source with its output, and how many are already done.
+
+    Args:
+        plan, settings, strict: as for ``run``; without settings nothing is done yet.
+        json: print JSON instead of lines.
+    """
+    ledger = None if settings is None else Ledger(plan.folder, settings)
+    left = [job for job in plan.jobs if ledger is None or not _is_done(ledger, job, strict=strict)]
     if json:
-        terminal.emit([{"source": str(job.source), "output": str(job.output)} for job in plan.jobs])
-        return
-    for job in plan.jobs:
-        terminal.row(f"{job.source} -> {job.output}")
+        terminal.emit([{"source": str(job.source), "output": str(job.output)} for job in left])
+    else:
+        for job in left:
+            terminal.row(f"{job.source} -> {job.output}")
+    _tell_done(len(plan.jobs) - len(left))
     for path in plan.others:
         terminal.remark(f"{path}: {NOT_TAKEN}")
 
@@ -263,7 +273,7 @@ def _attempt(
     strict: bool,
 ) -> None:
     try:
-        if ledger.is_done(job) and not (strict and ledger.remark(job)):
+        if _is_done(ledger, job, strict=strict):
             outcome.skipped.append(facts | ledger.remark(job))
             return
         with into(job.output.parent):
@@ -272,6 +282,15 @@ def _attempt(
     except Exception as error:
         expected = isinstance(error, SpeechSSLError | OSError)
         outcome.failed.append({**facts, "error": str(error) if expected else f"{type(error).__name__}: {error}"})
+
+
+def _is_done(ledger: Ledger, job: Job, *, strict: bool) -> bool:
+    return ledger.is_done(job) and not (strict and ledger.remark(job))
+
+
+def _tell_done(count: int) -> None:
+    if count:
+        terminal.remark(f"{count} already done with the same settings")
 
 
 def _made(job: Job, work: Callable[[Job], dict[str, Any]], ledger: Ledger) -> dict[str, Any]:
@@ -298,6 +317,14 @@ def remarked(job: Job, remark: str, *, strict: bool) -> dict[str, str]:
     return {"remark": remark} if remark else {}
 
 
+def channels(source: Path) -> dict[str, str]:
+    """A remark on channels that cancel each other as a fact about the result; it is printed when they are read."""
+    from speechssl import audio
+
+    taken = audio.channel_taken(source)
+    return {} if taken is None else {"channels": f"cancel each other; channel {taken + 1} was taken"}
+
+
 def finish(outcome: Outcome, *, json: bool) -> None:
     """Print what is left to say of a run; leave with exit code 2 if anything failed.
 
@@ -313,8 +340,7 @@ def finish(outcome: Outcome, *, json: bool) -> None:
     for failure in outcome.failed:
         terminal.failed(failure["source"], failure["error"])
     _tell([one["source"] for one in outcome.left_out])
-    if outcome.skipped:
-        terminal.remark(f"{len(outcome.skipped)} already done with the same settings")
+    _tell_done(len(outcome.skipped))
     refuse(len(outcome.failed), len(outcome.results) + len(outcome.skipped) + len(outcome.failed))
 
 

@@ -158,7 +158,7 @@ def convert(
     plan, asked = _planned(sources, listed, jobs, output, wanted)
     tables = _attribution_files(plan, attribution)
     _check(plan, asked, tables, overwrite=overwrite)
-    if dry_run:
+    if dry_run and not made_before(plan.folder):
         return batch.show(plan, json=json)
     named = dict.fromkeys(name for one in asked.values() for name, _ in one.voices)
     origins = models.origins_of(named, lenient=jobs is not None)
@@ -171,6 +171,8 @@ def convert(
         targets.of(wanted)  # a voice that cannot be used is said before the work
     made_with = {"version": __version__, "precision": settled(precision, device), "vocoder": vocoder}
     work = Work(system, targets, asked, model or system.encoder.origin, tables, sign, strict, made_with)
+    if dry_run:
+        return batch.show(plan, json=json, settings=work.settings, strict=strict)
     outcome = batch.run(
         plan, work, settings=work.settings, strict=strict, title="converting", describe=None if json else _describe
     )
@@ -237,7 +239,7 @@ class Work:
             facts = _facts(result, table)
         if not remark and result.coverage_remark:
             remark = {"remark": result.coverage_remark}
-        facts |= remark
+        facts |= remark | batch.channels(job.source)
         signer = receipt.signer(self.receipts, [one for one, _ in target])
         if signer is None:
             signing.drop(job.output)
@@ -251,7 +253,7 @@ class Work:
             [voice.key_origin, voice.value_origin, [one.sha256 for one in voice.references], len(voice), weight]
             for voice, weight in target
         ]
-        signed = {"receipt": True} if receipt.signer(self.receipts, [one for one, _ in target]) else {}
+        signed = {"receipt": True} if receipt.signs(self.receipts, [one for one, _ in target]) else {}
         table = self.tables.get(job)
         traced = {} if table is None else {"attribution": sha256_of(table) if table.is_file() else None}
         return {**self.made_with, **dataclasses.asdict(self.asked[job].options), "voices": voices, **signed, **traced}

@@ -51,7 +51,7 @@ def features(
         outputs.check_folder(places[0])
         if places[0].suffix.lower() not in ("", SUFFIX) or output == "-":
             raise InputError(f"{places[0]} would hold safetensors; a name that ends in {SUFFIX} needed")
-    if dry_run:
+    if dry_run and not made:
         return batch.show(plan, json=json)
     terminal.stage("loading the model")
     encoder = bundles.load_bundle_encoder(model, layer=layer, normalise=normalise, device=device, precision=precision)
@@ -60,10 +60,13 @@ def features(
         remark = batch.remarked(job, speech_classifier.remark_on(job.source), strict=strict)
         found = encoder.encode_file(job.source)
         bundles.save_features(job.output, found, source=visible(job.source.name), half=half)
-        return {"frames": len(found), "dim": found.dim, "frame_rate": found.frame_rate, "origin": found.origin} | remark
+        shape = {"frames": len(found), "dim": found.dim, "frame_rate": found.frame_rate, "origin": found.origin}
+        return shape | remark | batch.channels(job.source)
 
     used = settled(precision, device)
     settings = {"version": __version__, "origin": encoder.origin, "precision": used, "half": half}
+    if dry_run:
+        return batch.show(plan, json=json, settings=lambda _: settings, strict=strict)
     describe = None if json else _describe
     outcome = batch.run(plan, work, settings=lambda _: settings, strict=strict, title="encoding", describe=describe)
     batch.finish(outcome, json=json)

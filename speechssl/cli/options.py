@@ -87,7 +87,10 @@ Interpolation: TypeAlias = Annotated[
     ),
 ]
 DryRun: TypeAlias = Annotated[
-    bool, typer.Option("--dry-run", help="Print which files would be made of which sources, and make none.")
+    bool,
+    typer.Option(
+        "--dry-run", help="Print which files would be made of which sources and how many are done, and make none."
+    ),
 ]
 Strict: TypeAlias = Annotated[
     bool,

@@ -45,7 +45,7 @@ def check(
         seen[place] = output
         if place.exists() and not overwrite and place not in made:
             raise InputError(f"{output} exists; give another name, or --overwrite to replace it")
-        _check_place(Path(output))
+        check_place(Path(output))
 
 
 def check_sound(output: Path) -> None:
@@ -58,6 +58,22 @@ def check_sound(output: Path) -> None:
 
     if output.suffix.lower() not in WRITABLE:
         raise InputError(f"{output} has no extension that can be written; one of {', '.join(WRITABLE)} needed")
+
+
+def check_no_sound(output: str | Path, suffix: str) -> None:
+    """Refuse a file that holds no sound and is named like a recording.
+
+    Args:
+        output: file to write.
+        suffix: that its name may have.
+    Raises:
+        InputError: it ends like the name of a recording.
+    """
+    from speechssl.audio import SUFFIXES
+
+    place = Path(output)
+    if place.suffix.lower() in SUFFIXES and not place.is_dir():
+        raise InputError(f"{output} is the name of a recording, which the result is not; {place.stem}{suffix} would do")
 
 
 def check_folder(output: str | Path) -> None:
@@ -82,7 +98,7 @@ def _check_name(output: str | Path) -> None:
         raise InputError(f"{output} is a folder; the name of a file needed")
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
     """Refuse a file that could not be written, before the work for it.
 
     Raises:

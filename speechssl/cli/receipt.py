@@ -129,16 +129,21 @@ def trust(
             terminal.table(rows, headings)
 
 
-def signer(wanted: bool | None, voices: Sequence[MatchingSet]) -> Signer | None:
-    """The signer of what a command makes; None without receipts.
+def signs(wanted: bool | None, voices: Sequence[MatchingSet]) -> bool:
+    """Whether what a command makes gets a receipt.
 
     Args:
         wanted: the option of the command. None signs if a voice has a stored consent, because its owner was told that
             receipts carry the consent, or if the environment sets ``SPEECHSSL_RECEIPTS`` to 1.
         voices: the voices that the result is made of.
     """
+    if wanted is None:
+        return any(voice.consents for voice in voices) or os.environ.get(SETTING, "") not in ("", "0")
+    return wanted
+
+
+def signer(wanted: bool | None, voices: Sequence[MatchingSet]) -> Signer | None:
+    """The signer of what a command makes, as ``signs`` says; None without receipts."""
     from speechssl.receipts import signing
 
-    if wanted is None:
-        wanted = any(voice.consents for voice in voices) or os.environ.get(SETTING, "") not in ("", "0")
-    return signing.Signer() if wanted else None
+    return signing.Signer() if signs(wanted, voices) else None

@@ -227,7 +227,7 @@ def read_text(text: str) -> str:
     """The text itself, the contents of a file, or standard input for ``-``.
 
     Raises:
-        InputError: the file does not exist, or is not text in UTF-8.
+        InputError: the file does not exist, is empty, or is not text in UTF-8.
     """
     if text == "-":
         return _decoded(sys.stdin.buffer.read(), "stdin")
@@ -243,9 +243,12 @@ def read_text(text: str) -> str:
 
 def _decoded(content: bytes, name: str) -> str:
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{name} is no text in UTF-8 (byte {error.start}); save it as UTF-8") from error
+    if not text.strip():
+        raise InputError(f"{name} is empty; a text with at least one word needed")
+    return text
 
 
 def _word(word: TimedWord) -> dict[str, Any]:

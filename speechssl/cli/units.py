@@ -61,6 +61,7 @@ def fit(
     settings = Settings(seed=seed, passes=passes, reservoir=reservoir)
     files = [entry.file for entry in manifest.entries(audio or [], listed or [])]
     batch.tell_others(audio or [])
+    outputs.check_no_sound(output, ".safetensors")
     outputs.check([output], files, overwrite=overwrite)
     encoder = encoders.load(model, layer=layer, normalise=normalise, device=device, precision=precision)
     terminal.stage("encoding and fitting")
@@ -228,6 +229,7 @@ def bpe(
     from speechssl.units.encoding import formats
     from speechssl.units.language import bpe as pairs
 
+    outputs.check_no_sound(output, ".json")
     outputs.check([output], [units], overwrite=overwrite)
     # a part lies in the folder that knows its codebook
     meta = engines.read_meta(Path(units).parent if Path(units).is_file() else units)
@@ -255,6 +257,7 @@ def pack(
     """Write token blocks for training as parquet."""
     from speechssl.units.language import pack as packing
 
+    outputs.check_no_sound(output, ".parquet")
     outputs.check([output], [units], overwrite=overwrite)
     found = packing.pack(units, tokenizer, output, length=length, mode=mode)
     text = f"{output}  {found.blocks} blocks, {found.tokens} tokens, {found.documents} documents"
@@ -368,6 +371,7 @@ def import_(
     """Make a codebook from published centroids. Pickles are refused, with a command that turns them into arrays."""
     from speechssl.units.codebooks.importing import import_codebook
 
+    outputs.check_no_sound(output, ".safetensors")
     outputs.check([output], [path], overwrite=overwrite)
     book = import_codebook(path, features=features, frame_rate=frame_rate, family=kind, key=key, licence=licence)
     book.save(output)

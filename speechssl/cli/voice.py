@@ -58,9 +58,10 @@ def add(
 
     check_name(name)
     attested = None if consent is None else consents.parse(consent)
+    library = _library()
+    outputs.check_place(library.path(name))
     files, failed = batch.usable(references, listed, speech=True)
     system = load_bundle(model, layer=layer, normalise=normalise, device=device, precision=precision)
-    library = _library()
     terminal.stage("listening to the references")
     held = {one.sha256 for one in library.show(name).references} if name in library else set()
     new = batch.distinct(files, held)
@@ -142,6 +143,7 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="File or folder to copy to.")],
 ) -> None:
     """Copy a voice to a file that can be shared; the file holds names of recordings but no sound."""
+    outputs.check_no_sound(file, ".safetensors")
     outputs.check_folder(file)
     terminal.say(_library().export(name, file))
 

@@ -273,6 +273,21 @@ def test_a_name_with_the_end_of_a_line_is_one_line(tmp_path: Path, capsys: pytes
     assert [line.count("one\ufffdtwo.wav") for line in lines] == [2, 1]
 
 
+@pytest.mark.parametrize("json", [False, True])
+def test_a_dry_run_shows_what_is_left_to_make(tmp_path: Path, capsys: pytest.CaptureFixture[str], json: bool) -> None:
+    sources = [tmp_path / "in" / f"{name}.wav" for name in "abc"]
+    for source in sources:
+        _touch(source)
+    first = batch.plan(sources[:2], tmp_path / "out", ".wav")
+    _run(first, {})
+    whole = batch.plan([tmp_path / "in"], tmp_path / "out", ".wav")
+    for settings, left in (({}, "c"), ({"k": 2}, "abc")):
+        batch.show(whole, json=json, settings=lambda _, told=settings: told)
+        said = capsys.readouterr()
+        assert [name for name in "abc" if f"{name}.wav" in said.out] == list(left)
+        assert said.err == ("2 already done with the same settings\n" if left == "c" else "")
+
+
 def test_a_single_failure_is_raised(tmp_path: Path) -> None:
     def work(job: Job) -> dict[str, Any]:
         raise InputError("bad")

@@ -24,6 +24,16 @@ def run(command: Callable[..., Answer]) -> Callable[..., Answer]:
 # ---- voices
 
 
+def test_a_voice_that_cannot_be_stored_is_refused_before_the_work(
+    run: Callable[..., Answer], speech: Speech, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "file" / "voices"))
+    monkeypatch.setattr("speechssl.conversion.bundles.load_bundle", None, raising=False)
+    refused = run("voice", "add", "ada", speech["reference"])
+    assert (refused.code, f"{tmp_path / 'file'} is no folder" in refused.err) == (2, True), refused.err
+
+
 def test_the_life_of_a_voice(run: Callable[..., Answer], speech: Speech, encoder_file: Path, tmp_path: Path) -> None:
     model = ("--model", encoder_file)
     assert run("voice", "list").out == ""

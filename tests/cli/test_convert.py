@@ -333,7 +333,8 @@ def test_a_silent_reference_is_refused(
 def test_options_that_cannot_be(
     run: Callable[..., Answer], speech: Speech, encoder_file: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
-    answer = convert(run, speech["source"], speech, tmp_path / "out.wav", "--model", encoder_file, *options)
+    model = () if "--model" in options else ("--model", encoder_file)
+    answer = convert(run, speech["source"], speech, tmp_path / "out.wav", *model, *options)
     check_refusal(answer, message)
     assert not (tmp_path / "out.wav").exists()
 

@@ -179,6 +179,8 @@ def test_a_channel_that_is_taken_is_a_remark(
     file = tmp_path / "inverted.wav"
     soundfile.write(file, np.stack([samples, -samples], axis=1), rate)
     assert f"remark: {file}: its channels cancel each other; channel 1 was taken" in command("report", file).err
+    made = command("convert", file, "--voice", "eric", "-o", tmp_path / "out.wav", "--vocoder", "world", "--json")
+    assert made.json["results"][0]["channels"] == "cancel each other; channel 1 was taken"
     file.touch()
     soundfile.write(file, np.stack([samples, -samples, 0 * samples], axis=1), rate)
     assert "channels" not in command("report", file, "--quiet").err

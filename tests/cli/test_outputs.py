@@ -53,6 +53,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "convert source.wav -r reference.wav -o results/",
         "trials people -o old.wav",
         "speakers export -o old.wav",
+        "voice export eric new.WAV",
+        "units fit source.wav -o new.wav",
+        "units bpe results -o new.opus",
+        "units pack results --tokenizer results -o new.flac",
+        "units import old.safetensors --features tiny/6 -o new.mp3",
         "units decode 1,2,3 --voice eric -o old.wav",
         "units decode 1,2,3 --voice eric -o missing/out.wav",
         "units decode 1,2,3 --voice eric -o results",
@@ -81,6 +86,14 @@ def test_nothing_is_loaded_or_overwritten(
     ), said
     assert "Traceback" not in said
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+
+
+def test_what_holds_no_sound_is_not_named_like_a_recording(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"new\.WAV is the name of a recording.* new\.safetensors would do"):
+        outputs.check_no_sound("new.WAV", ".safetensors")
+    outputs.check_no_sound("new", ".safetensors")
+    (tmp_path / "folder.wav").mkdir()
+    outputs.check_no_sound(tmp_path / "folder.wav", ".safetensors")
 
 
 @pytest.mark.parametrize("output", ["/dev/null", "/dev/sound.wav", "", "folder"])

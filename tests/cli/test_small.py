@@ -19,6 +19,7 @@ from speechssl.errors import InputError
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speech: dict[str, Path]) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "talk.wav").write_bytes(speech["source"].read_bytes())
+    (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "loop.wav").symlink_to("loop.wav")
     os.mkfifo(tmp_path / "pipe.wav")
     return tmp_path
@@ -44,6 +45,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speech: dict[str, Pat
         ("convert talk.wav -r talk.wav -o out.wav --loudness loud", "a number of LUFS"),
         ("voice export eric none/eric.safetensors", "none is no folder"),
         ("say Привет --voice eric -o out.wav", "1 of 1 words are in Cyrillic letters"),
+        ("say empty.txt --voice eric -o out.wav", "empty.txt is empty; a text with at least one word needed"),
         ("say hello world --voice eric -o out.wav", "(world). The text is one argument: put it in quotes"),
         ("say hello --voice eric --voice ada -o out.wav", "--voice is given 2 times; one needed"),
         ("app --port 70000", "65535"),

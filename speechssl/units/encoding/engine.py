@@ -141,6 +141,7 @@ def run(
         raise InputError(f"shard {number}/{count}; i/n with 1 <= i <= n needed")
     folder = Path(output)
     try:
+        _check_folder(folder, plan)  # what is refused gets no lock
         with _locked(folder, number, count):
             _claim(folder, plan)
             summary = Summary()
@@ -249,11 +250,17 @@ def _read_journal(path: Path, wanted: range) -> dict[int, dict[str, Any]]:
 
 def _claim(folder: Path, plan: Plan) -> None:
     """Write ``meta.json``, or check that the one there is of the same plan."""
-    path, wanted = folder / formats.META, plan.meta()
-    if not path.exists():
-        if others := sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")):
+    _check_folder(folder, plan)
+    if not (path := folder / formats.META).exists():
+        write_text(path, json.dumps(plan.meta(), indent=2, sort_keys=True) + "\n")
+
+
+def _check_folder(folder: Path, plan: Plan) -> None:
+    """Refuse a folder of something else than the units of this plan."""
+    wanted = plan.meta()
+    if not (folder / formats.META).exists():
+        if others := sorted(p.name for p in folder.glob("*") if not p.name.startswith(".")):
             raise InputError(f"{folder} holds other files ({', '.join(others[:3])}); choose an empty or new folder")
-        write_text(path, json.dumps(wanted, indent=2, sort_keys=True) + "\n")
         return
     found = read_meta(folder)
     if different := [key for key in wanted if found.get(key) != wanted[key]]:

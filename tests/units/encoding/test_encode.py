@@ -147,6 +147,7 @@ def test_another_codebook_or_list_is_refused(recipe: Recipe, recordings: Path, t
     (tmp_path / "full" / "novel.txt").write_text("mine")
     with pytest.raises(InputError, match=r"novel\.txt"):
         encode([recordings / "take0.wav"], recipe, tmp_path / "full")
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["novel.txt"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="locks of another kind")
