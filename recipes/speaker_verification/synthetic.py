@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from lines import LINES, Line, coded, with_noise
+from rich.console import Console
 from rich.progress import track
 from teach import taught
 
@@ -38,6 +39,7 @@ from speechssl.training import distort
 from speechssl.verification import band, synthetic
 from speechssl.verification.speech_classifier import ARRAYS, Model
 
+PROGRESS = Console(stderr=True)
 # the default most often
 CONVERTERS = (
     *["regression"] * 8, "uniform", "uniform", "variance", "selection", "selection", "selection", "continuous",
@@ -79,7 +81,7 @@ def make(args: argparse.Namespace) -> None:
     system = load_bundle("tiny")
     speaker = load_synthesizer(system=system)
     with (args.made / "index.jsonl").open("w") as index:
-        for number in track(range(args.voices), description="voices"):
+        for number in track(range(args.voices), description="voices", console=PROGRESS):
             if args.voices > len(long):
                 name = long[rng.integers(len(long))]
             else:
@@ -135,7 +137,7 @@ def disguised(samples: distort.Samples, rng: np.random.Generator, *, coded: bool
 
 def examples(paths: list[tuple[Path, bool]], rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Features (n, S) of each recording: of ``EACH`` random stretches in disguise."""
-    for path, made in track(paths, description="hearing"):
+    for path, made in track(paths, description="hearing", console=PROGRESS):
         samples = audio.read_mono(path, activity.RATE).samples.numpy()
         found = []
         for _ in range(EACH):
@@ -196,7 +198,9 @@ def test(args: argparse.Namespace) -> None:
     for line in TESTED:
         cells = []
         for name, paths in groups.items():
-            judged = [verdict(path, line, args.seed) for path in track(paths, description=f"{line}, {name}")]
+            judged = [
+                verdict(path, line, args.seed) for path in track(paths, description=f"{line}, {name}", console=PROGRESS)
+            ]
             none = 100 * np.mean([one is None for one in judged])
             cells.append(f"{100 * np.mean([one is True for one in judged]):.1f} ({none:.0f})")
         print(f"| {line} | " + " | ".join(cells) + " |", flush=True)

@@ -441,5 +441,5 @@ def test_conversions_and_texts_are_verified_beside_real_recordings(
     assert [row[0].strip() for row in rows[2:]] == list(recipe("conversions").KINDS)
     shares = [[float(cell) for cell in row[1:]] for row in rows[2:]]
     assert all(share in (0.0, 100.0) for row in shares for share in row)
-    assert shares[0] == [100.0, 0.0]
+    assert shares[0] == [100.0, 0.0, 0.0]
     assert shares[3][0] == 0.0
