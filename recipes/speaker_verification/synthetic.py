@@ -28,16 +28,16 @@ import torch
 from lines import LINES, Line, coded, with_noise
 from rich.console import Console
 from rich.progress import track
-from teach import taught
+from teach import taught, write
 
-from speechssl import audio, checkpoints, errors
+from speechssl import audio, errors
 from speechssl.audio import activity
 from speechssl.conversion.bundles import load_bundle
 from speechssl.signals import Waveform
 from speechssl.synthesis.say import load_synthesizer
 from speechssl.training import distort
 from speechssl.verification import band, synthetic
-from speechssl.verification.speech_classifier import ARRAYS, Model
+from speechssl.verification.speech_classifier import Model
 
 PROGRESS = Console(stderr=True)
 # the default most often
@@ -169,10 +169,8 @@ def teach(args: argparse.Namespace) -> None:
     limit = float(np.quantile(odds["real"], 1 - FALSE))
     print(json.dumps({"limit": round(limit, 2), "held_made_found": round(float((odds["made"] > limit).mean()), 3)}))
     model = dataclasses.replace(fitted(found, real, real | ~real, args.seed), limit=limit)
-    tensors = {name: torch.as_tensor(getattr(model, name)).float() for name in ARRAYS}
     facts = {"recipe": "recipes/speaker_verification/synthetic.py", "corpora": args.corpora, "seed": args.seed}
-    header = {"kind": synthetic.KIND, "limit": limit, "licence": "MIT", "provenance": facts}
-    checkpoints.save(args.output, tensors, header)
+    write(model, args.output, facts, kind=synthetic.KIND)
 
 
 def fitted(found: list[np.ndarray], real: np.ndarray, which: np.ndarray, seed: int) -> Model:

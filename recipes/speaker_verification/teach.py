@@ -132,10 +132,10 @@ def balanced(corpora: np.ndarray) -> np.ndarray:
     return (1 / np.sqrt(count))[owner]
 
 
-def write(model: speech_classifier.Model, output: Path, provenance: dict[str, Any]) -> None:
+def write(model: speech_classifier.Model, output: Path, provenance: dict[str, Any], *, kind: str) -> None:
     """One file, float32."""
     tensors = {name: torch.as_tensor(getattr(model, name)).float() for name in speech_classifier.ARRAYS}
-    header = {"kind": "speechlike", "limit": model.limit, "licence": "MIT", "provenance": provenance}
+    header = {"kind": kind, "limit": model.limit, "licence": "MIT", "provenance": provenance}
     checkpoints.save(output, tensors, header)
 
 
@@ -172,7 +172,7 @@ def main() -> None:
     limit = float(np.quantile(np.concatenate(odds), REFUSED)) - MARGIN if odds else 0.0
     model = dataclasses.replace(taught(every, balanced(names), other, args.seed), limit=min(0.0, limit))
     provenance = {"recipe": "recipes/speaker_verification/teach.py", "corpora": sorted(sets), "music": args.music}
-    write(model, args.output, {**provenance, "seed": args.seed})
+    write(model, args.output, {**provenance, "seed": args.seed}, kind="speechlike")
     found = float((model.odds(other) < model.limit).mean())
     print(json.dumps({"limit": round(model.limit, 3), "taught_found": round(found, 4)}))
 

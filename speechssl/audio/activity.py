@@ -81,9 +81,9 @@ def clipping_fraction(waveform: Waveform) -> float:
     for side in (samples, -samples):
         top = float(side.max())
         if top > 0:
-            edges = np.flatnonzero(np.diff(side >= top * 0.999, prepend=False, append=False))
-            runs = edges[1::2] - edges[::2]
-            flat += int(runs[runs >= 3].sum())
+            starts, ends = _runs(side >= top * 0.999)
+            lengths = ends - starts
+            flat += int(lengths[lengths >= 3].sum())
     return flat / len(samples)
 
 
@@ -160,11 +160,16 @@ def without_pauses(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     if (seconds > 0.01 * seconds.max()).all():
         return samples
     active = active_frames(band_powers(samples))
-    edges = np.flatnonzero(np.diff(~active, prepend=False, append=False))
-    pauses = [(first, last) for first, last in zip(edges[::2], edges[1::2], strict=True) if last - first > PAUSE]
+    pauses = [(first, last) for first, last in zip(*_runs(~active), strict=True) if last - first > PAUSE]
     if not pauses or not active.any():
         return samples
     kept = np.ones(len(samples), dtype=np.bool_)
     for first, last in pauses:
         kept[FRAME * (first + EDGE) : FRAME * (last - EDGE)] = False
     return samples[kept]
+
+
+def _runs(flags: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where each run of true flags begins, and where it has ended."""
+    edges = np.flatnonzero(np.diff(flags, prepend=False, append=False))
+    return edges[::2], edges[1::2]

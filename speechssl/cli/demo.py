@@ -53,7 +53,10 @@ def demo(
     result = system.convert(spoken.path, voice)
     with batch.into(output):
         for place, given in jobs.items():
-            audio.write(place, result.waveform) if place == path else shutil.copyfile(given, place)
+            if place == path:
+                audio.write(place, result.waveform)
+            else:
+                shutil.copyfile(given, place)
             ledger.record(Job(given, place))
     facts = _nearness(result.waveform, source, target)
     whole = {"output": str(path), "converter": result.converter, **facts}
