@@ -87,7 +87,7 @@ def test_every_cue_begins_within_50_ms_of_its_time_and_misfits_are_told(
         (f"{FILM}\n5\n00:00:02,000 --> 00:00:04,000\nb", "cue 5: 00:00:02,000 begins before"),
         ("1\n90:00:03,000 --> 90:00:04,000\na", "cue 1: 90:00:03,000 begins more than 30 minutes after"),
         (f"{FILM}\n5\n00:00:22,000 --> 00:00:24,000\nДоброе утро.", "cue 5 (00:00:22,000): 2 of 2 words are in Cyr"),
-        ("", "has no cue with text"),
+        ("", "film.srt is empty"),
         ("1\n00:00:01,000 --> 00:00:04,000\n♪\n\n", "has no cue with text"),
     ],
 )  # fmt: skip
