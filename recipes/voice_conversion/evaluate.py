@@ -64,9 +64,14 @@ def load(model: str) -> VoiceConverter:
 
 
 def convert_all(
-    system: str, pairs: list[Pair], folder: Path, models: dict[str, VoiceConverter], condition: str = "clean"
+    system: str,
+    pairs: list[Pair],
+    folder: Path,
+    models: dict[str, VoiceConverter],
+    condition: str = "clean",
+    of_references: str = "clean",
 ) -> dict[str, Any]:
-    """Write every conversion of one system of the sources in a condition.
+    """Write every conversion of one system of the sources in a condition, with references in one.
 
     Returns:
         Paths by pair, the speed in times real time, and the mean share of lost frames.
@@ -80,8 +85,8 @@ def convert_all(
     for pair in track(pairs, description=system):
         outputs[pair.name] = folder / f"{pair.name}.wav"
         if model == "source":
-            heard_as = degraded(pair.source.path, condition, folder / "sources")
-            audio.write(outputs[pair.name], within_range(audio.read(heard_as)))
+            recorded = degraded(pair.source.path, condition, folder / "sources")
+            audio.write(outputs[pair.name], within_range(audio.read(recorded)))
             continue
         if model == "target":
             audio.write(outputs[pair.name], within_range(audio.read(pair.references[0])))
@@ -91,7 +96,8 @@ def convert_all(
             continue
         converter = models[model]
         if pair.target not in voices:
-            voices[pair.target] = converter.matching_set(list(pair.references), name=pair.target)
+            heard_as = [degraded(path, of_references, folder / "references") for path in pair.references]
+            voices[pair.target] = converter.matching_set(heard_as, name=pair.target)
         source = degraded(pair.source.path, condition, folder / "sources")
         start = time.perf_counter()
         result = converter.convert(source, voices[pair.target], **options)
@@ -131,6 +137,7 @@ def main() -> None:
     parser.add_argument(
         "--condition", default="clean", choices=CONDITIONS, help="of the sources; judged against the dry"
     )
+    parser.add_argument("--reference-condition", default="clean", choices=CONDITIONS, help="of the references")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--judge", type=Path, default=None)
@@ -162,7 +169,7 @@ def main() -> None:
     written: dict[str, dict[str, Path]] = {}
     for system in systems:
         folder = args.output / re.sub(r"[^\w.=-]", "-", system)
-        made = convert_all(system, pairs, folder, models, args.condition)
+        made = convert_all(system, pairs, folder, models, args.condition, args.reference_condition)
         results[system] = {"speed": made["speed"], "lost_frames": made["lost_frames"]}
         if args.judge:
             results[system] |= judge.run(

@@ -20,6 +20,7 @@ from torch.nn import functional
 from speechssl import audio
 from speechssl.audio.activity import SILENCE
 from speechssl.audio.given import Recording
+from speechssl.audio.reverberation import dry
 from speechssl.conversion import converters
 from speechssl.conversion.converters import Converter, means, widening
 from speechssl.conversion.converters.means import Candidates, Trace
@@ -105,14 +106,15 @@ class Retrieved:
 
 
 def encode(system: System, recording: Recording, *, with_values: bool = True) -> Source:
-    """Encode a recording that is to be converted.
+    """Encode a recording that is to be converted, without the echo of its room.
 
     Raises:
         InputError: the recording cannot be read, or is too short for a frame.
     """
     recording = audio.recording(recording)
     recorded, length = _heard(recording, system.encoder.sample_rate)
-    waveform, raised = audio.audible(recorded)
+    audible, raised = audio.audible(recorded)
+    waveform = dry(audible)
     try:
         keys, contour = building.keys_and_f0(waveform, system.encoder)
         values = None
@@ -121,7 +123,7 @@ def encode(system: System, recording: Recording, *, with_values: bool = True) ->
             values = keys if own else building.encode_values(waveform, system.value_encoder, keys, contour)
     except InputError as error:
         raise error if isinstance(recording, Waveform) else InputError(f"{recording}: {error}") from error
-    sounding = _sounding(waveform, keys)
+    sounding = _sounding(audible, keys)
     return Source(waveform, keys, values, contour, raised=raised, length=length, sounding=sounding)
 
 

@@ -63,12 +63,14 @@ def build(
 def _one(
     recording: Recording, label: str, digest: str, encoder: Encoder, value_encoder: Encoder, keep_silence: bool
 ) -> MatchingSet:
-    """The voice of one recording."""
+    """The voice of one recording, without the echo of its room."""
     import torch
+
+    from speechssl.audio.reverberation import dry
 
     if keep_silence and (ready := packaged.find(digest, encoder, value_encoder)) is not None:
         return dataclasses.replace(ready, references=(dataclasses.replace(ready.references[0], name=label),))
-    waveform, _ = audio.audible(heard(recording, encoder))
+    waveform = dry(audio.audible(heard(recording, encoder))[0])
     try:
         active = audio.speech_activity(waveform)
         if not bool(active.any()):

@@ -33,16 +33,20 @@ def regressed(candidates: Candidates) -> tuple[Tensor, Trace]:
     weights of the trace sum to the share of the neighbours.
     """
     frames, trace = uniform(candidates)
-    voice = candidates.voice
     share = share_at(1.0 - float(candidates.neighbours.distances[:, 0].mean()))
-    if not voice.has_own_values or not share:
+    found = predicted(candidates) if share else None
+    if found is None:
         return frames, trace
+    return torch.lerp(frames, found, share), dataclasses.replace(trace, weights=trace.weights * (1 - share))
+
+
+def predicted(candidates: Candidates) -> Tensor | None:
+    """Values (N, V) that the voice would give to the keys of the source; None if its values are its keys."""
+    voice, keys = candidates.voice, candidates.source.keys.frames
+    if not voice.has_own_values:
+        return None
     predict = _map_of(voice, candidates.predictor)
-    predicted = torch.empty_like(frames)
-    source = candidates.source.keys.frames
-    for part in pieces(len(source), source.shape[1]):
-        predicted[part] = predict(source[part])
-    return torch.lerp(frames, predicted, share), dataclasses.replace(trace, weights=trace.weights * (1 - share))
+    return torch.cat([predict(keys[part]) for part in pieces(len(keys), keys.shape[1])])
 
 
 def share_at(coverage: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,9 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechssl.conversion.converters.means import Candidates, Trace, made_of, pieces, uniform_weights
+from speechssl.conversion.converters.regression import predicted
 from speechssl.conversion.retrieval import Neighbours
 from speechssl.errors import InputError
 
+# of the distance of a candidate's values from those predicted, beside its cosine distance, and share of the prediction
+# in the result: recipes/voice_conversion/RESULTS.md
+VALUE_WEIGHT, PREDICTED = 1.0, 0.4
 JOIN_WEIGHT = 1.0  # cosine distance at a join counts as much as that to the source
 PITCH_WEIGHT = 0.2  # of a step in log-F0 of one spread of the voice, at a join, beside the cosine distance of the keys
 PITCH_LIMIT = 3.0  # spreads; a larger step costs no more
@@ -23,19 +28,41 @@ HEARD = 0.3
 
 
 def continuous(candidates: Candidates) -> tuple[Tensor, Trace]:
-    """Frames (N, V) of the best path by keys alone, mixed with the mean of the k nearest."""
+    """Frames (N, V) of the best path by keys and values, mixed with the mean of the k nearest and what is predicted."""
     return _along_the_path(candidates, None)
 
 
 def selection(candidates: Candidates) -> tuple[Tensor, Trace]:
-    """Frames (N, V) of the best path by keys and F0, mixed with the mean of the k nearest."""
+    """Frames (N, V) of the best path by keys, values and F0, mixed as those of ``continuous``."""
     return _along_the_path(candidates, candidates.voice.f0)
 
 
 def _along_the_path(candidates: Candidates, f0: Tensor | None) -> tuple[Tensor, Trace]:
-    voice = candidates.voice
-    path = best_path(voice.keys, candidates.neighbours, voice.follows(), f0=f0)
-    return made_of(voice, with_nearest(path, candidates.neighbours, candidates.k))
+    voice, near, predictor = candidates.voice, candidates.neighbours, candidates.predictor
+    wanted = predicted(candidates) if predictor is not None else None
+    if predictor is None or wanted is None:
+        path = best_path(voice.keys, near, voice.follows(), f0=f0)
+        return made_of(voice, with_nearest(path, near, candidates.k))
+    costs = near.distances + VALUE_WEIGHT * unlikeness(voice.values, near.indices, wanted, predictor.scale)
+    path = best_path(voice.keys, Neighbours(near.indices, costs), voice.follows(), f0=f0)
+    frames, trace = made_of(voice, with_nearest(path, near, candidates.k))
+    return torch.lerp(frames, wanted, PREDICTED), dataclasses.replace(trace, weights=trace.weights * (1 - PREDICTED))
+
+
+def unlikeness(values: Tensor, indices: Tensor, wanted: Tensor, scale: Tensor) -> Tensor:
+    """(N, K) float64 root mean square of the difference between values and those wanted, in spreads.
+
+    Args:
+        values: (M, V) of the voice.
+        indices: (N, K) rows of the values.
+        wanted: (N, V).
+        scale: (V,) the spread of each number.
+    """
+    away = torch.empty(indices.shape, dtype=torch.float64)
+    for part in pieces(len(indices), indices.shape[1] * values.shape[1]):
+        step = (values[indices[part]].float() - wanted[part, None]) / scale
+        away[part] = step.square().mean(2).sqrt().double()
+    return away
 
 
 def with_nearest(path: Tensor, candidates: Neighbours, k: int) -> Trace:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
+import types
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechssl.conversion.converters import means, runs
+from speechssl.conversion.converters.means import Candidates
 from speechssl.conversion.retrieval import nearest
 from speechssl.errors import InputError
 
@@ -105,3 +108,38 @@ def test_a_negative_join_weight_is_refused(case):
     _, keys, _, near = case
     with pytest.raises(InputError, match="join weight"):
         runs.best_path(keys, near, one_recording(300), join_weight=-1)
+
+
+def test_the_unlikeness_of_values_is_measured_in_spreads():
+    values, scale = torch.tensor([[0.0, 0.0], [2.0, 3.0], [4.0, 0.0]]), torch.tensor([2.0, 3.0])
+    found = runs.unlikeness(
+        values.half(), torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0.0, 0.0], [2.0, 3.0]]), scale
+    )
+    np.testing.assert_allclose(found, [[0.0, 1.0], [0.0, 1.0]], atol=1e-6)
+
+
+def test_the_frame_taken_is_the_one_that_sounds_as_predicted(two, monkeypatch):
+    source = two[0]
+    values = torch.randn(len(two[1]), 5, generator=torch.Generator().manual_seed(0))
+    voice = dataclasses.replace(two[1], values=values, value_origin="values/1")
+    near = nearest(source.keys.frames, voice.keys, k=16)
+    predictor = types.SimpleNamespace(scale=torch.ones(5))
+    given = Candidates(source, voice, near, 3, predictor=predictor)
+    wanted = near.indices[torch.arange(len(near)), torch.arange(len(near)) % 16]
+    monkeypatch.setattr(runs, "predicted", lambda _: values[wanted])
+    monkeypatch.setattr(runs, "VALUE_WEIGHT", 100.0)
+    frames, trace = runs.selection(given)
+    assert torch.equal(trace.indices[:, 0], wanted)
+    np.testing.assert_allclose(trace.weights.sum(1), 1 - runs.PREDICTED)
+    alone = means.weighted_mean(values, trace.indices, trace.weights / (1 - runs.PREDICTED))
+    np.testing.assert_allclose(frames, alone.lerp(values[wanted], runs.PREDICTED), atol=1e-5)
+
+
+def test_without_a_predictor_the_keys_alone_decide(two):
+    source, voice = two
+    near = nearest(source.keys.frames, voice.keys, k=16)
+    frames, trace = runs.continuous(Candidates(source, voice, near, 3))
+    path = runs.best_path(voice.keys, near, voice.follows())
+    assert torch.equal(trace.indices[:, 0], near.indices.gather(1, path[:, None])[:, 0])
+    np.testing.assert_allclose(trace.weights.sum(1), 1.0)
+    assert torch.equal(frames, means.weighted_mean(voice.values, trace.indices, trace.weights))
