@@ -11,6 +11,7 @@ from torch.nn import functional
 
 import speechssl
 from speechssl import audio
+from speechssl.audio import reverberation
 from speechssl.audio.reverberation import dry
 from speechssl.signals import Waveform
 from speechssl.training import distort
@@ -76,3 +77,21 @@ def test_a_tone_is_no_echo(hertz: float) -> None:
 def test_silence_and_sound_too_short_for_an_echo_stay_as_they_are(samples: torch.Tensor) -> None:
     waveform = Waveform(samples, RATE)
     assert dry(waveform) is waveform
+
+
+def test_what_is_left_is_that_of_the_definition() -> None:
+    rng = np.random.default_rng(0)
+    heard = rng.normal(size=(3, 200)) + 1j * rng.normal(size=(3, 200))
+    heard[:, 40:] += 0.5 * heard[:, :-40]
+    taps, delay = 5, reverberation.DELAY
+    expected = heard.copy()
+    for band, values in enumerate(heard):
+        earlier = np.zeros((200, taps), complex)
+        for k in range(taps):
+            earlier[delay + k :, k] = values[: 200 - delay - k]
+        for _ in range(reverberation.PASSES):
+            root = 1 / np.abs(expected[band])
+            weights = np.linalg.lstsq(earlier * root[:, None], values * root, rcond=None)[0]
+            expected[band] = values - earlier @ weights
+    found = reverberation.direct(torch.from_numpy(heard).to(torch.complex64), taps)
+    np.testing.assert_allclose(found.numpy(), expected, atol=2e-3)

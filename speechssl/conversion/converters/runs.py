@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechssl.conversion.converters.means import Candidates, Trace, made_of, pieces, uniform_weights
-from speechssl.conversion.converters.regression import predicted
+from speechssl.conversion.converters.regression import predicted, share_at
 from speechssl.conversion.retrieval import Neighbours
 from speechssl.errors import InputError
 
-# of the distance of a candidate's values from those predicted, beside its cosine distance, and share of the prediction
-# in the result: recipes/voice_conversion/RESULTS.md
+# of the distance of a candidate's values from those predicted, beside its cosine distance, and largest share of the
+# prediction in the result: recipes/voice_conversion/RESULTS.md
 VALUE_WEIGHT, PREDICTED = 1.0, 0.4
 JOIN_WEIGHT = 1.0  # cosine distance at a join counts as much as that to the source
 PITCH_WEIGHT = 0.2  # of a step in log-F0 of one spread of the voice, at a join, beside the cosine distance of the keys
@@ -28,7 +28,10 @@ HEARD = 0.3
 
 
 def continuous(candidates: Candidates) -> tuple[Tensor, Trace]:
-    """Frames (N, V) of the best path by keys and values, mixed with the mean of the k nearest and what is predicted."""
+    """Frames (N, V) of the best path by keys and values, mixed with the mean of the k nearest.
+
+    Where the nearest are far, what is predicted is mixed in, as ``regression`` does.
+    """
     return _along_the_path(candidates, None)
 
 
@@ -46,7 +49,8 @@ def _along_the_path(candidates: Candidates, f0: Tensor | None) -> tuple[Tensor, 
     costs = near.distances + VALUE_WEIGHT * unlikeness(voice.values, near.indices, wanted, predictor.scale)
     path = best_path(voice.keys, Neighbours(near.indices, costs), voice.follows(), f0=f0)
     frames, trace = made_of(voice, with_nearest(path, near, candidates.k))
-    return torch.lerp(frames, wanted, PREDICTED), dataclasses.replace(trace, weights=trace.weights * (1 - PREDICTED))
+    share = min(PREDICTED, share_at(1.0 - float(near.distances[:, 0].mean())))
+    return torch.lerp(frames, wanted, share), dataclasses.replace(trace, weights=trace.weights * (1 - share))
 
 
 def unlikeness(values: Tensor, indices: Tensor, wanted: Tensor, scale: Tensor) -> Tensor:

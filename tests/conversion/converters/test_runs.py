@@ -128,11 +128,12 @@ def test_the_frame_taken_is_the_one_that_sounds_as_predicted(two, monkeypatch):
     wanted = near.indices[torch.arange(len(near)), torch.arange(len(near)) % 16]
     monkeypatch.setattr(runs, "predicted", lambda _: values[wanted])
     monkeypatch.setattr(runs, "VALUE_WEIGHT", 100.0)
+    monkeypatch.setattr(runs, "share_at", lambda coverage: 0.4)
     frames, trace = runs.selection(given)
     assert torch.equal(trace.indices[:, 0], wanted)
-    np.testing.assert_allclose(trace.weights.sum(1), 1 - runs.PREDICTED)
-    alone = means.weighted_mean(values, trace.indices, trace.weights / (1 - runs.PREDICTED))
-    np.testing.assert_allclose(frames, alone.lerp(values[wanted], runs.PREDICTED), atol=1e-5)
+    np.testing.assert_allclose(trace.weights.sum(1), 0.6)
+    alone = means.weighted_mean(values, trace.indices, trace.weights / 0.6)
+    np.testing.assert_allclose(frames, alone.lerp(values[wanted], 0.4), atol=1e-5)
 
 
 def test_without_a_predictor_the_keys_alone_decide(two):
