@@ -9,6 +9,7 @@ and synthesis with tiny's keys and values, without conversion) stand beside them
     python recipes/voice_conversion/evaluate.py --manifest manifest.csv --corpus librispeech --split dev \\
         --systems source,copy,tiny:uniform,tiny --judge JUDGE --output runs/evaluation
     python recipes/voice_conversion/evaluate.py --manifest manifest.csv --split hard --corpus vctk --condition room ...
+    ... --condition room --reference-condition room --keep-echo    # in a room both, and as they were recorded
     python recipes/voice_conversion/evaluate.py --manifest manifest.csv --corpus librispeech,rhasspy_kerstin \\
         --sources kerstin --per-pair 4 --systems tiny --judge JUDGE --only phone --output runs/german
     python recipes/voice_conversion/evaluate.py --folder SPEAKERS --systems tiny --output runs/evaluation
@@ -17,12 +18,14 @@ and synthesis with tiny's keys and values, without conversion) stand beside them
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import judge
 import numpy as np
@@ -33,6 +36,8 @@ from pairs import Pair, from_folder, from_manifest, make_pairs, with_enough
 from rich.progress import track
 
 from speechssl import audio, errors
+from speechssl.audio import reverberation
+from speechssl.conversion import steps
 from speechssl.conversion.bundles import load_bundle
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.signals import Waveform
@@ -122,7 +127,7 @@ def copied(converter: VoiceConverter, path: Path) -> Waveform:
     return audio.set_loudness(spoken, audio.loudness(source.waveform))
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--folder", type=Path)
@@ -138,14 +143,18 @@ def main() -> None:
         "--condition", default="clean", choices=CONDITIONS, help="of the sources; judged against the dry"
     )
     parser.add_argument("--reference-condition", default="clean", choices=CONDITIONS, help="of the references")
+    parser.add_argument("--keep-echo", action="store_true", help="leave the echo of rooms in, to see what it costs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--judge", type=Path, default=None)
     parser.add_argument("--only", default="speaker,asr,phone,quality,prosody,copy")
     parser.add_argument("--pictures", type=int, default=0, help="spectrograms of so many conversions")
     parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    return parser.parse_args()
+
+
+def chosen(args: argparse.Namespace) -> list[Pair]:
+    """The pairs that are asked for."""
     if args.folder:
         recordings = from_folder(args.folder)
     else:
@@ -162,6 +171,21 @@ def main() -> None:
             )
     if args.limit:
         pairs = pairs[:: max(1, len(pairs) // args.limit)][: args.limit]
+    return pairs
+
+
+def main() -> None:
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    with contextlib.ExitStack() as stack:
+        if args.keep_echo:
+            for module in (steps, reverberation):
+                stack.enter_context(mock.patch.object(module, "dry", lambda waveform: waveform))
+        evaluate(args, chosen(args))
+
+
+def evaluate(args: argparse.Namespace, pairs: list[Pair]) -> None:
+    """Convert the pairs with every system, judge, and print the table."""
     systems = args.systems.split(",")
     names = dict.fromkeys(parse_system(system)[0] for system in systems)
     models = {name: load(name) for name in names if name not in ("source", "target")}

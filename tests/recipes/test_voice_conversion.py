@@ -102,6 +102,21 @@ def test_every_system_is_written(
     assert picture.stat().st_size > 20_000
 
 
+def test_rooms_are_heard_with_their_echo_on_request(
+    recipe: Any, speakers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(name: str, *more: str) -> bytes:
+        rooms = ["--condition", "room", "--reference-condition", "room"]
+        given = ["--folder", speakers, "--systems", "tiny", "--reference-seconds", "7", "--sources", "dan", *rooms]
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, given), "--output", str(tmp_path / name), *more])
+        recipe("evaluate").main()
+        assert len(list((tmp_path / name / "tiny" / "references").glob("*-room.wav"))) == 2
+        (file,) = (tmp_path / name / "tiny").glob("*.wav")
+        return file.read_bytes()
+
+    assert made("kept", "--keep-echo") != made("dry") == made("again")
+
+
 @pytest.mark.parametrize(("sources", "found"), [("dan", ["dan-ada"]), ("dan,ada", ["ada-dan", "dan-ada"])])
 def test_only_some_speakers_are_converted(
     recipe: Any, speakers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: str, found: list[str]
