@@ -27,7 +27,7 @@ app: $(VENV)/.installed  ## open the front end in the browser; offline after the
 	$(BIN)/speechssl app --browser
 
 test: $(VENV)/.installed-dev  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 attack: $(VENV)/.installed-dev  ## damage files, try odd values, kill at every write, race writers; prints counts
 	$(BIN)/python tests/attacks/long_run.py

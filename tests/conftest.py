@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import os
 import shutil
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 # a busy machine is no failure; the same examples every time
@@ -176,20 +179,22 @@ def speech_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return paths
 
 
-_FAILURES: dict[tuple[str, ...], dict[str, str]] = {}
-
-
 @pytest.fixture
-def imported_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that imports every package takes ten seconds: its answer serves all tests."""
+def imported_once(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The process that imports every package takes ten seconds: its answer serves all tests, in all their processes."""
     from speechssl.cli import doctor
 
-    real = doctor._import_failures
+    real, folder = doctor._import_failures, tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
 
     def answer(modules: list[str]) -> dict[str, str]:
-        if tuple(modules) not in _FAILURES:
-            _FAILURES[tuple(modules)] = real(modules)
-        return _FAILURES[tuple(modules)]
+        kept = folder / f"imports-{hashlib.sha256(' '.join(modules).encode()).hexdigest()[:16]}.json"
+        with FileLock(f"{kept}.lock"):
+            if not kept.exists():
+                kept.write_text(json.dumps(real(modules)))
+            found: dict[str, str] = json.loads(kept.read_text())
+            return found
 
     monkeypatch.setattr(doctor, "_import_failures", answer)
 

@@ -33,9 +33,17 @@ def forgotten() -> Iterator[None]:
         gc.collect()
 
 
+@pytest.fixture(scope="session")
+def models() -> Any:
+    """Models that every module finds loaded, with the examples that were encoded before."""
+    from speechssl.app.state import Models
+
+    return Models()
+
+
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    """Models loaded once for a module."""
+def state(tmp_path_factory: pytest.TempPathFactory, models: Any) -> Iterator[object]:
+    """A service for a module."""
     from speechssl.app.state import Settings, State
 
     folder = tmp_path_factory.mktemp("app")
@@ -50,6 +58,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
         references=3,
     )
     made = State(settings, folder=folder / "work")
+    made.models = models
     yield made
     if before is None:
         del os.environ["SPEECHSSL_KEY"]
@@ -162,15 +171,37 @@ def browser(chromium: str) -> Iterator[Any]:
         found.close()
 
 
-@pytest.fixture
-def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A window of its own; what it showed at the end is kept where $SPEECHSSL_SCREENSHOTS says."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["microphone"])
+SIZE = {"width": 1280, "height": 900}
+
+
+def _opened(browser: Any, address: str) -> Any:
+    context = browser.new_context(viewport=SIZE, permissions=["microphone"])
     opened = context.new_page()
     opened.set_default_timeout(PATIENCE)
     opened.goto(address)
     opened.wait_for_selector("#convert-go")
+    return opened
+
+
+@pytest.fixture
+def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A window; what it showed at the end is kept where $SPEECHSSL_SCREENSHOTS says.
+
+    It takes seconds to load: tests marked ``same_page`` do what they do whatever was done in it, and have one together.
+    """
+    is_shared = request.node.get_closest_marker("same_page") is not None
+    opened = request.getfixturevalue("same_page") if is_shared else _opened(browser, address)
     yield opened
     if (folder := os.environ.get("SPEECHSSL_SCREENSHOTS")) and not opened.is_closed():
         opened.screenshot(path=str(Path(folder) / f"{request.node.name}.png"), full_page=True)
-    context.close()
+    if is_shared:
+        opened.set_viewport_size(SIZE)
+    else:
+        opened.context.close()
+
+
+@pytest.fixture(scope="module")
+def same_page(browser: Any, address: str) -> Iterator[Any]:
+    opened = _opened(browser, address)
+    yield opened
+    opened.context.close()

@@ -21,6 +21,7 @@ from browsing import (
     open_on_a_phone,
     open_tab,
     press_surely,
+    press_until_finished,
     serious_faults,
     upload,
     wait_until_gone,
@@ -73,6 +74,7 @@ def test_two_windows_do_not_see_each_other(page: Any, browser: Any, address: str
     other.context.close()
 
 
+@pytest.mark.same_page
 @pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
 def test_a_script_from_a_file_is_spoken_by_two_voices(page: Any, tmp_path: Path) -> None:
     (tmp_path / "play.txt").write_text("eric: Good morning. [pause 1]\nada: It rains.\n")
@@ -81,13 +83,13 @@ def test_a_script_from_a_file_is_spoken_by_two_voices(page: Any, tmp_path: Path)
     sync_api.expect(page.locator("#speak-text textarea")).to_have_value(
         re.compile("eric: Good morning"), timeout=PATIENCE
     )
-    page.locator("#speak-go").click()
-    page.wait_for_selector("#speak-status .finished")
+    press_until_finished(page, "#speak-go", "#speak-status")
     assert re.search(r"2 voices, \d s, made in", page.locator("#speak-status").inner_text())
     receipt = signing.show(download(page, "#speak-save", tmp_path))
     assert [one["name"] for one in receipt["voices"]] == ["eric", "ada"]
 
 
+@pytest.mark.same_page
 @pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
 def test_subtitles_from_a_file_are_spoken_in_time(page: Any, tmp_path: Path) -> None:
     (tmp_path / "film.srt").write_text(
@@ -96,14 +98,14 @@ def test_subtitles_from_a_file_are_spoken_in_time(page: Any, tmp_path: Path) -> 
     open_tab(page, "Speak")
     page.locator("input[type=file][accept*='.srt']").set_input_files(tmp_path / "film.srt")
     sync_api.expect(page.locator("#speak-text textarea")).to_have_value(re.compile("00:00:01,000"), timeout=PATIENCE)
-    page.locator("#speak-go").click()
-    page.wait_for_selector("#speak-status .finished")
+    press_until_finished(page, "#speak-go", "#speak-status")
     assert re.search(r"[Cc]ue 2 \(00:00:04,000\) ends \d\.\d s late", page.locator("#speak-status").inner_text())
     titles = download(page, "#speak-titles", tmp_path).read_text()
     assert re.findall(r"(\S+) -->", titles) == ["00:00:01,000", "00:00:04,000"]
     assert 4.5 < audio.read(download(page, "#speak-save", tmp_path)).seconds < 7
 
 
+@pytest.mark.same_page
 @pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
 def test_a_lexicon_file_is_read_and_its_errors_name_the_line(page: Any, tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("tomato T AH0 M AA1 T OW2\ngif JH XX F\n")
@@ -117,11 +119,11 @@ def test_a_lexicon_file_is_read_and_its_errors_name_the_line(page: Any, tmp_path
     said = page.locator("#speak-lexicon-problem").inner_text()
     assert "'gif' (line 2): 'JH XX F' has the sound 'XX'" in said
     lexicon.fill("gif JH IH1 F")
-    page.locator("#speak-go").click()
-    page.wait_for_selector("#speak-status .finished")
+    press_until_finished(page, "#speak-go", "#speak-status")
     assert page.locator("#speak-lexicon-problem .problem").count() == 0
 
 
+@pytest.mark.same_page
 @pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
 def test_speak(page: Any, tmp_path: Path) -> None:
     open_tab(page, "Speak")
@@ -130,8 +132,7 @@ def test_speak(page: Any, tmp_path: Path) -> None:
     page.locator("#speak-go").click()
     page.locator("#speak-text-problem .problem").wait_for()
     fill(page, "#speak-text", "Good morning. It rains.")
-    page.locator("#speak-go").click()
-    page.wait_for_selector("#speak-status .finished")
+    press_until_finished(page, "#speak-go", "#speak-status")
     assert page.locator("#speak-text-problem .problem").count() == 0
     assert signing.check(download(page, "#speak-save", tmp_path)).genuine
     titles = download(page, "#speak-titles", tmp_path)
@@ -139,6 +140,7 @@ def test_speak(page: Any, tmp_path: Path) -> None:
     assert "Good morning." in titles.read_text()
 
 
+@pytest.mark.same_page
 def test_voices_are_stored_shown_renamed_exported_imported_deleted(page: Any, speech: Speech, tmp_path: Path) -> None:
     open_tab(page, "Voices")
     fill(page, "#voices-name", "Beth of today")
@@ -202,6 +204,7 @@ def test_a_voice_of_a_stranger_is_text_and_runs_nothing(page: Any, speech: Speec
     wait_until_gone(page, "#voices-cards", "mallory")
 
 
+@pytest.mark.same_page
 def test_calibrate_from_a_zip(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is fitted is tested elsewhere; here that the page gives the zip and shows the answer."""
     facts = {"trials": 100, "targets": 20, "eer": 0.05, "threshold": 0.5, "threshold_low": 0.4, "threshold_high": 0.6,
@@ -232,8 +235,10 @@ def test_calibrate_from_a_zip(page: Any, tmp_path: Path, monkeypatch: pytest.Mon
     page.get_by_text("There is no calibration of your own").wait_for()
 
 
+@pytest.mark.same_page
 def test_verify_and_identify(page: Any, speech: Speech, state: State) -> None:
     open_tab(page, "Verify")
+    open_tab(page, "Compare")
     page.get_by_role("button", name="Example: one speaker").click()
     page.wait_for_selector("#verify-answer .card.good")
     page.get_by_role("button", name="Example: two speakers").click()
@@ -258,6 +263,7 @@ def test_verify_and_identify(page: Any, speech: Speech, state: State) -> None:
         assert speakers.speakers() == []
 
 
+@pytest.mark.same_page
 def test_units_are_shown_saved_and_spoken(page: Any, tmp_path: Path) -> None:
     open_tab(page, "Units")
     page.get_by_role("button", name="Example: Cleo").click()
@@ -285,6 +291,7 @@ def test_units_are_shown_saved_and_spoken(page: Any, tmp_path: Path) -> None:
     assert 0.9 * saved["seconds"] < audio.info(tmp_path / "spoken.wav").seconds <= saved["seconds"] + 0.1
 
 
+@pytest.mark.same_page
 def test_batch(page: Any, speech: Speech, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "in.zip", "w") as zipped:
         zipped.write(speech["source"], "one.wav")

@@ -39,6 +39,7 @@ def names_in_view(page: Any) -> list[str]:
     return page.locator(".voice:visible h3").all_inner_texts()  # type: ignore[no-any-return]
 
 
+@pytest.mark.same_page
 def test_the_library_says_what_a_voice_is_and_finds_it(page: Any) -> None:
     open_tab(page, "Voices")
     card = page.locator(".voice", has_text="mine")
@@ -57,13 +58,16 @@ def test_the_library_says_what_a_voice_is_and_finds_it(page: Any) -> None:
     assert page.get_by_text("No voice has these words.").is_visible()
     fill(page, "#voices-search", "bundled er")
     assert names_in_view(page) == ["eric"]
+    fill(page, "#voices-search", "")
 
 
+@pytest.mark.same_page
 @pytest.mark.parametrize(("name", "seconds"), [("mine", 6.0), ("beth", audio.info(clip("beth").path).seconds)])
 def test_a_voice_of_the_library_is_heard(page: Any, name: str, seconds: float) -> None:
     open_tab(page, "Voices")
     page.get_by_role("button", name=f"Play {name}", exact=True).click()
-    page.wait_for_function("document.querySelector('.heard audio')?.currentTime > 0.3")
+    page.locator(".heard").get_by_text(name, exact=True).wait_for()
+    page.wait_for_function("document.querySelector('.heard audio').currentTime > 0.3")
     assert page.evaluate("document.querySelector('.heard audio').duration") == pytest.approx(seconds, abs=0.1)
     assert page.locator(".heard").inner_text() == name
     page.evaluate("document.querySelector('.heard audio').pause()")
@@ -71,6 +75,7 @@ def test_a_voice_of_the_library_is_heard(page: Any, name: str, seconds: float) -
     page.wait_for_function("!document.querySelector('.heard audio').paused")
 
 
+@pytest.mark.same_page
 def test_a_voice_is_described_where_it_is_listed(page: Any, state: State) -> None:
     open_tab(page, "Voices")
     # nothing is saved for a voice whose description is not shown
