@@ -41,8 +41,7 @@ def dry(waveform: Waveform) -> Waveform:
     Source: Nakatani et al. 2010, "Speech dereverberation based on variance-normalized delayed linear prediction".
     """
     samples, rate = waveform.samples, waveform.sample_rate
-    margin, fade = round(MARGIN * rate), round(FADE * rate)
-    block = math.ceil(len(samples) / max(1, round(waveform.seconds / BLOCK)))
+    margin, fade, block = round(MARGIN * rate), round(FADE * rate), _block(waveform)
     made, changed = torch.zeros_like(samples), False
     for start in range(0, len(samples), block):
         first, last = max(0, start - margin), min(len(samples), start + block + margin)
@@ -52,6 +51,19 @@ def dry(waveform: Waveform) -> Waveform:
         begin, stop = start - first, min(start + block + fade, len(samples)) - first
         made[start : first + stop] += _ramped(dried[begin:stop], fade, up=start > 0, down=start + block < len(samples))
     return Waveform(made, rate) if changed else waveform
+
+
+def echo(waveform: Waveform) -> float:
+    """The share of the power that is late echo, 0 to 0.3, of the half minute that has most of it.
+
+    In recordings of 3 s or more from nearby it is 0.03 at most, in most rooms with half a second of reverberation more.
+    """
+    return max(_share(part, waveform.sample_rate) for part in torch.split(waveform.samples, _block(waveform)))
+
+
+def _block(waveform: Waveform) -> int:
+    """Samples of a block, so that all blocks are nearly equally long."""
+    return math.ceil(len(waveform.samples) / max(1, round(waveform.seconds / BLOCK)))
 
 
 def _ramped(samples: Tensor, count: int, *, up: bool, down: bool) -> Tensor:
@@ -65,20 +77,31 @@ def _ramped(samples: Tensor, count: int, *, up: bool, down: bool) -> Tensor:
     return samples
 
 
+def _share(samples: Tensor, rate: int) -> float:
+    """The share of the power of a block that can be predicted; 0 where it is more than an echo has, or unknown."""
+    size, taps = round(SIZE * rate), _taps(samples, rate)
+    if len(samples) < size or not taps:
+        return 0.0
+    heard = torch.stft(samples, size, round(HOP * rate), window=torch.hann_window(size), return_complex=True)
+    low, high = (round(hertz * size / rate) for hertz in BAND)
+    bands = heard[low:high:SAMPLED]
+    power = float(bands.abs().square().sum())
+    share = float((bands - direct(bands, taps)).abs().square().sum()) / power if power else 0.0
+    return share if share < MOST else 0.0
+
+
+def _taps(samples: Tensor, rate: int) -> int:
+    """How many windows predict."""
+    return min(TAPS, len(samples) // round(HOP * rate) // FEWEST)
+
+
 def _dried(samples: Tensor, rate: int) -> Tensor:
     """One block without its echo, or the same tensor."""
+    if _share(samples, rate) <= LEAST:
+        return samples
     size, hop = round(SIZE * rate), round(HOP * rate)
-    windows = len(samples) // hop
-    taps = min(TAPS, windows // FEWEST)
-    if len(samples) < size or not taps:
-        return samples
-    window = torch.hann_window(size)
+    window, taps = torch.hann_window(size), _taps(samples, rate)
     heard = torch.stft(samples, size, hop, window=window, return_complex=True)  # (bands, windows)
-    low, high = (round(hertz * size / rate) for hertz in BAND)
-    looked_at = heard[low:high:SAMPLED]
-    power = float(looked_at.abs().square().sum())
-    if not power or not LEAST < float((looked_at - direct(looked_at, taps)).abs().square().sum()) / power < MOST:
-        return samples
     without = torch.cat([direct(bands, taps) for bands in torch.split(heard, TOGETHER)])
     return torch.istft(without, size, hop, window=window, length=len(samples))
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from speechssl import audio
-from speechssl.audio import activity
+from speechssl.audio import activity, reverberation
 from speechssl.audio.given import Recordings
 from speechssl.checkpoints import kinds
 from speechssl.checkpoints.names import some
@@ -27,6 +27,7 @@ from speechssl.voices.second_speaker import Piece, Speakers, chunks, evenly, sus
 ENOUGH_SPEECH = 30.0  # seconds from which users of kNN conversion stop hearing the difference of more
 LITTLE_SPEECH = 10.0  # seconds below which whole sounds are likely to be missing
 NOISY, SOME_NOISE = 15.0, 22.0  # dB: noise that is retrieved with the voice; noise that is heard in its pauses
+ECHOING = 0.03  # share of late echo that is heard; most rooms with half a second of reverberation have more
 CLIPPED = 0.001  # share of samples in flat tops that is heard
 QUIET = -45.0  # LUFS; speech is recorded at -35 to -15
 RATE = 16_000  # Hz at which encoders listen
@@ -45,6 +46,7 @@ class RecordingReport:
         clipping: share of samples in flat tops.
         loudness: LUFS; -inf for silence.
         sample_rate: Hz, of the recording as it was given.
+        echo: share of the power that is late echo of the room.
     """
 
     name: str
@@ -54,6 +56,7 @@ class RecordingReport:
     clipping: float
     loudness: float
     sample_rate: int = RATE
+    echo: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,9 @@ class ReferenceReport:
     @property
     def sound_remarks(self) -> tuple[str, ...]:
         """Problems of the sound alone, which a source has as well as a reference."""
-        return tuple(remark for remark in (_too_noisy(self), _clipped(self), _too_quiet(self)) if remark)
+        return tuple(
+            remark for remark in (_too_noisy(self), _echoing(self), _clipped(self), _too_quiet(self)) if remark
+        )
 
     @property
     def verdict(self) -> str:
@@ -183,6 +188,7 @@ def _measured(name: str, recording: str | Path | Waveform) -> tuple[RecordingRep
         activity.clipping_fraction(waveform),
         audio.loudness(waveform),
         (recording if isinstance(recording, Waveform) else audio.info(recording)).sample_rate,
+        reverberation.echo(waveform),
     )
     pieces = [
         (samples[start * 160 : stop * 160], bands[start:stop], active[start:stop]) for start, stop in chunks(active)
@@ -259,6 +265,14 @@ def _too_noisy(report: ReferenceReport) -> str | None:
             "record in a quieter place"
         )
     return f"some noise (signal-to-noise {report.snr_db:.0f} dB); {SOME_NOISE:.0f} dB or more would be cleaner"
+
+
+def _echoing(report: ReferenceReport) -> str | None:
+    # noise can be predicted a little too
+    names = [one.name for one in report.recordings if one.echo > ECHOING and one.snr_db >= NOISY]
+    if not names:
+        return None
+    return f"an echo of the room ({some(names, 3)}); record a hand's width from the microphone"
 
 
 def _clipped(report: ReferenceReport) -> str | None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from speechssl import audio, checkpoints
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
+from speechssl.training import distort
 from speechssl.voices import reference_report, second_speaker
 from speechssl.voices.reference_report import Coverage, RecordingReport, ReferenceReport
 from speechssl.voices.second_speaker import Speakers
@@ -90,6 +91,7 @@ def test_the_dictionary_is_json_and_complete() -> None:
         "clipping": 0.0,
         "loudness": None,
         "sample_rate": RATE,
+        "echo": 0.0,
     }
     assert set(plain) >= {"speech_seconds", "snr_db", "loudness", "clipping", "speakers", "coverage", "remarks"}
 
@@ -129,6 +131,7 @@ def test_good_references_are_called_good() -> None:
         ({"speech_seconds": 12.0}, "12.0 s of speech; 30 s or more would help"),
         ({"snr_db": 9.0}, "noisy (signal-to-noise 9 dB)"),
         ({"snr_db": 18.0}, "some noise (signal-to-noise 18 dB)"),
+        ({"echo": 0.1}, "an echo of the room (a.wav); record a hand's width from the microphone"),
         ({"clipping": 0.02}, "clipped (a.wav: up to 2.0 % of the samples)"),
         ({"loudness": -52.0}, "very quiet (-52 LUFS)"),
         ({"sample_rate": 8000}, "sampled at 8000 Hz, as on a telephone (a.wav): the frequencies above 4000 Hz"),
@@ -169,6 +172,19 @@ def test_clipped_and_noisy_recordings_are_called_so() -> None:
     assert "clipped" in reference_report.report([waveform(samples.clip(-limit, limit))]).verdict
     noise = np.random.default_rng(0).standard_normal(len(samples)) * samples.std() * 0.5
     assert "noisy" in reference_report.report([waveform(samples + noise)]).verdict
+
+
+@needs_clips
+def test_an_echo_is_called_so() -> None:
+    said = clip(0)
+    room = distort.simulated_room(np.random.default_rng(0), 1.2, 0.0)
+    assert "echo" not in reference_report.report([said]).verdict
+    assert (
+        "an echo of the room"
+        in reference_report.report([waveform(distort.in_room(said.samples.numpy(), room))]).verdict
+    )
+    noise = np.random.default_rng(0).standard_normal(6 * RATE)
+    assert "echo" not in reference_report.report([waveform(0.1 * noise)]).verdict
 
 
 # ---- coverage
