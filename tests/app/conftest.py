@@ -165,7 +165,9 @@ def _serving(state: object, **options: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Any]:
-    with pytest.importorskip("playwright.sync_api").sync_playwright() as tool:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    sync_api.expect.set_options(timeout=PATIENCE)
+    with sync_api.sync_playwright() as tool:
         found = tool.chromium.launch(executable_path=chromium, args=FLAGS)
         yield found
         found.close()

@@ -56,6 +56,15 @@ NAMELESS = """() => [...document.querySelectorAll('button, input:not([type=file]
     .map(e => e.outerHTML.slice(0, 120))"""
 
 
+@pytest.mark.same_page
+def test_every_field_and_button_has_a_name(page: Any) -> None:
+    """Of those that are shown; what a screen reader would read. The first test: nothing is filled in yet."""
+    for name in TABS:
+        open_tab(page, name)
+        page.wait_for_timeout(300)
+        assert page.evaluate(NAMELESS) == [], name
+
+
 def test_two_windows_do_not_see_each_other(page: Any, browser: Any, address: str) -> None:
     convert_example(page)
     other = browser.new_context().new_page()
@@ -339,14 +348,6 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Any, address: str)
     if folder := os.environ.get("SPEECHSSL_SCREENSHOTS"):
         phone.screenshot(path=str(Path(folder) / "phone.png"), full_page=True)
     phone.context.close()
-
-
-def test_every_field_and_button_has_a_name(page: Any) -> None:
-    """Of those that are shown; what a screen reader would read."""
-    for name in TABS:
-        open_tab(page, name)
-        page.wait_for_timeout(300)
-        assert page.evaluate(NAMELESS) == [], name
 
 
 def test_people_with_disabilities_can_use_every_tab_in_the_light_and_in_the_dark(page: Any) -> None:

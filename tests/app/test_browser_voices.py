@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import choose, convert_example, download, fill, fill_number, open_tab, upload
+from browsing import PATIENCE, choose, convert_example, download, fill, fill_number, open_tab, upload
 
 from speechssl import audio
 from speechssl.app.state import State
@@ -162,6 +162,7 @@ def test_presets_that_a_browser_kept_and_cannot_be_are_left_out() -> None:
 def test_on_a_phone_the_address_chooses_the_tab(browser: Any, address: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     phone = context.new_page()
+    phone.set_default_timeout(PATIENCE)
     phone.goto(f"{address}/#voices")
     phone.locator(".voice").first.wait_for()
     context.close()

@@ -43,11 +43,12 @@ def _environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "SPEECHSSL_VOICES": str(tmp_path / "voices"), "OMP_NUM_THREADS": "1"}
 
 
-def _process(limit: int, source: Path, reference: Path, output: Path, model: Path, first: str = "") -> list[str]:
-    """``speechssl convert`` as a command, with a limit in bytes on the files it writes; -1 for none."""
-    text = PROGRAM.format(limit=limit, first=first)
-    program = [sys.executable, "-c", text, "convert", source, "--reference", reference]
-    return [str(word) for word in (*program, "--output", output, "--model", model, "--converter", "uniform")]
+def _process(limit: int, source: Path, reference: Path, output: Path, model: Path, first: str = "") -> forking.Program:
+    """``speechssl convert`` in a process, with a limit in bytes on the files it writes; -1 for none."""
+    return forking.Program(
+        PROGRAM.format(limit=limit, first=first), "convert", source, "--reference", reference, "--output", output,
+        "--model", model, "--converter", "uniform", environment=_environment(output.parent),
+    )  # fmt: skip
 
 
 def test_interruption_leaves_no_partial_file_and_the_batch_continues(
@@ -57,14 +58,13 @@ def test_interruption_leaves_no_partial_file_and_the_batch_continues(
     sources.mkdir()
     for number in range(40):
         (sources / f"{number:02}.wav").write_bytes(speech["reference"].read_bytes())
-    command = _process(-1, sources, speech["other"], output, encoder_file)
-    with subprocess.Popen(command, env=_environment(tmp_path), stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not (output / "01.wav").exists():
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=250)
-    assert process.returncode == 130, err
-    assert "continues" in err
+    program = _process(-1, sources, speech["other"], output, encoder_file)
+    while program.process.is_alive() and not (output / "01.wav").exists():
+        time.sleep(0.05)
+    os.kill(program.process.pid, signal.SIGINT)
+    answer = program.ended()
+    assert answer.returncode == 130, answer.stderr
+    assert "continues" in answer.stderr
     finished = sorted(path for path in output.glob("*") if path.name != ".lock")
     assert {path.suffix for path in finished} == {".wav", ".jsonl"}
     assert 2 <= len(finished) - 1 < 40
@@ -82,8 +82,7 @@ def test_an_interruption_while_a_file_is_closed_is_not_lost(
     for name in range(40):
         (sources / f"{name:02}.wav").write_bytes(speech["reference"].read_bytes())
     first = WHILE_CLOSING.format(signal=number)
-    _, _, program, *words = _process(-1, sources, speech["other"], output, encoder_file, first)
-    answer = forking.run(program, *words, environment=_environment(tmp_path))
+    answer = _process(-1, sources, speech["other"], output, encoder_file, first).ended()
     assert answer.returncode == code, answer.stderr
     assert "Traceback" not in answer.stderr
     assert len(list(output.glob("*.wav"))) < 40
@@ -91,8 +90,7 @@ def test_an_interruption_while_a_file_is_closed_is_not_lost(
 
 def test_a_full_disk_leaves_nothing_behind(speech: Speech, encoder_file: Path, tmp_path: Path) -> None:
     # a limit on the size of files stands for the full disk
-    _, _, program, *words = _process(4096, speech["source"], speech["other"], tmp_path / "out.wav", encoder_file)
-    answer = forking.run(program, *words, environment=_environment(tmp_path))
+    answer = _process(4096, speech["source"], speech["other"], tmp_path / "out.wav", encoder_file).ended()
     assert answer.returncode == 2, answer.stderr
     assert answer.stderr.splitlines()[-1].startswith("error: ")  # a busy machine says what it waits for first
     assert "out.wav" in answer.stderr
