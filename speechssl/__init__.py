@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from speechssl.signals import Embedder, Embedding, Encoder, Features, Objective, Units, Vocoder, Waveform
     from speechssl.synthesis.say import load_synthesizer, say
     from speechssl.units.codebooks.codebook import load as load_codebook
-    from speechssl.verification.by_name import enrol, identify
+    from speechssl.verification.by_name import enrol, identify, verify
     from speechssl.verification.database import SpeakerDatabase
     from speechssl.verification.decisions import embed
-    from speechssl.verification.decisions import verify_files as verify
     from speechssl.verification.embedders import load as load_embedder
     from speechssl.vocoders import load as load_vocoder
     from speechssl.voices.clips import clip, clips
@@ -57,7 +56,7 @@ _PLACES = {
     "load_vocoder": ("vocoders", "load"),
     "load_embedder": ("verification.embedders", "load"),
     "embed": ("verification.decisions", "embed"),
-    "verify": ("verification.decisions", "verify_files"),
+    "verify": ("verification.by_name", "verify"),
     "enrol": ("verification.by_name", "enrol"),
     "identify": ("verification.by_name", "identify"),
     "load_codebook": ("units.codebooks.codebook", "load"),

@@ -112,6 +112,10 @@ class Units:
             )
         _check_rate_and_origin(self.frame_rate, self.origin)
 
+    def __repr__(self) -> str:
+        seconds = int(self.durations.sum()) / self.frame_rate
+        return f"Units({len(self.ids)} units, {seconds:.1f} s at {self.frame_rate:g} Hz, {self.origin})"
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Embedding:
@@ -127,6 +131,9 @@ class Embedding:
             raise InputError(f"embedding has L2 norm {norm:.4f}; 1 needed")
         if not self.origin:
             raise InputError("embedding has no origin; name the model that made it")
+
+    def __repr__(self) -> str:
+        return f"Embedding({len(self.vector)} numbers, {self.origin})"
 
 
 def check_same_origin(first: str, second: str, *, what: str) -> None:

@@ -151,8 +151,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--test", type=float, default=0.03)
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args(arguments)
+    if not 0 <= args.dev + args.test < 1 or min(args.dev, args.test) < 0:
+        raise SystemExit(f"--dev {args.dev:g} and --test {args.test:g} are shares; together below 1 needed")
+    if args.output.is_dir():
+        raise SystemExit(f"--output {args.output} is a folder; the name of a CSV file needed")
     if args.download:
         download(args.corpus, args.root, args.download)
+    if not args.root.is_dir():
+        raise SystemExit(f"{args.root} is no folder; the folder of the corpus needed")
     try:
         rows = list(LAYOUTS[args.corpus](args.root))
     except OSError as error:

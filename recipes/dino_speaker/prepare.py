@@ -18,7 +18,6 @@ gathered in memory; an interrupted run goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import re
@@ -32,6 +31,7 @@ import numpy as np
 from speechssl import errors
 from speechssl.audio.files import SUFFIXES
 from speechssl.errors import SpeechSSLError
+from speechssl.training import manifests
 
 IDENTITY = re.compile(r"^(id\d{5})(?![0-9])")
 TESTED = range(10270, 10310)  # the 40 speakers of VoxCeleb1-O
@@ -42,9 +42,9 @@ SHORTEST, LONGEST = 0.4, 120.0  # seconds; more than that of one recording is cu
 def rows_of(folder: Path) -> list[dict[str, str]]:
     """Path, corpus, speaker, language and split of every recording below a folder, in order of path."""
     if (folder / "manifest.csv").is_file():
-        with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
-            keys = ("path", "corpus", "speaker", "language", "split")
-            return [{key: row.get(key, "") for key in keys} for row in csv.DictReader(file)]
+        keys = ("path", "corpus", "speaker", "language", "split")
+        rows = manifests.rows(folder / "manifest.csv", needed=("path", "speaker"))
+        return [{key: row.get(key, "") for key in keys} for row in rows]
     found = []
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from speechssl import errors
 from speechssl.errors import InputError
+from speechssl.training import manifests
 
 Row = dict[str, str]
 COLUMNS = ("label", "text", "speaker", "split")  # where they say anything
@@ -72,8 +73,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of transcribed speech to train on")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    with (args.data / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = manifests.rows(args.data / "manifest.csv", needed=(*manifests.COLUMNS, "seconds", "text"))
     rng = random.Random(args.seed)
     found = {"words": words(rows, rng), "sounds": sounds(rows), "letters": letters(rows, args.minutes, rng)}
     found["normal"], found["anomalies"] = states(rows)

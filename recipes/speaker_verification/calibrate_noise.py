@@ -12,7 +12,6 @@ pairs recordings of two corpora, so that no corpus gives its speakers away. ``ca
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from lines import RATE, Samples, chosen, heard
 
 from speechssl import audio, checkpoints, errors
 from speechssl.signals import Embedder
-from speechssl.training import distort
+from speechssl.training import distort, manifests
 from speechssl.verification import band, decisions, embedders
 
 RATIOS = (3.0, 20.0)  # dB of the noise
@@ -32,8 +31,8 @@ LEAST = 13.0  # dB: most white noise of 10 dB leaves more, of 5 dB less
 
 def recorded_noises(manifest: Path, split: str) -> list[Path]:
     """Recordings of noise in a manifest."""
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["corpus"].startswith("noise_") and row["split"] == split]
+    every = manifests.rows(manifest)
+    rows = [row for row in every if row["corpus"].startswith("noise_") and row["split"] == split]
     return [manifest.parent / row["path"] for row in rows]
 
 

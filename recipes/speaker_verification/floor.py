@@ -10,7 +10,6 @@ silence made strangers of Common Voice alike. The weights stay. The calibrations
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import zlib
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from rich.progress import track
 
 from speechssl import audio, checkpoints, errors
+from speechssl.training import manifests
 from speechssl.verification import embedders
 from speechssl.verification.embedders import log_mel
 
@@ -29,8 +29,7 @@ SECONDS = 12.0  # of a recording, at most
 
 def cohort_files(manifest: Path, corpora: str) -> list[Path]:
     """Recordings of the split ``train``, drawn by their names."""
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "train" and row["corpus"] in corpora.split(",")]
+    rows = manifests.chosen(manifest, corpora.split(","), ["train"], needed=(*manifests.COLUMNS, "seconds"))
     rows.sort(key=lambda row: zlib.crc32(row["path"].encode()))
     return [manifest.parent / row["path"] for row in rows if float(row["seconds"]) >= 2][:COHORT]
 

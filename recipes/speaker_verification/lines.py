@@ -13,7 +13,6 @@ to strangers.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import io
 import itertools
@@ -30,6 +29,7 @@ from scipy import signal
 
 from speechssl import audio, errors
 from speechssl.signals import Embedder, Waveform
+from speechssl.training import manifests
 from speechssl.verification import band, decisions, embedders, metrics
 
 RATE = 16000
@@ -90,10 +90,8 @@ LINES: dict[str, Line] = {
 
 def chosen(manifest: Path, corpus: str, split: str, speakers: int, each: int) -> list[tuple[str, Path]]:
     """Speakers and paths of a corpus and split: evenly spaced among the recordings of each of the first speakers."""
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if (row["corpus"], row["split"]) == (corpus, split)]
     by_speaker: dict[str, list[Path]] = {}
-    for row in rows:
+    for row in manifests.chosen(manifest, [corpus], [split]):
         by_speaker.setdefault(row["speaker"], []).append(manifest.parent / row["path"])
     return [
         (name, file)

@@ -10,21 +10,19 @@ who has fewer: let those who calibrate be recorded as those are who will be test
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from pathlib import Path
 
 from speechssl import errors
 from speechssl.errors import SpeechSSLError
+from speechssl.training import manifests
 from speechssl.verification.trials import all_pairs, write_trials
 
 
 def recordings_of(manifest: Path, corpus: str, split: str, *, per_speaker: int, at_least: int) -> dict[str, list[str]]:
     """Paths by speaker; those with a single utterance stay unless told otherwise: they give trials of two speakers."""
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if (row["corpus"], row["split"]) == (corpus, split)]
     found: dict[str, list[str]] = {}
-    for row in rows:
+    for row in manifests.chosen(manifest, [corpus], [split]):
         found.setdefault(row["speaker"], []).append(row["path"])
     return {speaker: paths[:per_speaker] for speaker, paths in found.items() if len(paths) >= at_least}
 

@@ -11,7 +11,6 @@ the others get the remark that they sound unlike speech, and, for the choice of 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from speechssl.audio import activity
 from speechssl.audio.files import SUFFIXES
 from speechssl.audio.mel import kaldi
 from speechssl.signals import Embedder, Waveform
+from speechssl.training import manifests
 from speechssl.verification import embedders, screening, speech_classifier
 
 RATE = 16000
@@ -30,8 +30,7 @@ RATE = 16000
 
 def recordings(manifest: Path, corpus: str, split: str, most: int) -> Iterator[torch.Tensor]:
     """Samples of the utterances of a corpus and split, evenly drawn; those under 2 s are joined by speaker."""
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if (row["corpus"], row["split"]) == (corpus, split)]
+    rows = manifests.chosen(manifest, [corpus], [split])
     waiting: dict[str, list[torch.Tensor]] = {}
     for row in rows[:: max(1, len(rows) // most)]:
         samples = audio.read_mono(manifest.parent / row["path"], RATE).samples

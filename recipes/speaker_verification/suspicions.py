@@ -8,7 +8,6 @@ Recordings of 20 s are put together from utterances of one speaker, or of two wh
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch
 
 from speechssl import audio, errors
 from speechssl.signals import Waveform
+from speechssl.training import manifests
 from speechssl.verification import decisions, embedders, screening
 
 RATE, SECONDS = 16000, 20
@@ -55,10 +55,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     speakers: dict[str, list[Path]] = {}
-    with args.manifest.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if (row["corpus"], row["split"]) == (args.corpus, args.split):
-                speakers.setdefault(row["speaker"], []).append(args.manifest.parent / row["path"])
+    for row in manifests.chosen(args.manifest, [args.corpus], [args.split]):
+        speakers.setdefault(row["speaker"], []).append(args.manifest.parent / row["path"])
     embedder = embedders.load(args.model)
     calibration = decisions.shipped_calibration(embedder)
     if calibration is None:

@@ -15,7 +15,6 @@ lines.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import json
 from collections import Counter
@@ -35,7 +34,7 @@ from speechssl.audio import activity
 from speechssl.conversion.bundles import load_bundle
 from speechssl.signals import Waveform
 from speechssl.synthesis.say import load_synthesizer
-from speechssl.training import distort
+from speechssl.training import distort, manifests
 from speechssl.verification import band, synthetic
 from speechssl.verification.speech_classifier import Model
 
@@ -63,9 +62,7 @@ TESTED: dict[str, Line] = {
 
 def rows_of(args: argparse.Namespace) -> list[dict[str, str]]:
     """Rows of the manifest: path, corpus, speaker, seconds, language, text, split."""
-    with args.manifest.open(newline="", encoding="utf-8") as file:
-        corpora = args.corpora.split(",")
-        return [row for row in csv.DictReader(file) if row["corpus"] in corpora and row["split"] == args.split]
+    return manifests.chosen(args.manifest, args.corpora.split(","), [args.split])
 
 
 def make(args: argparse.Namespace) -> None:

@@ -13,7 +13,6 @@ with the reason. A run that was stopped goes on where it was.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import re
 from collections import Counter
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from speechssl import errors
+from speechssl.training import manifests
 
 PHONES = [
     "SIL",
@@ -229,8 +229,8 @@ def main() -> None:
     }
     spoken = [
         row
-        for row in csv.DictReader(args.manifest.read_text().splitlines())
-        if row.get("language") == args.language and row.get("text")
+        for row in manifests.rows(args.manifest, needed=(*manifests.COLUMNS, "language", "text"))
+        if row["language"] == args.language and row["text"]
     ]
     if args.parts:
         spoken = _parts(spoken, args.parts)

@@ -11,7 +11,6 @@ skipped, counted, and listed in ``skipped.jsonl``.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from speechssl import errors
+from speechssl.training import manifests
 
 SAMPLE_RATE = 16000
 MIN_SECONDS = 0.4
@@ -70,9 +70,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    rows = list(csv.DictReader(args.manifest.read_text().splitlines()))
-    if not rows:
-        raise SystemExit(f"{args.manifest}: no utterances; a CSV with the columns path, corpus, speaker, split needed")
+    rows = manifests.rows(args.manifest, needed=(*manifests.COLUMNS, "language"))
     from rich.progress import track
 
     args.output.mkdir(parents=True, exist_ok=True)

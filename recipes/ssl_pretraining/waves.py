@@ -11,7 +11,6 @@ folder of room impulse responses, which become ``rooms.npz``.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +22,7 @@ import numpy as np
 from prepare import SAMPLE_RATE, read_samples
 
 from speechssl import errors
+from speechssl.training import manifests
 
 FRAME = 160  # samples in 10 ms
 ROOM_SECONDS = 2.0  # of an impulse response that is kept
@@ -40,9 +40,7 @@ def _read_row(root: Path, row: dict[str, str]) -> np.ndarray | str:
 
 def write_waves(manifest: Path, output: Path, *, workers: int) -> dict[str, Any]:
     """Write ``samples.npy``, ``index.json`` and ``skipped.jsonl``; returns the counts."""
-    rows = list(csv.DictReader(manifest.read_text().splitlines()))
-    if not rows:
-        raise SystemExit(f"{manifest}: no utterances; a CSV with the columns path, corpus, speaker, split needed")
+    rows = manifests.rows(manifest, needed=(*manifests.COLUMNS, "language"))
     output.mkdir(parents=True, exist_ok=True)
     index, skipped, start = [], [], 0
     raw, final = output / "tmp.samples.raw", output / "samples.npy"

@@ -12,7 +12,6 @@ Nothing that is measured was trained on.
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import subprocess
@@ -29,6 +28,7 @@ from speechssl import audio, errors
 from speechssl.conversion.bundles import load_bundle
 from speechssl.synthesis.say import SYNTHESIZER, load_synthesizer
 from speechssl.synthesis.synthesizer import Synthesizer
+from speechssl.training import manifests
 
 REFERENCE_SECONDS = 40.0
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -36,8 +36,7 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 def rows_of(manifest: Path, corpus: str, split: str) -> list[dict[str, str]]:
     """Rows of a corpus and split, paths absolute."""
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if (row["corpus"], row["split"]) == (corpus, split)]
+    rows = manifests.chosen(manifest, [corpus], [split])
     return [{**row, "path": str((manifest.parent / row["path"]).resolve())} for row in rows]
 
 

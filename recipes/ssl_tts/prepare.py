@@ -11,7 +11,6 @@ to its folder) or a folder in the manner of LJ Speech (``metadata.csv`` with ``n
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from speechssl import audio, errors
 from speechssl.conversion.bundles import load_bundle
 from speechssl.errors import InputError
 from speechssl.signals import Encoder
+from speechssl.training import manifests
 
 
 def read_rows(source: Path) -> list[dict[str, str]]:
@@ -51,12 +51,9 @@ def some_minutes(rows: list[dict[str, str]], minutes: float) -> list[dict[str, s
 
 
 def _manifest(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            if not row.get("path") or row.get("text") is None:
-                raise InputError(f"{path}, line {number}: the columns path and text needed; it has {', '.join(row)}")
-            if row["text"].strip():
-                yield {**row, "path": str(path.parent / row["path"])}
+    for row in manifests.rows(path, needed=("path", "text")):
+        if row["text"].strip():
+            yield {**row, "path": str(path.parent / row["path"])}
 
 
 def _lj_speech(folder: Path) -> Iterator[dict[str, str]]:

@@ -9,7 +9,6 @@ on these frames. The cards are measured on the ``dev`` split.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ import torch
 from speechssl import encoders, errors, units
 from speechssl.encoders.encoder import SSLEncoder
 from speechssl.encoders.fingerprints import of_encoder
+from speechssl.training import manifests
 from speechssl.units import report
 from speechssl.units.codebooks.fitting import fit, spooled
 from speechssl.units.codebooks.kmeans import CHUNK, Settings
@@ -44,7 +44,7 @@ SYLLABLES = (0.1, 0.25, 0.4, 0.6)  # cosines
 def read_manifest(path: Path, split: str) -> dict[str, list[Entry]]:
     """Entries by corpus."""
     found: dict[str, list[Entry]] = {}
-    for row in csv.DictReader(path.open(newline="", encoding="utf-8")):
+    for row in manifests.rows(path, needed=(*manifests.COLUMNS, "seconds", "text")):
         if row["split"] == split:
             extra = {key: row[key] for key in ("speaker", "text", "seconds")}
             found.setdefault(row["corpus"], []).append(

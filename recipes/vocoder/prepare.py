@@ -17,7 +17,6 @@ with another ``--model`` renews only the keys, the queries and the frames found 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import zlib
 from collections import defaultdict
@@ -30,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from speechssl import errors
+from speechssl.training import manifests
 
 SAMPLE_RATE = 16_000
 NUM_NEIGHBOURS = 8
@@ -109,8 +109,7 @@ def keys_of(output: Path, row: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def chosen(manifest: Path, corpora: list[str], hours: float) -> list[dict[str, str]]:
     """Rows of the wanted corpora, train and dev, at most so many hours a speaker."""
-    with manifest.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["corpus"] in corpora and row["split"] in ("train", "dev")]
+    rows = manifests.chosen(manifest, corpora, ("train", "dev"), needed=(*manifests.COLUMNS, "seconds"))
     rows.sort(key=lambda row: zlib.crc32(row["path"].encode()))
     used: dict[tuple[str, str], float] = defaultdict(float)
     kept = []

@@ -11,7 +11,6 @@ map reaches on recordings that it was not fitted on.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import json
 import zlib
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from speechssl import audio, checkpoints, encoders, errors
+from speechssl.training import manifests
 from speechssl.vocoders import source_filter
 
 HELD_OUT = 8  # one recording of so many is not fitted on
@@ -29,10 +29,8 @@ RIDGE = 1e-3  # of the mean variance of the new keys
 
 def choose(manifest: Path, minutes: float) -> list[Path]:
     """Recordings of the split ``train`` in an order that depends on their names only, about so many minutes long."""
-    with manifest.open(encoding="utf-8", newline="") as file:
-        rows = [
-            row for row in csv.DictReader(file) if row["split"] == "train" and not row["corpus"].startswith("noise")
-        ]
+    every = manifests.rows(manifest, needed=("path", "corpus", "seconds", "split"))
+    rows = [row for row in every if row["split"] == "train" and not row["corpus"].startswith("noise")]
     rows.sort(key=lambda row: zlib.crc32(row["path"].encode()))
     paths, seconds = [], 0.0
     for row in rows:

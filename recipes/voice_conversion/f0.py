@@ -9,7 +9,6 @@ Frames count where CREPE is sure (periodicity above 0.5); where it is below 0.12
 from __future__ import annotations
 
 import argparse
-import csv
 import subprocess
 import tempfile
 import zlib
@@ -23,6 +22,7 @@ from rich.progress import track
 
 from speechssl import audio, errors
 from speechssl.audio import f0_tracker
+from speechssl.training import manifests
 
 RATE, HOP = 16_000, 160
 SECONDS = 8.0
@@ -52,10 +52,10 @@ def chosen(manifest: Path) -> list[dict[str, str]]:
     """One recording a speaker (three of a LibriSpeech dev speaker), in an order that hashes decide."""
     groups: dict[tuple[str, str, str], list[dict[str, str]]] = defaultdict(list)
     corpora = ("librispeech", "an4", "cmu_arctic", "rhasspy_kerstin", "rhasspy_kathleen")
-    with manifest.open(encoding="utf-8", newline="") as file:
-        for row in sorted(csv.DictReader(file), key=lambda row: zlib.crc32(row["path"].encode())):
-            if row["corpus"] in corpora and row["split"] in ("train", "dev") and float(row["seconds"]) > 2:
-                groups[row["corpus"], row["speaker"], row["split"]].append(row)
+    listed = manifests.chosen(manifest, corpora, ("train", "dev"), needed=(*manifests.COLUMNS, "seconds"))
+    for row in sorted(listed, key=lambda row: zlib.crc32(row["path"].encode())):
+        if float(row["seconds"]) > 2:
+            groups[row["corpus"], row["speaker"], row["split"]].append(row)
     used: Counter[tuple[str, str]] = Counter()
     kept = []
     for (corpus, _, split), rows in sorted(groups.items(), key=lambda item: zlib.crc32(str(item[0]).encode())):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from speechssl import audio
+from speechssl.training import manifests
 
 SOURCE_SECONDS = (3.0, 12.0)
 SCORED = 2  # recordings of the target and of the source kept out of the matching set, to score against
@@ -54,7 +54,7 @@ def from_folder(folder: Path) -> list[Recording]:
 
 def from_manifest(manifest: Path, *, corpus: str, split: str) -> list[Recording]:
     """Rows of a CSV (path, corpus, speaker, seconds, text, split) of one split; several corpora with commas."""
-    rows = csv.DictReader(manifest.read_text().splitlines())
+    rows = manifests.rows(manifest, needed=(*manifests.COLUMNS, "seconds", "text"))
     kept = [row for row in rows if row["corpus"] in corpus.split(",") and row["split"] == split]
     return [Recording(manifest.parent / r["path"], r["speaker"], float(r["seconds"]), r["text"]) for r in kept]
 

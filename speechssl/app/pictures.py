@@ -93,7 +93,7 @@ def verdict(decision: Decision | str, heads: tuple[str, str]) -> str:
         return _card("muted", "Not verified", _sentence(decision))
     number = "" if decision.probability is None else _percent(decision.probability)
     kind, head = {
-        True: ("good", heads[0]),
+        True: (_trusted(decision.remarks), heads[0]),
         False: ("bad", heads[1]),
         None: ("muted", "No decision"),
     }[decision.accepted]
@@ -201,7 +201,7 @@ def ranked(found: dict[str, Any]) -> str:
     rows = [(kept(row["speaker"], "td"), f"{row['score']:.3f}", words[row["accepted"]]) for row in found["ranked"][:10]]
     shown = table(("speaker", "score", "accepted"), rows)
     kind, head = {
-        "known": ("good", f"This is {found['speaker']}"),
+        "known": (_trusted(found["remarks"]), f"This is {found['speaker']}"),
         "unknown": ("warn", "Nobody who is enrolled"),
         "none": ("muted", "No decision"),
     }[found["decision"]]
@@ -252,6 +252,13 @@ def _scale(decision: Decision) -> Markup:
     value, limit = (100 * min(max((x + 0.2) / 1.2, 0.0), 1.0) for x in (decision.score, decision.threshold))
     marks = html('<b style="left:{:.1f}%"></b><i style="left:{:.1f}%"></i>', limit, value)
     return html('<div class="scale" aria-hidden="true">{}</div>', marks)
+
+
+def _trusted(remarks: Iterable[str]) -> str:
+    """Kind of the card of an answer that accepts: no green for a recording that may be synthetic."""
+    from speechssl.verification import synthetic
+
+    return "warn" if any(synthetic.REMARK in remark for remark in remarks) else "good"
 
 
 def _card(kind: str, head: str, body: str) -> Markup:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from speechssl.checkpoints import kinds
 from speechssl.signals import Waveform
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ FRAME = 160  # samples: 10 ms
 PAUSE, EDGE = 200, 50  # frames: a longer pause is cut to so much at either end
 
 
+@kinds.checked
 def speech_activity(waveform: Waveform) -> Tensor:
     """Where there is speech, every 10 ms, from energy above the noise floor in 24 mel bands.
 
@@ -41,6 +43,7 @@ def speech_seconds(waveform: Waveform) -> float:
     return float(speech_activity(waveform).sum()) / 100
 
 
+@kinds.checked
 def snr_db(waveform: Waveform) -> float:
     """Signal-to-noise ratio of speech in dB: power in speech, less that in pauses, over the power in pauses.
 

@@ -26,6 +26,7 @@ Mix: TypeAlias = Callable[[Samples], Samples]
 _STDERR = threading.Lock()
 BLOCK = 1 << 16  # samples read, filtered or written at a time: 4 s at 16 kHz
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz; a header that says otherwise is damaged
+TALLEST = 1_000.0  # times full scale, 60 dB: no level of sound
 STREAMED = 0x7FFFF000  # bytes; programs that write WAV to a pipe put a length from here up, not knowing it
 # demuxers FFmpeg may use: media only, none that follows paths or addresses written inside the file (playlists)
 DEMUXERS = (
@@ -83,6 +84,16 @@ def check_file(path: Path) -> None:
             raise
         raise InputError(f"cannot read {path}: {reason(error)}; check the path, or make it readable") from error
     raise InputError(f"{path} is empty (0 bytes); an audio file needed: copy or record it again")
+
+
+def check_height(name: str, block: Samples) -> None:
+    """Refuse samples that were left as whole numbers when they became floating point.
+
+    Raises:
+        InputError: samples beyond 60 dB above full scale; the message begins with the name.
+    """
+    if (height := np.abs(block).max(initial=0.0)) > TALLEST:
+        raise InputError(f"{name} reach {height:.0f}, far beyond [-1, 1]: divide samples of 16 bits by 32768")
 
 
 def mean(block: Samples) -> Samples:
@@ -156,6 +167,7 @@ def _checked(path: Path, source: Source) -> Iterator[Samples]:
                 f"{path} holds NaN or infinite samples, the first at {second:.3f} s; finite ones needed: "
                 "export it again, or cut that place out"
             )
+        check_height(f"samples of {path}", block)
         done += len(block)
         yield block
     if not done:

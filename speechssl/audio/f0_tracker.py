@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechssl.audio.activity import RATE, at_16_khz
+from speechssl.checkpoints import kinds
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 
@@ -51,6 +52,7 @@ ENOUGH = 20  # sure frames that tell where a voice lies
 RANGE = (0.55, 1.8)  # of its median F0: ten semitones down or up; the noise of consonants is "voiced" higher
 
 
+@kinds.checked
 def f0(waveform: Waveform, *, frame_period: float = 0.005) -> Tensor:
     """Fundamental frequency by autocorrelation, a best path and WORLD's StoneMask; mains hum is taken out first.
 

@@ -228,6 +228,7 @@ def writing(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Callable
             raise OSError(errno.EIO, reason(error)) from error
 
 
+@kinds.checked
 def resample(waveform: Waveform, sample_rate: int) -> Waveform:
     """Change the sample rate (soxr, high quality: flat to 0.913 of the lower Nyquist frequency).
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from speechssl.audio.decoding import HIGHEST_RATE, LOWEST_RATE, check_height
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 
@@ -60,7 +61,7 @@ def recording(given: Any) -> str | Path | Waveform:
         return _waveform(*given)
     if isinstance(path := getattr(given, "path", None), Path) and hasattr(given, "voice"):
         return path
-    raise InputError(f"a recording of the type {type(given).__name__}: {NEEDED}")
+    raise InputError(f"a recording of the type {type(given).__name__}: {NEEDED}{_hint(given)}")
 
 
 def recordings(given: Any) -> list[str | Path | Waveform]:
@@ -79,9 +80,9 @@ def recordings(given: Any) -> list[str | Path | Waveform]:
     """
     if isinstance(given, str | os.PathLike | Waveform) or _is_pair(given) or hasattr(given, "voice"):
         return [recording(given)]
-    if isinstance(given, Iterable) and not isinstance(given, bytes | bytearray | dict) and not _is_array(given):
+    if isinstance(given, Iterable) and not isinstance(given, bytes | bytearray | dict) and not _hint(given):
         return [recording(one) for one in given]
-    raise InputError(f"recordings of the type {type(given).__name__}: {NEEDED}, or a list of them")
+    raise InputError(f"recordings of the type {type(given).__name__}: {NEEDED}, or a list of them{_hint(given)}")
 
 
 def path(given: Any, what: str) -> Path:
@@ -101,15 +102,33 @@ def _is_array(given: object) -> bool:
 
 
 def _is_pair(given: object) -> bool:
-    return isinstance(given, tuple) and len(given) == 2 and _is_array(given[0]) and not _is_array(given[1])
+    # a rate that numpy read has a shape, too, of no dimension
+    return isinstance(given, tuple) and len(given) == 2 and _is_array(given[0]) and not getattr(given[1], "shape", ())
+
+
+def _hint(given: object) -> str:
+    """What to do with things that are nearly recordings."""
+    if _is_array(given):
+        return "; the sample rate is missing"
+    if isinstance(given, tuple | list) and len(given) == 2 and any(map(_is_array, given)):
+        return "; a tuple with the samples first, then the rate"
+    if hasattr(given, "read"):
+        return "; soundfile.read(FILE) makes samples and rate of an open file"
+    return ""
 
 
 def _waveform(samples: Any, rate: Any) -> Waveform:
     import torch
 
-    if isinstance(rate, bool) or not isinstance(rate, int | float | np.number) or rate != int(rate) or rate < 1:
+    is_number = isinstance(rate, int | float | np.floating | np.integer) and not isinstance(rate, bool)
+    if not is_number or float(rate) % 1 or rate < 1:
         raise InputError(f"the rate beside samples is {rate!r}; Hz as a positive whole number needed")
-    array = samples.detach().cpu().numpy() if isinstance(samples, torch.Tensor) else np.asarray(samples)
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise InputError(f"the rate beside samples is {rate} Hz; {LOWEST_RATE} to {HIGHEST_RATE} needed")
+    if isinstance(samples, torch.Tensor):
+        # numpy knows no bfloat16
+        samples = (samples.float() if samples.is_floating_point() else samples).detach().cpu().numpy()
+    array = np.asarray(samples)
     if array.dtype.kind not in "fiu" or array.ndim not in (1, 2) or not array.size:
         raise InputError(f"samples of shape {array.shape}, type {array.dtype}; numbers of shape (T,) or (T, C) needed")
     if array.dtype.kind in "iu":
@@ -121,4 +140,6 @@ def _waveform(samples: Any, rate: Any) -> Waveform:
         if array.shape[channels] > 8:
             raise InputError(f"samples of shape {array.shape}; (T,), or two dimensions with up to 8 channels needed")
         array = array.mean(axis=channels)
-    return Waveform(torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)), int(rate))
+    array = np.require(array, np.float32, ("C", "W"))  # PyTorch warns of what cannot be written to
+    check_height("samples", array)
+    return Waveform(torch.from_numpy(array), int(rate))

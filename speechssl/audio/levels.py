@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from speechssl.audio.activity import speech_activity
 from speechssl.audio.decoding import BLOCK
 from speechssl.audio.files import resample
+from speechssl.checkpoints import kinds
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 
@@ -29,6 +30,7 @@ HEARD = -26.0  # LUFS to which it is raised
 WEIGHTING = -0.691  # dB, the constant of BS.1770 that makes up for the K-weighting of a 1 kHz tone
 
 
+@kinds.checked
 def loudness(waveform: Waveform) -> float:
     """Integrated loudness in LUFS (ITU-R BS.1770-4: K-weighting, 0.4-second blocks, both gates).
 
@@ -37,6 +39,7 @@ def loudness(waveform: Waveform) -> float:
     return _gated(_block_powers(waveform))
 
 
+@kinds.checked
 def set_loudness(waveform: Waveform, lufs: float, *, peak: float = PEAK) -> Waveform:
     """Scale to a loudness, but never beyond a peak, so that nothing clips.
 

@@ -22,6 +22,8 @@ _WORDS = {
 _UNREADABLE = {errno.ENAMETOOLONG, errno.EIO, errno.ENODEV, errno.EACCES, errno.EISDIR, errno.ENOTDIR}
 # annotations of values that are checked where they are read
 _ELSEWHERE = {"Recording", "Recordings", "Database"}
+# classes for which nothing else stands
+_NOUNS = {"Waveform", "Features", "Units", "MatchingSet"}
 
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:
@@ -41,10 +43,14 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{function.__name__}() {error}") from None
+        for name, value in given.items():
             kinds = wanted.get(name, ())
             if kinds and not _ELSEWHERE & set(kinds) and not any(_is(value, kind) for kind in kinds):
-                needed = " or ".join(dict.fromkeys(_WORDS.get(kind, f"a {kind.partition('[')[0]}") for kind in kinds))
+                needed = " or ".join(dict.fromkeys(_WORDS.get(kind, _a(kind.partition("[")[0])) for kind in kinds))
                 raise InputError(
                     f"{name}: got {reprlib.repr(value)}, of the type {type(value).__name__}; {needed} needed"
                 )
@@ -65,7 +71,9 @@ def _is(value: Any, kind: str) -> bool:
         return kind == "None" and value is None
     if kind in ("int", "float", "bool"):
         number = numbers.Integral if kind == "int" else numbers.Real
-        return isinstance(value, bool) if kind == "bool" else isinstance(value, number) and not isinstance(value, bool)
+        # NaN is no number, and not equal to itself
+        right = isinstance(value, number) and value == value
+        return isinstance(value, bool) if kind == "bool" else right and not isinstance(value, bool)
     if kind == "Sequence[str]":
         return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
     if kind.startswith("Callable"):
@@ -73,4 +81,10 @@ def _is(value: Any, kind: str) -> bool:
     simple = {"str": str, "Path": os.PathLike, "os.PathLike[str]": os.PathLike}
     if kind in simple:
         return isinstance(value, simple[kind])
+    if kind in _NOUNS:
+        return type(value).__name__ == kind
     return type(value).__module__.partition(".")[0] not in ("builtins", "numpy", "pathlib")
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "AEIO" else f"a {noun}"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 import typer.main
 
-from speechssl.cli import terminal
+from speechssl.cli import outputs, terminal
 from speechssl.errors import InputError
 
 # these answer at once
@@ -28,6 +28,7 @@ def _be_verbose(wanted: bool) -> None:
 
 def _log(path: Path | None) -> None:
     if path is not None:
+        outputs.check_no_sound(path, ".log")
         terminal.log_to(path)
 
 
@@ -97,18 +98,21 @@ def _params() -> list[Any]:
 
 
 def _strict(make: Any) -> Any:
-    """A maker of parsers that refuse two values of an option that takes one, of which the last would be taken."""
+    """A maker of parsers that refuse two values of an option that takes one, or a flag beside its opposite."""
 
     def made(ctx: Any) -> Any:
         parser = make(ctx)
         parse = parser.parse_args
 
         def parsed(args: list[str]) -> Any:
-            found = parse(args=args)
+            words, found = set(args), parse(args=args)
             for parameter in {} if ctx.resilient_parsing else dict.fromkeys(found[2]):
                 single = parameter.param_type_name == "option" and not (parameter.is_flag or parameter.multiple)
                 if single and (times := found[2].count(parameter)) > 1:
                     raise InputError(f"{parameter.opts[0]} is given {times} times; one needed")
+                on, off = (words & set(names) for names in (parameter.opts, parameter.secondary_opts))
+                if on and off and found[2].count(parameter) > 1:
+                    raise InputError(f"{min(on)} and {min(off)} are opposites; give one")
             return found
 
         parser.parse_args = parsed

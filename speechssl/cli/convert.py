@@ -310,6 +310,7 @@ def _attribution_files(plan: Plan, wanted: Path | None) -> dict[Job, Path]:
     if wanted is None:
         return {}
     if (folder := plan.folder) is None:
+        outputs.check_no_sound(wanted, ".csv")
         return {plan.jobs[0]: wanted}
     if wanted.suffix:
         raise InputError(f"--attribution {wanted} is one file, but the output is a folder; name a folder")

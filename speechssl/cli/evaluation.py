@@ -200,6 +200,7 @@ def trials(
     """Write a balanced trial list for a folder of speakers."""
     from speechssl.verification.trials import find_recordings, make_trials, write_trials
 
+    outputs.check_no_sound(output, ".txt")
     outputs.check([output], [], overwrite=overwrite)
     found = make_trials(find_recordings(folder), per_speaker=per_speaker, seed=seed, other_sessions=other_sessions)
     write_trials(output, found, root=folder)
@@ -233,7 +234,11 @@ def evaluate(
         raise InputError("--as-norm and --plda are two ways of scoring; give one")
     if save_plda and (not plda or plda.endswith(".safetensors")):
         raise InputError("--save-plda keeps what --plda fits; give --plda a folder of speakers or a trial list")
-    outputs.check([one for one in (scores, save_plda) if one], [target], overwrite=overwrite)
+    kept = {".txt": scores, ".safetensors": save_plda}
+    for suffix, place in kept.items():
+        if place:
+            outputs.check_no_sound(place, suffix)
+    outputs.check([one for one in kept.values() if one], [target], overwrite=overwrite)
     embedder, calibration = load(model, device, database)
     cohort = _cohort(embedder) if as_norm else None
     listed, folder = _trials(target, root, seed)

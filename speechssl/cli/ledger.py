@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json as json_module
 import os
@@ -81,14 +82,21 @@ class Ledger:
     def _read(self) -> dict[str, dict[str, Any]]:
         if self._path is None or not self._path.exists():
             return {}
-        known = {}
-        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                entry = foreign.parse_object(line, self._path)
-                known[_name_in(entry)] = entry
-            except (ValueError, TypeError, KeyError):
-                continue  # the line an interruption cut short: that output is made again
-        return known
+        facts = self._path.stat()
+        return dict(_entries(self._path, facts.st_size, facts.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=1)
+def _entries(path: Path, size: int, changed: int) -> dict[str, dict[str, Any]]:
+    """Finished outputs by name; read once as long as the file has this size and time: a batch asks several times."""
+    known = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = foreign.parse_object(line, path)
+            known[_name_in(entry)] = entry
+        except (ValueError, TypeError, KeyError):
+            continue  # the line an interruption cut short: that output is made again
+    return known
 
 
 def _as_text(name: str) -> dict[str, str]:

@@ -113,6 +113,12 @@ def encode(
     share = _shard(shard)
     entries = manifest.entries(audio or [], listed or [])
     batch.tell_others(audio or [])
+    if (parts := -(-len(entries) // max(part, 1))) < share[1]:
+        even = max(1, len(entries) // share[1])
+        terminal.remark(
+            f"remark: some shares are empty, for the list has {terminal.count(parts, 'part')} of {part} recordings at "
+            f"most; --part {even} fills all {share[1]}"
+        )
     with terminal.progress("encoding", [(one.id, one.file) for one in entries]) as advance:
         summary = encode_module.encode(
             entries, recipe, output, form=form, num_workers=workers, shard=share, block=part,

@@ -193,6 +193,7 @@ def embed(
 
     files = batch.recordings(recordings, listed)
     if output != "-":
+        outputs.check_no_sound(output, ".jsonl")
         outputs.check([output], files, overwrite=overwrite)
     embedder = embedders.load(model, device=device)
     lines, failed = [], 0
@@ -358,6 +359,7 @@ def export(
     from speechssl.verification import evaluation
 
     if output != "-":
+        outputs.check_no_sound(output, ".json")
         outputs.check([output], [database] if database else [], overwrite=overwrite)
     with open_database(database) as store:
         found = store.export()
@@ -388,6 +390,8 @@ def open_database(path: str | None, *, new: bool = False) -> SpeakerDatabase:
 
     if path and not new and not Path(path).exists():
         raise InputError(f"--database {path} does not exist; check the path, or enrol a speaker into it first")
+    if path and Path(path).is_file() and not Path(path).stat().st_size:
+        terminal.remark(f"remark: {path} was empty (0 bytes); a new database was made of it")
     return SpeakerDatabase(path or default_path())
 
 

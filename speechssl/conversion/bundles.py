@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from speechssl import audio, checkpoints
 from speechssl.audio.given import Recording
 from speechssl.checkpoints import PACKAGED, kinds
+from speechssl.errors import InputError
 from speechssl.signals import Features, Waveform
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def features(
 ) -> Features:
     """Encode one recording to self-supervised features: ``speechssl features`` as a function.
 
-    For several recordings load the encoder once: ``load_bundle_encoder("tiny").encode_file(...)``.
+    For several recordings load the encoder once: ``load_bundle("tiny").encoder.encode_file(...)``.
 
     Args:
         recording: see ``audio.recording``.
@@ -191,6 +192,8 @@ def features(
         Features(5.0 s at 50 Hz, 249 x 256, tiny/4)
     """
     recording = audio.recording(recording)
+    if output is not None and Path(output).suffix.lower() not in ("", ".safetensors"):
+        raise InputError(f"{output} would hold safetensors; a name that ends in .safetensors needed")
     encoder = load_bundle_encoder(model, layer=layer, device=device, precision=precision)
     if isinstance(recording, Waveform):
         found, name = encoder.encode(recording), ""

@@ -78,6 +78,9 @@ class Conversion:
     remark: str = ""
     key_origin: str = ""
 
+    def __repr__(self) -> str:
+        return f"Conversion({self.waveform}, {self.converter}, coverage {self.coverage:.2f})"
+
     @property
     def coverage(self) -> float:
         """Mean of the similarities where the source sounds; 1 if the voice has every frame of the source."""

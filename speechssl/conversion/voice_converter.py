@@ -50,6 +50,9 @@ class VoiceConverter:
         if len(rates) != 1:
             raise InputError(f"encoder, values and vocoder run at {sorted(rates)} frames per second; one rate needed")
 
+    def __repr__(self) -> str:
+        return f"VoiceConverter({self.encoder.origin}, {self.vocoder.origin})"
+
     def matching_set(self, recordings: Recordings, *, name: str = "", keep_silence: bool = True) -> MatchingSet:
         """The voice of some recordings of one speaker; see ``voices.building.build``."""
         return building.build(recordings, self.encoder, self.value_encoder, name=name, keep_silence=keep_silence)

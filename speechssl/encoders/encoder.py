@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from speechssl import audio
+from speechssl.checkpoints import kinds
 from speechssl.encoders.blocks import Trunk
 from speechssl.encoders.frontends import Blocks, Counted, FrontEnd
 from speechssl.encoders.windows import Grid, cut_frames
@@ -74,6 +75,7 @@ class SSLEncoder:
         """Exact number of frames for so many samples at 16 kHz; 0 below the 400 samples under the first frame."""
         return self.front_end.num_frames(num_samples)
 
+    @kinds.checked
     def encode(self, waveform: Waveform, *, f0: Tensor | None = None) -> Features:
         """Features (N, dim) float32 on the CPU, N == num_frames(samples at 16 kHz).
 
@@ -83,6 +85,7 @@ class SSLEncoder:
         samples = self._at_own_rate(waveform).samples
         return self.encode_stream(lambda: [samples])
 
+    @kinds.checked
     def encode_file(self, path: str | Path) -> Features:
         """Features of an audio file, read and resampled block by block; the waveform is never held whole.
 

@@ -73,6 +73,9 @@ class Speech:
     conversion: Conversion
     remarks: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Speech({self.text!r}, {self.waveform})"
+
 
 class Synthesizer:
     """Speaks text in any voice of the encoder whose keys the text model predicts.

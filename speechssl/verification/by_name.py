@@ -1,4 +1,4 @@
-"""Enrol and identify speakers by recordings and names: ``speechssl enrol`` and ``identify`` as functions."""
+"""Verify, enrol and identify speakers by recordings: ``speechssl verify``, ``enrol`` and ``identify`` as functions."""
 
 from __future__ import annotations
 
@@ -16,6 +16,47 @@ from speechssl.verification.database import Enrolment, SpeakerDatabase, default_
 from speechssl.verification.decisions import Candidate, Utterance
 
 Database = SpeakerDatabase | str | Path | None
+
+
+@kinds.checked
+def verify(
+    enrolment: Recordings,
+    test: Recording,
+    *,
+    model: str | Path | Embedder = "tiny",
+    database: Database = None,
+    prior: float | None = None,
+    threshold: float | None = None,
+) -> decisions.Decision:
+    """Decide whether a recording is by the speaker of one or several others; ``speechssl verify`` as a function.
+
+    Args:
+        enrolment: recordings of the speaker, one or several; see ``audio.recording``.
+        test: the recording in question.
+        model: for ``embedders.load``, or an embedder.
+        database: or its file, whose calibration of this model is taken; without one, that which came with the model.
+        prior, threshold: see ``decisions.verify``.
+    Returns:
+        The decision, with score, likelihood ratio and probability.
+    Raises:
+        InputError: no recording, or one that cannot be read or holds less than 1 s of speech.
+
+    Example:
+        >>> import speechssl
+        >>> speechssl.verify(speechssl.clip("ada"), speechssl.clip("ada", "sentence")).decision
+        'same'
+    """
+    known_ones, asked_one = audio.recordings(enrolment), audio.recording(test)
+    if not known_ones:
+        raise InputError("no recording of the speaker; give at least one, and the recording to test")
+    embedder = embedders.load(model) if isinstance(model, str | Path) else model
+    own = None
+    if database is not None:
+        with _opened(database) as store:
+            own = store.calibration(embedder.origin)
+    calibration, cohort = decisions.calibration_for(embedder, own), embedder.cohort
+    *known, asked = (decisions.embed(one, embedder, calibration=calibration) for one in (*known_ones, asked_one))
+    return decisions.verify(known, asked, calibration=calibration, cohort=cohort, prior=prior, threshold=threshold)
 
 
 @kinds.checked
@@ -44,7 +85,7 @@ def enrol(
     if not given:
         raise InputError(f"no recording of {name!r}; give at least one")
     embedder = embedders.load(model) if isinstance(model, str | Path) else model
-    with _opened(database) as store:
+    with _opened(database, new=True) as store:
         calibration = decisions.calibration_for(embedder, store.calibration(embedder.origin))
         heard = [decisions.embed(one, embedder, calibration=calibration) for one in given]
         names = audio.told_apart([one.name for one in heard])
@@ -91,10 +132,12 @@ def identify(
 
 
 @contextmanager
-def _opened(database: Database) -> Iterator[SpeakerDatabase]:
+def _opened(database: Database, *, new: bool = False) -> Iterator[SpeakerDatabase]:
     if isinstance(database, SpeakerDatabase):
         yield database
         return
     place = default_path() if database is None else audio.given.path(database, "the database")
+    if not new and database is not None and not place.exists():
+        raise InputError(f"the database {place} does not exist; check the path, or enrol a speaker into it first")
     with SpeakerDatabase(place) as store:
         yield store

@@ -397,10 +397,9 @@ class SpeakerDatabase:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError, TypeError, _Foreign) as error:
-            raise CheckpointError(
-                f"cannot use the speaker database {self.path}: {error}; check that it is one and writable, and that "
-                "no other program holds it"
-            ) from error
+            do = "check that it is one and writable, and that no other program holds it"
+            do = "open it again, in the thread that uses it" if isinstance(error, sqlite3.ProgrammingError) else do
+            raise CheckpointError(f"cannot use the speaker database {self.path}: {error}; {do}") from error
 
 
 def default_path() -> Path:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from speechssl import audio
-from speechssl.audio.given import Recording, Recordings
+from speechssl.audio.given import Recording
 from speechssl.checkpoints import kinds
 from speechssl.checkpoints.names import some
 from speechssl.errors import InputError
@@ -214,45 +214,6 @@ def verify(
         origin=test.embedding.origin,
         remarks=(*([found.remark] if found.remark else []), *remarks),
     )
-
-
-@kinds.checked
-def verify_files(
-    enrolment: Recordings,
-    test: Recording,
-    *,
-    model: str | Path | Embedder = "tiny",
-    database: SpeakerDatabase | None = None,
-    prior: float | None = None,
-    threshold: float | None = None,
-) -> Decision:
-    """Decide whether a recording is by the speaker of one or several others; ``speechssl.verify``.
-
-    Args:
-        enrolment: recordings of the speaker, one or several; see ``audio.recording``.
-        test: the recording in question.
-        model: for ``embedders.load``, or an embedder.
-        database: whose calibration of this model is taken; without one, the calibration that came with the model.
-        prior, threshold: as ``verify``.
-    Returns:
-        The decision, with score, likelihood ratio and probability.
-    Raises:
-        InputError: no recording, or one that cannot be read or holds less than 1 s of speech.
-
-    Example:
-        >>> import speechssl
-        >>> speechssl.verify(speechssl.clip("ada"), speechssl.clip("ada", "sentence")).decision
-        'same'
-    """
-    known_ones, asked_one = audio.recordings(enrolment), audio.recording(test)
-    if not known_ones:
-        raise InputError("no recording of the speaker; give at least one, and the recording to test")
-    embedder = embedders.load(model) if isinstance(model, (str, Path)) else model
-    own = None if database is None else database.calibration(embedder.origin)
-    calibration = calibration_for(embedder, own)
-    *known, asked = (embed(one, embedder, calibration=calibration) for one in (*known_ones, asked_one))
-    cohort = embedder.cohort
-    return verify(known, asked, calibration=calibration, cohort=cohort, prior=prior, threshold=threshold)
 
 
 def identify(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl import checkpoints
-from speechssl.checkpoints import names
+from speechssl.checkpoints import kinds, names
 from speechssl.errors import CheckpointError, InputError
 from speechssl.voices import matching_set
 from speechssl.voices.consent import Consent
@@ -70,6 +70,7 @@ class VoiceInfo:
         return matching_set.uncovered(self.references, self.consents)
 
 
+@kinds.checked
 def save(path: str | Path, voice: MatchingSet) -> Path:
     """Write a voice to a file that its owner alone can read, whole or not at all.
 
@@ -87,6 +88,7 @@ def save(path: str | Path, voice: MatchingSet) -> Path:
     return checkpoints.save(path, tensors, _header(voice), private=True)
 
 
+@kinds.checked
 def load(path: str | Path, *, verify: bool | None = None) -> MatchingSet:
     """Open a voice file; its frames stay on disk until they are used.
 
@@ -102,6 +104,7 @@ def load(path: str | Path, *, verify: bool | None = None) -> MatchingSet:
         return _voice(file.header, file.tensors)
 
 
+@kinds.checked
 def info(path: str | Path) -> VoiceInfo:
     """The header of a voice file, without reading its frames.
 

@@ -102,6 +102,11 @@ class MatchingSet:
     def __len__(self) -> int:
         return int(self.keys.shape[0])
 
+    def __repr__(self) -> str:
+        name = f"{self.name!r}, " if self.name else ""
+        recordings = "1 recording" if len(self.references) == 1 else f"{len(self.references)} recordings"
+        return f"MatchingSet({name}{self.seconds:.1f} s of {recordings}, {len(self)} frames, {self.key_origin})"
+
     @property
     def seconds(self) -> float:
         """Duration of the references together."""

@@ -152,7 +152,7 @@ def report(
 
     Args:
         references: at least one, any rate; see ``audio.recording``.
-        names: for the report, one each; ``"1"``, ``"2"`` ... by default.
+        names: for the report, one each; by default those of the files, or ``"1"``, ``"2"`` ...
         coverage: of a source's frames, see ``cover``.
     Returns:
         What was measured of each, and a verdict.
@@ -169,7 +169,9 @@ def report(
         raise InputError("no references to report on; at least one recording needed")
     if names is not None and len(names) != len(given):
         raise InputError(f"{len(names)} names for {len(given)} references; one each needed")
-    labels = list(names or map(str, range(1, len(given) + 1)))
+    files = [one for one in given if not isinstance(one, Waveform)]
+    numbers = [str(number) for number in range(1, len(given) + 1)]
+    labels = list(names or (audio.told_apart(files) if len(files) == len(given) else numbers))
     measured = [_measured(name, one) for name, one in zip(labels, given, strict=True)]
     pieces = [(piece, index) for index, (_, found) in enumerate(measured) for piece in found]
     return ReferenceReport(tuple(one for one, _ in measured), suspected_speakers(pieces, labels), coverage)

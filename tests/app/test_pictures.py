@@ -12,7 +12,7 @@ from PIL import Image
 from speechssl.app import mel_image, pictures
 from speechssl.app.tabs import stage
 from speechssl.signals import Waveform
-from speechssl.verification import decisions
+from speechssl.verification import decisions, synthetic
 
 
 def test_pictures_name_every_unit_and_claim_no_certainty() -> None:
@@ -28,6 +28,13 @@ def test_pictures_name_every_unit_and_claim_no_certainty() -> None:
     assert "more than 99 %" in shown
     assert "<b>" not in shown
     assert "talk.wav: short." in shown
+    assert 'class="card good"' in shown
+    made = {"remarks": (f"talk.wav: {synthetic.REMARK}",)}
+    shown = pictures.verdict(decisions.Decision(probability=0.9999, **facts | made), ("Yes", "No"))  # type: ignore[arg-type]
+    assert 'class="card warn"' in shown
+    found = {"decision": "known", "speaker": "ada", "ranked": [], "remarks": ()}
+    assert 'class="card good"' in pictures.ranked(found)
+    assert 'class="card warn"' in pictures.ranked(found | made)
     unsure = pictures.verdict(
         decisions.Decision(probability=None, **facts | {"llr": None, "accepted": None, "threshold": None}),  # type: ignore[arg-type]
         ("Yes", "No"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import torch
 import speechssl
 from speechssl import audio
 from speechssl.errors import InputError
-from speechssl.signals import Features, Waveform
+from speechssl.signals import Embedding, Features, Units, Waveform
 
 WAVEFORM = Waveform(torch.zeros(16_000), 16_000)
 WRONG: list[Any] = [
     None, 5, b"talk.wav", {"a": 1}, np.zeros(5), torch.zeros(5), ("a", 16_000), (np.zeros(5), "16000"), object(), "",
     (np.zeros(5), -1), (np.zeros(0), 16_000), (np.zeros((2, 2, 2)), 16_000), (np.array(["a"]), 16_000), True,
     (np.zeros((20, 20)), 16_000), (np.array([np.nan]), 16_000), (np.zeros(5), 1.5), [None], ["talk.wav", 3],
+    (np.zeros(5), np.nan), (np.zeros(5), np.inf), (np.zeros(5), 100), (16_000, np.zeros(5)), [np.zeros(5), 16_000],
 ]  # fmt: skip
 
 
@@ -57,6 +59,31 @@ def test_whole_numbers_are_scaled() -> None:
     assert found.samples.tolist() == [-1.0, 0.0, 0.5]
 
 
+def test_rates_numbers_and_buffers_of_other_libraries_are_taken() -> None:
+    found = audio.recording((np.frombuffer(np.full(800, 0.5, np.float32).tobytes(), np.float32), np.int64(8000)))
+    assert isinstance(found, Waveform)
+    assert (found.sample_rate, found.samples[0].item()) == (8000, 0.5)
+    found = audio.recording((torch.full((800,), 0.5, dtype=torch.bfloat16), 8000))
+    assert isinstance(found, Waveform)
+    assert found.samples.tolist() == [0.5] * 800
+
+
+@pytest.mark.parametrize(
+    ("given", "do"),
+    [
+        (np.zeros(5), "the sample rate is missing"),
+        ((16_000, np.zeros(5)), "the samples first, then the rate"),
+        (io.BytesIO(b"RIFF"), r"soundfile\.read"),
+        ((np.full(800, 21_000.0), 8000), "divide samples of 16 bits by 32768"),
+    ],
+    ids=["no rate", "rate first", "open file", "not scaled"],
+)
+def test_what_is_nearly_a_recording_is_refused_with_what_to_do(given: Any, do: str) -> None:
+    for take in (audio.recording, audio.recordings):
+        with pytest.raises(InputError, match=do):
+            take(given)
+
+
 @pytest.mark.parametrize("given", WRONG, ids=lambda given: repr(given).split(" at ")[0][:30])
 def test_anything_else_is_refused(given: Any) -> None:
     with pytest.raises(InputError):
@@ -90,6 +117,9 @@ def test_nouns_print_as_what_they_are() -> None:
     assert repr(WAVEFORM) == "Waveform(1.0 s at 16 kHz)"
     features = Features(torch.zeros(400, 8), 50.0, "tiny/2")
     assert repr(features) == "Features(8.0 s at 50 Hz, 400 x 8, tiny/2)"
+    units = Units(torch.tensor([3, 5]), torch.tensor([60, 40]), 50.0, "tiny/4/km100")
+    assert repr(units) == "Units(2 units, 2.0 s at 50 Hz, tiny/4/km100)"
+    assert repr(Embedding(torch.eye(3)[0], "tiny")) == "Embedding(3 numbers, tiny)"
     for wrong in ([0.0], None, "x"):
         with pytest.raises(InputError, match="torch tensor needed"):
             Waveform(wrong, 16_000)  # type: ignore[arg-type]

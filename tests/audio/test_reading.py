@@ -253,6 +253,15 @@ def test_nan_and_infinity_are_named_with_their_time(tmp_path: Path, bad: float, 
         assert_message(error, tmp_path / "a.wav", "NaN or infinite", "8.000 s")
 
 
+def test_whole_numbers_that_were_stored_as_floating_point_are_told(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", 20_000 * tone(0.5), RATE, subtype="FLOAT")
+    with pytest.raises(InputError) as error:
+        audio.read(tmp_path / "a.wav")
+    assert_message(error, tmp_path / "a.wav", "divide samples of 16 bits by 32768")
+    soundfile.write(tmp_path / "b.wav", 20 * tone(0.5), RATE, subtype="FLOAT")
+    assert float(audio.read(tmp_path / "b.wav").samples.max()) > 1
+
+
 def test_a_double_beyond_float32_is_infinite(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.array([0.1, 1e300]), RATE, subtype="DOUBLE")
     with pytest.raises(InputError, match="infinite"):

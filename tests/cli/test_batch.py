@@ -12,7 +12,7 @@ import pytest
 from speechssl.checkpoints import foreign
 from speechssl.cli import batch
 from speechssl.cli.batch import Plan
-from speechssl.cli.ledger import LEDGER, Job, Ledger
+from speechssl.cli.ledger import LEDGER, Job, Ledger, made_before
 from speechssl.errors import InputError
 
 
@@ -336,3 +336,18 @@ def test_the_ledger_is_json_lines(tmp_path: Path) -> None:
     Ledger(tmp_path / "out", lambda _: {"k": 4}).record(Job(source, output))
     (entry,) = (tmp_path / "out" / LEDGER).read_text().splitlines()
     assert json.loads(entry)["output"] == "sub/a.wav"
+
+
+def test_a_ledger_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, output, other = (tmp_path / name for name in ("a.wav", "a.txt", "b.txt"))
+    for path in (source, output, other):
+        path.write_text("x")
+    Ledger(tmp_path, lambda _: {}).record(Job(source, output))
+    lines, parse = [], foreign.parse_object
+    monkeypatch.setattr(foreign, "parse_object", lambda line, path: lines.append(line) or parse(line, path))
+    assert made_before(tmp_path) == made_before(tmp_path) == {output.resolve()}
+    ledger = Ledger(tmp_path, lambda _: {})
+    assert ledger.is_done(Job(source, output))
+    assert len(lines) == 1
+    ledger.record(Job(source, other))
+    assert made_before(tmp_path) == {output.resolve(), other.resolve()}

@@ -51,8 +51,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "features source.wav -o -",
         "features source.wav -o results/",
         "convert source.wav -r reference.wav -o results/",
-        "trials people -o old.wav",
-        "speakers export -o old.wav",
         "units decode 1,2,3 --voice eric -o old.wav",
         "units decode 1,2,3 --voice eric -o missing/out.wav",
         "units decode 1,2,3 --voice eric -o results",

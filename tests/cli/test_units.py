@@ -88,6 +88,15 @@ def test_from_audio_to_units_and_what_is_said_of_them(
     assert run("check", out, code=2)
 
 
+def test_a_share_that_is_empty_is_told(
+    recordings: Path, encoder_file: Path, codebook_file: Path, tmp_path: Path
+) -> None:
+    words = ["encode", str(recordings / "take0.wav"), str(recordings / "take5.wav"), "-c", str(codebook_file)]
+    words += ["-m", str(encoder_file), "--device", "cpu", "-o", str(tmp_path / "out"), "--shard", "2/2"]
+    shown = CliRunner().invoke(app, words)
+    assert "the list has 1 part of 256 recordings at most; --part 1 fills all 2" in shown.stderr
+
+
 class Shown(progress.Progress):
     """Keeps the line of each change."""
 

@@ -94,6 +94,14 @@ def test_enrol_identify_and_forget(run: Any) -> None:
         run("speakers", "show", "ada", model=False)
 
 
+def test_an_empty_file_that_becomes_a_database_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "team.sqlite"
+    file.touch()
+    for said in (f"remark: {file} was empty (0 bytes); a new database was made of it\n", ""):
+        verification.open_database(str(file), new=True).close()
+        assert capsys.readouterr().err == said
+
+
 def test_a_claim_is_verified_against_what_is_enrolled(run: Any) -> None:
     with pytest.raises(InputError, match=r"nobody is enrolled in .*enrol with this model first"):
         run("verify", ADA_TOO, "--speaker", "ada")

@@ -136,6 +136,8 @@ def test_features_are_those_of_the_encoder_and_of_the_file(
     stored = checkpoints.load(path, kind="features")
     assert stored.tensors["frames"].equal(found.frames)
     assert (stored.header["origin"], stored.header["source"]) == ("small/1", speech_files["source"].name)
+    with pytest.raises(InputError, match=r"a name that ends in \.safetensors needed"):
+        bundles.features(speech_files["source"], model=encoder_file, layer=1, output=tmp_path / "out.npy")
     heard = bundles.features(audio.read(speech_files["source"]), model=encoder_file, layer=1)
     assert torch.allclose(heard.frames, found.frames, atol=1e-4)
 

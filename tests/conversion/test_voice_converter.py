@@ -45,6 +45,14 @@ class Listener(Tones):
         return super().vocode(features)
 
 
+def test_everything_prints_as_one_short_line(system, two):
+    source, voice = two
+    for one in (system, voice, system.convert(source, voice)):
+        assert repr(one).startswith(f"{type(one).__name__}(")
+        assert "tensor" not in repr(one)
+        assert len(repr(one)) < 100
+
+
 def test_it_is_the_mean_of_the_nearest(system, two):
     source, voice = two
     result = system.convert(source, voice, converter="uniform", k=3)

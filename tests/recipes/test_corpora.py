@@ -104,7 +104,8 @@ def test_one_speaker_is_split_by_recording_and_many_by_speaker(recipe: Recipe, t
     assert splits.count("test") == pytest.approx(400, abs=70)
 
 
-def test_another_layout_is_said(recipe: Recipe, tmp_path: Path) -> None:
+def test_another_layout_is_said(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     for corpus in ("librispeech", "vctk", "folder"):
         with pytest.raises(SystemExit, match="no recordings in the layout"):
@@ -115,4 +116,11 @@ def test_another_layout_is_said(recipe: Recipe, tmp_path: Path) -> None:
         recipe("manifest").main(
             ["vctk", str(tmp_path / "empty"), "--download", "all", "--output", str(tmp_path / "m.csv")]
         )
+    for words, said in (
+        (["nowhere", "--output", "m.csv"], "nowhere is no folder"),
+        (["empty", "--output", "empty"], "--output empty is a folder"),
+        (["empty", "--output", "m.csv", "--dev", "0.6", "--test", "0.5"], "shares; together below 1 needed"),
+    ):
+        with pytest.raises(SystemExit, match=said):
+            recipe("manifest").main(["folder", *words])
     assert not (tmp_path / "m.csv").exists()

@@ -13,6 +13,7 @@ import torch
 
 from speechssl import audio, signals
 from speechssl.audio.mel import kaldi
+from speechssl.errors import InputError
 from speechssl.signals import Waveform
 from speechssl.verification import decisions, embedders, screening
 from speechssl.verification.embedders import log_mel
@@ -400,7 +401,7 @@ def test_noise_gets_a_calibration_of_its_own(
 def test_a_floor_is_written_with_a_cohort_heard_so(recipe: Any, data: Path, model: Path, tmp_path: Path) -> None:
     written = tmp_path / "floored.safetensors"
     command = [str(model), str(data / "manifest.csv"), "--output", str(written)]
-    with pytest.raises(SystemExit, match="no recordings of 2 s of sea"):
+    with pytest.raises(InputError, match=r"no recordings of sea, train; there are: clips train \(12\)"):
         recipe("floor").main([*command, "--corpora", "sea"])
     assert not written.exists()
     recipe("floor").main([*command, "--corpora", "clips", "--decibels", "30"])

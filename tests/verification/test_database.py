@@ -7,6 +7,7 @@ import dataclasses
 import signal
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import forking
@@ -207,6 +208,15 @@ def test_a_killed_writer_loses_no_finished_enrolment_and_leaves_no_half_one(tmp_
         assert count >= 2 * (finished + 1)
         assert count % 2 == 0
         assert database.enrol("bob", [enrolment(0)]) == 1
+
+
+def test_a_database_is_of_the_thread_that_opened_it_and_open(tmp_path: Path) -> None:
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database, ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(database.speakers).exception()
+    assert isinstance(heard, CheckpointError)
+    assert "open it again, in the thread that uses it" in str(heard)
+    with pytest.raises(CheckpointError, match=r"closed database.*; open it again"):
+        database.speakers()
 
 
 def test_a_database_without_bands_is_read_and_completed(tmp_path: Path) -> None:

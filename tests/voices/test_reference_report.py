@@ -17,7 +17,7 @@ from speechssl import audio, checkpoints
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
 from speechssl.training import distort
-from speechssl.voices import reference_report, second_speaker
+from speechssl.voices import clips, reference_report, second_speaker
 from speechssl.voices.reference_report import Coverage, RecordingReport, ReferenceReport
 from speechssl.voices.second_speaker import Speakers
 
@@ -306,6 +306,15 @@ def test_a_recording_of_another_voice_is_suspected_and_named() -> None:
     found = reference_report.report(sounds, names=["a", "b", "c"]).speakers
     assert found.suspected is True
     assert found.odd == ("c",)
+
+
+@needs_clips
+def test_recordings_have_the_names_of_their_files() -> None:
+    files = [clips.clip("ada", "sentence").path, clips.clip("beth", "sentence").path]
+    found = reference_report.report(files).recordings
+    assert [one.name for one in found] == ["ada_sentence.opus", "beth_sentence.opus"]
+    found = reference_report.report([audio.read(file) for file in files]).recordings
+    assert [one.name for one in found] == ["1", "2"]
 
 
 @needs_clips

@@ -83,6 +83,9 @@ class Codebook:
         if self.segmentation is not None and self.segmentation.centre.shape != (self.dim,):
             raise InputError(f"the segmentation is of {self.segmentation.centre.shape}, the centroids of {self.dim}")
 
+    def __repr__(self) -> str:
+        return f"Codebook({self.origin})"
+
     @property
     def num_levels(self) -> int:
         """Codes per frame, Q."""
@@ -116,6 +119,7 @@ class Codebook:
         levels = "" if self.family in SINGLE else f"{self.num_levels}x"
         return f"{self.features}/{FAMILIES[self.family]}{levels}{self.num_units}-{self.fingerprint[:8]}"
 
+    @kinds.checked
     def codes(self, features: Features) -> NDArray[np.int64]:
         """Codes (N, Q) of every frame, each a pure function of that frame; of all frames for ``syllable``.
 
@@ -149,6 +153,7 @@ class Codebook:
         """For a recording that comes in pieces: the codes are those of the whole."""
         return Quantiser(self)
 
+    @kinds.checked
     def assign(self, features: Features) -> Units:
         """Units with run lengths; for codebooks of one level.
 

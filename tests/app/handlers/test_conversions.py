@@ -20,7 +20,7 @@ from speechssl.app.state import Models, Settings, State, Store
 from speechssl.conversion import convert as library
 from speechssl.receipts import signing
 from speechssl.signals import Waveform
-from speechssl.verification import decisions
+from speechssl.verification import by_name, decisions
 from speechssl.voices import clips
 from speechssl.voices.consent import Consent
 
@@ -48,7 +48,7 @@ def test_a_conversion_has_a_genuine_receipt_and_is_what_the_library_makes(
     assert made.receipt["watermark"] is None
     # what `speechssl verify` says of the same files
     assert isinstance(made.decision, decisions.Decision)
-    alone = decisions.verify_files([speech["reference"]], made.path)
+    alone = by_name.verify([speech["reference"]], made.path)
     assert (made.decision.score, made.decision.llr) == (alone.score, alone.llr)
     assert made.decision.threshold_source == alone.threshold_source
     assert "/" not in " ".join(made.decision.remarks)

@@ -15,7 +15,7 @@ from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused
 from speechssl.app.state import Models, Settings, State, Store
 from speechssl.receipts import signing
-from speechssl.verification import decisions
+from speechssl.verification import by_name, decisions
 from speechssl.voices.clips import clip
 from speechssl.voices.consent import Consent
 from speechssl.voices.notes import Notes
@@ -36,7 +36,7 @@ def test_a_stored_voice_keeps_its_consent_and_can_be_verified(
     assert converted.receipt["consent"][0] == made["consents"][0]
     assert [one["share"] for one in converted.receipt["voices"]] == [0.5, 0.5]
     alone = convert(speech["source"], Target(voices=(("me", 1.0),)))
-    compared = decisions.verify_files([speech["other"]], alone.path)
+    compared = by_name.verify([speech["other"]], alone.path)
     assert isinstance(alone.decision, decisions.Decision)
     assert (alone.decision.score, alone.decision.llr) == pytest.approx((compared.score, compared.llr))
     assert converted.decision == "not judged as a copy of the voice: a blend of voices was asked for"
@@ -94,8 +94,8 @@ def test_a_stored_voice_is_heard_though_its_file_holds_no_sound(
     made = voices.sample(*shared, job, "heard")
     assert signing.check(made).genuine
     assert audio.read(made).seconds == pytest.approx(6, abs=0.1)
-    compared = decisions.verify_files([speech["other"]], made)
-    stranger = decisions.verify_files([speech["reference"]], made)
+    compared = by_name.verify([speech["other"]], made)
+    stranger = by_name.verify([speech["reference"]], made)
     assert compared.score > stranger.score + 0.1
     assert voices.sample(*shared, job, "bundled: ada") == clip("ada").path
     with pytest.raises(Refused, match="no voice 'nobody'"):
