@@ -3,9 +3,13 @@
   // ---- pieces of a stream, one after the other
   const LOADS = 0.05; // seconds until a player plays
   let stream = null;
+  let ended = null; // the first piece of a stream that was silenced: pieces may still come
 
   function silence(but) {
-    if (stream) stream.context.close();
+    if (stream) {
+      stream.context.close();
+      ended = stream.first;
+    }
     stream = null;
     document.querySelectorAll("audio").forEach((audio) => audio !== but && audio.pause());
   }
@@ -30,6 +34,7 @@
 
   function hear(list) {
     const pieces = JSON.parse(list.dataset.pieces);
+    if (pieces[0] === ended) return;
     if (stream?.first !== pieces[0]) {
       silence();
       const context = new AudioContext({ sampleRate: Number(list.dataset.rate) });

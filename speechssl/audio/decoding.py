@@ -89,11 +89,13 @@ def check_file(path: Path) -> None:
 def check_height(name: str, block: Samples) -> None:
     """Refuse samples that were left as whole numbers when they became floating point.
 
+    Args:
+        name: what has the samples.
     Raises:
-        InputError: samples beyond 60 dB above full scale; the message begins with the name.
+        InputError: samples beyond 60 dB above full scale.
     """
     if (height := np.abs(block).max(initial=0.0)) > TALLEST:
-        raise InputError(f"{name} reach {height:.0f}, far beyond [-1, 1]: divide samples of 16 bits by 32768")
+        raise InputError(f"{name}: samples reach {height:.0f}, far beyond [-1, 1]; divide those of 16 bits by 32768")
 
 
 def mean(block: Samples) -> Samples:
@@ -167,7 +169,7 @@ def _checked(path: Path, source: Source) -> Iterator[Samples]:
                 f"{path} holds NaN or infinite samples, the first at {second:.3f} s; finite ones needed: "
                 "export it again, or cut that place out"
             )
-        check_height(f"samples of {path}", block)
+        check_height(str(path), block)
         done += len(block)
         yield block
     if not done:

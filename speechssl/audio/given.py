@@ -141,5 +141,5 @@ def _waveform(samples: Any, rate: Any) -> Waveform:
             raise InputError(f"samples of shape {array.shape}; (T,), or two dimensions with up to 8 channels needed")
         array = array.mean(axis=channels)
     array = np.require(array, np.float32, ("C", "W"))  # PyTorch warns of what cannot be written to
-    check_height("samples", array)
+    check_height("the recording", array)
     return Waveform(torch.from_numpy(array), int(rate))

@@ -62,7 +62,7 @@ ALONE = {
         "voices.matching_set: {} references of the voice",
     ),
     CODE: (
-        "audio.files: blocks of", "audio.files: cannot write {} as",
+        "audio.files: blocks of", "conversion.bundles: {} would hold safetensors", "audio.files: cannot write {} as",
         "audio.files: cannot write {}: it is a folder", "audio.files: cannot write {}: its name",
         "audio.files: cannot write {}: {} ", "audio.files: sample rate", "audio.files: the recording {}: {}",
         "audio.files: {} has {} channel", "checkpoints.files: cannot write {}: its header",
@@ -84,7 +84,7 @@ ALONE = {
         "audio.files: cannot write {}: samples reach", "checkpoints.files: {} does not exist",
         "checkpoints.files: {} is a folder", "checkpoints.files: {} is a pipe",
         "synthesis.front_end: character", "verification.database: at least one",
-        "verification.decisions: no recording", "verification.trials: {n} speaker",
+        "verification.trials: {n} speaker",
         "voices.building: no reference", "voices.pitch: pitch is",
     ),
     DAMAGED: (

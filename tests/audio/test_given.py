@@ -74,7 +74,7 @@ def test_rates_numbers_and_buffers_of_other_libraries_are_taken() -> None:
         (np.zeros(5), "the sample rate is missing"),
         ((16_000, np.zeros(5)), "the samples first, then the rate"),
         (io.BytesIO(b"RIFF"), r"soundfile\.read"),
-        ((np.full(800, 21_000.0), 8000), "divide samples of 16 bits by 32768"),
+        ((np.full(800, 21_000.0), 8000), "divide those of 16 bits by 32768"),
     ],
     ids=["no rate", "rate first", "open file", "not scaled"],
 )

@@ -257,7 +257,7 @@ def test_whole_numbers_that_were_stored_as_floating_point_are_told(tmp_path: Pat
     soundfile.write(tmp_path / "a.wav", 20_000 * tone(0.5), RATE, subtype="FLOAT")
     with pytest.raises(InputError) as error:
         audio.read(tmp_path / "a.wav")
-    assert_message(error, tmp_path / "a.wav", "divide samples of 16 bits by 32768")
+    assert_message(error, tmp_path / "a.wav", "divide those of 16 bits by 32768")
     soundfile.write(tmp_path / "b.wav", 20 * tone(0.5), RATE, subtype="FLOAT")
     assert float(audio.read(tmp_path / "b.wav").samples.max()) > 1
 

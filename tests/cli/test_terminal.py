@@ -58,11 +58,12 @@ def test_a_log_has_all_that_is_printed_and_goes_on(tmp_path: Path, capsys: pytes
     lines = log.read_text(encoding="utf-8").splitlines()
     assert len(lines) == 2
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d " + re.escape(error), lines[1])
-    recording = tmp_path / "talk.wav"
-    recording.write_bytes(b"RIFF and so on")
-    assert run(["voice", "list", "--log", str(recording)]) == 2
-    assert "holds no log" in capsys.readouterr().err
-    assert recording.read_bytes() == b"RIFF and so on"
+    for name, words in (("talk.wav", "talk.log would do"), ("talk.raw", "holds no log")):
+        other = tmp_path / name
+        other.write_bytes(b"RIFF and so on")
+        assert run(["voice", "list", "--log", str(other)]) == 2
+        assert words in capsys.readouterr().err
+        assert other.read_bytes() == b"RIFF and so on"
     assert run(["voice", "list", "--log", str(tmp_path)]) == 2
 
 

@@ -54,7 +54,7 @@ def _compare(page: Page) -> None:
 
     def example(voice: str) -> Any:
         def fill() -> tuple[list[str], str]:
-            return [str(clip("ada").path)], str(clip(voice, "sentence").path)
+            return [str(clip("cleo").path)], str(clip(voice, "sentence").path)
 
         return fill
 
@@ -62,7 +62,7 @@ def _compare(page: Page) -> None:
     # an earlier chart goes with the earlier errors
     parts.forget(go, {**lines, "chart": chart})
     go.click(on_verify, [enrolment, test], outputs, show_progress_on=[answer], **page.heavy)
-    for button, voice in ((same, "ada"), (other, "eric")):
+    for button, voice in ((same, "cleo"), (other, "eric")):
         first = button.click(example(voice), None, [enrolment, test], queue=False, api_visibility="private")
         first.then(on_verify, [enrolment, test], outputs, show_progress_on=[answer], **page.heavy)
 
