@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from speechssl.checkpoints import files
 from speechssl.encoders.rounding import has_fast_bfloat16
 from speechssl.errors import CheckpointError, InputError
 from speechssl.training.distributed import Processes
@@ -358,8 +359,9 @@ class _Run:
                 raise InputError(
                     f"{self.folder}: this run was started with another config ({changes}); use another folder"
                 )
-        if self._writes:
-            path.write_text(json.dumps(config, indent=1))
+        elif self._writes:
+            # whole or not at all: another process of the run may be reading
+            files.write_text(path, json.dumps(config, indent=1))
         if not self.last.exists():
             return 0
         self._objective.load_state_dict(load_file(self.last / "objective.safetensors"))
