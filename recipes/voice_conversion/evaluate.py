@@ -37,7 +37,6 @@ from rich.progress import track
 
 from speechssl import audio, errors
 from speechssl.audio import reverberation
-from speechssl.conversion import steps
 from speechssl.conversion.bundles import load_bundle
 from speechssl.conversion.voice_converter import VoiceConverter
 from speechssl.signals import Waveform
@@ -177,10 +176,8 @@ def chosen(args: argparse.Namespace) -> list[Pair]:
 def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
-    with contextlib.ExitStack() as stack:
-        if args.keep_echo:
-            for module in (steps, reverberation):
-                stack.enter_context(mock.patch.object(module, "dry", lambda waveform: waveform))
+    as_recorded = mock.patch.object(reverberation, "dry", lambda waveform: waveform)
+    with as_recorded if args.keep_echo else contextlib.nullcontext():
         evaluate(args, chosen(args))
 
 

@@ -2,7 +2,7 @@
 
 Weighted prediction error (WPE), one channel: in each band of the spectrum the echo is a sum of earlier values, whose
 weights make what is left as small as speech without an echo is. Written here because nara_wpe, which does the same, is
-three times slower and needs a compiled library.
+slower and needs a compiled library.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def echo(waveform: Waveform) -> float:
 
     In recordings of 3 s or more from nearby it is 0.03 at most, in most rooms with half a second of reverberation more.
     """
-    return max(_share(part, waveform.sample_rate) for part in torch.split(waveform.samples, _block(waveform)))
+    rate, parts = waveform.sample_rate, torch.split(waveform.samples, _block(waveform))
+    return max(_share(*_spectrum(part, rate), rate) for part in parts)
 
 
 def _block(waveform: Waveform) -> int:
@@ -77,33 +78,34 @@ def _ramped(samples: Tensor, count: int, *, up: bool, down: bool) -> Tensor:
     return samples
 
 
-def _share(samples: Tensor, rate: int) -> float:
-    """The share of the power of a block that can be predicted; 0 where it is more than an echo has, or unknown."""
-    size, taps = round(SIZE * rate), _taps(samples, rate)
-    if len(samples) < size or not taps:
+def _spectrum(samples: Tensor, rate: int) -> tuple[Tensor, int]:
+    """Bands (B, N) complex of a block, and how many windows predict; none where it is too short for an echo."""
+    size, hop = round(SIZE * rate), round(HOP * rate)
+    if len(samples) < size:
+        return torch.zeros(0, 0, dtype=torch.complex64), 0
+    heard = torch.stft(samples, size, hop, window=torch.hann_window(size), return_complex=True)
+    return heard, min(TAPS, len(samples) // hop // FEWEST)
+
+
+def _share(heard: Tensor, taps: int, rate: int) -> float:
+    """The share of the power of a spectrum that can be predicted; 0 where it is more than an echo has, or unknown."""
+    if not taps:
         return 0.0
-    heard = torch.stft(samples, size, round(HOP * rate), window=torch.hann_window(size), return_complex=True)
-    low, high = (round(hertz * size / rate) for hertz in BAND)
+    low, high = (round(hertz * round(SIZE * rate) / rate) for hertz in BAND)
     bands = heard[low:high:SAMPLED]
     power = float(bands.abs().square().sum())
     share = float((bands - direct(bands, taps)).abs().square().sum()) / power if power else 0.0
     return share if share < MOST else 0.0
 
 
-def _taps(samples: Tensor, rate: int) -> int:
-    """How many windows predict."""
-    return min(TAPS, len(samples) // round(HOP * rate) // FEWEST)
-
-
 def _dried(samples: Tensor, rate: int) -> Tensor:
     """One block without its echo, or the same tensor."""
-    if _share(samples, rate) <= LEAST:
+    heard, taps = _spectrum(samples, rate)
+    if _share(heard, taps, rate) <= LEAST:
         return samples
-    size, hop = round(SIZE * rate), round(HOP * rate)
-    window, taps = torch.hann_window(size), _taps(samples, rate)
-    heard = torch.stft(samples, size, hop, window=window, return_complex=True)  # (bands, windows)
     without = torch.cat([direct(bands, taps) for bands in torch.split(heard, TOGETHER)])
-    return torch.istft(without, size, hop, window=window, length=len(samples))
+    size, hop = round(SIZE * rate), round(HOP * rate)
+    return torch.istft(without, size, hop, window=torch.hann_window(size), length=len(samples))
 
 
 def direct(heard: Tensor, taps: int) -> Tensor:

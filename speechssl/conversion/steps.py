@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from speechssl import audio
+from speechssl.audio import reverberation
 from speechssl.audio.activity import SILENCE
 from speechssl.audio.given import Recording
-from speechssl.audio.reverberation import dry
 from speechssl.conversion import converters
 from speechssl.conversion.converters import Converter, means, widening
 from speechssl.conversion.converters.means import Candidates, Trace
@@ -114,7 +114,7 @@ def encode(system: System, recording: Recording, *, with_values: bool = True) ->
     recording = audio.recording(recording)
     recorded, length = _heard(recording, system.encoder.sample_rate)
     audible, raised = audio.audible(recorded)
-    waveform = dry(audible)
+    waveform = reverberation.dry(audible)
     try:
         keys, contour = building.keys_and_f0(waveform, system.encoder)
         values = None

@@ -33,11 +33,19 @@ def regressed(candidates: Candidates) -> tuple[Tensor, Trace]:
     weights of the trace sum to the share of the neighbours.
     """
     frames, trace = uniform(candidates)
-    share = share_at(1.0 - float(candidates.neighbours.distances[:, 0].mean()))
+    share = share_at(coverage_of(candidates))
     found = predicted(candidates) if share else None
-    if found is None:
-        return frames, trace
+    return (frames, trace) if found is None else mixed(frames, trace, found, share)
+
+
+def mixed(frames: Tensor, trace: Trace, found: Tensor, share: float) -> tuple[Tensor, Trace]:
+    """Frames (N, V) with a share of what was predicted, and their trace, whose weights sum to the rest."""
     return torch.lerp(frames, found, share), dataclasses.replace(trace, weights=trace.weights * (1 - share))
+
+
+def coverage_of(candidates: Candidates) -> float:
+    """Mean cosine of the frames of the source and their nearest."""
+    return 1.0 - float(candidates.neighbours.distances[:, 0].mean())
 
 
 def predicted(candidates: Candidates) -> Tensor | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechssl.conversion.converters.means import Candidates, Trace, made_of, pieces, uniform_weights
-from speechssl.conversion.converters.regression import predicted, share_at
+from speechssl.conversion.converters.regression import coverage_of, mixed, predicted, share_at
 from speechssl.conversion.retrieval import Neighbours
 from speechssl.errors import InputError
 
@@ -49,8 +48,7 @@ def _along_the_path(candidates: Candidates, f0: Tensor | None) -> tuple[Tensor, 
     costs = near.distances + VALUE_WEIGHT * unlikeness(voice.values, near.indices, wanted, predictor.scale)
     path = best_path(voice.keys, Neighbours(near.indices, costs), voice.follows(), f0=f0)
     frames, trace = made_of(voice, with_nearest(path, near, candidates.k))
-    share = min(PREDICTED, share_at(1.0 - float(near.distances[:, 0].mean())))
-    return torch.lerp(frames, wanted, share), dataclasses.replace(trace, weights=trace.weights * (1 - share))
+    return mixed(frames, trace, wanted, min(PREDICTED, share_at(coverage_of(candidates))))
 
 
 def unlikeness(values: Tensor, indices: Tensor, wanted: Tensor, scale: Tensor) -> Tensor:
