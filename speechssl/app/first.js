@@ -1,5 +1,6 @@
-// Comes before the scripts of Gradio, whose "Loading..." counts the seconds in every frame, also once it is gone.
+// Comes before the scripts of Gradio.
 (() => {
+  // its "Loading..." counts the seconds in every frame, also once it is gone
   const frame = window.requestAnimationFrame.bind(window);
   let counting = false;
 
@@ -11,4 +12,11 @@
       try { work(now); } finally { counting = false; }
     });
   };
+
+  // it closes its connection as a person leaves, also for one who then stays; and two seconds later it loads this page
+  // again, in place of another that is slow to come
+  window.addEventListener("beforeunload", (event) => {
+    event.stopImmediatePropagation();
+    if (document.querySelector(".stage .running")) event.preventDefault();
+  });
 })();

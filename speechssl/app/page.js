@@ -248,9 +248,4 @@
     if (tab) history.replaceState(null, "", named(tab));
   });
   window.addEventListener("hashchange", follow);
-  window.addEventListener("beforeunload", (event) => {
-    if (!document.querySelector(".stage .running")) return;
-    event.preventDefault();
-    event.stopImmediatePropagation(); // Gradio would close its connection, also for a person who then stays
-  });
 })();

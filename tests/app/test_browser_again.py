@@ -94,6 +94,19 @@ def test_a_text_is_there_after_a_reload(page: Any, address: str) -> None:
     sync_api.expect(page.locator("#speak-text textarea")).to_have_value("A text that took an hour.", timeout=20_000)
 
 
+def test_another_page_that_is_slow_to_come_is_not_overtaken_by_this_one(page: Any, address: str) -> None:
+    other = f"{address}/?lang=de"
+
+    def slowly(route: Any) -> None:
+        time.sleep(5)
+        route.continue_()
+
+    page.route(other, slowly)
+    page.goto(other)
+    page.wait_for_selector("#convert-go")
+    assert page.url == other
+
+
 def test_what_a_browser_kept_and_the_page_does_not_offer_is_passed_over(page: Any, tmp_path: Path) -> None:
     page.evaluate("""localStorage.setItem("speechssl-settings", JSON.stringify(
         {"convert-voice": "gone", "convert-pitch": ["x"], "convert-k": 1e9, "convert-form": "flac", "unknown": 1}))""")
@@ -152,6 +165,12 @@ def test_leaving_asks_first_while_a_job_runs(page: Any, held: threading.Event) -
     page.get_by_role("button", name="Ada as Eric").click()
     page.wait_for_selector("#convert-status .running")
     assert page.evaluate(asks) is True
+    # and who stays has the page that was left, with its connection
+    page.evaluate("window.stayed = true")
+    page.wait_for_timeout(3000)
+    held.set()
+    page.wait_for_selector("#convert-status .finished")
+    assert page.evaluate("window.stayed") is True
 
 
 def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(page: Any, speech: dict[str, Path]) -> None:
