@@ -40,7 +40,7 @@ LETTERS = {
 # speaker model so that no two are closer than two people are.
 VOICES = {
     "ada": (False, 1.8, "jf_alpha"),
-    "beth": (False, 1.8, "jf_gongitsune"),
+    "beth": (False, 1.8, "jf_nezumi"),
     "cleo": (False, 1.4, "jf_tebukuro"),
     "dan": (True, 1.5, "jf_alpha"),
     "eric": (True, 1.5, "jf_gongitsune"),

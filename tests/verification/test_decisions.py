@@ -368,6 +368,17 @@ def test_strangers_on_the_telephone_are_not_taken_for_each_other(tmp_path: Path)
     assert speechssl.verify(CLIPS / "ada_reference.opus", wide).decision == "same"
 
 
+def test_each_bundled_voice_is_known_and_taken_for_no_other(tmp_path: Path) -> None:
+    import speechssl
+
+    database = tmp_path / "six.sqlite"
+    for name in NAMES:
+        speechssl.enrol(name, speechssl.clip(name), database=database)
+    for name in NAMES:
+        ranked = speechssl.identify(speechssl.clip(name, "sentence"), database=database)
+        assert [row.speaker for row in ranked if row.accepted] == [name]
+
+
 def test_evaluation_scores_decide_nothing_in_use() -> None:
     with pytest.raises(InputError, match="plda scores"):
         decisions.verify([utterance(1, 0)], utterance(1, 0), calibration=calibration("m@1", scoring="plda"))
