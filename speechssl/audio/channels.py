@@ -1,4 +1,4 @@
-"""Which sound the channels of a file make together: their mean, unless they cancel each other.
+"""Which sound the channels of a recording make together: their mean, unless they cancel each other.
 
 Microphones and cables with inverted polarity give channels whose mean is silence. The loudest channel is taken then.
 """
@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from speechssl.audio import decoding
 from speechssl.audio.decoding import Mix, Samples
@@ -84,4 +85,17 @@ def _taken(path: Path, changed: int, size: int) -> int | None:
                     break
         except InputError:
             pass  # whoever reads the file meets what is wrong with it, and says where
-    return int(powers.argmax()) if together < CANCELLED * powers.sum() / count**2 else None
+    return _standing(powers, together)
+
+
+def one(samples: Samples) -> Samples:
+    """Samples (T, C) as one channel (T,)."""
+    mean = samples.mean(axis=1)
+    powers = np.square(samples, dtype=np.float64).sum(axis=0)
+    taken = _standing(powers, float(np.square(mean, dtype=np.float64).sum()))
+    return mean if taken is None else samples[:, taken]
+
+
+def _standing(powers: NDArray[np.float64], together: float) -> int | None:
+    """The channel of most power, where the power of the mean is that of channels that cancel each other."""
+    return int(powers.argmax()) if together < CANCELLED * powers.sum() / len(powers) ** 2 else None

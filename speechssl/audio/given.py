@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from speechssl.audio import channels
 from speechssl.audio.decoding import HIGHEST_RATE, LOWEST_RATE, check_height
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
@@ -40,7 +41,8 @@ def recording(given: Any) -> str | Path | Waveform:
 
     Args:
         given: a path, a waveform, a pair of samples ((T,), or (T, C) or (C, T) with up to 8 channels, whose mean is
-            taken; whole numbers are scaled to [-1, 1]) and their rate in Hz, or a clip of the package.
+            taken, or the loudest if they cancel each other; whole numbers are scaled to [-1, 1]) and their rate in Hz,
+            or a clip of the package.
     Returns:
         The path or the waveform.
     Raises:
@@ -136,10 +138,10 @@ def _waveform(samples: Any, rate: Any) -> Waveform:
         middle = 0 if array.dtype.kind == "i" else (int(limit.max) + 1) / 2
         array = (array.astype(np.float64) - middle) / (int(limit.max) + 1 - middle)
     if array.ndim == 2:
-        channels = 0 if array.shape[0] < array.shape[1] else 1
-        if array.shape[channels] > 8:
+        across = int(array.shape[0] >= array.shape[1])
+        if array.shape[across] > 8:
             raise InputError(f"samples of shape {array.shape}; (T,), or two dimensions with up to 8 channels needed")
-        array = array.mean(axis=channels)
+        array = channels.one(array if across else array.T)
     array = np.require(array, np.float32, ("C", "W"))  # PyTorch warns of what cannot be written to
     check_height("the recording", array)
     return Waveform(torch.from_numpy(array), int(rate))

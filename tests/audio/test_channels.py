@@ -11,6 +11,7 @@ import soundfile
 import torch
 
 from speechssl import audio
+from speechssl.audio import given
 
 RATE = 16_000
 
@@ -54,6 +55,8 @@ def test_the_loudest_channel_stands_for_channels_that_cancel(
     assert audio.channel_taken(path) == taken
     expected = np.mean(channels, axis=0) if taken is None else channels[taken]
     np.testing.assert_allclose(audio.read(path).samples, expected, atol=1e-7)
+    for samples in (np.stack(channels), np.stack(channels, axis=1)):
+        np.testing.assert_allclose(given.recording((samples, RATE)).samples, expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("rate", [RATE, 24_000])
