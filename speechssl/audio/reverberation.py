@@ -57,9 +57,16 @@ def echo(waveform: Waveform) -> float:
     """The share of the power that is late echo, 0 to 0.3, of the half minute that has most of it.
 
     In recordings of 3 s or more from nearby it is 0.03 at most, in most rooms with half a second of reverberation more.
+    It is the share of all bands together or of the median band, whichever is less: a hum or a tone has few bands that
+    can be predicted, noise none that is strong.
     """
-    rate, parts = waveform.sample_rate, torch.split(waveform.samples, _block(waveform))
-    return max(_share(*_spectrum(part, rate), rate) for part in parts)
+    rate, found = waveform.sample_rate, [0.0]
+    for part in torch.split(waveform.samples, _block(waveform)):
+        heard, taps = _spectrum(part, rate)
+        if taps:
+            late, power = _late(heard, taps, rate)
+            found.append(min(float(late.sum() / power.sum()), float((late / power).median())))
+    return max(share for share in found if share < MOST)
 
 
 def _block(waveform: Waveform) -> int:
@@ -87,21 +94,21 @@ def _spectrum(samples: Tensor, rate: int) -> tuple[Tensor, int]:
     return heard, min(TAPS, len(samples) // hop // FEWEST)
 
 
-def _share(heard: Tensor, taps: int, rate: int) -> float:
-    """The share of the power of a spectrum that can be predicted; 0 where it is more than an echo has, or unknown."""
-    if not taps:
-        return 0.0
+def _late(heard: Tensor, taps: int, rate: int) -> tuple[Tensor, Tensor]:
+    """The power of some bands of a spectrum, (B,) each: that which can be predicted, and all of it."""
     low, high = (round(hertz * round(SIZE * rate) / rate) for hertz in BAND)
     bands = heard[low:high:SAMPLED]
-    power = float(bands.abs().square().sum())
-    share = float((bands - direct(bands, taps)).abs().square().sum()) / power if power else 0.0
-    return share if share < MOST else 0.0
+    predicted = bands - direct(bands, taps)
+    return predicted.abs().square().sum(1), bands.abs().square().sum(1).clamp(min=1e-30)
 
 
 def _dried(samples: Tensor, rate: int) -> Tensor:
     """One block without its echo, or the same tensor."""
     heard, taps = _spectrum(samples, rate)
-    if _share(heard, taps, rate) <= LEAST:
+    if not taps:
+        return samples
+    late, power = _late(heard, taps, rate)
+    if not LEAST < float(late.sum() / power.sum()) < MOST:
         return samples
     without = torch.cat([direct(bands, taps) for bands in torch.split(heard, TOGETHER)])
     size, hop = round(SIZE * rate), round(HOP * rate)

@@ -259,7 +259,8 @@ def _too_little(report: ReferenceReport) -> str | None:
 
 
 def _too_noisy(report: ReferenceReport) -> str | None:
-    if not report.snr_db < SOME_NOISE:
+    # an echo fills the pauses as noise does
+    if not report.snr_db < SOME_NOISE or all(one.echo > ECHOING for one in report.recordings):
         return None
     if report.snr_db < NOISY:
         return (
@@ -270,8 +271,7 @@ def _too_noisy(report: ReferenceReport) -> str | None:
 
 
 def _echoing(report: ReferenceReport) -> str | None:
-    # noise can be predicted a little too
-    names = [one.name for one in report.recordings if one.echo > ECHOING and one.snr_db >= NOISY]
+    names = [one.name for one in report.recordings if one.echo > ECHOING and one.speech_seconds]
     if not names:
         return None
     return f"an echo of the room ({some(names, 3)}); record a hand's width from the microphone"

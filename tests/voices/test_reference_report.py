@@ -131,7 +131,7 @@ def test_good_references_are_called_good() -> None:
         ({"speech_seconds": 12.0}, "12.0 s of speech; 30 s or more would help"),
         ({"snr_db": 9.0}, "noisy (signal-to-noise 9 dB)"),
         ({"snr_db": 18.0}, "some noise (signal-to-noise 18 dB)"),
-        ({"echo": 0.1}, "an echo of the room (a.wav); record a hand's width from the microphone"),
+        ({"echo": 0.1, "snr_db": 9.0}, "an echo of the room (a.wav); record a hand's width from the microphone"),
         ({"clipping": 0.02}, "clipped (a.wav: up to 2.0 % of the samples)"),
         ({"loudness": -52.0}, "very quiet (-52 LUFS)"),
         ({"sample_rate": 8000}, "sampled at 8000 Hz, as on a telephone (a.wav): the frequencies above 4000 Hz"),
@@ -185,6 +185,23 @@ def test_an_echo_is_called_so() -> None:
     )
     noise = np.random.default_rng(0).standard_normal(6 * RATE)
     assert "echo" not in reference_report.report([waveform(0.1 * noise)]).verdict
+
+
+@needs_clips
+def test_noise_and_a_hum_are_no_echo_and_an_echo_in_the_pauses_is_no_noise() -> None:
+    said = clip(0).samples.numpy()
+    seconds = np.arange(len(said)) / RATE
+    hum = sum(np.sin(2 * np.pi * 50 * k * seconds + k) / k for k in range(1, 20))
+    noise = np.random.default_rng(0).standard_normal(len(said))
+    for sound in (hum, noise):
+        verdict = reference_report.report([waveform(said + 0.5 * said.std() / sound.std() * sound)]).verdict
+        assert "nois" in verdict
+        assert "echo" not in verdict
+    hall = waveform(distort.in_room(said, distort.simulated_room(np.random.default_rng(0), 2.2, -6.0)))
+    report = reference_report.report([hall])
+    assert report.snr_db < 15
+    assert "echo" in report.verdict
+    assert "nois" not in report.verdict
 
 
 # ---- coverage
