@@ -85,7 +85,8 @@ def jobs(work: Sequence[Any]) -> Markup:
 
 def _job(job: Any) -> Markup:
     log = html("").join(html("<li>{:.1f} s: {}</li>", at, text) for at, text in job.steps)
-    parts = [html('<h3>{}</h3><p class="facts">{}: {}</p>', job.what, job.tab.capitalize(), _progress(job))]
+    what = kept(job.what, "h3") if job.tab in ("speak", "batch") else element("h3", job.what)  # a person's own words
+    parts = [html('{}<p class="facts">{}: {}</p>', what, job.tab.capitalize(), _progress(job))]
     if job.state == "running":
         parts.append(html('<progress max="1" value="{:.2f}" aria-label="done so far"></progress>', job.share))
     parts.append(html("<details><summary>Log</summary><ol>{}</ol></details>", log))

@@ -146,9 +146,11 @@ def _open(page: Page, blocks: gr.Blocks) -> None:
         for name, one in page.kept.items():
             if name in kept and parts.is_possible(one, kept[name], names if one in page.voices else ()):
                 found[one] = gr.update(**{**found.get(one, {}), "value": kept[name]})
-        return {**found, **page.remembered(session)}
+        return {**found, **page.drafts(session), **page.remembered(session)}
 
-    filled = dict.fromkeys([*page.opened, *page.voices, *page.seconds, *page.kept.values(), *page.history])
+    filled = dict.fromkeys(
+        [*page.opened, *page.drafted, *page.voices, *page.seconds, *page.kept.values(), *page.history]
+    )
     ready = blocks.load(opened, window, list(filled), js="() => speechssl.opened()", api_visibility="private",
                         show_progress="hidden")  # fmt: skip
     for again, outputs in page.again:

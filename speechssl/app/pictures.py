@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -129,16 +130,23 @@ def running(text: str, share: float = 0.0, left: float | None = None) -> str:
     return _card("muted running", _sentence(text).rstrip("."), html("{}{}", bar, more))
 
 
-def failed(text: str, *, beside: bool) -> str:
+def enrolled(text: str, remarks: Sequence[str]) -> str:
+    """What was enrolled, and what makes it doubtful."""
+    if not remarks:
+        return html('<p role="status">{}</p>', text)
+    return _card("warn", text, listed(map(_sentence, remarks)))
+
+
+def failed(text: str, *, beside: bool, head: str = "Nothing was made") -> str:
     """A job that made nothing; ``beside`` if the reason also stands beside a field."""
     shown = html('<p class="{}">{}</p>', "" if beside else "problem", _sentence(text))
-    return _card("bad failed", "Nothing was made", shown)
+    return _card("bad failed", head, shown)
 
 
 def finished(head: str, decision: Decision | str, name: str, remarks: Iterable[str] = ()) -> str:
     """A job that is done: what was made, whether it sounds like the voice of this name, and remarks."""
     notes = [_sentence(one) for one in remarks if one]
-    kind, said = "good", decision
+    kind, said = "good" if str(decision).startswith("not judged") else "warn", decision
     if not isinstance(decision, str):
         sure = "" if decision.probability is None else f" ({_percent(decision.probability)})"
         kind, said = {
@@ -167,6 +175,8 @@ def _batch_row(row: dict[str, Any]) -> list[object]:
     name = kept(row["recording"], "td", class_="breaks")
     if row["error"]:
         return [name, element("td", _sentence(row["error"]), colspan=3, class_="problem breaks")]
+    if row["remark"]:
+        return [name, f"{row['seconds']:.1f}", _sentence(row["remark"]), kept(row["output"], "td", class_="breaks")]
     passes = "–" if row["accepted"] == "" else "no decision"
     if row["accepted"] in (True, False):
         passes = f"{'yes' if row['accepted'] else 'no'}, {_percent(row['probability'])}"
@@ -267,7 +277,7 @@ def _card(kind: str, head: str, body: str) -> Markup:
 
 def _sentence(text: str) -> str:
     text = " ".join(text.split())
-    if "." not in text.partition(" ")[0].rstrip("."):
+    if not re.match(r"[^.:]*\.\w", text):
         # a file name keeps its case
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else text + "."

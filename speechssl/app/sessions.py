@@ -57,6 +57,7 @@ class Session:
     results: list[dict[str, Any]] = field(default_factory=list)
     uploads: set[Path] = field(default_factory=set)
     stopped: float = -math.inf
+    drafts: dict[Any, Any] = field(default_factory=dict)
     left: float = -math.inf
     closed: float = math.inf
     used: float = field(default_factory=time.monotonic)

@@ -109,7 +109,8 @@
     return text.replace(/\S[^]*\S|\S/, () => found);
   }
 
-  const isName = (element, text) => element.closest(NAMES) && !text.trimStart().startsWith(OWN);
+  const isName = (element, text) => (element.closest(NAMES) && !text.trimStart().startsWith(OWN))
+    || (element.closest("#history-table td") && text.includes("“")); // what was spoken
 
   function write(node) {
     const before = node.data;

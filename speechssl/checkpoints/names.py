@@ -30,6 +30,8 @@ def checked(name: object, what: str) -> str:
         InputError: no text, empty, too long, ``.`` or ``..``, or with characters that nobody sees.
     """
     if isinstance(name, str):
+        if not name.strip():
+            raise InputError(f"no name; give {what} a name")
         plain = unicodedata.normalize("NFC", name.strip())
         if is_visible(plain) and 1 <= len(plain) <= LONGEST and plain not in (".", ".."):
             return plain

@@ -22,7 +22,7 @@ from speechssl.checkpoints import kinds
 from speechssl.checkpoints.names import some
 from speechssl.errors import InputError
 from speechssl.signals import Waveform
-from speechssl.voices.second_speaker import Piece, Speakers, chunks, evenly, suspected_speakers
+from speechssl.voices.second_speaker import HEARD, Piece, Speakers, chunks, evenly, suspected_speakers, unlike
 
 ENOUGH_SPEECH = 30.0  # seconds from which users of kNN conversion stop hearing the difference of more
 LITTLE_SPEECH = 10.0  # seconds below which whole sounds are likely to be missing
@@ -173,11 +173,16 @@ def report(
     numbers = [str(number) for number in range(1, len(given) + 1)]
     labels = list(names or (audio.told_apart(files) if len(files) == len(given) else numbers))
     measured = [_measured(name, one) for name, one in zip(labels, given, strict=True)]
-    pieces = [(piece, index) for index, (_, found) in enumerate(measured) for piece in found]
-    return ReferenceReport(tuple(one for one, _ in measured), suspected_speakers(pieces, labels), coverage)
+    pieces = [(piece, index) for index, (_, found, _) in enumerate(measured) for piece in found]
+    speakers = suspected_speakers(pieces, labels)
+    if not speakers.suspected and len(given) > 1:
+        odd = unlike([(one.name, start) for one, _, start in measured])
+        speakers = dataclasses.replace(speakers, suspected=True, odd=odd) if odd else speakers
+    return ReferenceReport(tuple(one for one, _, _ in measured), speakers, coverage)
 
 
-def _measured(name: str, recording: str | Path | Waveform) -> tuple[RecordingReport, list[Piece]]:
+def _measured(name: str, recording: str | Path | Waveform) -> tuple[RecordingReport, list[Piece], Waveform]:
+    """What is measured of a recording, its pieces of speech, and as much of it as the speaker embedder hears."""
     waveform = recording if isinstance(recording, Waveform) else audio.read_mono(recording, RATE)
     samples = activity.at_16_khz(waveform)
     bands = activity.band_powers(samples)
@@ -195,7 +200,7 @@ def _measured(name: str, recording: str | Path | Waveform) -> tuple[RecordingRep
     pieces = [
         (samples[start * 160 : stop * 160], bands[start:stop], active[start:stop]) for start, stop in chunks(active)
     ]
-    return measures, pieces
+    return measures, pieces, Waveform(waveform.samples[: HEARD * waveform.sample_rate].clone(), waveform.sample_rate)
 
 
 def cover(
@@ -305,7 +310,8 @@ def _narrow(report: ReferenceReport) -> str | None:
 def _mixed(report: ReferenceReport) -> str | None:
     if not report.speakers.suspected:
         return None
-    where = f": {some(report.speakers.odd, 3)} stand apart" if report.speakers.odd else ""
+    odd = report.speakers.odd
+    where = f": {some(odd, 3)} {'stand' if len(odd) > 1 else 'stands'} apart" if odd else ""
     return f"more than one speaker suspected{where}; give recordings of one voice"
 
 

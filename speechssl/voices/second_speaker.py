@@ -1,12 +1,15 @@
-"""Search the recordings of a voice for a second speaker, before the voice is made: by F0 and cepstra, no embedder.
+"""Search the recordings of a voice for a second speaker, before the voice is made.
 
-For one recording of a verification trial, ``verification.screening.two_speaker_llr`` asks the embedder instead.
+Pieces of speech are compared by F0 and cepstra, and several recordings by the speaker embedder too. For one recording
+of a verification trial, ``verification.screening.two_speaker_llr`` asks the embedder instead.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,7 +21,10 @@ from torch import Tensor
 from speechssl import checkpoints
 from speechssl.audio import activity, f0_tracker
 from speechssl.audio.mel import cepstra
-from speechssl.signals import Waveform
+from speechssl.errors import InputError
+from speechssl.signals import Embedder, Waveform
+from speechssl.verification import decisions, embedders
+from speechssl.verification.calibration import Calibration
 
 Floats: TypeAlias = NDArray[np.float64]
 # samples, band powers and activity of two seconds of speech
@@ -26,6 +32,8 @@ Piece: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bo
 
 CHUNK = 200  # frames of speech, 2 s: the shortest piece whose sounds average out, found by measuring
 MOST_CHUNKS = 32  # a minute of speech is compared; more would cost time and find no more
+HEARD, MOST_HEARD = 20, 8  # seconds of a recording that the speaker embedder hears, and how many recordings
+SURE = -2.2  # log-likelihood ratio: a probability of one in ten that it is the same speaker
 MODEL = checkpoints.PACKAGED / "second_speaker.safetensors"
 
 
@@ -124,6 +132,33 @@ def suspected_speakers(pieces: list[tuple[Piece, int]], names: list[str]) -> Spe
     whose = np.array([owner for _, owner in kept])
     odd = tuple(name for index, name in enumerate(names) if (whose == index).any() and smaller[whose == index].all())
     return Speakers(score > 1, score, odd if score > 1 else ())
+
+
+def unlike(recordings: Sequence[tuple[str, Waveform]]) -> tuple[str, ...]:
+    """Names of recordings that the speaker embedder of ``tiny`` is sure are of another speaker than the longest.
+
+    The beginnings of some of them are heard. Recordings with too little speech, or over lines that the embedder does
+    not know, are passed over.
+    """
+    embedder, calibration = _verifier()
+    chosen = [recordings[index] for index in evenly(len(recordings), MOST_HEARD).tolist()]
+    heard = []
+    for name, waveform in sorted(chosen, key=lambda one: -one[1].seconds):
+        with contextlib.suppress(InputError):
+            start = Waveform(waveform.samples[: HEARD * waveform.sample_rate], waveform.sample_rate)
+            heard.append((name, decisions.embed(start, embedder, calibration=calibration)))
+    found = []
+    for name, one in heard[1:]:
+        decision = decisions.verify([heard[0][1]], one, calibration=calibration, cohort=embedder.cohort)
+        if decision.llr is not None and decision.llr < SURE:
+            found.append(name)
+    return tuple(found)
+
+
+@functools.cache
+def _verifier() -> tuple[Embedder, Calibration | None]:
+    embedder = embedders.load("tiny")
+    return embedder, decisions.calibration_for(embedder, None)
 
 
 @functools.cache

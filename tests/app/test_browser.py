@@ -162,6 +162,10 @@ def test_voices_are_stored_shown_renamed_exported_imported_deleted(page: Any, sp
     fill(page, "#voices-purpose", "a test")
     page.locator("#voices-add").click()
     page.get_by_text("Beth of today is stored").wait_for()
+    # nothing of it becomes a part of the next voice
+    assert page.locator("#voices-name textarea, #voices-name input").input_value() == ""
+    assert not page.locator("#voices-agree input").is_checked()
+    page.locator("#voices-files .file-preview").wait_for(state="detached")
     page.locator("#voices-facts .card").wait_for()
     assert "a test" in page.locator("#voices-facts").inner_text()
     fill(page, "#voices-new", "beth-two")
@@ -266,8 +270,16 @@ def test_verify_and_identify(page: Any, speech: Speech, state: State) -> None:
     upload(page, "#identify-test", speech["source"])
     page.locator("#identify-go").click()
     page.get_by_text("Nobody who is enrolled").wait_for()
-    press_surely(page, "#enrol-remove")
-    page.get_by_text("Eric is removed").wait_for()
+    # the fields are empty for the next person, of whom a recording is somebody's already
+    assert page.locator("#enrol-files .file-preview").count() == 0
+    fill(page, "#enrol-name", "Bob")
+    upload(page, "#enrol-files", speech["reference"])
+    page.locator("#enrol-go").click()
+    page.locator("#enrol-answer .card.warn").get_by_text("sounds like Eric, who is enrolled").wait_for()
+    for name in ("Bob", "Eric"):
+        fill(page, "#enrol-name", name)
+        press_surely(page, "#enrol-remove")
+        page.get_by_text(f"{name} is removed").wait_for()
     with state.store.speakers() as speakers:
         assert speakers.speakers() == []
 

@@ -19,10 +19,12 @@ from browsing import (
     fill_number,
     open_tab,
     player_of,
+    press_surely,
     upload,
     wait_until,
 )
 
+from speechssl import audio
 from speechssl.app.handlers import speaking
 from speechssl.app.state import State
 from speechssl.conversion import converters
@@ -92,6 +94,59 @@ def test_a_text_is_there_after_a_reload(page: Any, address: str) -> None:
     assert "took an hour" in page.evaluate(kept)
     page.reload()  # at this tab
     sync_api.expect(page.locator("#speak-text textarea")).to_have_value("A text that took an hour.", timeout=20_000)
+
+
+def test_what_was_given_after_the_last_job_is_there_in_another_language(
+    page: Any, address: str, speech: dict[str, Path]
+) -> None:
+    convert_example(page)
+    page.locator("#convert-source button[aria-label=Clear]").click()
+    upload(page, "#convert-source", speech["reference"])
+    open_tab(page, "Voices")
+    fill(page, "#voices-name", "My note: this is a test")
+    upload(page, "#voices-files", speech["reference"])
+    page.goto(f"{address}/?lang=de")
+    page.wait_for_selector("#convert-go")
+    seconds = int(audio.info(speech["reference"]).seconds)
+    length = page.locator("#convert-source .timestamps").last
+    sync_api.expect(length).to_contain_text(f"{seconds // 60}:{seconds % 60:02d}")
+    open_tab(page, "Stimmen")
+    shown = page.locator("#voices-files .file-preview")
+    shown.wait_for()
+    assert speech["reference"].stem in shown.inner_text()
+    assert page.locator("#voices-name input, #voices-name textarea").first.input_value() == "My note: this is a test"
+
+
+def test_a_voice_that_is_chosen_may_be_renamed_and_deleted(page: Any, speech: dict[str, Path], state: State) -> None:
+    voice = page.locator("#convert-voice input")
+    open_tab(page, "Voices")
+    fill(page, "#voices-name", "Oma")
+    upload(page, "#voices-files", speech["reference"])
+    page.locator("#voices-agree input").check()
+    fill(page, "#voices-who", "Ada")
+    fill(page, "#voices-purpose", "a test")
+    page.locator("#voices-add").click()
+    page.get_by_text("Oma is stored").wait_for()
+    page.get_by_role("button", name="Convert Oma").click()
+    sync_api.expect(voice).to_have_value("Oma")
+    open_tab(page, "Voices")
+    choose(page, "#voices-chosen", "Oma")
+    fill(page, "#voices-new", "Omi")
+    page.locator("#voices-rename").click()
+    page.locator("#voices-cards").get_by_text("Omi").first.wait_for(state="attached")
+    open_tab(page, "Convert")
+    sync_api.expect(voice).to_have_value("Omi")
+    upload(page, "#convert-source", speech["source"])
+    page.locator("#convert-go").click()
+    page.wait_for_selector("#convert-status .finished")
+    open_tab(page, "Voices")
+    press_surely(page, "#voices-delete")
+    page.get_by_text("Omi is deleted").wait_for()
+    open_tab(page, "Convert")
+    sync_api.expect(voice).to_have_value("bundled: eric")
+    page.locator("#convert-go").click()
+    page.locator("#convert-status").get_by_text("Eric's voice").wait_for()
+    assert state.store.library("").list() == []
 
 
 def test_another_page_that_is_slow_to_come_is_not_overtaken_by_this_one(page: Any, address: str) -> None:

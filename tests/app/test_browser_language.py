@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(900)
 Speech = dict[str, Path]
 Opens = Callable[..., Any]
 TABS = ("Umwandeln", "Live", "Vorlesen", "Prüfen", "Einheiten", "Stapel", "Stimmen", "Verlauf")
-INNER = ("Eintragen und erkennen", "Kalibrieren", "Vergleichen")
+INNER = ("Wer spricht?", "Kalibrieren", "Vergleichen")
 # what a person reads, but what a person wrote
 READ = """() => { const found = [], kept = '[translate=no], textarea, code, script, style';
     const shown = (element) => element?.checkVisibility() && !element.closest(kept);

@@ -41,9 +41,11 @@ def test_pictures_name_every_unit_and_claim_no_certainty() -> None:
     )
     assert "<strong>No decision</strong>" in unsure
     assert "probability" not in unsure
-    row = {"recording": "a.wav", "error": "", "seconds": 1.0, "output": "b.wav", "probability": None}
+    row = {"recording": "a.wav", "error": "", "seconds": 1.0, "output": "b.wav", "probability": None, "remark": ""}
     assert "<td>no decision</td>" in pictures.batch([row | {"accepted": None}])
     assert "<td>–</td>" in pictures.batch([row | {"accepted": ""}])
+    silent = row | {"accepted": "", "remark": "the result has no speech"}
+    assert "<td>The result has no speech.</td>" in pictures.batch([silent])
     assert "Broken.wav" not in pictures.problem("broken.wav is no audio")
 
 

@@ -77,7 +77,7 @@ def test_no_error_among_few_trials_is_not_called_certain() -> None:
 
 def test_enrol_identify_and_forget(run: Any) -> None:
     assert run("enrol", "ada", ADA, ADA_TOO, "--json") | {"model": ""} == {
-        "speaker": "ada", "new": 2, "known": 0, "model": "",
+        "speaker": "ada", "new": 2, "known": 0, "model": "", "remarks": [],
     }  # fmt: skip
     assert "1 recording enrolled" in run("enrol", "eric", ERIC)
     assert "enrolled already" in run("enrol", "eric", ERIC)

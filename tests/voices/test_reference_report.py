@@ -188,6 +188,19 @@ def test_an_echo_is_called_so() -> None:
 
 
 @needs_clips
+def test_two_voices_that_only_the_embedder_tells_apart_are_not_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference_report, "suspected_speakers", lambda *_: second_speaker.Speakers(False, 0.5))
+    ada, eric, again = (clips.clip(*one).path for one in (("ada",), ("eric",), ("ada", "sentence")))
+    assert reference_report.report([ada, again]).speakers.suspected is False
+    found = reference_report.report([ada, again, eric])
+    assert found.speakers.odd == ("eric_reference.opus",) or found.speakers.odd == (
+        "ada_reference.opus",
+        "ada_sentence.opus",
+    )
+    assert "more than one speaker suspected" in found.verdict
+
+
+@needs_clips
 def test_noise_and_a_hum_are_no_echo_and_an_echo_in_the_pauses_is_no_noise() -> None:
     said = clip(0).samples.numpy()
     seconds = np.arange(len(said)) / RATE

@@ -31,11 +31,12 @@ Result = TypeVar("Result")
 UTF8_FLAG = 0x800  # of a file in a zip: its name is UTF-8
 MOST_FILES = 500
 MOST_BYTES = 2 << 30  # unpacked; a small zip can hold gigabytes of zeros
+CANCELLED = "cancelled; what was converted before is in History"
 NOT_TAKEN = "not taken: its name ends like that of no recording"
 # what zipfile and its decoders raise over damaged files, each in words of its own
 BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, NotImplementedError, RuntimeError, OSError,
           EOFError, ValueError, IndexError, OverflowError)  # fmt: skip
-COLUMNS = ("recording", "output", "seconds", "converter", "coverage", "accepted", "probability", "error")
+COLUMNS = ("recording", "output", "seconds", "converter", "coverage", "accepted", "probability", "remark", "error")
 
 
 @dataclass(frozen=True)
@@ -184,14 +185,14 @@ def convert(
     begun, place = time.monotonic(), session.place("converted", ".zip")
     rows: list[dict[str, Any]] = []
     with blaming("archive"), opened(archive) as given, zipfile.ZipFile(place, "w") as zipped:
-        jobs.run(session, lambda job: _check_length(given, place.parent, job, most_seconds), tell)
+        lengths = jobs.run(session, lambda job: _lengths(given, place.parent, job, most_seconds), tell)
         for number, packed in enumerate(given.recordings):
 
             def step(share: float, text: str, number: int = number, name: str = packed.name) -> None:
-                tell((number + share) / len(given.recordings), f"{name}: {text}")
+                tell((sum(lengths[:number]) + share * lengths[number]) / sum(lengths), f"{name}: {text}")
 
             if session.stopped > begun:
-                raise Stopped("cancelled; nothing was kept")
+                raise Stopped(CANCELLED)
 
             def work(job: Job, number: int = number, packed: Packed = packed) -> Made:
                 return _unpacked(given, packed, place.parent, number, lambda path: one(path, job))
@@ -200,7 +201,7 @@ def convert(
                 row = _packed(jobs.run(session, work, step), zipped)
             except SpeechSSLError as error:
                 if _concerns_all(error):
-                    raise
+                    raise Stopped(CANCELLED) if type(error) is Stopped and session.stopped > begun else error from None
                 row = {"error": str(error).replace(str(placed(packed, place.parent, number)), packed.name)}
             rows.append({**dict.fromkeys(COLUMNS, ""), "recording": packed.name, **row})
         rows += [{**dict.fromkeys(COLUMNS, ""), "recording": name, "error": NOT_TAKEN} for name in given.others]
@@ -208,13 +209,17 @@ def convert(
     return place, rows
 
 
-def _check_length(given: Archive, folder: Path, job: Job, most: float) -> None:
-    total = 0.0
+def _lengths(given: Archive, folder: Path, job: Job, most: float) -> list[float]:
+    """Seconds of each recording, a second at least: what is short or broken takes some time too."""
+    total, found = 0.0, []
     for number, packed in enumerate(given.recordings):
         job(0.0, f"{packed.name}: measuring")
-        total += _unpacked(given, packed, folder, number, lambda path: length(path, most))
+        seconds = _unpacked(given, packed, folder, number, lambda path: length(path, most))
+        total += seconds
         if total > most:
             raise InputError(too_long(total, most))
+        found.append(max(1.0, seconds))
+    return found
 
 
 def _unpacked(given: Archive, packed: Packed, folder: Path, number: int, work: Callable[[Path], Result]) -> Result:
@@ -242,6 +247,7 @@ def _packed(made: Made, zipped: zipfile.ZipFile) -> dict[str, Any]:
         "output": made.path.name,
         **{key: facts[key] for key in ("seconds", "converter", "coverage")},
         **{key: similarity.get(key, "") for key in ("accepted", "probability")},
+        "remark": made.decision if isinstance(made.decision, str) else "",
     }
 
 

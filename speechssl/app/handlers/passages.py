@@ -10,6 +10,7 @@ from speechssl.app.handlers.targets import plain
 from speechssl.app.refusals import Refused
 
 LONGEST_PAUSE = 30.0  # seconds
+_MARK = re.compile(r"\[pause\b[^\]]*\]", re.IGNORECASE)
 _PAUSE = re.compile(r"\[pause\s+(\d+(?:\.\d+)?)\s*s?\]", re.IGNORECASE)
 _SPEAKER = re.compile(r"^[ \t]*([^:\n]{1,64}?)[ \t]*:[ \t]*", re.MULTILINE)
 
@@ -39,7 +40,7 @@ def passages(text: str, names: Iterable[str]) -> list[Passage]:
         text: any.
         names: of the voices, as ``targets.names`` gives them; capitals do not matter.
     Raises:
-        Refused: a pause longer than ``LONGEST_PAUSE``, for the field ``text``.
+        Refused: a pause that says no time, or one longer than ``LONGEST_PAUSE``, for the field ``text``.
     """
     known = {plain(name).casefold(): name for name in names}
     found: list[Passage] = []
@@ -54,6 +55,8 @@ def passages(text: str, names: Iterable[str]) -> list[Passage]:
 
 def _paused(text: str, voice: str) -> list[Passage]:
     parts = _PAUSE.split(text)
+    if wrong := next((mark for part in parts[::2] for mark in _MARK.findall(part)), ""):
+        raise Refused("text", f"{wrong} is no pause; [pause 0.5] is half a second")
     pauses = [float(one) for one in parts[1::2]]
     if any(pause > LONGEST_PAUSE for pause in pauses):
         raise Refused("text", f"a pause of {max(pauses):g} s; at most {LONGEST_PAUSE:.0f} s")

@@ -14,7 +14,7 @@ from speechssl.app.refusals import Refused, blaming
 from speechssl.app.state import Models, Settings, Store
 from speechssl.checkpoints import names
 from speechssl.errors import InputError
-from speechssl.verification import decisions
+from speechssl.verification import decisions, enrolling
 from speechssl.verification.database import Enrolment
 from speechssl.verification.decisions import Decision
 
@@ -65,17 +65,20 @@ def enrol(
         name = names.checked(name, "a speaker")
     if not files:
         raise Refused("files", "Give one or more recordings of the speaker.")
-    embedder = models.embedder()
+    embedder, user = models.embedder(), job.session.user
+    calibration = store.calibration(embedder, user)
     with blaming("files"):
         recordings.check(files, most=settings.reference_seconds, what="the recordings")
-        found = [decisions.embed(path, embedder) for path in files]
-        rows = [
-            Enrolment(one.embedding, known, one.sha256, one.seconds, one.band)
-            for one, known in zip(found, audio.told_apart(files), strict=True)
+        found = [
+            dataclasses.replace(decisions.embed(path, embedder, calibration=calibration), name=known)
+            for path, known in zip(files, audio.told_apart(files), strict=True)
         ]
-        with store.speakers(job.session.user) as speakers:
+        rows = [Enrolment(one.embedding, one.name, one.sha256, one.seconds, one.band) for one in found]
+        with store.speakers(user) as speakers:
+            doubts = enrolling.doubts(name, found, speakers, calibration=calibration, cohort=embedder.cohort)
             new = speakers.enrol(name, rows)
-    return {"speaker": name, "new": new, "known": len(rows) - new, "model": embedder.origin}
+    remarks = [*doubts, *(f"{one.name}: {remark}" for one in found for remark in one.remarks)]
+    return {"speaker": name, "new": new, "known": len(rows) - new, "model": embedder.origin, "remarks": remarks}
 
 
 def listed(store: Store, user: str = "") -> list[dict[str, Any]]:

@@ -178,9 +178,15 @@ def _kept(
         "similarity": facts["similarity"],
         "receipt": receipt,
     }
-    label = f"{name}: “{text[:40]}”"
+    label = f"{name}: “{beginning(text)}”"
     job.session.remember({"what": "speech", "path": path, "label": label, "made": receipt["created"], **numbers})
     return Said(path, path.with_suffix(".srt"), receipt, decision, numbers, whole.remarks)
+
+
+def beginning(text: str, most: int = 40) -> str:
+    """The beginning of a text, on one line, which shows where it is cut."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
 def _pronunciations(text: str, reading: Reading) -> tuple[str, dict[str, tuple[Phone, ...]]]:

@@ -102,6 +102,22 @@ def durations_after(before: Sequence[int], durations: Sequence[int], after: Sequ
     return found
 
 
+def edited(record: dict[str, Any], text: str) -> dict[str, Any] | None:
+    """The record with the units of a text, at their times; None if it holds none."""
+    try:
+        ids = parse(text)
+    except InputError:
+        return None
+    if ids == record["units"]:
+        return record
+    frames = durations_after(record["units"], record["durations"], ids)
+    rate = record["frames"] / (record["end"][-1] - record["start"][0])
+    ends = list(itertools.accumulate(frames))
+    times = {"start": [round((end - own) / rate, 6) for end, own in zip(ends, frames, strict=True)],
+             "end": [round(end / rate, 6) for end in ends]}  # fmt: skip
+    return record | {"units": ids, "durations": frames, "frames": ends[-1], "seconds": times["end"][-1], **times}
+
+
 def speak(
     models: Models,
     store: Store,

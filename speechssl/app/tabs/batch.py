@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from speechssl.app import pictures
-from speechssl.app.handlers import batches, conversions
+from speechssl.app.handlers import batches, conversions, speaking
 from speechssl.app.handlers.conversions import Made, Options
 from speechssl.app.handlers.targets import Target
 from speechssl.app.jobs import Job, Tell
@@ -54,7 +54,7 @@ def tab(page: Page) -> None:
             yield {status: pictures.batch(rows), save: str(made), **page.remembered(session)}
 
         given = ", ".join(one.name for one in parts.paths(values[archive]))
-        yield from stage.drive(session, start, values, given[:80] or "No recordings")
+        yield from stage.drive(session, start, values, speaking.beginning(given, 80) or "No recordings")
 
     inputs = {archive, *target.inputs, *consent.inputs, *options.inputs}
     stage.begins(go)
@@ -62,7 +62,8 @@ def tab(page: Page) -> None:
                      trigger_mode="multiple", **page.heavy)  # fmt: skip
     stage.forgets([archive, *target.inputs, consent.agreed])
     parts.ask_only_where_needed(page, target, consent)
-    stop.click(parts.stopper(page), None, status, cancels=[event], **parts.QUIET)
+    cancelled = parts.stopper(page, "Cancelled", "What was converted before is in History.")
+    stop.click(cancelled, None, status, cancels=[event], **parts.QUIET)
 
 
 def converter(state: State, target: Target, options: Options, consent: Consent | None) -> batches.Convert:

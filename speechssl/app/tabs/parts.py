@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,7 @@ class Page:
         shelf: the cards of the tab Voices; empty without that tab.
         presets: named settings that the browser keeps, as JSON.
         uses: components of the tab Convert that choose a voice from the list, and what follows once one is chosen.
+        drafted: components whose values stay with the window.
     """
 
     state: State
@@ -69,6 +71,7 @@ class Page:
     shelf: tuple[Any, ...] = ()
     presets: Any = None
     uses: list[Any] = field(default_factory=list)
+    drafted: list[Any] = field(default_factory=list)
 
     @property
     def heavy(self) -> dict[str, Any]:
@@ -82,6 +85,19 @@ class Page:
             # a text can also be pasted or come from a file, which is no input to Gradio
             event = one.change if isinstance(one, gr.Textbox) else one.input
             event(None, one, None, js=f"(value) => {{ speechssl.keep('{one.elem_id}', value); }}", **QUIET)
+
+    def draft(self, *components: Any) -> None:
+        """Show what a person put into these fields again in a window that is loaded again, or in another language."""
+        self.drafted.extend(components)
+
+        def remember(values: dict[Any, Any], request: gr.Request) -> None:
+            self.session(request).drafts.update(values)
+
+        gr.on([one.change for one in components], remember, set(components), None, **QUIET)
+
+    def drafts(self, session: Session) -> dict[Any, Any]:
+        """Return updates of the fields that hold something that is still there."""
+        return {one: value for one, value in session.drafts.items() if value and _is_there(value)}
 
     def session(self, request: gr.Request) -> Session:
         """Return the session of the window that asks."""
@@ -102,13 +118,26 @@ class Page:
         found = [*voices.listed(self.state.store, user), *voices.bundled()]
         return {one: cards.library(found, converts=bool(self.uses)) for one in self.shelf}
 
-    def listed(self, user: str) -> dict[Any, Any]:
-        """Return updates of all drop-downs of voices."""
+    def listed(
+        self, user: str, chosen: Mapping[Any, Any] | None = None, old: str = "", new: str = ""
+    ) -> dict[Any, Any]:
+        """Return updates of all drop-downs of voices; those that show ``old`` by ``chosen`` then show ``new``.
+
+        If ``new`` is empty, they show what they did at the beginning.
+        """
         names = targets.names(self.state.store, user)
+        found = {one: ["", *names] if one in self.seconds else names for one in (*self.voices, *self.seconds)}
+        gone = [one for one in found if old and (chosen or {}).get(one) == old]
         return {
-            **{one: gr.update(choices=names) for one in self.voices},
-            **{one: gr.update(choices=["", *names]) for one in self.seconds},
+            one: gr.update(choices=choices, **({"value": new or one.value} if one in gone else {}))
+            for one, choices in found.items()
         }
+
+
+def _is_there(value: Any) -> bool:
+    """Whether the files of a field, if it has files, were not deleted since."""
+    files = value if isinstance(value, list) else [value]
+    return all(not os.path.isabs(str(one)) or Path(one).is_file() for one in files)
 
 
 def is_possible(component: Any, value: Any, names: Sequence[str] = ()) -> bool:
@@ -325,7 +354,7 @@ def actions(key: str, label: str, *, preview: str = "") -> tuple[Any, Any, Any]:
         short = gr.Button(preview, elem_id=f"{key}-preview", elem_classes="go", scale=1, min_width=110,
                           visible=bool(preview))  # fmt: skip
         stop = gr.Button("Cancel", variant="stop", elem_id=f"{key}-cancel", elem_classes="cancel", scale=1,
-                         min_width=90)  # fmt: skip
+                         min_width=110)  # fmt: skip
     return go, short, stop
 
 
@@ -410,11 +439,11 @@ def asked_first(button: Any, question: str, yes: str) -> Any:
 _SHOW, _HIDE = (f"() => ({{__type__: 'update', visible: {shown}}})" for shown in ("true", "false"))
 
 
-def stopper(page: Page) -> Any:
-    """Return the event of a button that cancels."""
+def stopper(page: Page, head: str = "Nothing was made", text: str = "Cancelled; nothing was kept.") -> Any:
+    """Return the event of a button that cancels, and then says this."""
 
     def stop(request: gr.Request) -> str:
         page.session(request).stop()
-        return pictures.failed("Cancelled; nothing was kept.", beside=False)
+        return pictures.failed(text, beside=False, head=head)
 
     return stop

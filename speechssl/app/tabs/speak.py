@@ -62,8 +62,7 @@ def tab(page: Page) -> None:
                     heard.append(conversions.write_piece(page.state.store, job.session, one, len(heard)))
                     yield {live: pieces(heard, one.sample_rate)}
 
-        begins = " ".join(values[text].split())[:40]
-        yield from stage.follow(request, work, values, f"“{begins}”")
+        yield from stage.follow(request, work, values, f"“{speaking.beginning(values[text])}”")
 
     @parts.answering(page.state, lines, status)
     def on_file(given: str) -> dict[Any, str]:

@@ -58,6 +58,7 @@ class Stage:
     def comes_back(self, results: Sequence[Any]) -> None:
         """Show the job again in a window that is opened again, and do it again where the list of jobs asks for it."""
         outputs = [*self.fields, *self.outputs, *results, *self.page.history]
+        self.page.draft(*self.fields)
         self.page.again.append((self.again, outputs))
         # the list writes the number of the job there
         asked = gr.Textbox(visible="hidden", elem_id=f"{self.status.elem_id}-retry")
@@ -150,7 +151,8 @@ class Stage:
         if shown is None:
             yield {self.status: gr.skip()}
             return
-        yield shown.given
+        # what was put into the fields since the job began stays there
+        yield shown.given | {one: value for one, value in session.drafts.items() if one in shown.given}
         for updates in shown.follow(but=self.live):  # nothing plays before a person asks for it
             yield {**updates, **self.page.remembered(session)}
 

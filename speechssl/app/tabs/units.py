@@ -39,6 +39,7 @@ def tab(page: Page) -> None:
             save = gr.DownloadButton("Download JSON lines", visible=False, size="sm", elem_id="units-save")
             record = gr.State(None)
             _say(page, text, text_problem, codebook, record)
+    page.draft(source)
     show = _shows(page, problem, (picture, text, save, record))
     parts.forget(go, {"source": problem})
     inputs, shown = [source, codebook, collapse], [problem, picture, text, save, record]
@@ -71,9 +72,17 @@ def _shows(page: Page, problem: Any, shown: tuple[Any, Any, Any, Any]) -> Any:
             picture: drawn,
             text: units.as_text(found),
             save: gr.update(value=str(units.write(page.session(request), found)), visible=True),
-            record: {name: found[name] for name in ("units", "durations")},
+            record: found,
         }
 
+    def edit(written: str, found: dict[str, Any] | None, request: gr.Request) -> Any:
+        edited = found and units.edited(found, written)
+        if not edited:
+            return gr.update(visible=False)
+        return gr.update(value=str(units.write(page.session(request), edited)), visible=True)
+
+    # what is downloaded is what the text says
+    text.change(edit, [text, record], save, **QUIET)
     return show
 
 

@@ -59,6 +59,7 @@ def _compare(page: Page) -> None:
         return fill
 
     outputs = [enrolment_problem, test_problem, answer, chart]
+    page.draft(enrolment, test)
     # an earlier chart goes with the earlier errors
     parts.forget(go, {**lines, "chart": chart})
     go.click(on_verify, [enrolment, test], outputs, show_progress_on=[answer], **page.heavy)
@@ -78,6 +79,7 @@ def _identify(page: Page) -> None:
             with gr.Row():
                 add = gr.Button("Enrol", variant="primary", elem_id="enrol-go")
                 forget = gr.Button("Remove this speaker", elem_id="enrol-remove")
+            told = gr.HTML("", elem_id="enrol-answer", elem_classes="status maybe")
             sure = parts.asked_first(forget, "Remove this speaker with all recordings? It cannot be undone.",
                                      "Remove the speaker")  # fmt: skip
             table = gr.Dataframe(headers=["speaker", "recordings", "seconds", "added"], interactive=False,
@@ -95,32 +97,35 @@ def _identify(page: Page) -> None:
         found = speakers.listed(state.store, user)
         return [[one["speaker"], one["utterances"], round(one["seconds"], 1), one["added"][:10]] for one in found]
 
-    @parts.answering(state, lines, answer)
+    @parts.answering(state, lines, told)
     def on_enrol(who: str, given: Any, request: gr.Request) -> dict[Any, Any]:
         found = page.run(request, lambda job: speakers.enrol(*state.shared, job, who, parts.paths(given)))
         text = f"{found['speaker']}: {_counted(found['new'])} enrolled"
         text += f", {_counted(found['known'])} known already." if found["known"] else "."
-        shown = html('<p role="status">{}</p>', text)
-        return {**parts.clear(lines), table: rows(page.session(request).user), answer: shown}
+        shown = pictures.enrolled(text, found["remarks"])
+        # the next person begins with empty fields, or these recordings would become theirs too
+        return {**parts.clear(lines), table: rows(page.session(request).user), told: shown, name: "", files: None}
 
-    @parts.answering(state, lines, answer)
+    @parts.answering(state, lines, told)
     def on_remove(who: str, request: gr.Request) -> dict[Any, Any]:
         user = page.session(request).user
         speakers.remove(state.store, user, who.strip())
         shown = html('<p role="status">{} is removed.</p>', who.strip())
-        return {**parts.clear(lines), table: rows(user), answer: shown}
+        return {**parts.clear(lines), table: rows(user), told: shown}
 
     @parts.answering(state, lines, answer)
     def on_identify(asked: Any, request: gr.Request) -> dict[Any, Any]:
         found = page.run(request, lambda job: speakers.identify(*state.shared, job, parts.path(asked)))
         return {**parts.clear(lines), answer: pictures.ranked(found)}
 
-    outputs = [*lines.values(), table, answer]
-    for button in (add, sure, go):
-        parts.forget(button, lines)
-    add.click(on_enrol, [name, files], outputs, show_progress_on=[answer], **page.heavy)
+    page.draft(name, files, test)
+    outputs = [*lines.values(), table, told]
+    for button in (add, sure):
+        parts.forget(button, {**lines, "told": told})
+    parts.forget(go, lines)
+    add.click(on_enrol, [name, files], [*outputs, name, files], show_progress_on=[told], **page.heavy)
     sure.click(on_remove, name, outputs, **page.heavy)
-    go.click(on_identify, test, outputs, show_progress_on=[answer], **page.heavy)
+    go.click(on_identify, test, [*lines.values(), answer], show_progress_on=[answer], **page.heavy)
     page.opened[table] = rows
 
 

@@ -21,13 +21,15 @@ def tab(page: Page) -> None:
     """Build the tab; it comes after all tabs that choose a voice, and updates their lists."""
     edit = _Edit()
 
-    def changed(user: str, picked: str | None = None) -> dict[Any, Any]:
+    def changed(
+        user: str, picked: str | None = None, chosen: dict[Any, Any] | None = None, old: str = ""
+    ) -> dict[Any, Any]:
         known = {one["name"]: one for one in voices.listed(page.state.store, user)}
         name = picked if picked in known else next(iter(known), None)
         return {
             **page.shelved(user),
             **edit.filled(known, name),
-            **page.listed(user),
+            **page.listed(user, chosen, old, picked or ""),
             edit.saved: gr.update(visible=False),
         }
 
@@ -117,6 +119,7 @@ def _make(page: Page, changed: Changed, lists: list[Any]) -> None:
     files_problem = parts.problem("voices-files-problem")
     report = gr.HTML("", elem_id="voices-report", elem_classes="status maybe")
     consent = parts.consent_fields(page, "voices")
+    told = gr.HTML("", elem_id="voices-stored", elem_classes="status maybe")
     add = gr.Button("Store the voice", variant="primary", elem_id="voices-add")
     lines = {"name": name_problem, "files": files_problem, "consent": consent.problem, "target": files_problem}
     state = page.state
@@ -133,13 +136,16 @@ def _make(page: Page, changed: Changed, lists: list[Any]) -> None:
         given = values[name], recordings, consent.read(values)
         made = page.run(request, lambda job: voices.add(*state.shared, job, *given), progress)
         text = html('<p role="status">{} is stored: {:.1f} s in all.</p>', made["name"], made["seconds"])
-        return {**parts.clear(lines), **changed(page.session(request).user, made["name"]), report: text}
+        # the next voice begins with empty fields, and is attested by itself
+        empty = {name: "", files: None, spoken: None, consent.agreed: False}
+        return {**parts.clear(lines), **changed(page.session(request).user, made["name"]), **empty, told: text}
 
     for field in (files, spoken):
         field.change(measure, field, [report, files_problem], show_progress="hidden", **page.heavy)
-    parts.forget(add, lines)
-    outputs = [*dict.fromkeys(lines.values()), report, *lists]
-    add.click(store, {name, files, spoken, *consent.inputs}, outputs, show_progress_on=[report], **page.heavy)
+    parts.forget(add, {**lines, "told": told})
+    page.draft(name, files)
+    outputs = [*dict.fromkeys(lines.values()), told, name, files, spoken, consent.agreed, *lists]
+    add.click(store, {name, files, spoken, *consent.inputs}, outputs, show_progress_on=[told], **page.heavy)
 
 
 def _take_in(page: Page, changed: Changed, lists: list[Any]) -> None:
@@ -179,15 +185,16 @@ def _keep(page: Page, changed: Changed, lists: list[Any], edit: _Edit) -> None:
     state, answering = page.state, parts.answering(page.state, {}, problem)
 
     @answering
-    def on_delete(name: str, request: gr.Request) -> dict[Any, Any]:
-        user = page.session(request).user
-        voices.remove(state.store, user, _chosen(name))
-        return {problem: "", **changed(user)}
+    def on_delete(values: dict[Any, Any], request: gr.Request) -> dict[Any, Any]:
+        user, name = page.session(request).user, _chosen(values[edit.chosen])
+        voices.remove(state.store, user, name)
+        return {problem: html('<p role="status">{} is deleted.</p>', name), **changed(user, None, values, name)}
 
     @answering
-    def on_rename(name: str, to: str, request: gr.Request) -> dict[Any, Any]:
-        user = page.session(request).user
-        return {problem: "", **changed(user, voices.rename(state.store, user, _chosen(name), to)["name"])}
+    def on_rename(values: dict[Any, Any], request: gr.Request) -> dict[Any, Any]:
+        user, name = page.session(request).user, _chosen(values[edit.chosen])
+        new = voices.rename(state.store, user, name, values[edit.new])["name"]
+        return {problem: "", **changed(user, new, values, name)}
 
     @answering
     def on_note(name: str, description: str, tags: str, request: gr.Request) -> dict[Any, Any]:
@@ -200,8 +207,9 @@ def _keep(page: Page, changed: Changed, lists: list[Any], edit: _Edit) -> None:
         made = voices.export(state.store, state.settings, page.session(request), _chosen(name))
         return {problem: "", edit.saved: gr.update(value=str(made), visible=True)}
 
-    sure.click(on_delete, edit.chosen, [problem, *lists], api_visibility="private")
-    rename.click(on_rename, [edit.chosen, edit.new], [problem, *lists], api_visibility="private")
+    lists_shown = {edit.chosen, *page.voices, *page.seconds}
+    sure.click(on_delete, lists_shown, [problem, *lists], api_visibility="private")
+    rename.click(on_rename, {*lists_shown, edit.new}, [problem, *lists], api_visibility="private")
     note.click(on_note, [edit.chosen, edit.description, edit.tags], [problem, *lists], api_visibility="private")
     export.click(on_export, edit.chosen, [problem, edit.saved], api_visibility="private")
 

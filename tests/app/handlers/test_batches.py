@@ -74,8 +74,23 @@ def test_a_batch_is_made_as_asked_and_ends_when_it_is_cancelled(
         if text.endswith("a/one.wav: verifying"):
             session.stop()
 
-    with pytest.raises(Stopped, match="cancelled"):
+    with pytest.raises(Stopped, match="what was converted before is in History"):
         batch(archive, tell=tell)
+
+
+def test_how_far_a_batch_is_follows_the_seconds_of_its_recordings(batch: Batch, speech: Speech, tmp_path: Path) -> None:
+    archive = tmp_path / "in.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.write(speech["source"], "short.wav")
+        zipped.write(speech["reference"], "long.wav")
+    short, long = (batches.length(speech[name], 600.0) for name in ("source", "reference"))
+    assert long > 1.5 * short
+    told: dict[str, list[float]] = {"short": [], "long": []}
+    batch(archive, tell=lambda share, text: told[text.partition(".")[0]].append(share))
+    assert max(told["short"]) <= short / (short + long) + 1e-9
+    begun = [share for share in told["long"] if share]
+    assert begun == sorted(begun)
+    assert short / (short + long) < begun[0] < begun[-1] <= 1
 
 
 def test_a_recording_of_a_batch_that_takes_too_long_does_not_end_it(

@@ -31,3 +31,5 @@ def test_pauses_end_passages() -> None:
     ]  # fmt: skip
     with pytest.raises(Refused, match="at most 30 s"):
         passages("One. [pause 300]", NAMES)
+    with pytest.raises(Refused, match=r"\[pause abc\] is no pause"):
+        passages("One. [pause abc] Two.", NAMES)

@@ -27,6 +27,16 @@ def test_units_there_and_back(state: State, shared: Shared, job: Job, speech: Sp
     assert audio.info(made).seconds == pytest.approx(2.0, abs=0.1)
     assert signing.check(made).genuine
     assert units.write(job.session, record).read_text().count("\n") == 1
+    # what a person edited is downloaded so, at its times
+    assert units.edited(record, text) == record
+    assert units.edited(record, "what") is None
+    fewer = units.edited(record, "".join(f"<unit_{unit}>" for unit in record["units"][3:]))
+    assert fewer is not None
+    assert fewer["units"] == record["units"][3:]
+    assert fewer["durations"] == record["durations"][3:]
+    assert fewer["start"][0] == 0.0
+    assert fewer["end"][-1] == fewer["seconds"] == pytest.approx(sum(record["durations"][3:]) / 50)
+    assert (fewer["id"], fewer["codebook"]) == (record["id"], record["codebook"])
     for work in (
         lambda: units.encode(state.models, state.settings, job, None),
         lambda: units.encode(state.models, state.settings, job, speech["source"], codebook="/etc/passwd"),
