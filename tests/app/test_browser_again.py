@@ -105,6 +105,7 @@ def test_what_was_given_after_the_last_job_is_there_in_another_language(
     open_tab(page, "Voices")
     fill(page, "#voices-name", "My note: this is a test")
     upload(page, "#voices-files", speech["reference"])
+    page.locator("#voices-report .card").wait_for()
     page.goto(f"{address}/?lang=de")
     page.wait_for_selector("#convert-go")
     seconds = int(audio.info(speech["reference"]).seconds)
