@@ -62,26 +62,26 @@ class SpeakerCrops:
     """Draws ``global`` (G, B, T, 160) and ``local`` (L, B, S, 160) crops, T and S at 50 Hz; ``row`` (B,) of the index.
 
     Args:
-        cache: folder written by ``prepare.py``.
-        split: rows to draw speech from; noise (corpora named ``noise...``) always comes from ``train``.
+        cache: folder written by ``prepare.py``, of whose split ``train`` speech and noise (corpora named ``noise...``)
+            are drawn.
     """
 
     ARRAY = "mel.npy"
 
-    def __init__(self, cache: Path, settings: Settings, *, seed: int, split: str = "train") -> None:
+    def __init__(self, cache: Path, settings: Settings, *, seed: int) -> None:
         index = json.loads((cache / "index.json").read_text())
         self._frames = frames_of(cache, self.ARRAY)
         for number, row in enumerate(index):
             row["row"] = number
-        speech = [row for row in index if row["split"] == split and row["frames"] >= SHORTEST]
-        speech = [row for row in speech if not row["corpus"].startswith("noise")]
-        self._noise = [row for row in index if row["split"] == "train" and row["corpus"].startswith("noise")]
+        train = [row for row in index if row["split"] == "train"]
+        self._noise = [row for row in train if row["corpus"].startswith("noise")]
+        speech = [row for row in train if row["frames"] >= SHORTEST and not row["corpus"].startswith("noise")]
         bounds = sorted({SHORTEST, 200, settings.global_frames})
         pairs = zip(bounds, [*bounds[1:], 10**9], strict=True)
         buckets = [(low, [row for row in speech if low <= row["frames"] < high]) for low, high in pairs]
         self._buckets = [(low, rows) for low, rows in buckets if rows]
         if not self._buckets:
-            raise SystemExit(f"{cache}: no utterances of split {split!r} of {SHORTEST / 100} s or more")
+            raise SystemExit(f"{cache}: no utterances of split 'train' of {SHORTEST / 100} s or more")
         weights = _corpus_weights(speech, settings.corpora)
         self._row_weights = [np.array([weights[row["row"]] for row in rows]) for _, rows in self._buckets]
         self._settings, self._seed = settings, seed

@@ -51,10 +51,8 @@ class WaveCrops(SpeakerCrops):
 
     ARRAY = "samples.npy"
 
-    def __init__(
-        self, cache: Path, settings: Settings, lines: Lines, *, seed: int, samples: bool = False, split: str = "train"
-    ) -> None:
-        super().__init__(cache, settings, seed=seed, split=split)
+    def __init__(self, cache: Path, settings: Settings, lines: Lines, *, seed: int, samples: bool = False) -> None:
+        super().__init__(cache, settings, seed=seed)
         self._lines, self._samples = lines, samples
         rooms = cache / "rooms.npz"
         self._rooms = list(np.load(rooms).values()) if rooms.exists() else []

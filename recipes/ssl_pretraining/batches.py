@@ -43,11 +43,10 @@ class MelBatches:
     """Draws batches of normalised, augmented crops with their targets.
 
     Args:
-        cache: folder written by ``prepare.py``.
+        cache: folder written by ``prepare.py``, of which the split ``train`` is drawn.
         tracks: targets by name, (F,) or (F, N) integers for every cached 10 ms frame, negative where unknown; only
             utterances whose first track is known somewhere are drawn. Without tracks every utterance is.
         batch_seconds: audio per batch.
-        split: rows of the index to draw from; noise (corpora named ``noise...``) always comes from ``train``.
         clean: give the crop before augmentation too, as ``clean``.
         device: where the cache is held and the crops are made. On the CPU the cache stays on disk; what is drawn is the
             same everywhere.
@@ -61,7 +60,6 @@ class MelBatches:
         batch_seconds: float,
         augmentation: Augmentation,
         seed: int,
-        split: str = "train",
         clean: bool = False,
         device: str = "cpu",
     ) -> None:
@@ -70,14 +68,15 @@ class MelBatches:
         speakers = {who: number for number, who in enumerate(dict.fromkeys(map(_who, index)))}
         # copy on write: torch wants what it may write to
         self._mel = self._held(np.load(cache / "mel.npy", mmap_mode="c"))
-        speech = [row for row in index if row["split"] == split and not row["corpus"].startswith("noise")]
+        train = [row for row in index if row["split"] == "train"]
+        speech = [row for row in train if not row["corpus"].startswith("noise")]
         if tracks:
             leading = next(iter(tracks.values()))
             speech = [row for row in speech if (leading[row["start"] : row["start"] + row["frames"]] >= 0).any()]
         self._tracks = {name: self._held(track) for name, track in tracks.items()}
         self._clean = clean
-        noise = [row for row in index if row["split"] == "train" and row["corpus"].startswith("noise")]
-        self._noise = _places([row for row in noise if row["frames"] > 60], speakers)
+        noise = [row for row in train if row["corpus"].startswith("noise") and row["frames"] > 60]
+        self._noise = _places(noise, speakers)
         self._buckets = [
             _places(
                 [row for row in speech if crop <= row["frames"] and (last is None or row["frames"] < last)], speakers
@@ -86,7 +85,7 @@ class MelBatches:
         ]
         weights = np.array([bucket[:, 1].sum() for bucket in self._buckets], float)
         if not weights.any():
-            raise SystemExit(f"{cache}: no utterances of split {split!r} with targets")
+            raise SystemExit(f"{cache}: no utterances of split 'train' with targets")
         self._bucket_weights = weights / weights.sum()
         self._batch_frames, self._augmentation, self._seed = batch_seconds * 100, augmentation, seed
         warps = np.exp(np.linspace(-augmentation.warp, augmentation.warp, NUM_WARPS))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +52,6 @@ class WaveBatches:
         batch_seconds: audio per batch.
         distortion: what is done to crops.
         seed: of everything that is drawn.
-        split: rows of the index to draw from; noise (corpora named ``noise...``) always comes from ``train``.
     Raises:
         SystemExit: no utterance has targets.
     """
@@ -66,18 +64,16 @@ class WaveBatches:
         batch_seconds: float,
         distortion: Distortion,
         seed: int,
-        split: str = "train",
     ) -> None:
         index = read_index(cache)
         self._samples = np.load(cache / "samples.npy", mmap_mode="r")
         self._tracks, self._distortion, self._seed = tracks, distortion, seed
         leading = next(iter(tracks.values()))
-        rows = [row for row in index if row["split"] == split and not row["corpus"].startswith("noise")]
+        train = [row for row in index if row["split"] == "train"]
+        rows = [row for row in train if not row["corpus"].startswith("noise")]
         rows = [row for row in rows if (leading[row["start"] : row["start"] + row["frames"]] >= 0).any()]
         if not rows:
-            raise SystemExit(
-                f"{cache}: no utterance of split {split!r} has targets; does the manifest hold transcripts?"
-            )
+            raise SystemExit(f"{cache}: no utterance of split 'train' has targets; does the manifest hold transcripts?")
         speakers: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for row in rows:
             speakers.setdefault((row["corpus"], row["speaker"]), []).append((row["start"], row["frames"]))
@@ -87,8 +83,8 @@ class WaveBatches:
         self._noise = np.array(
             [
                 (row["start"], row["frames"])
-                for row in index
-                if row["corpus"].startswith("noise") and row["split"] == "train" and row["frames"] > 60
+                for row in train
+                if row["corpus"].startswith("noise") and row["frames"] > 60
             ],
             np.int64,
         ).reshape(-1, 2)
@@ -206,8 +202,3 @@ def _through_some_line(samples: np.ndarray, rng: np.random.Generator) -> np.ndar
     if kind == "lowpass":
         return distort.through_line(samples, 0.0, rng.uniform(2500, 7000))
     return distort.coded(samples, str(kind), float(rng.uniform(0, 0.6)))
-
-
-def describe(distortion: Distortion) -> dict[str, Any]:
-    """What a run keeps of it."""
-    return {name: getattr(distortion, name) for name in distortion.__dataclass_fields__}

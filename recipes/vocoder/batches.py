@@ -31,14 +31,12 @@ class VocoderBatches:
         cache: folder written by ``prepare.py``.
         frames: 20 ms frames a crop.
         batch_seconds: audio per batch.
-        split: ``train`` or ``dev``.
         corrupt: share of the frames, in stretches of up to 120 ms, whose values are those found for another moment:
             retrieval between speakers errs more than within one, and then the keys tell what is said.
         neighbours: how many of the found frames are averaged, drawn from these.
         own_values: share of the crops that are copied, with their own frames.
         strange_keys: share of the crops whose keys are, by a share drawn anew, those of other speakers' frames: in a
             conversion it is somebody else who says the words, so that a voice must not be taken from the keys.
-        plain: crops as a conversion has them: four neighbours, no gain.
     """
 
     def __init__(
@@ -48,17 +46,15 @@ class VocoderBatches:
         frames: int,
         batch_seconds: float,
         seed: int,
-        split: str = "train",
         corrupt: float = 0.0,
         neighbours: Sequence[int] = NEIGHBOURS,
         strange_keys: float = 0.0,
         own_values: float = OWN_VALUES,
-        plain: bool = False,
     ) -> None:
         index: list[dict[str, Any]] = json.loads((cache / "index.json").read_text())
-        self._rows = [row for row in index if row["split"] == split and row["keys_n"] > frames]
+        self._rows = [row for row in index if row["split"] == "train" and row["keys_n"] > frames]
         if not self._rows:
-            raise SystemExit(f"{cache}: no recordings of split {split!r} with more than {frames} frames")
+            raise SystemExit(f"{cache}: no recordings of split 'train' with more than {frames} frames")
         names = ["samples", "f0", "keys", "values", "queries", "neighbours"]
         if strange_keys:
             names.append("strangers")
@@ -72,7 +68,7 @@ class VocoderBatches:
         # speakers of a few seconds come more often than their seconds: by the root of what there is of each
         weights = np.array([row["keys_n"] / seconds[row["corpus"], row["speaker"]] ** 0.5 for row in self._rows])
         self._weights = weights / weights.sum()
-        self._frames, self._seed, self._plain, self._corrupt = frames, seed, plain, corrupt
+        self._frames, self._seed, self._corrupt = frames, seed, corrupt
         self._neighbours, self._own_values, self._strange_keys = tuple(neighbours), own_values, strange_keys
         self._size = max(1, round(batch_seconds * 50 / frames))
 
@@ -100,7 +96,7 @@ class VocoderBatches:
         contour = row["f0_at"] + np.minimum(STACK * first + 1 + np.arange(STACK * count), row["f0_n"] - 1)
         f0 = self._arrays["f0"][contour].astype(np.float32)
         values, keys, all_values = self._frames_of(row, rows, rng)
-        gain = 0.0 if self._plain else float(rng.uniform(-GAIN, GAIN / 2))
+        gain = float(rng.uniform(-GAIN, GAIN / 2))
         order = values.shape[1] // STACK - 1
         _amplify((values, all_values), gain)
         return {
@@ -118,13 +114,13 @@ class VocoderBatches:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Values and keys of the crop, and values of frames all over the recording; float32."""
         arrays = self._arrays
-        k = 4 if self._plain else int(rng.choice(self._neighbours))
-        asked = arrays["keys" if rng.random() < OWN_KEYS and not self._plain else "queries"][rows].astype(np.float32)
-        if not self._plain and self._strange_keys:
+        k = int(rng.choice(self._neighbours))
+        asked = arrays["keys" if rng.random() < OWN_KEYS else "queries"][rows].astype(np.float32)
+        if self._strange_keys:
             others = arrays["strangers"][rows][:, : int(rng.choice(STRANGERS))]
             asked = _with_found(asked, arrays["keys"], others, self._strange_keys, rng)
         some = row["keys_at"] + np.sort(rng.choice(row["keys_n"], min(row["keys_n"], VOICE_FRAMES), replace=False))
-        if not self._plain and rng.random() < self._own_values:
+        if rng.random() < self._own_values:
             return arrays["values"][rows].astype(np.float32), asked, arrays["values"][some].astype(np.float32)
         near, far = (np.array(arrays["neighbours"][which][:, :k]) for which in (rows, some))
         self._misplace(near, far, rng)
@@ -133,7 +129,7 @@ class VocoderBatches:
     def _misplace(self, near: np.ndarray, others: np.ndarray, rng: np.random.Generator) -> None:
         """Give stretches of ``near`` (N, k), in place, neighbours out of ``others``."""
         for first in range(0, len(near), LONGEST_ERROR):
-            if not self._plain and rng.random() < self._corrupt * LONGEST_ERROR / MEAN_ERROR:
+            if rng.random() < self._corrupt * LONGEST_ERROR / MEAN_ERROR:
                 start, stop = np.sort(rng.integers(0, LONGEST_ERROR + 1, 2)) + first
                 near[start:stop] = others[rng.integers(len(others), size=len(near[start:stop]))]
 
@@ -149,7 +145,7 @@ def _with_found(
     asked: np.ndarray, keys: np.ndarray, found: np.ndarray, chance: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Keys (n, D) as asked or, by ``chance``, moved by a drawn share towards those of the frames found (n, k)."""
-    if not chance or rng.random() >= chance:
+    if rng.random() >= chance:
         return asked
     share = np.float32(rng.random())
     return (1 - share) * asked + share * _mean(keys, found)

@@ -24,7 +24,6 @@ class LiveResampler:
         # above half of the lower rate nothing may pass
         self._cutoff = min(1.0, wanted / source) * 0.95
         self._reach = int(np.ceil(ZEROS / self._cutoff))
-        self._is_plain = source == wanted
         self.speed = 1.0
         places = np.arange(ZEROS * STEPS + 2) / STEPS
         # a Kaiser window: 80 dB
