@@ -24,49 +24,8 @@ import numpy as np
 
 from speechssl import errors
 from speechssl.training import manifests
+from speechssl.units.report import PHONES
 
-PHONES = [
-    "SIL",
-    "AA",
-    "AE",
-    "AH",
-    "AO",
-    "AW",
-    "AY",
-    "B",
-    "CH",
-    "D",
-    "DH",
-    "EH",
-    "ER",
-    "EY",
-    "F",
-    "G",
-    "HH",
-    "IH",
-    "IY",
-    "JH",
-    "K",
-    "L",
-    "M",
-    "N",
-    "NG",
-    "OW",
-    "OY",
-    "P",
-    "R",
-    "S",
-    "SH",
-    "T",
-    "TH",
-    "UH",
-    "UW",
-    "V",
-    "W",
-    "Y",
-    "Z",
-    "ZH",
-]
 UNKNOWN_STATE = 255
 STATES_PER_PHONE = 3  # the topology of pocketsphinx's en-us model
 

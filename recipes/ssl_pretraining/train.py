@@ -56,17 +56,21 @@ SLOWER = 0.2  # rate of what is pretrained, where 1 is that of the projection an
 def fine_tuned(args: argparse.Namespace) -> torch.nn.Module:
     """The phones objective around a pretrained network."""
     network = pretrained(args.init, blocks=args.blocks, key_dim=args.key_dim)
-    objective = PhoneStates(
-        network,
-        dim=args.key_dim,
-        num_states=len(PHONES) * STATES_PER_PHONE,
-        num_phones=len(PHONES),
-        middle_layer=max(1, 2 * network.num_blocks // 3),
-        middle_dim=network.dim,
-        retrieval_frames=args.retrieval_frames,
-    )
+    objective = phone_states(network, args, dim=args.key_dim, blocks=network.num_blocks, middle_dim=network.dim)
     objective.slower = {"network.body.": args.slower}  # type: ignore[assignment]
     return objective
+
+
+def phone_states(network: torch.nn.Module, args: argparse.Namespace, *, blocks: int, **dims: int) -> PhoneStates:
+    """The phones objective with a head in the middle of the blocks."""
+    return PhoneStates(
+        network,
+        num_states=len(PHONES) * STATES_PER_PHONE,
+        num_phones=len(PHONES),
+        middle_layer=max(1, 2 * blocks // 3),
+        retrieval_frames=args.retrieval_frames,
+        **dims,
+    )
 
 
 def make_objective(args: argparse.Namespace) -> tuple[torch.nn.Module, dict[str, np.ndarray]]:
@@ -75,14 +79,7 @@ def make_objective(args: argparse.Namespace) -> tuple[torch.nn.Module, dict[str,
     dim = int(network.config.hidden_size)  # type: ignore[union-attr, arg-type]
     blocks = int(network.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
     if args.objective == "phones":
-        phones: torch.nn.Module = PhoneStates(
-            network,
-            dim=dim,
-            num_states=len(PHONES) * STATES_PER_PHONE,
-            num_phones=len(PHONES),
-            middle_layer=max(1, 2 * blocks // 3),
-            retrieval_frames=args.retrieval_frames,
-        )
+        phones = phone_states(network, args, dim=dim, blocks=blocks)
         return phones, phone_tracks(args.cache, _needed(args.alignments, "--alignments"))
     if args.objective == "hubert":
         units = np.load(_needed(args.units, "--units"))
