@@ -117,7 +117,9 @@ def _sides(recordings: list[str], pairs: str | None, speaker: str | None) -> lis
     if speaker is not None and (pairs or len(recordings) > 1):
         raise InputError(f"--speaker {speaker} stands for the recordings of the speaker; give the one to test alone")
     if pairs:
-        return _pairs(pairs)
+        from speechssl.verification.trials import read_pairs
+
+        return [([one], two) for one, two in read_pairs(pairs)]
     if speaker is None and len(recordings) < 2:
         raise InputError("one recording only; give at least one recording of the speaker, and the recording to test")
     *enrolment, last = recordings
@@ -125,12 +127,6 @@ def _sides(recordings: list[str], pairs: str | None, speaker: str | None) -> lis
     if len(tested) > 1:
         raise InputError(f"{last} names {len(tested)} recordings to test; one needed: use identify, or --pairs")
     return [([str(path) for path in batch.recordings(enrolment)] if enrolment else [], str(tested[0]))]
-
-
-def _pairs(listed: str) -> list[tuple[list[str], str]]:
-    from speechssl.verification.trials import read_pairs
-
-    return [([one], two) for one, two in read_pairs(listed)]
 
 
 def _verify_pairs(

@@ -17,7 +17,7 @@ from speechssl.verification import metrics
 from speechssl.verification.band import FULL, Band, KnownBands, noise_of, shared, why_undecided
 from speechssl.verification.by_cohort import ByCohort
 from speechssl.verification.by_seconds import BySeconds
-from speechssl.verification.logistic import PRIOR, fit_by_seconds, fit_logistic, fit_weighted
+from speechssl.verification.logistic import PRIOR, fit_by_seconds, fit_logistic, fit_weighted, pair
 
 Floats = NDArray[np.float64]
 LONGEST = 1000  # characters of what it was fitted on
@@ -153,14 +153,14 @@ class Calibration:
         """
         try:
             slopes = values.get("by_seconds")
-            known = None if slopes is None else BySeconds(**{name: _pair(value) for name, value in slopes.items()})
+            known = None if slopes is None else BySeconds(**{name: pair(value) for name, value in slopes.items()})
             # calibrations written before bands were measured are of full-band recordings
             ends = values.get("bands")
             bands = KnownBands(**{name: float(value) for name, value in ends.items()}) if ends else FULL
             wider = values.get("wider")
             parts: dict[str, Any] = {"by_seconds": known, "bands": bands}
             near = values.get("by_cohort")
-            parts["by_cohort"] = near and ByCohort(**{name: _pair(value) for name, value in near.items()})
+            parts["by_cohort"] = near and ByCohort(**{name: pair(value) for name, value in near.items()})
             parts["wider"] = KnownBands(**wider) if wider else None
             part = values.get("part")
             parts["part"] = (int(part[0]), int(part[1])) if part else None
@@ -183,11 +183,6 @@ def probability(llr: float, prior: float) -> float:
     """Probability of one speaker at a prior in (0, 1): Bayes' rule."""
     logit = llr - metrics.bayes_threshold(prior)
     return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
-
-
-def _pair(values: Any) -> tuple[float, float]:
-    first, second = values
-    return float(first), float(second)
 
 
 def calibrate(

@@ -32,10 +32,7 @@ def fit_logistic(
         InputError: as ``metrics.roc``; scores without spread, or lower for targets than for others.
     Source: Brümmer and du Preez 2006, section 6; prior-weighted: Brümmer and de Villiers 2013, section 3.
     """
-    metrics.roc(scores, is_target)
-    values, labels = np.asarray(scores, np.float64), np.asarray(is_target).astype(bool)
-    ridge = _ridge(labels) if ridge is None else ridge
-    return fit_weighted(values, labels / labels.sum(), ~labels / (~labels).sum(), ridge, prior)
+    return fit_weighted(*_shares(scores, is_target, ridge), prior)
 
 
 def fit_by_seconds(
@@ -49,23 +46,20 @@ def fit_by_seconds(
     Raises:
         InputError: as ``fit_logistic``.
     """
-    metrics.roc(scores, is_target)
-    values, labels = np.asarray(scores, np.float64), np.asarray(is_target).astype(bool)
-    ridge = _ridge(labels) if ridge is None else ridge
-    target, nontarget = labels / labels.sum(), ~labels / (~labels).sum()
+    values, target, nontarget, ridge = _shares(scores, is_target, ridge)
     if target @ values <= nontarget @ values:
         raise InputError(NOT_ABOVE)
     ordered = np.sort(np.maximum(np.asarray(seconds, np.float64), SHORTEST), axis=1)
     centre = np.log(ordered).mean(0)
     # beyond what nearly all recordings of the fit were, nothing is known about the slopes
-    shorter, longer = (_pair(np.quantile(side, [0.01, 0.99])) for side in ordered.T)
+    shorter, longer = (pair(np.quantile(side, [0.01, 0.99])) for side in ordered.T)
     q = np.stack([np.log(np.clip(side, *ends)) for side, ends in zip(ordered.T, (shorter, longer), strict=True)])
     q -= centre[:, None]
     for products in (True, False):
         x = np.stack([values, *q, *(values * q if products else ())])
         weights, offset = _fit_features(x, target, nontarget, ridge, prior)
-        slopes = _pair(weights[3:]) if products else (0.0, 0.0)
-        found = BySeconds(shorter, longer, _pair(centre), slopes, _pair(weights[1:3]))
+        slopes = pair(weights[3:]) if products else (0.0, 0.0)
+        found = BySeconds(shorter, longer, pair(centre), slopes, pair(weights[1:3]))
         if weights[0] > 0 and weights[0] + found.least_scale() > 0:
             return float(weights[0]), offset, found
     raise InputError(NOT_ABOVE)
@@ -87,23 +81,27 @@ def fit_by_cohort(
     Raises:
         InputError: as ``fit_logistic``.
     """
-    metrics.roc(scores, is_target)
-    values, labels = np.asarray(scores, np.float64), np.asarray(is_target).astype(bool)
+    values, target, nontarget, ridge = _shares(scores, is_target, None)
     q = np.log(np.maximum(np.sort(np.asarray(seconds, np.float64), axis=1), SHORTEST)).T
     q -= q.mean(axis=1, keepdims=True)
     x = np.concatenate([np.stack([values, *q, *(values * q)]), shapes(first, second).T])
-    weights, _ = _fit_features(x, labels / labels.sum(), ~labels / (~labels).sum(), _ridge(labels), prior)
+    weights, _ = _fit_features(x, target, nontarget, ridge, prior)
     if not weights[0] > 0:
         raise InputError(NOT_ABOVE)
     added = weights[-2 * MEASURES :] / weights[0]
-    return ByCohort(_pair(added[:MEASURES]), _pair(added[MEASURES:]))
+    return ByCohort(pair(added[:MEASURES]), pair(added[MEASURES:]))
 
 
-def _ridge(labels: NDArray[np.bool_]) -> float:
-    return float(0.01 / min(labels.sum(), (~labels).sum()))
+def _shares(scores: ArrayLike, is_target: ArrayLike, ridge: float | None) -> tuple[Floats, Floats, Floats, float]:
+    """Scores (N,), their shares (N,) of all target and of all non-target trials, and the ridge."""
+    metrics.roc(scores, is_target)
+    labels = np.asarray(is_target).astype(bool)
+    targets, others = labels.sum(), (~labels).sum()
+    ridge = float(0.01 / min(targets, others)) if ridge is None else ridge
+    return np.asarray(scores, np.float64), labels / targets, ~labels / others, ridge
 
 
-def _pair(values: Any) -> tuple[float, float]:
+def pair(values: Any) -> tuple[float, float]:
     first, second = values
     return float(first), float(second)
 

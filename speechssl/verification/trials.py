@@ -399,9 +399,8 @@ def _pairs(files: list[str], other_sessions: bool) -> list[tuple[str, str]]:
     return [(one, two) for one, two in pairs if session_of(one) != session_of(two)]
 
 
-def _others(recordings: dict[str, list[str]], count: int, rng: object) -> list[Trial]:
+def _others(recordings: dict[str, list[str]], count: int, rng: np.random.Generator) -> list[Trial]:
     """``count`` different non-target trials, or all there are; the speakers of both sides drawn evenly."""
-    assert isinstance(rng, np.random.Generator)
     speakers = sorted(recordings)
     sizes = [len(recordings[speaker]) for speaker in speakers]
     possible = (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
