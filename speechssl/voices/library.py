@@ -165,11 +165,7 @@ class VoiceLibrary:
         Raises:
             InputError: no such voice or recording.
         """
-        self._existing(name)
-        with self.alone():
-            path = self._existing(name)
-            save(path, load(path).named(name).with_consent(consent, references))
-            return info(path)
+        return self._changed(name, lambda voice: voice.with_consent(consent, references))
 
     def note(self, name: str, change: Callable[[Notes], Notes]) -> VoiceInfo:
         """Change the notes on a voice.
@@ -180,11 +176,13 @@ class VoiceLibrary:
         Raises:
             InputError: no such voice, or raised by ``change``.
         """
+        return self._changed(name, lambda voice: dataclasses.replace(voice, notes=change(voice.notes)))
+
+    def _changed(self, name: str, change: Callable[[MatchingSet], MatchingSet]) -> VoiceInfo:
         self._existing(name)
         with self.alone():
             path = self._existing(name)
-            voice = load(path).named(name)
-            save(path, dataclasses.replace(voice, notes=change(voice.notes)))
+            save(path, change(load(path).named(name)))
             return info(path)
 
     def prints(self) -> SpeakerDatabase:

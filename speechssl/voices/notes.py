@@ -57,8 +57,7 @@ class Notes:
 
     def measured(self, report: ReferenceReport) -> Notes:
         """The notes with what a report says of further recordings."""
-        remarks = tuple(dict.fromkeys((*self.remarks, *report.sound_remarks)))[:MOST_REMARKS]
-        return replace(self, speech_seconds=self.speech_seconds + report.speech_seconds, remarks=remarks).checked()
+        return self.joined(Notes(speech_seconds=report.speech_seconds, remarks=report.sound_remarks)).checked()
 
     def joined(self, other: Notes) -> Notes:
         """These notes for a voice that has also the recordings that the other ones are about."""

@@ -10,20 +10,19 @@ from speechssl.voices.matching_set import MatchingSet
 SECONDS = 6.0
 
 
-def preview(voice: MatchingSet, vocoder: Vocoder, *, seconds: float = SECONDS) -> Waveform:
+def preview(voice: MatchingSet, vocoder: Vocoder) -> Waveform:
     """The first words of a voice, from its first voiced frame on.
 
     Args:
         voice: with its frames.
         vocoder: of its values.
-        seconds: at most.
     Raises:
         InputError: a vocoder of other values.
     """
     check_same_origin(voice.value_origin, vocoder.origin, what="hear this voice")
     voiced = (voice.f0 > 0).any(1).nonzero()
     begin = int(voiced[0]) if len(voiced) else 0
-    end = begin + max(1, round(seconds * voice.frame_rate))
+    end = begin + max(1, round(SECONDS * voice.frame_rate))
     frames, keys = (part[begin:end].float() for part in (voice.values, voice.keys))
     contour = voice.f0[begin:end].float().flatten()
     return vocoder.vocode(

@@ -170,10 +170,10 @@ def _block(plan: Plan, folder: Path, block: int, work: Work, summary: Summary, a
     entries = plan.entries[first : first + plan.block]
     target = part_path(folder, plan.form, block)
     if target.exists():
-        failed = _count_rows(folder, FAILED, block)
+        failed = _count_rows(_rows_path(folder, FAILED, block))
         summary.failed += failed
         summary.already += len(entries) - failed
-        summary.without_speech += _count_rows(folder, REMARKS, block)
+        summary.without_speech += _count_rows(_rows_path(folder, REMARKS, block))
         _journal_path(folder, block).unlink(missing_ok=True)
         for entry in entries:
             advance(entry.id)
@@ -224,8 +224,7 @@ def _encoded(
     return done
 
 
-def _count_rows(folder: Path, kind: str, block: int) -> int:
-    path = _rows_path(folder, kind, block)
+def _count_rows(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
 
 
@@ -302,8 +301,7 @@ def lacking(folder: str | Path, records: int) -> str:
         records: that are in it.
     """
     wanted = read_meta(folder)["recordings"]
-    failed = Path(folder) / FAILED
-    missing = wanted - records - (len(failed.read_text(encoding="utf-8").splitlines()) if failed.exists() else 0)
+    missing = wanted - records - _count_rows(Path(folder) / FAILED)
     return f"{missing} of {wanted} recordings are missing; `speechssl units check {folder}` says more" * (missing > 0)
 
 
