@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechssl import checkpoints
-from speechssl.training.objectives.masking import apply_mask, span_mask
+from speechssl.training.objectives.masking import Masked
 
 
-class MaskedContrast(nn.Module):
+class MaskedContrast(Masked):
     """Cosines of masked frames with their quantised target and with ``distractors`` of the same recording.
 
     Targets are products of ``groups`` codebooks, chosen by a Gumbel softmax that transformers has; a second loss asks
@@ -50,7 +50,7 @@ class MaskedContrast(nn.Module):
         mask_probability: float = 0.65,
         mask_span: int = 10,
     ) -> None:
-        super().__init__()
+        super().__init__(network, input_dim=input_dim, mask_probability=mask_probability, mask_span=mask_span)
         checkpoints.transformers()  # a torchaudio that does not load must not end the recipe
         wav2vec2 = importlib.import_module("transformers.models.wav2vec2.modeling_wav2vec2")
         config = wav2vec2.Wav2Vec2Config(
@@ -61,8 +61,6 @@ class MaskedContrast(nn.Module):
             num_codevectors_per_group=codes,
             codevector_dim=dim,
         )
-        self.network = network
-        self.mask_vector = nn.Parameter(torch.randn(input_dim) * 0.1)
         self.enter = nn.Sequential(nn.Linear(input_dim, dim), nn.LayerNorm(dim))
         self.quantiser = wav2vec2.Wav2Vec2GumbelVectorQuantizer(config)
         self.steps: Tensor
@@ -75,7 +73,6 @@ class MaskedContrast(nn.Module):
         self.entries, self.distractors = groups * codes, distractors
         self.temperature, self.diversity = temperature, diversity
         self.hottest, self.coolest, self.cooling = hottest, coolest, cooling
-        self.mask_probability, self.mask_span = mask_probability, mask_span
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of ``input`` (B, T, C); ``clean`` (B, T, C), where given, is what the quantiser hears.
@@ -83,10 +80,8 @@ class MaskedContrast(nn.Module):
         ``found`` is the share of masked frames whose own target is nearest, ``perplexity`` how many entries are used.
         """
         frames = batch["input"]
-        mask = span_mask(
-            *frames.shape[:2], probability=self.mask_probability, span=self.mask_span, device=frames.device
-        )
-        hidden = self.network(apply_mask(frames, mask, self.mask_vector)).last_hidden_state[mask]  # (M, D)
+        mask = self.draw_mask(frames)
+        hidden = self.hidden(frames, mask)  # (M, D)
         self.quantiser.temperature = max(self.coolest, self.hottest * self.cooling ** float(self.steps))
         # in bfloat16, logits of the quantiser and cosines would be too coarse
         with torch.autocast(frames.device.type, enabled=False):

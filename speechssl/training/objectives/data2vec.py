@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speechssl.training.objectives.masking import apply_mask, span_mask
 from speechssl.training.objectives.momentum import MaskedStudent, follow
 
 # network, frames (B, K, C), their places (B, K) among (B, T) -> last hidden state (B, K, D)
@@ -63,9 +62,9 @@ class Data2Vec(MaskedStudent):
         frames = batch["input"]
         targets = self.targets(batch.get("clean", frames)).repeat(self.masks, 1, 1)  # (masks * B, T, D)
         many = frames.repeat(self.masks, 1, 1)
-        mask = span_mask(*many.shape[:2], probability=self.mask_probability, span=self.mask_span, device=frames.device)
+        mask = self.draw_mask(many)
         if self.partly is None:
-            found = self.head(self.network(apply_mask(many, mask, self.mask_vector)).last_hidden_state[mask]).float()
+            found = self.head(self.hidden(many, mask)).float()
         else:
             places = heard_places(mask)
             kept = many.gather(1, places[..., None].expand(-1, -1, many.shape[-1]))

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speechssl.training.objectives.masking import apply_mask, span_mask
 from speechssl.training.objectives.momentum import MaskedStudent, follow
 
 
@@ -52,11 +51,9 @@ class DinoSR(MaskedStudent):
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of ``input`` (B, T, C); ``clean`` (B, T, C), where given, is what the teacher hears."""
         frames = batch["input"]
-        mask = span_mask(
-            *frames.shape[:2], probability=self.mask_probability, span=self.mask_span, device=frames.device
-        )
+        mask = self.draw_mask(frames)
         codes = self._codes(batch.get("clean", frames), mask)  # (L, M)
-        hidden = self.network(apply_mask(frames, mask, self.mask_vector)).last_hidden_state[mask]
+        hidden = self.hidden(frames, mask)
         logits = torch.stack([head(hidden).float() for head in self.heads])  # (L, M, K)
         loss = functional.cross_entropy(logits.flatten(0, 1), codes.flatten())
         correct = (logits.argmax(-1) == codes).float().mean()

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speechssl.training.objectives.masking import apply_mask, span_mask
+from speechssl.training.objectives.masking import Masked
 
 
-class MaskedUnits(nn.Module):
+class MaskedUnits(Masked):
     """Predict the cluster of every masked frame from its surroundings.
 
     The units come from the clean recording while the input may be perturbed (another vocal tract, noise), so the
@@ -34,20 +34,16 @@ class MaskedUnits(nn.Module):
         mask_span: int = 10,
         temperature: float = 0.1,
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.mask_vector = nn.Parameter(torch.randn(input_dim) * 0.1)
+        super().__init__(network, input_dim=input_dim, mask_probability=mask_probability, mask_span=mask_span)
         self.projection = nn.Linear(dim, dim)
         self.codes = nn.Parameter(torch.randn(num_units, dim))
-        self.mask_probability, self.mask_span, self.temperature = mask_probability, mask_span, temperature
+        self.temperature = temperature
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of ``input`` (B, T, C) with targets ``units`` (B, T) int64."""
         frames, units = batch["input"], batch["units"]
-        mask = span_mask(
-            *frames.shape[:2], probability=self.mask_probability, span=self.mask_span, device=frames.device
-        )
-        hidden = self.network(apply_mask(frames, mask, self.mask_vector)).last_hidden_state[mask]  # (M, D)
+        mask = self.draw_mask(frames)
+        hidden = self.hidden(frames, mask)  # (M, D)
         projected = self.projection(hidden).float()
         # in bfloat16, cosines would be too coarse to divide by the temperature
         with torch.autocast(projected.device.type, enabled=False):

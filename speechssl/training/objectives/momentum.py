@@ -8,22 +8,15 @@ import math
 import torch
 from torch import nn
 
+from speechssl.training.objectives.masking import Masked
 
-class MaskedStudent(nn.Module):
-    """A network that hears masked frames, and its averaged copy, the teacher, which is without dropout.
 
-    Args:
-        network: the student.
-        input_dim: numbers per frame of its input.
-        mask_probability, mask_span: share and length in frames of the masked spans.
-    """
+class MaskedStudent(Masked):
+    """A network that hears masked frames, and its averaged copy, the teacher, which is without dropout."""
 
     def __init__(self, network: nn.Module, *, input_dim: int, mask_probability: float, mask_span: int) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network, input_dim=input_dim, mask_probability=mask_probability, mask_span=mask_span)
         self.teacher = copy.deepcopy(network).requires_grad_(False).eval()
-        self.mask_vector = nn.Parameter(torch.randn(input_dim) * 0.1)
-        self.mask_probability, self.mask_span = mask_probability, mask_span
 
     def train(self, mode: bool = True) -> MaskedStudent:
         """Set the mode of the student; the teacher stays in eval mode."""
