@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from evaluate import SETS, Held, mean_mfcc, measure, network_embedding, vectors_of
+from evaluate import held_out, mean_mfcc, measure, network_embedding, vectors_of
 from networks import config_of, make_network, trained
 
 from speechssl import errors
@@ -53,10 +53,7 @@ def train(args: argparse.Namespace, name: str, others: list[str]) -> Path:
 
 def table(cache: Path, runs: list[Path]) -> str:
     """A row of EER for each run, below mean MFCC and the untrained network."""
-    held = {f"{corpus} {split}": Held(cache, corpus, split) for corpus, split in SETS}
-    held = {name: data for name, data in held.items() if len(set(data.speakers.tolist())) > 1}
-    if not held:
-        raise SystemExit(f"{cache}: none of {SETS} is in this cache")
+    held = held_out(cache)
     torch.manual_seed(0)
     sources = {"mean MFCC": mean_mfcc, "untrained": network_embedding(make_network(config_of(runs[0])))}
     sources |= {run.name: network_embedding(trained(run)) for run in runs}

@@ -114,7 +114,7 @@ class SpeakerCrops:
         mel = np.asarray(self._frames[row["start"] : row["start"] + row["frames"]], np.float32)
         if self._settings.warp > 0:
             mel = mel @ self._warps[int(rng.integers(NUM_WARPS))]
-        globals_ = [self._crop(mel, long, place, rng) for place in _places(self._settings.global_crops, rng)]
+        globals_ = [self._crop(mel, long, place, rng) for place in places(self._settings.global_crops, rng)]
         locals_ = [self._crop(mel, short, rng.random(), rng) for _ in range(self._settings.local_crops)]
         return np.stack(globals_), np.stack(locals_) if locals_ else np.zeros(0, np.float32)
 
@@ -182,6 +182,6 @@ def _corpus_weights(rows: list[dict[str, Any]], shares: dict[str, float]) -> dic
     return {row["row"]: weight(row) for row in rows}
 
 
-def _places(count: int, rng: np.random.Generator) -> np.ndarray:
+def places(count: int, rng: np.random.Generator) -> np.ndarray:
     """Where crops start, in [0, 1): one in each of ``count`` equal stretches, for little overlap."""
     return rng.permutation((np.arange(count) + rng.random(count)) / count)

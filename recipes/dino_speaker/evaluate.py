@@ -42,6 +42,15 @@ class Held:
         self.samples, self.mels = utterances(cache, rows)
 
 
+def held_out(cache: Path) -> dict[str, Held]:
+    """The sets of several speakers that a cache has."""
+    held = {f"{corpus} {split}": Held(cache, corpus, split) for corpus, split in SETS}
+    held = {name: data for name, data in held.items() if len(set(data.speakers.tolist())) > 1}
+    if not held:
+        raise SystemExit(f"{cache}: none of {SETS} is in this cache")
+    return held
+
+
 def utterances(cache: Path, rows: list[dict[str, Any]]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Samples (T,) and log-mel bands (F, 80) of rows of the index; no samples if the cache has bands alone."""
     places = [slice(row["start"], row["start"] + min(row["frames"], LONGEST)) for row in rows]
@@ -103,11 +112,6 @@ def network_embedding(network: torch.nn.Module, *, narrow: bool = False) -> Embe
     return embed
 
 
-def is_narrow(run: Path) -> bool:
-    """Whether a run heard only what a telephone carries."""
-    return bool(config_of(run)["settings"].get("narrow"))
-
-
 def of_file(path: Path) -> torch.nn.Module:
     """The network of an embedder file of ours."""
     embedder = embedders.load(path, device="cpu")
@@ -138,10 +142,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    held = {f"{corpus} {split}": Held(args.cache, corpus, split) for corpus, split in SETS}
-    held = {name: data for name, data in held.items() if len(set(data.speakers.tolist())) > 1}
-    if not held:
-        raise SystemExit(f"{args.cache}: none of {SETS} is in this cache")
+    held = held_out(args.cache)
 
     def show(name: str, embed: Embed | OnEncoder) -> None:
         print(json.dumps(measure(name, embed, held)), flush=True)
@@ -155,7 +156,8 @@ def main() -> None:
     for run in args.run:
         network = trained(run)
         step = json.loads((run / "last" / "state.json").read_text())["step"]
-        show(f"{run.name} after {step} steps", network_embedding(network, narrow=is_narrow(run)))
+        narrow = bool(config_of(run)["settings"].get("narrow"))
+        show(f"{run.name} after {step} steps", network_embedding(network, narrow=narrow))
     for path in args.model:
         show(path.name, network_embedding(of_file(path)))
 

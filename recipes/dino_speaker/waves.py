@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from crops import Settings, SpeakerCrops, levelled
+from crops import Settings, SpeakerCrops, levelled, places
 
 from speechssl.audio.mel import kaldi
 from speechssl.training import distort
@@ -62,9 +62,7 @@ class WaveCrops(SpeakerCrops):
     ) -> tuple[np.ndarray, np.ndarray]:
         # the crop and the two frames that its last one reaches into must fit
         factor = min(float(np.exp(rng.uniform(-self._settings.warp, self._settings.warp))), row["frames"] / (long + 2))
-        count = self._settings.global_crops
-        places = rng.permutation((np.arange(count) + rng.random(count)) / count)
-        globals_ = [self._heard(row, long, factor, place, rng) for place in places]
+        globals_ = [self._heard(row, long, factor, place, rng) for place in places(self._settings.global_crops, rng)]
         locals_ = [self._heard(row, short, factor, rng.random(), rng) for _ in range(self._settings.local_crops)]
         return np.stack(globals_), np.stack(locals_) if locals_ else np.zeros(0, np.float32)
 

@@ -167,7 +167,8 @@ def measured(
     return found
 
 
-def print_rows(found: dict[str, dict[str, dict]]) -> None:
+def report(found: dict[str, dict[str, dict]], output: Path | None) -> None:
+    """Print the rows, and write them as JSON where that is asked for."""
     print("| line | against | EER, % | strangers accepted if forced, % | accepted, % | strangers undecided, % "
           "| one speaker undecided, % | one speaker accepted, % |")  # fmt: skip
     print("|---|---|---:|---:|---:|---:|---:|---:|")
@@ -178,6 +179,8 @@ def print_rows(found: dict[str, dict[str, dict]]) -> None:
         for against, row in rows.items():
             cells = " | ".join(f"{100 * row[key]:.1f}" for key in shown)
             print(f"| {line} | {'itself' if against == 'line' else against} | {cells} |")
+    if output:
+        output.write_text(json.dumps(found, indent=2), encoding="utf-8")
 
 
 def print_bands(recordings: list[tuple[str, Samples]], seed: int) -> None:
@@ -225,9 +228,7 @@ def main() -> None:
         print_bands(recordings, args.seed)
         return
     found = measured(recordings, embedders.load(args.model, device="cpu"), args.seed, LINES)
-    print_rows(found)
-    if args.output:
-        args.output.write_text(json.dumps(found, indent=2), encoding="utf-8")
+    report(found, args.output)
 
 
 if __name__ == "__main__":

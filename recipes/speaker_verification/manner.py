@@ -9,7 +9,6 @@ spectrum and longer sounds. Real whispers and shouts change more than that, so t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 
@@ -122,9 +121,7 @@ def main() -> None:
     behind = [samples for name, samples in recordings if name == names[-1]]
     tried = [(name, samples) for name, samples in recordings if name != names[-1]]
     found = lines.measured(tried, embedders.load(args.model, device="cpu"), args.seed, manners(behind))
-    lines.print_rows(found)
-    if args.output:
-        args.output.write_text(json.dumps(found, indent=2), encoding="utf-8")
+    lines.report(found, args.output)
 
 
 if __name__ == "__main__":

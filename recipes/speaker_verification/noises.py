@@ -8,7 +8,6 @@ Trials and columns are those of ``lines.py``. The recordings of noise are those 
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
 import lines
@@ -52,9 +51,7 @@ def main() -> None:
         raise SystemExit(f"{args.manifest} has no recordings of noise of the split 'test'")
     embedder = embedders.load(args.model, device="cpu")
     found = lines.measured(lines.read(args), embedder, args.seed, noises(sounds))
-    lines.print_rows(found)
-    if args.output:
-        args.output.write_text(json.dumps(found, indent=2), encoding="utf-8")
+    lines.report(found, args.output)
 
 
 if __name__ == "__main__":
