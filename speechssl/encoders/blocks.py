@@ -32,12 +32,13 @@ class Trunk(Protocol):
 
     def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
         """The state after the last block built."""
+        return last(self.states(frames, num_valid=num_valid))
 
     def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
         """The input of the first block, and the state after each block; the last is that of a call."""
 
 
-class TransformerTrunk:
+class TransformerTrunk(Trunk):
     """Blocks of wav2vec 2.0, HuBERT, data2vec-audio, UniSpeech-SAT and WavLM.
 
     Args:
@@ -57,12 +58,8 @@ class TransformerTrunk:
         """The modules of the blocks."""
         return self._layers
 
-    def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
-        """Hidden state (N, D). All frames are valid with a convolutional front end."""
-        return last(self.states(frames, num_valid=num_valid))
-
     def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
-        """Hidden states (N, D) from the input of the first block on."""
+        """Hidden states (N, D) from the input of the first block on; all frames are valid."""
         embed: Any = self._encoder.pos_conv_embed
         dtype = next(embed.parameters()).dtype
         x: Tensor = frames + embed(frames.to(dtype)[None])[0].float()
@@ -93,7 +90,7 @@ class TransformerTrunk:
         return linear(attention.out_proj, join(mixed)).float()
 
 
-class ConformerTrunk:
+class ConformerTrunk(Trunk):
     """Blocks of w2v-BERT 2.0: half feed-forward, attention, causal convolution, half feed-forward, norm.
 
     Args:
@@ -109,12 +106,8 @@ class ConformerTrunk:
         """The modules of the blocks."""
         return self._layers
 
-    def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
-        """Hidden state (N, D); frames from ``num_valid`` on start as zeros and are not attended to."""
-        return last(self.states(frames, num_valid=num_valid))
-
     def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
-        """Hidden states (N, D) from the input of the first block on."""
+        """Hidden states (N, D) from the input of the first block on; none attends to frames from ``num_valid`` on."""
         x = frames.clone()
         x[num_valid:] = 0.0
         yield x
@@ -139,7 +132,7 @@ class ConformerTrunk:
         return linear(attention.linear_out, join(mixed)).float()
 
 
-class ProjectedTrunk:
+class ProjectedTrunk(Trunk):
     """A trunk with a linear projection behind it, which a fine-tuned encoder has learnt with its last block.
 
     Args:
@@ -165,10 +158,6 @@ class ProjectedTrunk:
     def blocks(self) -> list[Any]:
         """The modules of the blocks."""
         return self.trunk.blocks
-
-    def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
-        """Keys (N, K), float32."""
-        return last(self.states(frames, num_valid=num_valid))
 
     def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
         """Hidden states (N, D) up to the last block, whose state is the keys (N, K)."""

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from speechssl import errors
+from speechssl.encoders.blocks import Trunk
 from speechssl.encoders.encoder import SAMPLE_RATE, SSLEncoder
-from speechssl.encoders.frontends import BLOCK_FRAMES, Blocks
+from speechssl.encoders.frontends import BLOCK_FRAMES, Blocks, FrontEnd
 from speechssl.encoders.windows import cut_samples
 from speechssl.errors import InputError
 
@@ -31,7 +32,7 @@ def load(layer: int | None) -> SSLEncoder:
     return SSLEncoder("mfcc/0", 3 * COEFFICIENTS, 0, 0, CepstraFrontEnd(), _Nothing(), origins=("mfcc/0",))
 
 
-class CepstraFrontEnd:
+class CepstraFrontEnd(FrontEnd):
     """Samples to cepstra by librosa, block by block; the differences are taken over the whole recording."""
 
     hop_length = 320  # 20 ms
@@ -39,10 +40,6 @@ class CepstraFrontEnd:
     def num_frames(self, num_samples: int) -> int:
         """Exact count; no padding."""
         return max(0, 1 + (num_samples - WINDOW) // self.hop_length)
-
-    def num_valid(self, num_samples: int) -> int:
-        """All of them."""
-        return self.num_frames(num_samples)
 
     def frames(self, blocks: Blocks) -> Iterator[Tensor]:
         """(N, 39) float32 at once: an hour has 28 MB."""
@@ -62,13 +59,10 @@ class CepstraFrontEnd:
             yield torch.from_numpy(np.concatenate([cepstra, *slopes]).T.astype(np.float32).copy())
 
 
-class _Nothing:
+class _Nothing(Trunk):
     """The trunk of an encoder without blocks."""
 
     blocks: list[Any] = []  # noqa: RUF012
-
-    def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
-        return frames
 
     def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
         yield frames

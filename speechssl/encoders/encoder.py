@@ -82,7 +82,7 @@ class SSLEncoder:
         Raises:
             InputError: shorter than one frame, 25 ms.
         """
-        samples = self._at_own_rate(waveform).samples
+        samples = audio.resample(waveform, SAMPLE_RATE).samples
         return self.encode_stream(lambda: [samples])
 
     @kinds.checked
@@ -116,7 +116,7 @@ class SSLEncoder:
             >>> [found.origin for found in encoder.layers(speechssl.Waveform(torch.zeros(16000), 16000))]
             ['tiny/0', 'tiny/1', 'tiny/2']
         """
-        samples = self._at_own_rate(waveform).samples
+        samples = audio.resample(waveform, SAMPLE_RATE).samples
         pieces = self._pieces(lambda: [samples], "the audio", lambda x, n: tuple(self.trunk.states(x, num_valid=n)))
         return tuple(
             Features(torch.cat(parts), self.frame_rate, origin)
@@ -152,11 +152,6 @@ class SSLEncoder:
             yield tuple(output[window.keep].cpu().clone() for output in outputs)
         if self.num_frames(counted.num_samples) < 1:
             raise InputError(_too_short(name, counted.num_samples))
-
-    def _at_own_rate(self, waveform: Waveform) -> Waveform:
-        if waveform.sample_rate == SAMPLE_RATE:
-            return waveform
-        return audio.resample(waveform, SAMPLE_RATE)
 
 
 def _exact_convolutions() -> AbstractContextManager[None]:

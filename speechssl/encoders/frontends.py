@@ -45,15 +45,14 @@ class Counted:
 class FrontEnd(Protocol):
     """Samples to frames (N, D) for the transformer, N == num_frames(samples)."""
 
-    @property
-    def hop_length(self) -> int:
-        """Samples between two frames."""
+    hop_length: int  # samples between two frames
 
     def num_frames(self, num_samples: int) -> int:
         """Exact count."""
 
     def num_valid(self, num_samples: int) -> int:
         """Frames made of samples alone; one behind them may hold padding, which the network does not attend to."""
+        return self.num_frames(num_samples)
 
     def frames(self, blocks: Blocks) -> Iterator[Tensor]:
         """(n, D) float32 consecutive frames, on the network's device."""
@@ -108,7 +107,7 @@ class _Conv:
         return self.activation(x if self.norm is None else layer_norm(self.norm, x))
 
 
-class ConvFrontEnd:
+class ConvFrontEnd(FrontEnd):
     """The convolutional feature extractor and projection of wav2vec 2.0 and its descendants, streamed.
 
     The convolutions run over blocks of 200 frames that overlap by the receptive field, so every frame is what one pass
@@ -142,10 +141,6 @@ class ConvFrontEnd:
     def num_frames(self, num_samples: int) -> int:
         """One frame for every ``hop_length`` samples at which a whole receptive field begins."""
         return max(0, (num_samples - self.receptive_field) // self.hop_length + 1)
-
-    def num_valid(self, num_samples: int) -> int:
-        """All: nothing is padded."""
-        return self.num_frames(num_samples)
 
     def frames(self, blocks: Blocks) -> Iterator[Tensor]:
         """(n, D) float32 projected frames, up to 200 at a time."""
@@ -196,7 +191,7 @@ def _fold_group_norm(weight: Tensor, bias: Tensor, excerpt: _Moments, norm: nn.G
     return weight * scale[:, None], (bias - mean) * scale + norm.bias.detach().cpu().double()
 
 
-class LogMelFrontEnd:
+class LogMelFrontEnd(FrontEnd):
     """Kaldi log-mel energies as w2v-BERT 2.0 takes them, and its feature projection, streamed.
 
     25 ms Povey windows every 10 ms of 16-bit-scaled samples, mean removed, pre-emphasis 0.97, 80 bands from 20 Hz to

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speechssl.encoders.blocks import attend, last
-from speechssl.encoders.frontends import BLOCK_FRAMES, Blocks, check_settings
+from speechssl.encoders.blocks import Trunk, attend
+from speechssl.encoders.frontends import BLOCK_FRAMES, Blocks, FrontEnd, check_settings
 from speechssl.encoders.precision import layer_norm, linear
 from speechssl.encoders.windows import Grid, cut_samples
 from speechssl.errors import CheckpointError
@@ -102,8 +102,10 @@ class _Attention(nn.Module):
         self.v_proj, self.q_proj, self.out_proj = (nn.Linear(width, width) for _ in range(3))
 
 
-class WhisperFrontEnd:
+class WhisperFrontEnd(FrontEnd):
     """Log-mel bands and the two convolutions, streamed; exactly what one pass over the whole utterance gives.
+
+    All frames are valid: behind the last log-mel frame are the zeros that the convolutions always see at an end.
 
     Args:
         encoder: its weights.
@@ -120,10 +122,6 @@ class WhisperFrontEnd:
     def num_frames(self, num_samples: int) -> int:
         """One for every two log-mel frames, the last one perhaps alone: 1 + (T - 400) // 320 from 400 samples on."""
         return (max(0, (num_samples - 400) // 160 + 1) + 1) // 2
-
-    def num_valid(self, num_samples: int) -> int:
-        """All: behind the last log-mel frame are the zeros that the convolutions always see at an end."""
-        return self.num_frames(num_samples)
 
     def frames(self, blocks: Blocks) -> Iterator[Tensor]:
         """(n, D) float32 consecutive outputs of the second convolution, about 200 at a time."""
@@ -162,7 +160,7 @@ class WhisperFrontEnd:
                 yield log_power(block.cpu().double(), self.bands)
 
 
-class WhisperTrunk:
+class WhisperTrunk(Trunk):
     """Positions and blocks on one window; with the final norm where a projection follows.
 
     Args:
@@ -181,17 +179,13 @@ class WhisperTrunk:
         """The modules of the blocks."""
         return self._layers
 
-    def __call__(self, frames: Tensor, *, num_valid: int) -> Tensor:
-        """Hidden state (N, D); every frame is valid."""
-        return last(self.states(frames, num_valid=num_valid))
-
     @property
     def positions(self) -> Tensor:
         """(P, D), which are added to the frames."""
         return self._positions
 
     def states(self, frames: Tensor, *, num_valid: int) -> Iterator[Tensor]:
-        """Hidden states (N, D) from the input of the first block on; the last may be normed."""
+        """Hidden states (N, D) from the input of the first block on, the last perhaps normed; all frames are valid."""
         x = frames + self.positions[: len(frames)].float()
         for layer in self._layers:
             yield x
