@@ -32,13 +32,13 @@ ORDERS = {"unigram": 1, "trigram": 3, "five-gram": 5}
 PARTS = ("training", "validation", "testing")
 
 
-def toy(num_units: int = 6, utterances: int = 600, seed: int = 0) -> Sequences:
+def toy() -> Sequences:
     """Sentences of a made-up language: words of so few units that two of them tell little of the word they are in."""
-    rng = np.random.default_rng(seed)
-    words = [rng.integers(0, num_units, rng.integers(5, 9)).tolist() for _ in range(8)]
+    rng = np.random.default_rng(0)
+    words = [rng.integers(0, 6, rng.integers(5, 9)).tolist() for _ in range(8)]
     follows = [rng.permutation(8)[:2] for _ in range(8)]
     found = []
-    for _ in range(utterances):
+    for _ in range(600):
         word, sentence = int(rng.integers(8)), []
         for _ in range(10):
             sentence += words[word]

@@ -59,7 +59,7 @@ def filters(
     return found
 
 
-def kaldi(samples: Tensor, *, floor: float = FLOOR, double: bool = False) -> Tensor:
+def kaldi(samples: Tensor, *, double: bool = False) -> Tensor:
     """Kaldi's log-mel energies (..., F, 80) of samples (..., T) at 16 kHz; F = 1 + (T - 400) // 160. Differentiable.
 
     25 ms Povey windows every 10 ms of 16-bit-scaled samples, mean removed, pre-emphasis 0.97 (the first sample of each
@@ -67,7 +67,6 @@ def kaldi(samples: Tensor, *, floor: float = FLOOR, double: bool = False) -> Ten
 
     Args:
         samples: nominal [-1, 1]; fewer than 400 give no frame.
-        floor: least energy of a band.
         double: float64 with the spectrum rounded to float32, as transformers' ``SeamlessM4TFeatureExtractor``; without
             it float32, as torchaudio's ``compliance.kaldi.fbank``.
     """
@@ -83,7 +82,7 @@ def kaldi(samples: Tensor, *, floor: float = FLOOR, double: bool = False) -> Ten
         x = torch.cat([x[..., :1] * (1 - PREEMPHASIS), x[..., 1:] - PREEMPHASIS * x[..., :-1]], dim=-1)
         spectrum = torch.fft.rfft(x * window, n=FFT)
         power = torch.view_as_real(spectrum.to(torch.complex64)).to(dtype).square().sum(-1)
-        return (power @ bank).clamp(min=floor).log()
+        return (power @ bank).clamp(min=FLOOR).log()
 
 
 def cepstra(log_bands: NDArray[np.floating], count: int) -> NDArray[np.floating]:

@@ -33,13 +33,13 @@ def read_text(path: str | Path, *, most: int = MOST_BYTES) -> str:
     return _decoded(data, path)
 
 
-def read_object(path: str | Path, *, most: int = MOST_BYTES) -> dict[str, Any]:
+def read_object(path: str | Path) -> dict[str, Any]:
     """The JSON object of a file.
 
     Raises:
         InputError: as ``read_text`` and ``parse_object``.
     """
-    return parse_object(read_text(path, most=most), path)
+    return parse_object(read_text(path), path)
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, Any]]:

@@ -85,14 +85,14 @@ def text_field(value: object, name: str, *, longest: int = 255, empty: bool = Fa
     return value
 
 
-def checksum_field(value: object, name: str = "sha256") -> str:
+def checksum_field(value: object) -> str:
     """A SHA-256.
 
     Raises:
         InputError: anything but 64 hexadecimal digits.
     """
     if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
-        raise InputError(f"{name} is {value!a:.60}; 64 hexadecimal digits needed")
+        raise InputError(f"sha256 is {value!a:.60}; 64 hexadecimal digits needed")
     return value
 
 

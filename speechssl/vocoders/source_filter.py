@@ -230,17 +230,16 @@ def _tables(config: SourceFilterConfig) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(table, dtype=np.float32)) for name, table in tables.items()}
 
 
-def pulse_train(f0: np.ndarray[Any, Any], num_samples: int, *, first: int = world.STEP) -> np.ndarray[Any, Any]:
+def pulse_train(f0: np.ndarray[Any, Any], num_samples: int) -> np.ndarray[Any, Any]:
     """(num_samples,) float32 pulses of unit power where F0 is above 0, band-limited, at exact moments.
 
     Args:
-        f0: (M,) Hz every 5 ms.
+        f0: (M,) Hz every 5 ms, from sample ``world.STEP`` on.
         num_samples: length.
-        first: sample of the first value of ``f0``.
     """
     output = np.zeros(num_samples + 2 * TAPS, dtype=np.float32)
     taps = np.arange(TAPS) - TAPS // 2 + 1
-    for found, lengths in pulses.pulse_blocks(f0, num_samples, world.SAMPLE_RATE, first, pulses.BLOCK):
+    for found, lengths in pulses.pulse_blocks(f0, num_samples, world.SAMPLE_RATE, world.STEP, pulses.BLOCK):
         voiced = found.voiced
         if not voiced.any():
             continue
