@@ -27,6 +27,7 @@ from pathlib import Path
 
 import torch
 from gradio_client import Client, handle_file
+from startup import processor_seconds
 
 import speechssl
 from speechssl import audio
@@ -35,7 +36,8 @@ from speechssl.signals import Waveform
 VOICES = ("ada", "beth", "cleo", "dan", "eric", "finn")
 
 
-def start(folder: Path) -> tuple[subprocess.Popen[str], str]:
+def launched(folder: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
+    """A service that keeps everything in a folder, and its address; the page may not be there yet."""
     environment = {
         **os.environ,
         "SPEECHSSL_VOICES": str(folder / "voices"),
@@ -45,11 +47,15 @@ def start(folder: Path) -> tuple[subprocess.Popen[str], str]:
     }
     code = "from speechssl.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "app", "--port", "0", "--no-watermark"],
+        [sys.executable, "-c", code, "app", "--port", "0", "--no-watermark", *options],
         stdout=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
     assert process.stdout is not None
-    address = process.stdout.readline().split()[-1]
+    return process, process.stdout.readline().split()[-1]
+
+
+def start(folder: Path) -> tuple[subprocess.Popen[str], str]:
+    process, address = launched(folder)
     while True:
         try:
             urllib.request.urlopen(f"{address}/health", timeout=5)
@@ -112,17 +118,12 @@ def first_audio(minutes: float) -> None:
 
 def idle(seconds: float) -> None:
     """Processor time of a service that nobody uses, once its models are loaded."""
-
-    def spent(pid: int) -> float:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     with tempfile.TemporaryDirectory() as name:
         process, _ = start(Path(name))
         time.sleep(20)
-        before = spent(process.pid)
+        before = processor_seconds(process.pid)
         time.sleep(seconds)
-        used = spent(process.pid) - before
+        used = processor_seconds(process.pid) - before
         process.send_signal(signal.SIGTERM)
         process.wait(60)
     print(f"idle: {used:.2f} s of processor time in {seconds:g} s, {used / seconds:.1%} of a core")

@@ -12,17 +12,15 @@ of all kinds, and print a line every ten minutes, or twelve in all; sessions tha
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import app_load
 import httpx
 
 import speechssl
@@ -37,21 +35,8 @@ class Service:
     """A service as a process of its own, with a login."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        environment = {
-            **os.environ,
-            "SPEECHSSL_VOICES": str(folder / "voices"),
-            "SPEECHSSL_KEY": str(folder / "key.pem"),
-            "SPEECHSSL_SPEAKERS": str(folder / "speakers.sqlite"),
-            "TMPDIR": str(folder),
-        }
-        code = "from speechssl.cli import main; main()"
         self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code, "app", "--port", "0", "--no-watermark", "--auth", "ada:secret", *options],
-            stdout=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().split()[-1]
+        self.process, self.address = app_load.launched(folder, "--auth", "ada:secret", *options)
         self.api = f"{self.address}/gradio_api"
         self.client = httpx.Client(timeout=600)
         given = {"username": "ada", "password": "secret"}
@@ -75,16 +60,12 @@ class Service:
     def memory(self) -> int:
         """Megabytes in memory now."""
         time.sleep(SETTLED)
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+        return app_load.memory(self.process.pid, "VmRSS")
 
     def disk(self) -> float:
         """Megabytes of all files of sessions."""
         files = [path for path in self.folder.rglob("speechssl-app-*/**/*") if path.is_file()]
         return sum(path.stat().st_size for path in files) / MEGABYTE
-
-    def open_files(self) -> int:
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     def sessions(self) -> int:
         return int(self.client.get(f"{self.address}/health").json()["sessions"])
@@ -167,8 +148,9 @@ def long(hours: float, rate: float) -> None:
             count += 1
             if spent - said >= every:
                 said = spent
+                files = len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))
                 print(f"{spent / 60:4.0f} min, {count} calls: {service.memory()} MB, {service.sessions()} sessions, "
-                      f"{service.open_files()} open files, {service.disk():.1f} MB of disk", flush=True)  # fmt: skip
+                      f"{files} open files, {service.disk():.1f} MB of disk", flush=True)  # fmt: skip
             time.sleep(max(0.0, begun + count / rate - time.monotonic()))
         service.end()
 

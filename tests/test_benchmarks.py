@@ -24,6 +24,11 @@ def _script(name: str) -> ModuleType:
     return module
 
 
+@pytest.fixture(autouse=True)
+def _scripts_find_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_no_benchmark_needs_an_argument(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import argparse
