@@ -78,7 +78,8 @@ def jobs(work: Sequence[Any]) -> Markup:
     """The jobs of a window, newest first: ``tabs.stage.Shown``."""
     if not work:
         return html(
-            '<p class="small">No job yet. Jobs go on when this window is closed; they are here for an hour.</p>'
+            '<p class="small">No conversion, text or batch yet. They go on when this window is closed, and are here '
+            "for an hour.</p>"
         )
     return html('<div class="library jobs">{}</div>', html("").join(_job(one) for one in reversed(work)))
 

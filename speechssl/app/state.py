@@ -289,8 +289,8 @@ class State:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def sentence(self, error: SpeechSSLError) -> str:
-        """Return the message of an error, without folders of this machine."""
-        text = str(error)
+        """Return the message of an error, without folders of this machine and commands."""
+        text = str(error).replace("Make it with 'voice add', or convert with", "Store it first, or take")
         for place in (self.folder, self.store.library().folder):
             # the names of folders below these two mean nothing to a person
             below = rf"(?i){re.escape(str(place))}(/(upload-|session-)?[0-9a-f]{{16,}}|/gradio|/users)*(/|\b)"

@@ -88,7 +88,7 @@ ALONE = {
         "voices.building: no reference", "voices.pitch: pitch is",
     ),
     DAMAGED: (
-        "checkpoints.names: {} is {}; 64", "checkpoints.names: {} is {}; a date", "voices.files: its ",
+        "checkpoints.names: sha256 is {}; 64", "checkpoints.names: {} is {}; a date", "voices.files: its ",
         "voices.files: {} of", "voices.matching_set: a voice", "voices.matching_set: some frames",
         "voices.notes: seconds", "voices.notes: {} are", "voices.pitch: pitch statistics",
     ),

@@ -10,11 +10,13 @@ from speechssl.app.state import Cache, Settings, State
 from speechssl.errors import InputError
 
 
-def test_what_is_said_has_no_folder_of_this_machine(state: State) -> None:
+def test_what_is_said_has_no_folder_of_this_machine_and_no_command(state: State) -> None:
     for text, kept in (
         (f"{state.folder}/gradio/{'0' * 64}/my talk.wav is not audio", "my talk.wav is not audio"),
         (f"no voice 'ada' in {state.store.library().folder}; none yet", "no voice 'ada' in this service; none yet"),
         ("nobody in /srv/private/speakers.sqlite with tiny/6", "nobody in speakers.sqlite with tiny/6"),
+        ("no voice 'x'. Make it with 'voice add', or convert with one of the package: ada",
+         "no voice 'x'. Store it first, or take one of the package: ada"),
         ("see https://huggingface.co/facebook/hubert-base/x", "see https://huggingface.co/facebook/hubert-base/x"),
         ("either/or at 1/2", "either/or at 1/2"),
     ):  # fmt: skip

@@ -169,7 +169,7 @@ def speak(
     facts = contents.of_units(ids, spoken, name=voice, codebook=book.fingerprint, consent=consent)
     receipt = signing.issue(path, {**facts, "watermark": mark}, store.signer())
     job.session.remember(
-        {"what": "units", "path": path, "label": f"units in {voice}", "made": receipt["created"],
+        {"what": "units", "path": path, "label": f"units in {targets.plain(voice)}", "made": receipt["created"],
          "seconds": round(waveform.seconds, 3), "receipt": receipt}
     )  # fmt: skip
     return path
