@@ -277,7 +277,7 @@ def _card(kind: str, head: str, body: str) -> Markup:
 
 def _sentence(text: str) -> str:
     text = " ".join(text.split())
-    if not re.match(r"[^.:]*\.\w", text):
+    if not re.match(r"[^.:]*\.[A-Za-z]", text):
         # a file name keeps its case
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else text + "."

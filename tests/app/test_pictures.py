@@ -15,6 +15,11 @@ from speechssl.signals import Waveform
 from speechssl.verification import decisions, synthetic
 
 
+def test_a_sentence_begins_with_a_capital_and_a_file_keeps_its_name() -> None:
+    assert "c short.wav: encoding" in pictures.running("c short.wav: encoding")
+    assert "Only 6.5 s of speech" in pictures.running("only 6.5 s of speech")
+
+
 def test_pictures_name_every_unit_and_claim_no_certainty() -> None:
     noise = Waveform(torch.randn(8000, generator=torch.Generator().manual_seed(0)), 16_000)
     marks = [(0.02 * i, 0.02 * i + 0.02, f"{100 + i} from somewhere") for i in range(25)]
