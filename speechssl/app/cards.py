@@ -78,15 +78,16 @@ def jobs(work: Sequence[Any]) -> Markup:
     """The jobs of a window, newest first: ``tabs.stage.Shown``."""
     if not work:
         return html(
-            '<p class="small">No conversion, text or batch yet. They go on when this window is closed, and are here '
-            "for an hour.</p>"
+            '<p class="small">No job yet. Conversions, texts and batches go on when this window is closed; the list '
+            "keeps each for an hour.</p>"
         )
     return html('<div class="library jobs">{}</div>', html("").join(_job(one) for one in reversed(work)))
 
 
 def _job(job: Any) -> Markup:
     log = html("").join(html("<li>{:.1f} s: {}</li>", at, text) for at, text in job.steps)
-    what = kept(job.what, "h3") if job.tab in ("speak", "batch") else element("h3", job.what)  # a person's own words
+    own = job.tab in ("speak", "batch") and job.what != "No recordings"  # a person's own words
+    what = kept(job.what, "h3") if own else element("h3", job.what)
     parts = [html('{}<p class="facts">{}: {}</p>', what, job.tab.capitalize(), _progress(job))]
     if job.state == "running":
         parts.append(html('<progress max="1" value="{:.2f}" aria-label="done so far"></progress>', job.share))

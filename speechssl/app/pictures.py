@@ -138,7 +138,7 @@ def enrolled(text: str, remarks: Sequence[str]) -> str:
 
 
 def failed(text: str, *, beside: bool, head: str = "Nothing was made") -> str:
-    """A job that made nothing; ``beside`` if the reason also stands beside a field."""
+    """A job that ended before its time; ``beside`` if the reason also stands beside a field."""
     shown = html('<p class="{}">{}</p>', "" if beside else "problem", _sentence(text))
     return _card("bad failed", head, shown)
 
@@ -277,7 +277,7 @@ def _card(kind: str, head: str, body: str) -> Markup:
 
 def _sentence(text: str) -> str:
     text = " ".join(text.split())
-    if not re.match(r"[^.:]*\.[A-Za-z]", text):
+    if not re.match(r"[^.:;(]*\.[A-Za-z]\w{1,4}\b", text):
         # a file name keeps its case
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else text + "."

@@ -39,6 +39,7 @@ class Session:
         shown: what the jobs of the page show, by the card that shows it.
         work: the jobs of the page, newest last, with what tells how far they are.
         results: what was made, newest last.
+        drafts: what a person put into fields of the page, by component.
         uploads: folders of the uploads that this session used.
         stopped: when the person last cancelled, by ``time.monotonic``. Jobs that began earlier end.
         left: when the connection that waits for results was last lost. Jobs that were waiting then are dropped.

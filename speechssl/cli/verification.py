@@ -227,24 +227,18 @@ def enrol(
 
     Recordings in folders, patterns and lists that cannot be used are left out, with the reason.
     """
-    from speechssl import audio
     from speechssl.verification import decisions, enrolling
-    from speechssl.verification.database import Enrolment
 
     files, failed = batch.usable(recordings, listed, speech=True)
     embedder, calibration = load(model, device, database)
-    utterances = [decisions.embed(path, embedder, calibration=calibration) for path in files]
+    heard = [decisions.embed(path, embedder, calibration=calibration) for path in files]
     with open_database(database, new=True) as store:
-        names = audio.told_apart(files)
-        rows = [Enrolment(u.embedding, n, u.sha256, u.seconds, u.band) for n, u in zip(names, utterances, strict=True)]
-        doubts = enrolling.doubts(name, utterances, store, calibration=calibration, cohort=embedder.cohort)
-        new = store.enrol(name, rows)
-    remarks = [*doubts, *(f"{one.name}: {remark}" for one in utterances for remark in one.remarks)]
-    for remark in remarks:
+        found = enrolling.enrol(name, heard, store, calibration=calibration, cohort=embedder.cohort)
+    for remark in found.remarks:
         terminal.remark(f"remark: {remark}")
-    facts = {"speaker": name, "new": new, "known": len(rows) - new, "model": embedder.origin, "remarks": remarks}
-    known = f", {len(rows) - new} enrolled already" if new < len(rows) else ""
-    terminal.answer(facts, f"{name}: {terminal.count(new, 'recording')} enrolled{known}", json=json)
+    known = f", {found.known} enrolled already" if found.known else ""
+    text = f"{found.speaker}: {terminal.count(found.new, 'recording')} enrolled{known}"
+    terminal.answer({**dataclasses.asdict(found), "model": embedder.origin}, text, json=json)
     batch.refuse(failed, len(files) + failed)
 
 

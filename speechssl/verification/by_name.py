@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,8 @@ from speechssl.audio.given import Recording, Recordings
 from speechssl.checkpoints import kinds
 from speechssl.errors import InputError
 from speechssl.signals import Embedder
-from speechssl.verification import decisions, embedders
-from speechssl.verification.database import Enrolment, SpeakerDatabase, default_path
+from speechssl.verification import decisions, embedders, enrolling
+from speechssl.verification.database import SpeakerDatabase, default_path
 from speechssl.verification.decisions import Candidate, Utterance
 
 Database = SpeakerDatabase | str | Path | None
@@ -88,9 +89,10 @@ def enrol(
     with _opened(database, new=True) as store:
         calibration = decisions.calibration_for(embedder, store.calibration(embedder.origin))
         heard = [decisions.embed(one, embedder, calibration=calibration) for one in given]
-        names = audio.told_apart([one.name for one in heard])
-        rows = [Enrolment(u.embedding, n, u.sha256, u.seconds, u.band) for n, u in zip(names, heard, strict=True)]
-        return store.enrol(name, rows)
+        found = enrolling.enrol(name, heard, store, calibration=calibration, cohort=embedder.cohort)
+    for remark in found.remarks:
+        logging.getLogger("speechssl").warning("%s", remark)
+    return found.new
 
 
 @kinds.checked

@@ -95,7 +95,7 @@ def unlike_speech(embedding: Embedding, cohort: Tensor | None, *, part: tuple[in
 def two_speaker_llr(waveform: Waveform, embedder: Embedder, calibration: Calibration) -> float | None:
     """How well the two most different parts of a recording fit one speaker; None if it is under 8 s long.
 
-    For one recording of a trial; ``voices.second_speaker`` searches all recordings of a voice, without an embedder.
+    For one recording of a trial; ``voices.second_speaker`` searches all recordings of a voice.
     Pieces of 2 s, up to 60 spread over the recording, are parted in two groups around the least similar pair; their
     means are scored like two recordings. The search for the worst parting makes the ratio lower than that of two chance
     halves.

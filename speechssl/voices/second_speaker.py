@@ -23,7 +23,7 @@ from speechssl.audio import activity, f0_tracker
 from speechssl.audio.mel import cepstra
 from speechssl.errors import InputError
 from speechssl.signals import Embedder, Waveform
-from speechssl.verification import decisions, embedders
+from speechssl.verification import decisions, embedders, enrolling
 from speechssl.verification.calibration import Calibration
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -42,7 +42,8 @@ class Speakers:
     """Whether one voice is heard.
 
     Args:
-        suspected: more than one speaker; None if there is too little speech to say (less than 4 s).
+        suspected: more than one speaker, by the score or by the speaker embedder; None if there is too little speech to
+            say (less than 4 s).
         score: how far apart the two most different groups of pieces are, over what one speaker reaches in 2 of 100
             cases; above 1 is suspicion. nan if unknown.
         odd: names of the recordings that stand apart from most of the speech, if suspected; empty where the second
@@ -135,7 +136,7 @@ def suspected_speakers(pieces: list[tuple[Piece, int]], names: list[str]) -> Spe
 
 
 def unlike(recordings: Sequence[tuple[str, Waveform]]) -> tuple[str, ...]:
-    """Names of recordings that the speaker embedder of ``tiny`` is sure are of another speaker than the longest.
+    """Names of recordings that the speaker embedder of ``tiny`` is sure are of another speaker than most of them.
 
     The beginnings of some of them are heard. Recordings with too little speech, or over lines that the embedder does
     not know, are passed over.
@@ -147,18 +148,16 @@ def unlike(recordings: Sequence[tuple[str, Waveform]]) -> tuple[str, ...]:
         with contextlib.suppress(InputError):
             start = Waveform(waveform.samples[: HEARD * waveform.sample_rate], waveform.sample_rate)
             heard.append((name, decisions.embed(start, embedder, calibration=calibration)))
-    found = []
-    for name, one in heard[1:]:
-        decision = decisions.verify([heard[0][1]], one, calibration=calibration, cohort=embedder.cohort)
-        if decision.llr is not None and decision.llr < SURE:
-            found.append(name)
-    return tuple(found)
+    odd = enrolling.apart([one for _, one in heard], calibration=calibration, cohort=embedder.cohort, limit=SURE)
+    return tuple(name for name, one in heard if any(one is two for two in odd))
 
 
 @functools.cache
-def _verifier() -> tuple[Embedder, Calibration | None]:
+def _verifier() -> tuple[Embedder, Calibration]:
     embedder = embedders.load("tiny")
-    return embedder, decisions.calibration_for(embedder, None)
+    calibration = decisions.calibration_for(embedder, None)
+    assert calibration is not None, "the embedder that ships has one"
+    return embedder, calibration
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -183,6 +184,8 @@ def test_a_job_survives_its_tab_and_is_found_by_its_browser_alone(
     wait_until(lambda: state.jobs.running == 1)
     tab = page.evaluate("sessionStorage.getItem('speechssl-tab')")
     page.close()
+    # the service knows it once the connection is gone
+    wait_until(lambda: any(one.closed < math.inf and one.busy for one in state.sessions._found.values()))
     stranger = browser.new_context()
     stranger.add_init_script(f"sessionStorage.setItem('speechssl-tab', '{tab}')")
     theirs = another_window(stranger, address)

@@ -20,7 +20,7 @@ def test_jobs_are_listed_with_their_place_and_their_log_and_done_again(
     page: Any, held: threading.Event, state: State
 ) -> None:
     open_tab(page, "History")
-    assert "No conversion, text or batch yet" in page.locator("#history-jobs").inner_text()
+    assert "No job yet" in page.locator("#history-jobs").inner_text()
     go = threading.Event()
     others = [state.sessions.get(f"other {number}") for number in range(state.jobs.parallel + 1)]
     threads = [threading.Thread(target=state.jobs.run, args=(one, lambda job: go.wait(600))) for one in others]

@@ -10,7 +10,7 @@ from speechssl.app.handlers.targets import plain
 from speechssl.app.refusals import Refused
 
 LONGEST_PAUSE = 30.0  # seconds
-_MARK = re.compile(r"\[pause\b[^\]]*\]", re.IGNORECASE)
+_MARK = re.compile(r"\[pause(?=[\s\]])[^\]]*\]", re.IGNORECASE)
 _PAUSE = re.compile(r"\[pause\s+(\d+(?:\.\d+)?)\s*s?\]", re.IGNORECASE)
 _SPEAKER = re.compile(r"^[ \t]*([^:\n]{1,64}?)[ \t]*:[ \t]*", re.MULTILINE)
 

@@ -15,7 +15,6 @@ from speechssl.app.state import Models, Settings, Store
 from speechssl.checkpoints import names
 from speechssl.errors import InputError
 from speechssl.verification import decisions, enrolling
-from speechssl.verification.database import Enrolment
 from speechssl.verification.decisions import Decision
 
 
@@ -69,16 +68,10 @@ def enrol(
     calibration = store.calibration(embedder, user)
     with blaming("files"):
         recordings.check(files, most=settings.reference_seconds, what="the recordings")
-        found = [
-            dataclasses.replace(decisions.embed(path, embedder, calibration=calibration), name=known)
-            for path, known in zip(files, audio.told_apart(files), strict=True)
-        ]
-        rows = [Enrolment(one.embedding, one.name, one.sha256, one.seconds, one.band) for one in found]
+        heard = [decisions.embed(path, embedder, calibration=calibration) for path in files]
         with store.speakers(user) as speakers:
-            doubts = enrolling.doubts(name, found, speakers, calibration=calibration, cohort=embedder.cohort)
-            new = speakers.enrol(name, rows)
-    remarks = [*doubts, *(f"{one.name}: {remark}" for one in found for remark in one.remarks)]
-    return {"speaker": name, "new": new, "known": len(rows) - new, "model": embedder.origin, "remarks": remarks}
+            found = enrolling.enrol(name, heard, speakers, calibration=calibration, cohort=embedder.cohort)
+    return {**dataclasses.asdict(found), "model": embedder.origin}
 
 
 def listed(store: Store, user: str = "") -> list[dict[str, Any]]:

@@ -64,7 +64,11 @@ def as_text(record: dict[str, Any]) -> str:
 
 def write(session: Session, record: dict[str, Any]) -> Path:
     """Write the record as a JSON line to download."""
-    place = session.place(record["id"], ".units.jsonl")
+    return write_to(session.place(record["id"], ".units.jsonl"), record)
+
+
+def write_to(place: Path, record: dict[str, Any]) -> Path:
+    """Write the record to this file, over what is there."""
     place.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
     return place
 
@@ -104,12 +108,12 @@ def durations_after(before: Sequence[int], durations: Sequence[int], after: Sequ
 
 def edited(record: dict[str, Any], text: str) -> dict[str, Any] | None:
     """The record with the units of a text, at their times; None if it holds none."""
+    if text == as_text(record):
+        return record
     try:
         ids = parse(text)
     except InputError:
         return None
-    if ids == record["units"]:
-        return record
     frames = durations_after(record["units"], record["durations"], ids)
     rate = record["frames"] / (record["end"][-1] - record["start"][0])
     ends = list(itertools.accumulate(frames))

@@ -20,6 +20,8 @@ from speechssl.app.tabs.parts import Page
 from speechssl.app.tabs.stage import Stage
 from speechssl.voices.consent import Consent
 
+CANCELLED = "Cancelled"  # and not "nothing was made": what was converted before stays
+
 
 def tab(page: Page) -> None:
     """Build the tab."""
@@ -39,7 +41,7 @@ def tab(page: Page) -> None:
     lines = {"archive": archive_problem, "target": target.problem, "consent": consent.problem,
              "options": options.problem, "model": options.problem}  # fmt: skip
     taken = (archive, target.kind, target.files, target.microphone)
-    stage = Stage(page, status, _WELCOME, lines, fields=taken, name="batch")
+    stage = Stage(page, status, _WELCOME, lines, fields=taken, name="batch", cancelled=CANCELLED)
     stage.comes_back([save])
 
     def run(values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
@@ -62,7 +64,7 @@ def tab(page: Page) -> None:
                      trigger_mode="multiple", **page.heavy)  # fmt: skip
     stage.forgets([archive, *target.inputs, consent.agreed])
     parts.ask_only_where_needed(page, target, consent)
-    cancelled = parts.stopper(page, "Cancelled", "What was converted before is in History.")
+    cancelled = parts.stopper(page, CANCELLED, "What was converted before is in History.")
     stop.click(cancelled, None, status, cancels=[event], **parts.QUIET)
 
 

@@ -198,6 +198,7 @@ def _settings_of_voices(page: Page, options: OptionFields, target: TargetFields,
     inputs = {target.voice, before, *options.inputs}
     chosen = (on_voice, inputs, [before, options.note, *options.shown])
     target.voice.input(*chosen, **QUIET)
+    page.chosen.append(chosen)
     page.uses[:] = page.uses or [target.kind, target.voice, chosen]
     keep.click(on_keep, {target.kind, *inputs}, [options.problem, options.note, before, *page.shelf], **QUIET)
 

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import inspect
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +57,7 @@ class Page:
         shelf: the cards of the tab Voices; empty without that tab.
         presets: named settings that the browser keeps, as JSON.
         uses: components of the tab Convert that choose a voice from the list, and what follows once one is chosen.
+        chosen: what follows once a voice is chosen, one event for each tab with options.
         drafted: components whose values stay with the window.
     """
 
@@ -71,6 +71,7 @@ class Page:
     shelf: tuple[Any, ...] = ()
     presets: Any = None
     uses: list[Any] = field(default_factory=list)
+    chosen: list[Any] = field(default_factory=list)
     drafted: list[Any] = field(default_factory=list)
 
     @property
@@ -87,7 +88,7 @@ class Page:
             event(None, one, None, js=f"(value) => {{ speechssl.keep('{one.elem_id}', value); }}", **QUIET)
 
     def draft(self, *components: Any) -> None:
-        """Show what a person put into these fields again in a window that is loaded again, or in another language."""
+        """Show what these fields hold again in a window that is loaded again."""
         self.drafted.extend(components)
 
         def remember(values: dict[Any, Any], request: gr.Request) -> None:
@@ -97,7 +98,10 @@ class Page:
 
     def drafts(self, session: Session) -> dict[Any, Any]:
         """Return updates of the fields that hold something that is still there."""
-        return {one: value for one, value in session.drafts.items() if value and _is_there(value)}
+        kept = {one: value for one, value in session.drafts.items() if value}
+        return {
+            one: value for one, value in kept.items() if not isinstance(one, gr.File | gr.Audio) or _are_there(value)
+        }
 
     def session(self, request: gr.Request) -> Session:
         """Return the session of the window that asks."""
@@ -121,9 +125,8 @@ class Page:
     def listed(
         self, user: str, chosen: Mapping[Any, Any] | None = None, old: str = "", new: str = ""
     ) -> dict[Any, Any]:
-        """Return updates of all drop-downs of voices; those that show ``old`` by ``chosen`` then show ``new``.
-
-        If ``new`` is empty, they show what they did at the beginning.
+        """Return updates of all drop-downs of voices; those that show ``old`` by ``chosen`` then show ``new`` or, if
+        that is empty, what they did at the beginning.
         """
         names = targets.names(self.state.store, user)
         found = {one: ["", *names] if one in self.seconds else names for one in (*self.voices, *self.seconds)}
@@ -134,10 +137,8 @@ class Page:
         }
 
 
-def _is_there(value: Any) -> bool:
-    """Whether the files of a field, if it has files, were not deleted since."""
-    files = value if isinstance(value, list) else [value]
-    return all(not os.path.isabs(str(one)) or Path(one).is_file() for one in files)
+def _are_there(files: list[str] | str) -> bool:
+    return all(Path(one).is_file() for one in ([files] if isinstance(files, str) else files))
 
 
 def is_possible(component: Any, value: Any, names: Sequence[str] = ()) -> bool:

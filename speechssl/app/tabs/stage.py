@@ -24,6 +24,7 @@ from speechssl.app.tabs.parts import Page
 TOLD = 0.4  # seconds between two looks of a card that says how far a step is
 GUESSED = 2.0  # seconds of work from which the time left is guessed
 MOST_WORK, MOST_STEPS = 20, 50  # jobs of a session, and steps of a job, that are listed
+GONE = "this job is not at work any more; begin it again"
 Updates = dict[Any, Any]
 _BEGINS = threading.Lock()
 
@@ -40,6 +41,7 @@ class Stage:
         live: for pieces that play while the rest is made; None without.
         fields: with recordings, which a window that is opened again shows again.
         name: of the tab, for the list of jobs.
+        cancelled: the head of the card of a job that was cancelled.
     """
 
     page: Page
@@ -49,6 +51,7 @@ class Stage:
     live: Any = None
     fields: Sequence[Any] = ()
     name: str = ""
+    cancelled: str = "Nothing was made"
 
     @property
     def outputs(self) -> list[Any]:
@@ -121,7 +124,8 @@ class Stage:
             return
         found = next((one for one in session.work if str(one.number) == number and one.tab == self.name), None)
         if found is None:
-            yield {self.status: gr.skip()}
+            # a card stands still whose last answer, or whose service, is gone
+            yield {self.status: pictures.failed(GONE, beside=False)}
             return
         yield {**found.given, **dict.fromkeys(self.outputs, ""), self.status: pictures.running("Starting")}
         yield from self._begin(session, Shown(found.values, self.fields, found.what, self.name, found.start))
@@ -152,7 +156,8 @@ class Stage:
             yield {self.status: gr.skip()}
             return
         # what was put into the fields since the job began stays there
-        yield shown.given | {one: value for one, value in session.drafts.items() if one in shown.given}
+        drafts = self.page.drafts(session)
+        yield {one: drafts.get(one) if one in session.drafts else value for one, value in shown.given.items()}
         for updates in shown.follow(but=self.live):  # nothing plays before a person asks for it
             yield {**updates, **self.page.remembered(session)}
 
@@ -176,11 +181,12 @@ class Stage:
             said = in_words(error, "this job")
             text = self.page.state.sentence(said)
             place = self.lines.get(getattr(said, "field", ""))
+            head = {"head": self.cancelled} if type(said) is Stopped else {}
             shown.end("cancelled" if type(said) is Stopped else "failed", text)
             shown.add({
                 **parts.clear(self.lines),
                 **({place: pictures.problem(text)} if place else {}),
-                self.status: pictures.failed(text, beside=place is not None),
+                self.status: pictures.failed(text, beside=place is not None, **head),
             })  # fmt: skip
             if type(said) is Stopped and session.shown.get(self.status.elem_id) is shown:
                 del session.shown[self.status.elem_id]  # a person who cancelled does not ask for it again

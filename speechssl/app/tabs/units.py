@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -67,22 +68,23 @@ def _shows(page: Page, problem: Any, shown: tuple[Any, Any, Any, Any]) -> Any:
             return found, pictures.spectrogram(audio.read(file), title, marks=marks)
 
         found, drawn = page.run(request, work, progress)
+        place = units.write(page.session(request), found)
         return {
             problem: "",
             picture: drawn,
             text: units.as_text(found),
-            save: gr.update(value=str(units.write(page.session(request), found)), visible=True),
-            record: found,
+            save: gr.update(value=str(place), visible=True),
+            record: (found, str(place)),
         }
 
-    def edit(written: str, found: dict[str, Any] | None, request: gr.Request) -> Any:
-        edited = found and units.edited(found, written)
-        if not edited:
+    def edit(written: str, known: tuple[dict[str, Any], str] | None) -> Any:
+        edited = known and units.edited(known[0], written)
+        if not known or not edited:
             return gr.update(visible=False)
-        return gr.update(value=str(units.write(page.session(request), edited)), visible=True)
+        return gr.update(value=str(units.write_to(Path(known[1]), edited)), visible=True)
 
     # what is downloaded is what the text says
-    text.change(edit, [text, record], save, **QUIET)
+    text.input(edit, [text, record], save, trigger_mode="always_last", **QUIET)
     return show
 
 
@@ -108,7 +110,7 @@ def _say(page: Page, text: Any, text_problem: Any, codebook: Any, record: Any) -
         written: str, wanted: str, book: str, known: Any, request: gr.Request, progress: gr.Progress = PROGRESS
     ) -> dict[Any, Any]:
         def work(job: Job) -> Any:
-            durations = known and units.durations_after(known["units"], known["durations"], units.parse(written))
+            durations = known and units.durations_after(known[0]["units"], known[0]["durations"], units.parse(written))
             return units.speak(*page.state.shared, job, written, wanted, codebook=book, durations=durations)
 
         made = page.run(request, work, progress)

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from speechssl.app import cards, pictures
-from speechssl.app.handlers import voices
+from speechssl.app.handlers import targets, voices
 from speechssl.app.markup import html
 from speechssl.app.refusals import Refused
 from speechssl.app.tabs import parts
@@ -143,9 +143,10 @@ def _make(page: Page, changed: Changed, lists: list[Any]) -> None:
     for field in (files, spoken):
         field.change(measure, field, [report, files_problem], show_progress="hidden", **page.heavy)
     parts.forget(add, {**lines, "told": told})
-    page.draft(name, files)
+    page.draft(name, files, spoken)
     outputs = [*dict.fromkeys(lines.values()), told, name, files, spoken, consent.agreed, *lists]
-    add.click(store, {name, files, spoken, *consent.inputs}, outputs, show_progress_on=[told], **page.heavy)
+    _followed(page, add.click(store, {name, files, spoken, *consent.inputs}, outputs, show_progress_on=[told],
+                              **page.heavy))  # fmt: skip
 
 
 def _take_in(page: Page, changed: Changed, lists: list[Any]) -> None:
@@ -162,7 +163,7 @@ def _take_in(page: Page, changed: Changed, lists: list[Any]) -> None:
         name = made["name"]
         return {problem: "", **changed(user, name)}
 
-    go.click(take_in, file, [problem, *lists], api_visibility="private")
+    _followed(page, go.click(take_in, file, [problem, *lists], api_visibility="private"))
 
 
 def _keep(page: Page, changed: Changed, lists: list[Any], edit: _Edit) -> None:
@@ -208,10 +209,29 @@ def _keep(page: Page, changed: Changed, lists: list[Any], edit: _Edit) -> None:
         return {problem: "", edit.saved: gr.update(value=str(made), visible=True)}
 
     lists_shown = {edit.chosen, *page.voices, *page.seconds}
-    sure.click(on_delete, lists_shown, [problem, *lists], api_visibility="private")
-    rename.click(on_rename, {*lists_shown, edit.new}, [problem, *lists], api_visibility="private")
-    note.click(on_note, [edit.chosen, edit.description, edit.tags], [problem, *lists], api_visibility="private")
+    # a list may show a voice that another window has deleted, which Gradio would not take
+    deleted = sure.click(on_delete, lists_shown, [problem, *lists], preprocess=False, api_visibility="private")
+    renamed = rename.click(on_rename, {*lists_shown, edit.new}, [problem, *lists], preprocess=False,
+                           api_visibility="private")  # fmt: skip
+    noted = note.click(on_note, [edit.chosen, edit.description, edit.tags], [problem, *lists], api_visibility="private")
+    for event in (deleted, renamed, noted):
+        _followed(page, event)
     export.click(on_export, edit.chosen, [problem, edit.saved], api_visibility="private")
+
+
+def _followed(page: Page, event: Any) -> None:
+    """Let everything that depends on a chosen voice follow the lists, once these have changed."""
+    lists = [*page.voices, *page.seconds]
+
+    def mend(values: dict[Any, Any], request: gr.Request) -> dict[Any, Any]:
+        names = ["", *targets.names(page.state.store, page.session(request).user)]
+        return {one: gr.skip() if values[one] in names else gr.update(value=one.value) for one in lists}
+
+    event = event.then(mend, set(lists), lists, preprocess=False, **QUIET)
+    for chosen in page.chosen:
+        event = event.then(*chosen, **QUIET)
+    for voice in set(page.voices) & set(page.kept.values()):
+        event.then(None, voice, None, js=f"(value) => {{ speechssl.keep('{voice.elem_id}', value); }}", **QUIET)
 
 
 def _chosen(name: str | None) -> str:
