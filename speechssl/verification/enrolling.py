@@ -15,6 +15,7 @@ from speechssl.verification.database import Enrolment, SpeakerDatabase
 from speechssl.verification.decisions import Utterance, identify, verify
 
 APART = 0.0  # log-likelihood ratio below which two recordings are of two speakers
+SUREST = 5.0  # what one pair says for or against a recording at most
 
 
 @dataclass(frozen=True)
@@ -97,18 +98,19 @@ def doubts(
 def apart(
     heard: Sequence[Utterance], *, calibration: Calibration, cohort: Tensor | None = None, limit: float = APART
 ) -> list[Utterance]:
-    """Those recordings that are of another speaker than most of them; of two that differ, the second.
+    """Of every two recordings that differ, the one that is less like all of them; the second if both are as much so.
 
     Args:
         heard: recordings, the surest first.
         calibration, cohort: see ``decisions.verify``.
         limit: the log-likelihood ratio below which two recordings differ.
     """
-    differs = {place: set[int]() for place in range(len(heard))}
+    likeness, pairs = [0.0] * len(heard), []
     for first, second in itertools.combinations(range(len(heard)), 2):
         ratio = verify([heard[first]], heard[second], calibration=calibration, cohort=cohort).llr
-        if ratio is not None and ratio < limit:
-            differs[first].add(second)
-            differs[second].add(first)
-    most_alike = min(differs, key=lambda place: len(differs[place]), default=0)
-    return [heard[place] for place in sorted(differs.get(most_alike, ()))]
+        if ratio is not None:
+            likeness[first] += max(-SUREST, min(ratio, SUREST))
+            likeness[second] += max(-SUREST, min(ratio, SUREST))
+            pairs += [(first, second)] * (ratio < limit)
+    odd = {second if likeness[second] <= likeness[first] else first for first, second in pairs}
+    return [heard[place] for place in sorted(odd)]

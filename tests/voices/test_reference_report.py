@@ -192,11 +192,8 @@ def test_two_voices_that_only_the_embedder_tells_apart_are_not_called_one(monkey
     monkeypatch.setattr(reference_report, "suspected_speakers", lambda *_: second_speaker.Speakers(False, 0.5))
     ada, eric, again = (clips.clip(*one).path for one in (("ada",), ("eric",), ("ada", "sentence")))
     assert reference_report.report([ada, again]).speakers.suspected is False
-    found = reference_report.report([ada, again, eric])
-    assert found.speakers.odd == ("eric_reference.opus",) or found.speakers.odd == (
-        "ada_reference.opus",
-        "ada_sentence.opus",
-    )
+    found = reference_report.report([eric, ada, again])
+    assert found.speakers.odd == ("eric_reference.opus",)
     assert "more than one speaker suspected" in found.verdict
 
 
