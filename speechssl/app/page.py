@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -148,9 +149,11 @@ def _open(page: Page, blocks: gr.Blocks) -> None:
                 found[one] = gr.update(**{**found.get(one, {}), "value": kept[name]})
         return {**found, **page.drafts(session), **page.remembered(session)}
 
-    filled = dict.fromkeys(
-        [*page.opened, *page.drafted, *page.voices, *page.seconds, *page.kept.values(), *page.history]
-    )
+    # Gradio waits for one answer to a change before it goes on to the next: these come last
+    for group in page.drafted:
+        gr.on([one.change for one in group], page.remember, set(group), None, **parts.QUIET)
+    drafted, kept = itertools.chain(*page.drafted), page.kept.values()
+    filled = dict.fromkeys([*page.opened, *drafted, *page.voices, *page.seconds, *kept, *page.history])
     ready = blocks.load(opened, window, list(filled), js="() => speechssl.opened()", api_visibility="private",
                         show_progress="hidden")  # fmt: skip
     for again, outputs in page.again:

@@ -58,7 +58,7 @@ class Page:
         presets: named settings that the browser keeps, as JSON.
         uses: components of the tab Convert that choose a voice from the list, and what follows once one is chosen.
         chosen: what follows once a voice is chosen, one event for each tab with options.
-        drafted: components whose values stay with the window.
+        drafted: groups of components whose values stay with the window.
     """
 
     state: State
@@ -72,7 +72,7 @@ class Page:
     presets: Any = None
     uses: list[Any] = field(default_factory=list)
     chosen: list[Any] = field(default_factory=list)
-    drafted: list[Any] = field(default_factory=list)
+    drafted: list[tuple[Any, ...]] = field(default_factory=list)
 
     @property
     def heavy(self) -> dict[str, Any]:
@@ -89,12 +89,11 @@ class Page:
 
     def draft(self, *components: Any) -> None:
         """Show what these fields hold again in a window that is loaded again."""
-        self.drafted.extend(components)
+        self.drafted.append(components)
 
-        def remember(values: dict[Any, Any], request: gr.Request) -> None:
-            self.session(request).drafts.update(values)
-
-        gr.on([one.change for one in components], remember, set(components), None, **QUIET)
+    def remember(self, values: dict[Any, Any], request: gr.Request) -> None:
+        """Keep what these fields hold with the window."""
+        self.session(request).drafts.update(values)
 
     def drafts(self, session: Session) -> dict[Any, Any]:
         """Return updates of the fields that hold something that is still there."""

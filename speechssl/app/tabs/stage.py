@@ -61,7 +61,6 @@ class Stage:
     def comes_back(self, results: Sequence[Any]) -> None:
         """Show the job again in a window that is opened again, and do it again where the list of jobs asks for it."""
         outputs = [*self.fields, *self.outputs, *results, *self.page.history]
-        self.page.draft(*self.fields)
         self.page.again.append((self.again, outputs))
         # the list writes the number of the job there
         asked = gr.Textbox(visible="hidden", elem_id=f"{self.status.elem_id}-retry")
@@ -155,9 +154,7 @@ class Stage:
         if shown is None:
             yield {self.status: gr.skip()}
             return
-        # what was put into the fields since the job began stays there
-        drafts = self.page.drafts(session)
-        yield {one: drafts.get(one) if one in session.drafts else value for one, value in shown.given.items()}
+        yield shown.given
         for updates in shown.follow(but=self.live):  # nothing plays before a person asks for it
             yield {**updates, **self.page.remembered(session)}
 
