@@ -122,18 +122,19 @@ class Page:
         return {one: cards.library(found, converts=bool(self.uses)) for one in self.shelf}
 
     def listed(
-        self, user: str, chosen: Mapping[Any, Any] | None = None, old: str = "", new: str = ""
+        self, user: str, chosen: Mapping[Any, Any] | None = None, old: str = "", new: str | None = None
     ) -> dict[Any, Any]:
-        """Return updates of all drop-downs of voices; those that show ``old`` by ``chosen`` then show ``new`` or, if
-        that is empty, what they did at the beginning.
+        """Return updates of all drop-downs of voices.
+
+        Those that show a voice by ``chosen`` which is gone show ``new`` if it is ``old``, else what they did at first.
         """
-        names = targets.names(self.state.store, user)
-        found = {one: ["", *names] if one in self.seconds else names for one in (*self.voices, *self.seconds)}
-        gone = [one for one in found if old and (chosen or {}).get(one) == old]
-        return {
-            one: gr.update(choices=choices, **({"value": new or one.value} if one in gone else {}))
-            for one, choices in found.items()
-        }
+        names, found = targets.names(self.state.store, user), {}
+        for one in (*self.voices, *self.seconds):
+            choices = ["", *names] if one in self.seconds else names
+            found[one] = gr.update(choices=choices)
+            if chosen is not None and chosen[one] not in choices:
+                found[one]["value"] = new if new and chosen[one] == old else one.value
+        return found
 
 
 def _are_there(files: list[str] | str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from speechssl.app import cards, pictures
-from speechssl.app.handlers import targets, voices
+from speechssl.app.handlers import voices
 from speechssl.app.markup import html
 from speechssl.app.refusals import Refused
 from speechssl.app.tabs import parts
@@ -29,7 +29,7 @@ def tab(page: Page) -> None:
         return {
             **page.shelved(user),
             **edit.filled(known, name),
-            **page.listed(user, chosen, old, picked or ""),
+            **page.listed(user, chosen, old, picked),
             edit.saved: gr.update(visible=False),
         }
 
@@ -145,7 +145,7 @@ def _make(page: Page, changed: Changed, lists: list[Any]) -> None:
     parts.forget(add, {**lines, "told": told})
     page.draft(name, files, spoken)
     outputs = [*dict.fromkeys(lines.values()), told, name, files, spoken, consent.agreed, *lists]
-    _followed(page, add.click(store, {name, files, spoken, *consent.inputs}, outputs, show_progress_on=[told],
+    _mended(page, add.click(store, {name, files, spoken, *consent.inputs}, outputs, show_progress_on=[told],
                               **page.heavy))  # fmt: skip
 
 
@@ -163,7 +163,7 @@ def _take_in(page: Page, changed: Changed, lists: list[Any]) -> None:
         name = made["name"]
         return {problem: "", **changed(user, name)}
 
-    _followed(page, go.click(take_in, file, [problem, *lists], api_visibility="private"))
+    _mended(page, go.click(take_in, file, [problem, *lists], api_visibility="private"))
 
 
 def _keep(page: Page, changed: Changed, lists: list[Any], edit: _Edit) -> None:
@@ -214,20 +214,24 @@ def _keep(page: Page, changed: Changed, lists: list[Any], edit: _Edit) -> None:
     renamed = rename.click(on_rename, {*lists_shown, edit.new}, [problem, *lists], preprocess=False,
                            api_visibility="private")  # fmt: skip
     noted = note.click(on_note, [edit.chosen, edit.description, edit.tags], [problem, *lists], api_visibility="private")
-    for event in (deleted, renamed, noted):
+    for event in (deleted, renamed):
         _followed(page, event)
+    _mended(page, noted)
     export.click(on_export, edit.chosen, [problem, edit.saved], api_visibility="private")
 
 
-def _followed(page: Page, event: Any) -> None:
-    """Let everything that depends on a chosen voice follow the lists, once these have changed."""
+def _mended(page: Page, event: Any) -> None:
+    """Let drop-downs that show a voice which another window has deleted show another, once the lists have changed."""
     lists = [*page.voices, *page.seconds]
 
     def mend(values: dict[Any, Any], request: gr.Request) -> dict[Any, Any]:
-        names = ["", *targets.names(page.state.store, page.session(request).user)]
-        return {one: gr.skip() if values[one] in names else gr.update(value=one.value) for one in lists}
+        return page.listed(page.session(request).user, values)
 
-    event = event.then(mend, set(lists), lists, preprocess=False, **QUIET)
+    event.then(mend, set(lists), lists, preprocess=False, **QUIET)
+
+
+def _followed(page: Page, event: Any) -> None:
+    """Let the settings of tabs, and what the browser keeps, follow a voice that was chosen there and is gone."""
     for chosen in page.chosen:
         event = event.then(*chosen, **QUIET)
     for voice in set(page.voices) & set(page.kept.values()):
