@@ -179,6 +179,13 @@ def press_until_finished(page: Any, button: str, card: str) -> None:
     page.wait_for_selector(f"{card} .finished:not(.old)")
 
 
+def clear_button(page: Any, field: str) -> Any:
+    """The button that empties a recording, once it is there; while a recording is exchanged, there are two."""
+    found = page.locator(f"{field} button[aria-label=Clear]")
+    wait_until(lambda: found.count() == 1)
+    return found
+
+
 def press_surely(page: Any, button: str) -> None:
     page.locator(button).click()
     page.locator(f"{button}-yes").click()

@@ -14,6 +14,7 @@ import pytest
 from browsing import (
     FAINT,
     PATIENCE,
+    clear_button,
     convert_example,
     download,
     fill,
@@ -266,7 +267,7 @@ def test_verify_and_identify(page: Any, speech: Speech, state: State) -> None:
     upload(page, "#identify-test", speech["reference"])
     page.locator("#identify-go").click()
     page.get_by_text("This is Eric").wait_for()
-    page.locator("#identify-test button[aria-label=Clear]").click()
+    clear_button(page, "#identify-test").click()
     upload(page, "#identify-test", speech["source"])
     page.locator("#identify-go").click()
     page.get_by_text("Nobody who is enrolled").wait_for()

@@ -14,6 +14,7 @@ import pytest
 from browsing import (
     PATIENCE,
     choose,
+    clear_button,
     convert_example,
     download,
     fill,
@@ -268,5 +269,5 @@ def test_an_example_whose_answer_was_lost_fills_its_fields_all_the_same(page: An
     page.route(re.compile("/queue/data"), loses)
     convert_example(page)
     assert lost
-    page.locator("#convert-source button[aria-label=Clear]").wait_for()
+    clear_button(page, "#convert-source")
     assert page.locator("#convert-voice input").input_value().endswith("eric")

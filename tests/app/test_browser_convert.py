@@ -14,6 +14,7 @@ from browsing import (
     HEARD,
     PATIENCE,
     choose,
+    clear_button,
     convert_example,
     download,
     fill,
@@ -224,7 +225,7 @@ def test_a_corrupt_file_is_a_sentence_beside_its_field(page: Any, tmp_path: Path
 def test_an_error_leaves_with_the_change_and_what_was_made_before_does_not_stay(page: Any, tmp_path: Path) -> None:
     convert_example(page)
     assert page.locator("#convert-player").is_visible()
-    page.locator("#convert-source button[aria-label=Clear]").click()
+    clear_button(page, "#convert-source").click()
     page.locator("#convert-go").click()
     page.locator("#convert-source-problem .problem").wait_for()
     # failed: the old result is gone, and the card says so
@@ -273,7 +274,7 @@ def test_cancel(page: Any, state: State, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(conversions, "encoded_source", slow)
     page.get_by_role("button", name="Dan as Cleo").click()
     assert begun.wait(PATIENCE / 1000)
-    page.locator("#convert-source button[aria-label=Clear]").wait_for()  # the field has what the example gives
+    clear_button(page, "#convert-source")  # the field has what the example gives
     page.locator("#convert-cancel").click()
     page.locator("#convert-status .problem").wait_for()
     assert "Cancelled" in page.locator("#convert-status").inner_text()

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from browsing import open_tab, wait_until
+from browsing import clear_button, open_tab, wait_until
 
 from speechssl.app.state import State
 
@@ -62,12 +62,12 @@ def test_a_job_that_was_cancelled_or_failed_says_so_and_can_be_tried_again(
 ) -> None:
     page.get_by_role("button", name="Ada as Eric").click()
     wait_until(lambda: state.jobs.running == 1)
-    page.locator("#convert-source button[aria-label=Clear]").wait_for()  # the field has what the example gives
+    clear_button(page, "#convert-source")  # the field has what the example gives
     page.locator("#convert-cancel").click()
     page.locator("#convert-status .problem").wait_for()
     held.set()
     wait_until(lambda: state.jobs.running == 0)
-    page.locator("#convert-source button[aria-label=Clear]").click()
+    clear_button(page, "#convert-source").click()
     page.locator("#convert-go").click()
     page.locator("#convert-source-problem .problem").wait_for()
     open_tab(page, "History")
@@ -87,7 +87,7 @@ def test_a_button_pressed_twice_begins_one_job_and_with_other_values_another(
 ) -> None:
     page.get_by_role("button", name="Ada as Eric").click()
     wait_until(lambda: state.jobs.running == 1)
-    page.locator("#convert-source button[aria-label=Clear]").wait_for()  # the button takes what the fields hold
+    clear_button(page, "#convert-source")  # the button takes what the fields hold
     for _ in range(2):
         # the mouse cannot press it while a job is at work; the keyboard can, and the mouse a moment before
         page.locator("#convert-go").dispatch_event("click")
