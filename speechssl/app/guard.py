@@ -24,7 +24,7 @@ _SHOWN = r"/(assets|static|svelte)/.+|/favicon\.ico|/robots\.txt|/manifest\.json
 OPEN = re.compile(rf"/|/health|/log(in|out)/?|{_SHOWN}")  # answered without a login
 READ = re.compile(
     rf"{OPEN.pattern}|/config/?|{API}/(user|token|login_check|app_id|info|openapi\.json|startup-events|queue/status|"
-    r"queue/data|upload_progress|heartbeat/[^/]+|call/(v2/)?[^/]+/[^/]+|file=.+|file/.+|stream/.+)/?"
+    rf"queue/data|upload_progress|heartbeat/[^/]{{1,{LONGEST_KEY}}}|call/(v2/)?[^/]+/[^/]+|file=.+|file/.+|stream/.+)/?"
 )
 CALL = re.compile(rf"{API}/(run|api|call|call/v2)/([^/]+)/?")
 WRITE = re.compile(rf"/login/?|{CALL.pattern}|{API}/(upload|queue/join|cancel|reset|stream/[^/]+(/close)?)/?")
@@ -124,6 +124,7 @@ class Guard:
     async def _watched(self, scope: Any, receive: Any, send: Any, visitor: Visitor, key: str) -> None:
         """Pass on; if the connection that waits for results is lost, drop what waits in the queue for it."""
         whole = lost = False
+        window = object() if scope["path"].startswith(f"{API}/heartbeat/") else None
 
         async def asked() -> Any:
             nonlocal lost
@@ -136,15 +137,16 @@ class Guard:
             whole = whole or (message["type"] == "http.response.body" and not message.get("more_body"))
             await send(message)
 
+        if window is not None:
+            self.visitors.session(visitor, key).open(window)
         try:
             await self.app(scope, asked, answered)
         finally:
-            if lost or not whole:
-                session = self.visitors.sessions.find(key, visitor.user)
-                if session is not None and scope["path"].startswith(f"{API}/heartbeat/"):
-                    session.close()
-                elif session is not None:
-                    session.leave()
+            session = self.visitors.sessions.find(key, visitor.user)
+            if session is not None and window is not None:
+                session.close(window)
+            elif session is not None and (lost or not whole):
+                session.leave()
 
     async def _write(self, scope: Any, headers: Headers, receive: Any, send: Any, visitor: Visitor) -> None:
         body = _parsed(await _read(headers, receive))

@@ -43,7 +43,8 @@ class Session:
         uploads: folders of the uploads that this session used.
         stopped: when the person last cancelled, by ``time.monotonic``. Jobs that began earlier end.
         left: when the connection that waits for results was last lost. Jobs that were waiting then are dropped.
-        closed: when the window was closed; infinity while it is open.
+        windows: connections that stay while a window is open.
+        closed: when the last window was closed, or used after that; infinity while one is open.
         used: when the last request came.
         busy: jobs that run or wait.
     """
@@ -60,6 +61,7 @@ class Session:
     stopped: float = -math.inf
     drafts: dict[Any, Any] = field(default_factory=dict)
     left: float = -math.inf
+    windows: set[object] = field(default_factory=set)
     closed: float = math.inf
     used: float = field(default_factory=time.monotonic)
     busy: int = 0
@@ -88,9 +90,16 @@ class Session:
         if not self.browser:
             self.left = time.monotonic()
 
-    def close(self) -> None:
-        """End the session soon, unless its window comes back."""
-        self.closed = time.monotonic()
+    def open(self, window: object) -> None:
+        """Take the connection of a window."""
+        self.windows.add(window)
+        self.closed = math.inf
+
+    def close(self, window: object) -> None:
+        """End the session soon, unless another window shows it or one comes back."""
+        self.windows.discard(window)
+        if not self.windows:
+            self.closed = time.monotonic()
 
     def remember(self, result: dict[str, Any]) -> None:
         """Add to the history."""
@@ -127,7 +136,9 @@ class Sessions:
                 turn = user or (address if _is_once(name[1]) else name[1])
                 self._found[name] = Session(folder, owner, turn, browser)
             session = self._found[name]
-            session.used, session.closed = time.monotonic(), math.inf
+            session.used = time.monotonic()
+            if session.closed < math.inf:  # what a window sent before it was closed is heard after it
+                session.closed = session.used
             self._found.move_to_end(name)
             old = self._too_many()
         self._delete(old)
@@ -141,13 +152,16 @@ class Sessions:
             tab: its number.
             user, browser: whose session it has to be; both have to agree.
         """
-        session = self.get(key, user, browser=browser)
+        new = self.get(key, user, browser=browser)
         with self._lock:
             mine = [one for (owner, _), one in self._found.items() if owner == user and _agree(one.browser, browser)]
             same = [one for one in mine if tab and one.tab == tab]
             left = [one for one in mine if one.closed < math.inf and one.is_worth_keeping]
-            session = next(iter((*reversed(same), *reversed(left))), session)
-            session.tab, session.used, session.closed = tab, time.monotonic(), math.inf
+            session = next(iter((*reversed(same), *reversed(left))), new)
+            session.tab, session.used = tab, time.monotonic()
+            session.windows |= new.windows
+            # a window may be closed before it has opened
+            session.closed = math.inf if session.windows else new.closed
             self._found[user, key] = session
         return session
 

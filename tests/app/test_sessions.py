@@ -57,7 +57,7 @@ def test_uploads_go_with_the_last_session_that_used_them(tmp_path: Path) -> None
     one.used -= 1000
     assert found.expire() == 1
     assert upload.exists()
-    other.close()
+    other.close(None)
     other.closed -= 1000
     assert found.expire() == 1
     assert not upload.exists()
@@ -96,7 +96,7 @@ def test_a_window_that_is_loaded_again_has_the_session_of_its_tab(tmp_path: Path
     # before the service has noticed that the old connection is gone, and after
     assert found.take_up("two", "tab of one", "", MINE) is session
     assert found.get("two") is session
-    session.close()
+    session.close(None)
     assert found.take_up("three", "tab of one", "", MINE) is session
     assert session.closed == math.inf
 
@@ -107,15 +107,49 @@ def test_a_closed_window_is_found_again_for_an_hour_in_another_tab_of_its_browse
     place = session.place("a", ".wav")
     # it is still open: another tab is another window
     assert found.take_up("two", "new", "", MINE) is not session
-    session.close()
+    session.close(None)
     session.closed, session.used = session.closed - 3500, session.used - 3500
     found.expire()
     assert found.take_up("three", "newer", "", MINE) is session
     assert found.take_up("four", "newest", "", MINE) is not session
-    session.close()
+    session.close(None)
     session.used -= 3700
     assert found.expire() == 2  # both of its connections; its files went once
     assert not place.parent.exists()
+
+
+def test_what_a_window_sent_before_it_was_closed_does_not_open_it_again(tmp_path: Path) -> None:
+    found = Sessions(tmp_path, keep_seconds=3600.0)
+    session = made_something(found, "one")
+    session.open("window of one")
+    session.close("window of one")
+    assert found.get("one", browser=MINE) is session
+    assert session.closed <= time.monotonic()
+    assert found.take_up("two", "new", "", MINE) is session
+
+
+def test_the_end_of_an_old_connection_comes_late_and_closes_no_window_that_was_loaded_again(tmp_path: Path) -> None:
+    found = Sessions(tmp_path, keep_seconds=3600.0)
+    session = made_something(found, "one")
+    session.open("window of one")
+    found.get("two", browser=MINE).open("window of two")
+    assert found.take_up("two", "tab of one", "", MINE) is session
+    session.close("window of one")
+    assert session.closed == math.inf
+    assert found.take_up("three", "another", "", MINE) is not session
+    session.close("window of two")
+    assert found.take_up("four", "yet another", "", MINE) is session
+
+
+def test_a_window_that_is_closed_before_it_has_opened_leaves_what_it_takes_up_to_others(tmp_path: Path) -> None:
+    found = Sessions(tmp_path, keep_seconds=3600.0)
+    session = made_something(found, "one")
+    session.close(None)
+    brief = found.get("two", browser=MINE)
+    brief.open("window of two")
+    brief.close("window of two")
+    assert found.take_up("two", "new", "", MINE) is session
+    assert found.take_up("three", "newer", "", MINE) is session
 
 
 def test_an_old_connection_that_ends_takes_no_files_from_the_new_one(
@@ -136,7 +170,7 @@ def test_nobody_takes_up_the_session_of_another_browser_or_user(tmp_path: Path, 
     session = made_something(found, "one")
     nobodys = made_something(found, "two", browser="")
     for one in (session, nobodys):
-        one.close()
+        one.close(None)
     for tab in ("tab of one", "tab of two", ""):
         assert not found.take_up(f"thief {tab}", tab, user, browser).results
 
