@@ -36,7 +36,7 @@ def checked(name: object, what: str) -> str:
         if is_visible(plain) and 1 <= len(plain) <= LONGEST and plain not in (".", ".."):
             return plain
     raise InputError(
-        f"{name!a:.100} cannot name {what}; 1 to {LONGEST} printable characters needed, without control, "
+        f"{quoted(name)} cannot name {what}; 1 to {LONGEST} printable characters needed, without control, "
         "bidirectional or zero-width characters"
     )
 
@@ -49,6 +49,12 @@ def is_visible(text: str) -> bool:
 def visible(text: str) -> str:
     """The text with U+FFFD for each character that is not printable, so that a terminal obeys none of them."""
     return _INVISIBLE.sub("\ufffd", "".join(one if one.isprintable() else "\ufffd" for one in text))
+
+
+def quoted(value: object, most: int = 100) -> str:
+    """A value of somebody else as an error shows it, with escapes for what nobody sees."""
+    text = repr(value)
+    return (ascii(value) if _INVISIBLE.search(text) else text)[:most]
 
 
 def has_letters(text: str) -> bool:
@@ -81,7 +87,7 @@ def text_field(value: object, name: str, *, longest: int = 255, empty: bool = Fa
         InputError: another kind of value, too long, empty, or with characters that nobody sees.
     """
     if not isinstance(value, str) or not is_visible(value) or not (empty or value) or len(value) > longest:
-        raise InputError(f"{name} is {value!a:.60}; a printable text of {longest} characters at most needed")
+        raise InputError(f"{name} is {quoted(value, 60)}; a printable text of {longest} characters at most needed")
     return value
 
 
@@ -92,7 +98,7 @@ def checksum_field(value: object) -> str:
         InputError: anything but 64 hexadecimal digits.
     """
     if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
-        raise InputError(f"sha256 is {value!a:.60}; 64 hexadecimal digits needed")
+        raise InputError(f"sha256 is {quoted(value, 60)}; 64 hexadecimal digits needed")
     return value
 
 
@@ -108,4 +114,4 @@ def time_field(value: object, name: str) -> str:
             return value
     except ValueError:
         pass
-    raise InputError(f"{name} is {value!a:.60}; a date and time as in 2026-01-31T12:00:00+00:00 needed")
+    raise InputError(f"{name} is {quoted(value, 60)}; a date and time as in 2026-01-31T12:00:00+00:00 needed")

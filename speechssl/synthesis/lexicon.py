@@ -30,8 +30,10 @@ def sounds(text: str) -> tuple[Phone, ...]:
     Raises:
         InputError: none, too many, or one that English does not have.
     """
-    found = [_arpabet(*one.groups()) for part in text.split() if (one := _ARPABET.fullmatch(part))]
-    phones = tuple(found) if len(found) == len(text.split()) else parse_phones(text)
+    written = text.split()
+    # no phonetic letter looks like one of ARPAbet, so a wrong one among these leaves the others what they are
+    capitals = any(map(_ARPABET.fullmatch, written))
+    phones = tuple(map(_arpabet, written)) if capitals else parse_phones(text)
     wrong = [one.symbol for one in phones if one.symbol not in {*ARPABET.values(), "ə"}]
     if wrong or not 1 <= len(phones) <= LONGEST:
         what = f"the sound {wrong[0]!r}" if wrong else f"{len(phones)} sounds"
@@ -39,7 +41,9 @@ def sounds(text: str) -> tuple[Phone, ...]:
     return phones
 
 
-def _arpabet(name: str, stress: str) -> Phone:
+def _arpabet(written: str) -> Phone:
+    match = _ARPABET.fullmatch(written)
+    name, stress = match.groups() if match else (written, "")
     symbol = "ə" if (name, stress) == ("AH", "0") else ARPABET.get(name, name)
     return Phone(symbol, int(stress or 0))
 

@@ -43,8 +43,8 @@ def check_name(name: str) -> str:
     edges = bool(plain) and plain[0].isalnum() and plain[-1] not in " ."
     if not inner or not edges or len(plain.encode()) > LONGEST_FILE or plain.split(".")[0].lower() in RESERVED:
         raise InputError(
-            f"{name!a:.100} cannot name a voice; up to {names.LONGEST} letters, digits, '-', '_', or '.' and spaces "
-            "between them needed, beginning with a letter or digit"
+            f"{names.quoted(name)} cannot name a voice; up to {names.LONGEST} letters, digits, '-', '_', or '.' and "
+            "spaces between them needed, beginning with a letter or digit"
         )
     return plain
 

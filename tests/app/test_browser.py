@@ -183,18 +183,21 @@ def test_voices_are_stored_shown_renamed_exported_imported_deleted(page: Any, sp
     wait_until_gone(page, "#voices-cards", "beth-two")
     page.get_by_text("Import a voice file").click()
     upload(page, "#voices-import", exported)
+    fill(page, "#voices-import-name", "beth-three")
     page.locator("#voices-import-go").click()
-    page.locator("#voices-cards").get_by_text("beth").first.wait_for(state="attached")
+    page.locator("#voices-cards").get_by_text("beth-three").first.wait_for(state="attached")
+    # nothing is said any more of the one that was deleted
+    sync_api.expect(page.locator("#voices-chosen-problem")).not_to_contain_text("deleted")
     # it can be chosen at once, and was stored with an attestation: nobody is asked again
     open_tab(page, "Convert")
     page.locator("#convert-voice input").click()
-    page.get_by_role("option", name=exported.stem).click()
+    page.get_by_role("option", name="beth-three").click()
     upload(page, "#convert-source", speech["source"])
     page.locator("#convert-go").click()
     page.wait_for_selector("#convert-status .finished")
     open_tab(page, "Voices")
     press_surely(page, "#voices-delete")
-    wait_until_gone(page, "#voices-cards", exported.stem)
+    wait_until_gone(page, "#voices-cards", "beth-three")
 
 
 def test_a_voice_of_a_stranger_is_text_and_runs_nothing(page: Any, speech: Speech, tmp_path: Path) -> None:
@@ -278,9 +281,13 @@ def test_verify_and_identify(page: Any, speech: Speech, state: State) -> None:
     page.locator("#enrol-go").click()
     page.locator("#enrol-answer .card.warn").get_by_text("sounds like Eric, who is enrolled").wait_for()
     for name in ("Bob", "Eric"):
-        fill(page, "#enrol-name", name)
-        press_surely(page, "#enrol-remove")
+        page.locator("#enrol-table").get_by_role("gridcell", name=name, exact=True).click()
+        sync_api.expect(page.locator("#enrol-name").get_by_role("textbox")).to_have_value(name)
+        page.locator("#enrol-remove").click()
+        sync_api.expect(page.locator("#enrol-remove-question strong")).to_have_text(name)
+        page.locator("#enrol-remove-yes").click()
         page.get_by_text(f"{name} is removed").wait_for()
+        sync_api.expect(page.locator("#identify-answer")).not_to_contain_text("Nobody who is enrolled")
     with state.store.speakers() as speakers:
         assert speakers.speakers() == []
 

@@ -197,6 +197,11 @@ def test_upload_report_refusal_consent_clone(page: Any, speech: Speech) -> None:
     page.locator("#convert-consent-problem .problem").wait_for()
     assert "Attest first" in page.locator("#convert-consent-problem").inner_text()
     page.locator("#convert-agree input").check()
+    # it was said of these recordings, and of no others
+    clear_button(page, "#convert-files").click()
+    sync_api.expect(page.locator("#convert-agree input")).not_to_be_checked()
+    upload(page, "#convert-files", speech["reference"])
+    page.locator("#convert-agree input").check()
     fill(page, "#convert-who", "Eric")
     fill(page, "#convert-purpose", "a test")
     page.locator("#convert-go").click()

@@ -57,7 +57,8 @@ def test_a_lexicon_file_has_a_word_and_its_sounds_on_each_line(tmp_path) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [("gif", "'gif' (line 1): '' has 0 sounds"), ("# x\ngif JH XX1", "line 2): 'JH XX1' has the sound 'XX'"),
-     ("gif JH ü", "has the sound"), (f"gif {'B ' * 65}", "has 65 sounds")],
+     ("gif JH ü", "has the sound 'ü'"), ("gif JH AH9 XX", "has the sound 'AH9'"),
+     (f"gif {'B ' * 65}", "has 65 sounds")],
 )  # fmt: skip
 def test_sounds_that_english_does_not_have_are_refused(tmp_path, text: str, said: str) -> None:
     (tmp_path / "bad.txt").write_text(text, encoding="utf-8")

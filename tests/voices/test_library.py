@@ -311,6 +311,13 @@ def test_names_that_are_paths_or_worse_are_refused(library, name, files, encoder
     assert not library.folder.exists()
 
 
+def test_a_refused_name_is_shown_in_its_letters_unless_nobody_sees_them(library):
+    with pytest.raises(InputError, match="'Bärt/2' cannot name a voice"):
+        library.remove("Bärt/2")
+    with pytest.raises(InputError, match=r"'B\\u200bert' cannot name a voice"):
+        library.remove("B\u200bert")
+
+
 def test_a_name_inside_a_file_is_not_trusted(library, tmp_path):
     voices.save(tmp_path / "v.safetensors", made().named("../../evil"))
     with pytest.raises(InputError, match="cannot name a voice"):

@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 UTF8_FLAG = 0x800  # of a file in a zip: its name is UTF-8
 MOST_FILES = 500
 MOST_BYTES = 2 << 30  # unpacked; a small zip can hold gigabytes of zeros
-CANCELLED = "cancelled; what was converted before is in History"
+CANCELLED = "cancelled; recordings that were finished before, if any, are in History"
 NOT_TAKEN = "not taken: its name ends like that of no recording"
 # what zipfile and its decoders raise over damaged files, each in words of its own
 BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, NotImplementedError, RuntimeError, OSError,

@@ -291,7 +291,7 @@ class Work:
         )  # fmt: skip
         facts |= {"similarity": decision_facts(decision), "watermark": mark}
         receipt = signing.issue(path, facts, self.store.signer())
-        label = ", ".join([target.name[:24], result.converter, f"k {k}", *options.changed])
+        label = ", ".join([target.name[:24], result.converter, f"k {k}", *target.parts, *options.changed])
         result = replace(result, remark=speech_classifier.remark_on(self.source) or result.coverage_remark)
         made = Made(path, receipt, result, decision, self.source, next(iter(target.audible), None), label)
         session.remember(

@@ -23,11 +23,13 @@ class Passage:
         text: what is said.
         voice: name of a stored or bundled voice; empty for the voice that was chosen for the text.
         pause: seconds of silence after it.
+        lead: seconds of silence before it.
     """
 
     text: str
     voice: str = ""
     pause: float = 0.0
+    lead: float = 0.0
 
 
 def passages(text: str, names: Iterable[str]) -> list[Passage]:
@@ -38,11 +40,15 @@ def passages(text: str, names: Iterable[str]) -> list[Passage]:
 
     Args:
         text: any.
-        names: of the voices, as ``targets.names`` gives them; capitals do not matter.
+        names: of the voices, as ``targets.names`` gives them; capitals do not matter, and of two voices of one name
+            the first speaks.
     Raises:
-        Refused: a pause that says no time, or one longer than ``LONGEST_PAUSE``, for the field ``text``.
+        Refused: a pause that says no time, one longer than ``LONGEST_PAUSE``, or nothing but pauses, for the field
+            ``text``.
     """
-    known = {plain(name).casefold(): name for name in names}
+    known: dict[str, str] = {}
+    for name in names:
+        known.setdefault(plain(name).casefold(), name)
     found: list[Passage] = []
     voice, begin = "", 0
     for match in _SPEAKER.finditer(text):
@@ -64,11 +70,16 @@ def _paused(text: str, voice: str) -> list[Passage]:
 
 
 def _without_empty(found: list[Passage]) -> list[Passage]:
-    """Only passages with something to say; pauses of the others go to the one before."""
+    """Only passages with something to say; pauses of the others go to the one before, or to the first."""
     kept: list[Passage] = []
+    lead = 0.0
     for one in found:
         if any(letter.isalnum() for letter in one.text):
             kept.append(one)
         elif kept:
             kept[-1] = replace(kept[-1], pause=kept[-1].pause + one.pause)
-    return kept
+        else:
+            lead += one.pause
+    if lead and not kept:
+        raise Refused("text", "Write what is to be said; there are only pauses.")
+    return [replace(kept[0], lead=lead), *kept[1:]] if kept else []

@@ -57,13 +57,14 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """A spoken text: the recording, its subtitles (.srt), receipt, decision, numbers, and remarks on the text."""
+    """A spoken text: the recording, its subtitles (.srt), receipt, decision, numbers, voices, remarks on the text."""
 
     path: Path
     subtitles: Path
     receipt: dict[str, Any]
     decision: Decision | str
     facts: dict[str, Any]
+    cast: tuple[Target, ...]
     remarks: tuple[str, ...] = ()
 
 
@@ -180,7 +181,7 @@ def _kept(
     }
     label = f"{name}: “{beginning(text)}”"
     job.session.remember({"what": "speech", "path": path, "label": label, "made": receipt["created"], **numbers})
-    return Said(path, path.with_suffix(".srt"), receipt, decision, numbers, whole.remarks)
+    return Said(path, path.with_suffix(".srt"), receipt, decision, numbers, tuple(cast), whole.remarks)
 
 
 def beginning(text: str, most: int = 40) -> str:
@@ -230,15 +231,22 @@ def _spoken(
         yield from dubbing.stream(synthesizer, cues, [voices[""]] * len(cues), **reading.settings)
         return
     for one in script:
-        before = None
+        lead, before = one.lead, None
         for part in synthesizer.stream(one.text, voices[one.voice], **reading.settings):
             if before is not None:
                 yield before
-            before = part
+            lead, before = 0.0, _paused(part, before=lead)
         if before is not None:
-            silence = round(one.pause * before.waveform.sample_rate)
-            samples = torch.nn.functional.pad(before.waveform.samples, (0, silence))
-            yield dataclasses.replace(before, waveform=Waveform(samples, before.waveform.sample_rate))
+            yield _paused(before, after=one.pause)
+
+
+def _paused(part: Speech, *, before: float = 0.0, after: float = 0.0) -> Speech:
+    """The speech with so many seconds of silence before and after it."""
+    from speechssl.synthesis.synthesizer import shifted
+
+    rate = part.waveform.sample_rate
+    samples = torch.nn.functional.pad(part.waveform.samples, (round(before * rate), round(after * rate)))
+    return dataclasses.replace(part, waveform=Waveform(samples, rate), words=tuple(shifted(part.words, before)))
 
 
 def _judged(

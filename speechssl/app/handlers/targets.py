@@ -55,6 +55,13 @@ class Target:
         return f"{self.spoken}'s voice" if self.voices else "The voice of the recordings"
 
     @property
+    def parts(self) -> list[str]:
+        """What the name leaves out, in a few words: how many recordings, how much of each voice."""
+        if len(self.voices) > 1:
+            return [f"{self.voices[-1][1] / sum(share for _, share in self.voices):.0%} of the second voice"]
+        return [f"{len(self.files)} recordings"] if len(self.files) > 1 else []
+
+    @property
     def audible(self) -> list[Path]:
         """Recordings of the target that are at hand: those given, and those of bundled voices."""
         bundled = [clip(plain(name)).path for name, _ in self.voices if is_bundled(name)]

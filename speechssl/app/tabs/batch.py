@@ -14,7 +14,7 @@ from speechssl.app.handlers.conversions import Made, Options
 from speechssl.app.handlers.targets import Target
 from speechssl.app.jobs import Job, Tell
 from speechssl.app.state import State
-from speechssl.app.tabs import parts
+from speechssl.app.tabs import buttons, parts
 from speechssl.app.tabs.options import option_fields
 from speechssl.app.tabs.parts import Page
 from speechssl.app.tabs.stage import Stage
@@ -33,7 +33,7 @@ def tab(page: Page) -> None:
             target = parts.target_fields(page, "batch")
             consent = parts.consent_fields(page, "batch")
             options = option_fields(page, "batch", target)
-            go, _, stop = parts.actions("batch", "Convert all")
+            go, _, stop = buttons.actions("batch", "Convert all")
         with gr.Column(min_width=320, elem_classes="stage"):
             status = gr.HTML(_WELCOME, elem_id="batch-status", elem_classes="status")
             with gr.Column(elem_classes="outcome"):
@@ -64,7 +64,7 @@ def tab(page: Page) -> None:
                      trigger_mode="multiple", **page.heavy)  # fmt: skip
     stage.forgets([archive, *target.inputs, consent.agreed])
     parts.ask_only_where_needed(page, target, consent)
-    cancelled = parts.stopper(page, CANCELLED, "What was converted before is in History.")
+    cancelled = buttons.stopper(page, CANCELLED, "Recordings that were finished before, if any, are in History.")
     stop.click(cancelled, None, status, cancels=[event], **parts.QUIET)
 
 

@@ -18,7 +18,7 @@ from speechssl.app.handlers.targets import BUNDLED, Target
 from speechssl.app.jobs import Job
 from speechssl.app.markup import html
 from speechssl.app.player import Track, pieces, player
-from speechssl.app.tabs import parts
+from speechssl.app.tabs import buttons, parts
 from speechssl.app.tabs.options import OptionFields, option_fields
 from speechssl.app.tabs.parts import QUIET, Page
 from speechssl.app.tabs.stage import Stage
@@ -86,7 +86,7 @@ def tab(page: Page) -> None:
         on_example = _example(page, speaker, voice, given, convert)
         events.append(button.click(on_example, inputs, outputs, **how))
     stage.forgets([fields.source, *fields.target.inputs, fields.consent.agreed, *fields.options.inputs])
-    fields.stop.click(parts.stopper(page), None, status, cancels=events, **QUIET)
+    fields.stop.click(buttons.stopper(page), None, status, cancels=events, **QUIET)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ def _fields(page: Page) -> _Fields:
     aloud = gr.Checkbox(True, label="Listen during the conversion", elem_id="convert-aloud",
                         info="Recordings of 30 s and more play after a second or two, shorter ones before they are "
                         "verified. Off: the whole recording is measured first, as on the command line.")  # fmt: skip
-    go, preview, stop = parts.actions("convert", "Convert", preview=f"First {PREVIEW:.0f} s")
+    go, preview, stop = buttons.actions("convert", "Convert", preview=f"First {PREVIEW:.0f} s")
     page.keep(aloud)
     lines = {"source": source_problem, "target": target.problem, "consent": consent.problem,
              "options": options.problem, "model": options.problem}  # fmt: skip
@@ -257,7 +257,7 @@ def _report_on(page: Page, field: Any, shown: Any, problem: Any, work: Any) -> N
     @parts.answering(page.state, {"target": problem, "source": problem}, shown)
     def on_report(files: Any, request: gr.Request) -> dict[Any, str]:
         given = [one for one in parts.paths(files) if one.parent.name != EXAMPLE]  # nothing is to be said of those
-        found = page.run(request, lambda job: work(page.state.settings, given)) if given else ""
+        found = page.look(request, lambda job: work(page.state.settings, given)) if given else ""
         return {shown: found, problem: ""}
 
     field.change(on_report, field, [shown, problem], show_progress="hidden", **page.heavy)

@@ -17,8 +17,8 @@ from speechssl.app import cards, pictures, player
 from speechssl.app.handlers import targets, voices
 from speechssl.app.handlers.targets import BUNDLED, Target
 from speechssl.app.jobs import Job, Tell, silent
-from speechssl.app.markup import html, kept
-from speechssl.app.refusals import Refused, in_words
+from speechssl.app.markup import kept
+from speechssl.app.refusals import Refused, Stopped, in_words
 from speechssl.app.sessions import Session
 from speechssl.app.state import State
 from speechssl.errors import SpeechSSLError
@@ -109,6 +109,15 @@ class Page:
     def run(self, request: gr.Request, work: Callable[[Job], Result], progress: Any = None) -> Result:
         """Do a job for the window that asks; its steps show on the page."""
         return self.state.jobs.run(self.session(request), work, shown(progress))
+
+    def look(self, request: gr.Request, work: Callable[[Job], Result]) -> Result:
+        """Do a job that nobody means who cancels, such as a report on recordings: it begins again then."""
+        try:
+            return self.run(request, work)
+        except Stopped as error:
+            if type(error) is not Stopped:
+                raise
+            return self.run(request, work)
 
     def remembered(self, session: Session) -> dict[Any, Any]:
         """Return updates of the tab History."""
@@ -330,7 +339,10 @@ def _sample(voice: str | None) -> str:
 
 
 def ask_only_where_needed(page: Page, target: TargetFields, consent: ConsentFields) -> None:
-    """Show the attestation for recordings, and for voices some of whose recordings were stored without one."""
+    """Show the attestation for recordings, and for voices some of whose recordings were stored without one.
+
+    It is of the recordings that are there: it goes with them.
+    """
 
     def needed(kind: str, voice: str, second: str, request: gr.Request) -> Any:
         stored = {one["name"]: one for one in voices.listed(page.state.store, page.session(request).user)}
@@ -340,23 +352,14 @@ def ask_only_where_needed(page: Page, target: TargetFields, consent: ConsentFiel
     consent.group.visible = False  # the page opens with a bundled voice
     for one in (target.kind, target.voice, target.second):
         one.change(needed, [target.kind, target.voice, target.second], consent.group, **QUIET)
+    for gone in (target.files.clear, target.files.delete, target.microphone.clear):
+        gone(None, None, consent.agreed, js="() => false", **QUIET)
 
 
 def microphone_note() -> None:
     """Say, on a page that may not use the microphone, what it needs; the browser shows this only there."""
     gr.HTML('<p class="small needs-https">The microphone needs https: browsers give it to pages with https, and to '
             "pages of the same machine. Upload a recording instead.</p>", elem_classes="tight")  # fmt: skip
-
-
-def actions(key: str, label: str, *, preview: str = "") -> tuple[Any, Any, Any]:
-    """The buttons that begin a job, with or without one for a preview, and the one that cancels it: always in view."""
-    with gr.Row(elem_classes="actions"):
-        go = gr.Button(label, variant="primary", elem_id=f"{key}-go", elem_classes="go", scale=3, min_width=120)
-        short = gr.Button(preview, elem_id=f"{key}-preview", elem_classes="go", scale=1, min_width=110,
-                          visible=bool(preview))  # fmt: skip
-        stop = gr.Button("Cancel", variant="stop", elem_id=f"{key}-cancel", elem_classes="cancel", scale=1,
-                         min_width=110)  # fmt: skip
-    return go, short, stop
 
 
 # ---- errors
@@ -423,28 +426,3 @@ def told(state: State, name: str) -> Iterator[None]:
         if field not in known:
             field = next((one for one in ARGUMENTS.get(field, ()) if one in known), field)
         raise gr.Error(f"{field}: {state.sentence(said)}".removeprefix(": "), print_exception=False) from error
-
-
-def asked_first(button: Any, question: str, yes: str) -> Any:
-    """A button that is pressed instead of this one once a person has said yes; ``question`` says what is lost."""
-    with gr.Row(visible=False, elem_classes="question") as asked:
-        gr.HTML(html('<p role="alert">{}</p>', question))
-        sure = gr.Button(yes, variant="stop", size="sm", min_width=80, elem_id=f"{button.elem_id}-yes")
-        no = gr.Button("No, keep it", size="sm", min_width=80)
-    button.click(None, None, asked, js=_SHOW, **QUIET)
-    for one in (sure, no):
-        one.click(None, None, asked, js=_HIDE, **QUIET)
-    return sure
-
-
-_SHOW, _HIDE = (f"() => ({{__type__: 'update', visible: {shown}}})" for shown in ("true", "false"))
-
-
-def stopper(page: Page, head: str = "Nothing was made", text: str = "Cancelled; nothing was kept.") -> Any:
-    """Return the event of a button that cancels, and then says this."""
-
-    def stop(request: gr.Request) -> str:
-        page.session(request).stop()
-        return pictures.failed(text, beside=False, head=head)
-
-    return stop

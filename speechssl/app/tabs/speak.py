@@ -13,10 +13,9 @@ from speechssl.app import pictures
 from speechssl.app.handlers import conversions, speaking
 from speechssl.app.handlers.recordings import FORMATS
 from speechssl.app.handlers.speaking import Reading, Said
-from speechssl.app.handlers.targets import Target
 from speechssl.app.jobs import Job
 from speechssl.app.player import Track, pieces, player
-from speechssl.app.tabs import parts
+from speechssl.app.tabs import buttons, parts
 from speechssl.app.tabs.parts import Page
 from speechssl.app.tabs.stage import Stage
 
@@ -35,7 +34,7 @@ def tab(page: Page) -> None:
             lexicon_problem = parts.problem("speak-lexicon-problem")
             speed, interpolation, seed, form = _options()
             options_problem = parts.problem("speak-options-problem")
-            go, _, stop = parts.actions("speak", "Speak")
+            go, _, stop = buttons.actions("speak", "Speak")
         with gr.Column(scale=6, min_width=320, elem_classes="stage"):
             status = gr.HTML(_WELCOME, elem_id="speak-status", elem_classes="status")
             live = gr.HTML("", elem_id="speak-live", elem_classes="unseen")
@@ -55,9 +54,9 @@ def tab(page: Page) -> None:
                               values[lexicon])  # fmt: skip
             for one in speaking.say(*page.state.shared, job, values[text], wanted, reading, consent=attested):
                 if isinstance(one, Said):
-                    card = pictures.finished(_head(one, wanted, time.monotonic() - begun), one.decision, wanted.spoken,
+                    card = pictures.finished(_head(one, time.monotonic() - begun), one.decision, one.cast[0].spoken,
                                              one.remarks)  # fmt: skip
-                    yield {status: card, live: "", **_filled(shown, one, wanted), **page.remembered(job.session)}
+                    yield {status: card, live: "", **_filled(shown, one), **page.remembered(job.session)}
                 else:
                     heard.append(conversions.write_piece(page.state.store, job.session, one, len(heard)))
                     yield {live: pieces(heard, one.sample_rate)}
@@ -81,7 +80,7 @@ def tab(page: Page) -> None:
     stage.begins(go)
     event = go.click(on_say, inputs, outputs, show_progress="hidden", trigger_mode="multiple", **page.heavy)
     stage.forgets([text, lexicon, *target.inputs, consent.agreed])
-    stop.click(parts.stopper(page), None, status, cancels=[event], **parts.QUIET)
+    stop.click(buttons.stopper(page), None, status, cancels=[event], **parts.QUIET)
     parts.ask_only_where_needed(page, target, consent)
 
 
@@ -135,15 +134,14 @@ def _results() -> tuple[Any, ...]:
     return shown, save, paper, titles, verdict
 
 
-def _filled(shown: tuple[Any, ...], said: Said, wanted: Target) -> dict[Any, Any]:
-    verdict = pictures.verdict(said.decision, parts.heads_of(wanted))
+def _filled(shown: tuple[Any, ...], said: Said) -> dict[Any, Any]:
+    verdict = pictures.verdict(said.decision, parts.heads_of(said.cast[0]))
     values = (player([Track("Result", said.path)]), str(said.path), f"{said.path}.receipt.json", str(said.subtitles))
     return dict(zip(shown, (*values, verdict), strict=True))
 
 
-def _head(said: Said, wanted: Target, seconds: float) -> str:
-    voices = said.receipt["voices"]
-    whose = f"{len(voices)} voices" if len(voices) > 1 else wanted.spoken_voice
+def _head(said: Said, seconds: float) -> str:
+    whose = f"{len(said.cast)} voices" if len(said.cast) > 1 else said.cast[0].spoken_voice
     return f"{whose}, {said.facts['seconds']:.0f} s, made in {seconds:.1f} s"
 
 

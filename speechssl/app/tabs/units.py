@@ -42,7 +42,7 @@ def tab(page: Page) -> None:
             _say(page, text, text_problem, codebook, record)
     page.draft(source)
     show = _shows(page, problem, (picture, text, save, record))
-    parts.forget(go, {"source": problem})
+    parts.forget(go, {"source": problem, "units": text_problem})
     inputs, shown = [source, codebook, collapse], [problem, picture, text, save, record]
     go.click(show, inputs, shown, show_progress_on=[picture], **page.heavy)
     first = example.click(lambda: str(clip("cleo", "sentence").path), None, source, **QUIET)
@@ -84,7 +84,7 @@ def _shows(page: Page, problem: Any, shown: tuple[Any, Any, Any, Any]) -> Any:
         return gr.update(value=str(units.write_to(Path(known[1]), edited)), visible=True)
 
     # what is downloaded is what the text says
-    text.input(edit, [text, record], save, trigger_mode="always_last", **QUIET)
+    text.change(edit, [text, record], save, trigger_mode="always_last", **QUIET)
     return show
 
 

@@ -9,7 +9,7 @@ import gradio as gr
 from speechssl.app import pictures
 from speechssl.app.handlers import scores, speakers
 from speechssl.app.markup import html
-from speechssl.app.tabs import parts
+from speechssl.app.tabs import buttons, parts
 from speechssl.app.tabs.parts import PROGRESS, Page
 from speechssl.voices.clips import clip
 
@@ -80,8 +80,8 @@ def _identify(page: Page) -> None:
                 add = gr.Button("Enrol", variant="primary", elem_id="enrol-go")
                 forget = gr.Button("Remove this speaker", elem_id="enrol-remove")
             told = gr.HTML("", elem_id="enrol-answer", elem_classes="status maybe")
-            sure = parts.asked_first(forget, "Remove this speaker with all recordings? It cannot be undone.",
-                                     "Remove the speaker")  # fmt: skip
+            sure = buttons.asked_first(forget, "Remove this speaker with all recordings? It cannot be undone.",
+                                       "Remove the speaker", named=name)  # fmt: skip
             table = gr.Dataframe(headers=["speaker", "recordings", "seconds", "added"], interactive=False,
                                  label="Enrolled", elem_id="enrol-table")  # fmt: skip
         with gr.Column(min_width=320):
@@ -111,7 +111,8 @@ def _identify(page: Page) -> None:
         user = page.session(request).user
         speakers.remove(state.store, user, who.strip())
         shown = html('<p role="status">{} is removed.</p>', who.strip())
-        return {**parts.clear(lines), table: rows(user), told: shown}
+        # what was identified before may be of whoever is gone
+        return {**parts.clear(lines), table: rows(user), told: shown, name: "", answer: ""}
 
     @parts.answering(state, lines, answer)
     def on_identify(asked: Any, request: gr.Request) -> dict[Any, Any]:
@@ -124,7 +125,8 @@ def _identify(page: Page) -> None:
         parts.forget(button, {**lines, "told": told})
     parts.forget(go, lines)
     add.click(on_enrol, [name, files], [*outputs, name, files], show_progress_on=[told], **page.heavy)
-    sure.click(on_remove, name, outputs, **page.heavy)
+    sure.click(on_remove, name, [*outputs, name, answer], **page.heavy)
+    table.select(_first_cell, None, name, **parts.QUIET)
     go.click(on_identify, test, [*lines.values(), answer], show_progress_on=[answer], **page.heavy)
     page.opened[table] = rows
 
@@ -139,7 +141,7 @@ def _calibrate(page: Page) -> None:
     with gr.Row():
         go = gr.Button("Calibrate", variant="primary", elem_id="calibrate-go", scale=3)
         back = gr.Button("Remove my calibration", elem_id="calibrate-reset", scale=1)
-    sure = parts.asked_first(back, "Remove your own calibration? The one of the model is used again.", "Remove it")
+    sure = buttons.asked_first(back, "Remove your own calibration? The one of the model is used again.", "Remove it")
     answer = gr.HTML("", elem_id="calibrate-answer", elem_classes="status maybe")
 
     @parts.answering(page.state, {}, wrong)
@@ -157,6 +159,10 @@ def _calibrate(page: Page) -> None:
         parts.forget(button, {"archive": wrong, "answer": answer})
     sure.click(on_reset, None, [wrong, answer], **page.heavy)
     go.click(on_calibrate, archive, [wrong, answer], show_progress_on=[answer], **page.heavy)
+
+
+def _first_cell(event: gr.SelectData) -> str:
+    return str(event.row_value[0])
 
 
 def _counted(number: int) -> str:

@@ -11,7 +11,7 @@ from speechssl.app import cards, pictures
 from speechssl.app.handlers import voices
 from speechssl.app.markup import html
 from speechssl.app.refusals import Refused
-from speechssl.app.tabs import parts
+from speechssl.app.tabs import buttons, parts
 from speechssl.app.tabs.parts import PROGRESS, QUIET, Page
 
 Changed = Callable[..., dict[Any, Any]]  # updates of all lists of voices, from the user and the name to choose
@@ -54,6 +54,7 @@ class _Edit:
     def __init__(self) -> None:
         self.chosen = gr.Dropdown([], label="Change a stored voice", elem_id="voices-chosen",
                                   elem_classes=parts.NAMES, render=False)  # fmt: skip
+        self.problem = gr.HTML("", elem_id="voices-chosen-problem", elem_classes="maybe", render=False)
         self.facts = gr.HTML("", elem_id="voices-facts", elem_classes="maybe", render=False)
         self.description = gr.Textbox(label="Description", max_lines=3, elem_id="voices-description", render=False)
         self.tags = gr.Textbox(label="Tags", max_lines=1, elem_id="voices-tags", info="With commas between them.",
@@ -72,6 +73,7 @@ class _Edit:
         facts = known.get(name or "")
         return {
             self.chosen: gr.update(choices=list(known), value=name),
+            self.problem: "",
             self.facts: pictures.voice(facts) if facts else "",
             self.description: facts["description"] if facts else "",
             self.tags: ", ".join(facts["tags"]) if facts else "",
@@ -127,7 +129,7 @@ def _make(page: Page, changed: Changed, lists: list[Any]) -> None:
     @parts.answering(state, {"target": files_problem}, report)
     def measure(given: Any, request: gr.Request) -> dict[Any, str]:
         files = parts.paths(given)
-        found = pictures.report(page.run(request, lambda job: voices.report(state.settings, files))) if files else ""
+        found = pictures.report(page.look(request, lambda job: voices.report(state.settings, files))) if files else ""
         return {report: found, files_problem: ""}
 
     @parts.answering(state, lines, name_problem)
@@ -153,23 +155,24 @@ def _take_in(page: Page, changed: Changed, lists: list[Any]) -> None:
     """Import a voice file."""
     with gr.Accordion("Import a voice file", open=False):
         file = gr.File(label="Voice (.safetensors)", height=170, elem_id="voices-import")
+        wanted = gr.Textbox(label="Its name here", max_lines=1, elem_id="voices-import-name",
+                            placeholder="the name in the file")  # fmt: skip
         problem = parts.problem("voices-import-problem")
         go = gr.Button("Import", elem_id="voices-import-go")
 
     @parts.answering(page.state, {}, problem)
-    def take_in(given: Any, request: gr.Request) -> dict[Any, Any]:
+    def take_in(given: Any, name: str, request: gr.Request) -> dict[Any, Any]:
         user = page.session(request).user
-        made = page.run(request, lambda job: voices.take_in(page.state.store, user, parts.path(given)))
-        name = made["name"]
-        return {problem: "", **changed(user, name)}
+        made = page.run(request, lambda job: voices.take_in(page.state.store, user, parts.path(given), name))
+        return {problem: "", wanted: "", **changed(user, made["name"])}
 
-    _mended(page, go.click(take_in, file, [problem, *lists], api_visibility="private"))
+    _mended(page, go.click(take_in, [file, wanted], [problem, wanted, *lists], api_visibility="private"))
 
 
 def _keep(page: Page, changed: Changed, lists: list[Any], edit: _Edit) -> None:
     """Describe, export, delete or rename the chosen voice."""
     edit.chosen.render()
-    problem = parts.problem("voices-chosen-problem")
+    edit.problem.render()
     edit.facts.render()
     edit.description.render()
     edit.tags.render()
@@ -177,31 +180,33 @@ def _keep(page: Page, changed: Changed, lists: list[Any], edit: _Edit) -> None:
         note = gr.Button("Save", size="sm", min_width=80, elem_id="voices-note")
         export = gr.Button("Export", size="sm", min_width=80, elem_id="voices-export")
         delete = gr.Button("Delete", size="sm", variant="stop", min_width=80, elem_id="voices-delete")
-    sure = parts.asked_first(delete, "Delete this voice, its recordings and its voice prints? It cannot be undone.",
-                             "Delete the voice")  # fmt: skip
+    sure = buttons.asked_first(
+        delete, "Delete this voice, its recordings and its voice prints? It cannot be undone.", "Delete the voice",
+        named=edit.chosen,
+    )  # fmt: skip
     edit.saved.render()
     with gr.Row(equal_height=False, elem_classes="bottom"):
         edit.new.render()
         rename = gr.Button("Rename", min_width=140, scale=1, elem_id="voices-rename")
-    state, answering = page.state, parts.answering(page.state, {}, problem)
+    state, problem, answering = page.state, edit.problem, parts.answering(page.state, {}, edit.problem)
 
     @answering
     def on_delete(values: dict[Any, Any], request: gr.Request) -> dict[Any, Any]:
         user, name = page.session(request).user, _chosen(values[edit.chosen])
         voices.remove(state.store, user, name)
-        return {problem: html('<p role="status">{} is deleted.</p>', name), **changed(user, None, values, name)}
+        return {**changed(user, None, values, name), problem: html('<p role="status">{} is deleted.</p>', name)}
 
     @answering
     def on_rename(values: dict[Any, Any], request: gr.Request) -> dict[Any, Any]:
         user, name = page.session(request).user, _chosen(values[edit.chosen])
         new = voices.rename(state.store, user, name, values[edit.new])["name"]
-        return {problem: "", **changed(user, new, values, name)}
+        return changed(user, new, values, name)
 
     @answering
     def on_note(name: str, description: str, tags: str, request: gr.Request) -> dict[Any, Any]:
         user = page.session(request).user
         voices.note(state.store, user, _chosen(name), lambda notes: notes.described(description, voices.tags_in(tags)))
-        return {problem: html('<p role="status">Saved.</p>'), **changed(user, name)}
+        return {**changed(user, name), problem: html('<p role="status">Saved.</p>')}
 
     @answering
     def on_export(name: str, request: gr.Request) -> dict[Any, Any]:
@@ -210,10 +215,10 @@ def _keep(page: Page, changed: Changed, lists: list[Any], edit: _Edit) -> None:
 
     lists_shown = {edit.chosen, *page.voices, *page.seconds}
     # a list may show a voice that another window has deleted, which Gradio would not take
-    deleted = sure.click(on_delete, lists_shown, [problem, *lists], preprocess=False, api_visibility="private")
-    renamed = rename.click(on_rename, {*lists_shown, edit.new}, [problem, *lists], preprocess=False,
+    deleted = sure.click(on_delete, lists_shown, lists, preprocess=False, api_visibility="private")
+    renamed = rename.click(on_rename, {*lists_shown, edit.new}, lists, preprocess=False,
                            api_visibility="private")  # fmt: skip
-    noted = note.click(on_note, [edit.chosen, edit.description, edit.tags], [problem, *lists], api_visibility="private")
+    noted = note.click(on_note, [edit.chosen, edit.description, edit.tags], lists, api_visibility="private")
     for event in (deleted, renamed):
         _followed(page, event)
     _mended(page, noted)

@@ -74,7 +74,7 @@ def test_a_batch_is_made_as_asked_and_ends_when_it_is_cancelled(
         if text.endswith("a/one.wav: verifying"):
             session.stop()
 
-    with pytest.raises(Stopped, match="what was converted before is in History"):
+    with pytest.raises(Stopped, match="recordings that were finished before, if any, are in History"):
         batch(archive, tell=tell)
 
 

@@ -195,3 +195,11 @@ def test_too_long_a_source_is_refused(convert: Convert, tmp_path: Path) -> None:
     audio.write(tmp_path / "long.wav", Waveform(torch.zeros(61 * 8000), 8000))
     with pytest.raises(Refused, match="at most 60 s"):
         convert(tmp_path / "long.wav", ERIC)
+
+
+def test_two_results_are_told_apart_by_what_the_name_of_the_voice_leaves_out() -> None:
+    one, two = Path("one.wav"), Path("two.wav")
+    assert Target(files=(one,)).parts == []
+    assert Target(files=(one, two)).parts == ["2 recordings"]
+    assert Target(voices=(("bundled: ada", 1.0),)).parts == []
+    assert Target(voices=(("bundled: ada", 0.6), ("bundled: eric", 0.2))).parts == ["25% of the second voice"]

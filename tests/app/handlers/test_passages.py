@@ -24,11 +24,19 @@ def test_a_name_holds_until_the_next_one() -> None:
     ]
 
 
+def test_of_two_voices_of_one_name_a_person_means_their_own() -> None:
+    assert passages("ada: Yes.", ["Ada", *NAMES]) == [Passage("Yes.", "Ada")]
+
+
 def test_pauses_end_passages() -> None:
     found = passages("One. [pause 0.5] Two. [Pause 1 s][pause 1]\nada: Three.", NAMES)
     assert [(one.text.strip(), one.voice, one.pause) for one in found] == [
         ("One.", "", 0.5), ("Two.", "", 2.0), ("Three.", "bundled: ada", 0.0),
     ]  # fmt: skip
+    first, second = passages("[pause 3] [pause 1] One. [pause 2]\nada: Two.", NAMES)
+    assert (first.lead, first.pause, second.lead) == (4.0, 2.0, 0.0)
+    with pytest.raises(Refused, match="only pauses"):
+        passages("[pause 3]", NAMES)
     with pytest.raises(Refused, match="at most 30 s"):
         passages("One. [pause 300]", NAMES)
     with pytest.raises(Refused, match=r"\[pause abc\] is no pause"):

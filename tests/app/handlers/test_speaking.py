@@ -63,6 +63,13 @@ def test_a_script_is_spoken_by_its_voices_with_its_pauses(shared: Shared, job: J
     *_, hers = speaking.say(*shared, job, "ada: It rains.", Target())
     assert isinstance(hers, speaking.Said)
     assert [one["name"] for one in hers.receipt["voices"]] == ["ada"]
+    # the result is told and judged as hers, whatever voice was chosen; and silence may come first
+    *_, late = speaking.say(*shared, job, "[pause 2]\nada: It rains.", ERIC)
+    assert isinstance(late, speaking.Said)
+    assert [one.name for one in late.cast] == ["ada"]
+    assert late.facts["seconds"] == pytest.approx(hers.facts["seconds"] + 2, abs=0.01)
+    assert audio.read(late.path).first(1.9).samples.abs().max() < 0.01
+    assert late.subtitles.read_text().splitlines()[1].startswith("00:00:02")
 
 
 def test_a_file_is_a_text_or_is_refused(tmp_path: Path) -> None:

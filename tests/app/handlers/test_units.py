@@ -55,3 +55,9 @@ def test_an_edit_keeps_the_lengths_of_the_units_that_stay() -> None:
     assert units.durations_after(before, frames, [5, 7, 1, 9, 3]) == frames
     # a new one has the usual length
     assert units.durations_after(before, frames, [5, 7, 5, 9, 3, 8]) == [*frames, 6]
+    # a quarter of an hour is edited in one place, or exchanged for another
+    long = [unit % 499 for unit in range(45_000)]
+    durations = [unit % 7 + 1 for unit in range(45_000)]
+    assert units.durations_after(long, durations, [*long[:20_000], 499, *long[20_000:]]) == [
+        *durations[:20_000], 4, *durations[20_000:]]  # fmt: skip
+    assert units.durations_after(long, durations, [499] * 44_000) == [4] * 44_000
