@@ -15,12 +15,16 @@ import importlib.resources
 import json
 from pathlib import Path
 
-import espeakng_loader
 import numpy as np
-import onnxruntime
 import soundfile
-from phonemizer.backend import EspeakBackend
-from phonemizer.backend.espeak.wrapper import EspeakWrapper
+
+try:
+    import espeakng_loader
+    import onnxruntime
+    from phonemizer.backend import EspeakBackend
+    from phonemizer.backend.espeak.wrapper import EspeakWrapper
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}; make the environment that README.md here describes") from None
 
 SAMPLE_RATE = 24000  # Hz, of the synthesiser; Opus keeps it
 PAUSE_SECONDS = 0.3  # between the sentences of a clip

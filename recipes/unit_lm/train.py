@@ -210,6 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
         args.every = 100
     else:
         sequences, speakers, num_units, origin = read(args.units)
+    total = len(sequences)
     if args.test:
         testing, _, _, found_origin = read(args.test)
         if found_origin != origin:
@@ -218,6 +219,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
         sequences, testing = hold_out(sequences, speakers, 0.1, args.seed)
         speakers = [str(number) for number in range(len(sequences))]
     training, validation = hold_out(sequences, speakers, args.validation, args.seed + 1)
+    if not (training and validation and testing):
+        raise errors.InputError(
+            f"{args.units} holds {total} utterances; some to train on, some to stop by and some to judge by needed: "
+            "encode more recordings"
+        )
     start = time.process_time()
     model, log = train(training, validation, num_units, args)
     minutes = (time.process_time() - start) / 60

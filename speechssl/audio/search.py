@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,9 +38,25 @@ def located(given: Iterable[str | Path], listed: Iterable[str | Path] = ()) -> l
 
 
 def below(folder: str | Path) -> list[Path]:
-    """Files below a folder in order, without what any system hides; whoever opens a link that leads nowhere says so."""
-    root = Path(folder)
-    return sorted(path for path in root.rglob("*") if not path.is_dir() and not is_hidden(path, root))
+    """Files below a folder in order, without what any system hides; whoever opens a link that leads nowhere says so.
+
+    Links to folders are followed, each folder once, but for those that lead to where the search is anyway.
+    """
+    root, found = Path(folder), list[Path]()
+    seen = {root.resolve()}
+    for place, folders, files in os.walk(root, followlinks=True):
+        kept = []
+        for name in sorted(name for name in folders if not hides(name)):
+            path = Path(place, name)
+            if path.is_symlink():
+                real = path.resolve()
+                if any(real.is_relative_to(one) or one.is_relative_to(real) for one in seen):
+                    continue
+                seen.add(real)
+            kept.append(name)
+        folders[:] = kept
+        found += [Path(place, name) for name in files if not hides(name)]
+    return sorted(found)
 
 
 def is_hidden(path: Path, root: Path) -> bool:

@@ -65,15 +65,22 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+def is_number(value: object, *, whole: bool = False) -> bool:
+    """Whether a value is a number, of Python or another library; True, False and NaN are none."""
+    if isinstance(value, bool):
+        return False
+    # NaN is not equal to itself
+    return isinstance(value, numbers.Integral if whole else numbers.Real) and value == value
+
+
 def _is(value: Any, kind: str) -> bool:
     """Whether a value is of one kind of an annotation."""
     if kind == "None" or value is None:
         return kind == "None" and value is None
-    if kind in ("int", "float", "bool"):
-        number = numbers.Integral if kind == "int" else numbers.Real
-        # NaN is no number, and not equal to itself
-        right = isinstance(value, number) and value == value
-        return isinstance(value, bool) if kind == "bool" else right and not isinstance(value, bool)
+    if kind == "bool":
+        return isinstance(value, bool)
+    if kind in ("int", "float"):
+        return is_number(value, whole=kind == "int")
     if kind == "Sequence[str]":
         return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
     if kind.startswith("Callable"):

@@ -143,6 +143,8 @@ def calibrate(
         "min_cllr": metrics.roc(llrs, labels).min_cllr(),
         "eer": metrics.roc(scores, labels).eer(),
     }
+    if remark := worse(costs["cllr_before"], costs["cllr_after"]):
+        terminal.remark(remark)
     counts = {"trials": len(labels), "targets": sum(labels), "not_promised": doubt}
     terminal.emit(found.as_dict() | costs | counts) if json else _print_calibration(found, costs)
 
@@ -364,6 +366,16 @@ def too_few(found: dict[str, Any]) -> str:
     return (
         f"remark: no error was seen, so the interval says nothing; even with {targets} independent target trials "
         f"up to {100 * most:.1f} % could be wrong, and trials of {found['speakers']} speakers are not independent"
+    )
+
+
+def worse(before: float | None, after: float | None) -> str:
+    """A remark on a calibration that makes the ratios of its own trials worse; empty without one."""
+    if before is None or after is None or after <= before:
+        return ""
+    return (
+        "remark: on these trials the calibration before was better; calibrate on more recordings, or remove this one "
+        "with --reset"
     )
 
 

@@ -45,8 +45,9 @@ Speaker: TypeAlias = Annotated[
     typer.Option(
         "--speaker",
         metavar="WHAT",
-        help="Who must not be both in training and in the test, given like --label. Default: the column `speaker`, if "
-        "the manifest has one and it is not the label.",
+        help="Who must not be both in training and in the test: `folder` for the name of the folder, a column of the "
+        "manifest, or a regular expression with one group for the path. Default: the column `speaker`, if the manifest "
+        "has one and it is not the label.",
     ),
 ]
 Split: TypeAlias = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_module
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,9 +150,19 @@ def _verify_pairs(
         elif not json:
             chance = "" if row["probability"] is None else f", probability {probability(row['probability'])}"
             terminal.row(f"{row['enrolment']}  {row['test']}  {row['decision']}, score {row['score']:.4f}{chance}")
+    if not json:
+        for remark in dict.fromkeys(remark for row in rows for remark in _remarks_on(row)):
+            terminal.remark(f"remark: {remark}")
     batch.refuse(sum("error" in row for row in rows), len(rows))
     if exit_code:
         _leave(row["decision"] for row in rows)
+
+
+def _remarks_on(row: dict[str, Any]) -> Iterator[str]:
+    """The remarks on a pair; those on one recording begin with its name and are the same in every pair."""
+    for remark in row.get("remarks", ()):
+        named = remark.startswith((f"{row['enrolment']}: ", f"{row['test']}: "))
+        yield remark if named else f"{row['enrolment']} {row['test']}: {remark}"
 
 
 def _print_decision(found: Decision) -> None:

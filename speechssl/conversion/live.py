@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -176,7 +177,7 @@ class LiveConverter:
         self._own_f0 = torch.zeros(0)
         self._clipped = 0
 
-    def push(self, block: Tensor) -> Tensor:
+    def push(self, block: Tensor | NDArray[np.floating] | Sequence[float]) -> Tensor:
         """As many samples of speech as are given, ``latency`` samples later; the first are silent.
 
         Args:
@@ -184,8 +185,14 @@ class LiveConverter:
         Returns:
             (n,) float32, within [-0.97, 0.97].
         Raises:
-            InputError: NaN or infinite samples, or more than one channel.
+            InputError: NaN or infinite samples, whole numbers, or more than one channel.
         """
+        try:
+            block = torch.as_tensor(block)
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"a block of the type {type(block).__name__}; samples of one channel needed") from None
+        if not block.is_floating_point() and block.numel():
+            raise InputError(f"a block of {block.dtype} numbers; samples from -1 to 1 needed")
         if block.ndim != 1 or not bool(block.isfinite().all()):
             raise InputError(f"a block of shape {tuple(block.shape)}; finite samples of one channel needed")
         self._waiting = torch.cat([self._waiting, block.float().cpu()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from speechssl.checkpoints import kinds
 from speechssl.conversion import converters, loudness
 from speechssl.errors import InputError
 from speechssl.voices.pitch import parse_mode
@@ -51,6 +52,10 @@ class ConversionOptions:
         Raises:
             InputError: an option out of range; the message says what is possible.
         """
+        if self.k is not None and not kinds.is_number(self.k, whole=True):
+            raise InputError(f"k is {self.k!r}; a whole number needed")
+        if not kinds.is_number(self.interpolation):
+            raise InputError(f"interpolation is {self.interpolation!r}; a number needed")
         if self.k is not None and self.k < 1:
             raise InputError(f"k is {self.k}; 1 neighbour or more needed")
         if self.converter not in ("auto", *converters.NAMES):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -151,9 +152,14 @@ def blend(system: System, voice: Voices) -> Blend:
     """One voice, or several with weights, as a blend.
 
     Raises:
-        InputError: a voice of another encoder, or weights without a sum above 0.
+        InputError: no voice, a voice of another encoder, or weights without a sum above 0.
     """
-    pairs = [(voice, 1.0)] if isinstance(voice, MatchingSet) else list(voice)
+    pairs = [(voice, 1.0)] if isinstance(voice, MatchingSet) else list(voice) if _is_blend(voice) else []
+    if not pairs:
+        raise InputError(
+            f"voice: got {reprlib.repr(voice)}; a MatchingSet needed, as matching_set([...]) of the system makes it, "
+            "or pairs of one and its weight"
+        )
     for one, _ in pairs:
         what = f"convert to the voice {one.name!r}" if one.name else "convert to this voice"
         check_same_origin(system.encoder.origin, one.key_origin, what=what)
@@ -162,6 +168,12 @@ def blend(system: System, voice: Voices) -> Blend:
         fingerprints.check_same_weights(one.key_encoder, weights, one.key_origin, what=what)
     shares = means.blend_shares([weight for _, weight in pairs])
     return Blend(tuple(one for one, _ in pairs), tuple(shares))
+
+
+def _is_blend(voice: Any) -> bool:
+    return isinstance(voice, list | tuple) and all(
+        isinstance(one, list | tuple) and len(one) == 2 and isinstance(one[0], MatchingSet) for one in voice
+    )
 
 
 def decide(system: System, target: Blend, options: ConversionOptions, *, has_source_values: bool) -> Plan:

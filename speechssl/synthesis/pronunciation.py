@@ -45,6 +45,10 @@ class Pronouncer:
         self._words: frozenset[str] | None = None
         self._tagger: Any = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the dictionary itself."""
+        return _opened, (self.language, self._folder)
+
     def pronounce(self, words: Sequence[str]) -> list[tuple[Phone, ...]]:
         """Phones of each word of a sentence; neighbouring words may decide between pronunciations.
 
@@ -104,6 +108,10 @@ def _letter_features(word: str, i: int) -> dict[str, Any]:
     if i == len(word) - 1:
         features["end"] = True
     return features
+
+
+def _opened(language: str, folder: Path) -> Pronouncer:
+    return Pronouncer(language, folder=folder)
 
 
 @lru_cache(maxsize=8)

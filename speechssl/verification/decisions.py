@@ -7,6 +7,7 @@ The threshold from which a speaker is accepted comes with the calibration: in th
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,9 +148,9 @@ def embed(
         remarks.append(f"the channels together hold no speech; channel {number} was taken")
     if heard.likely < MIN_SPEECH:
         rest = ": most of what is heard sounds like music or noise" if heard.active >= MIN_SPEECH else ""
+        seconds = math.floor(10 * min(heard.likely, heard.active)) / 10  # 0.98 s are no "1.0 s, 1 s needed"
         raise InputError(
-            f"{path}: not enough speech ({min(heard.likely, heard.active):.1f} s, {MIN_SPEECH:.0f} s needed){rest}; "
-            "give a better recording"
+            f"{path}: not enough speech ({seconds:.1f} s, {MIN_SPEECH:.0f} s needed){rest}; give a better recording"
         )
     embedding = embedder.embed(waveform)
     band = bands.measure(waveform)

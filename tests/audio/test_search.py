@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_a_link_that_leads_nowhere_is_no_less_a_recording(folder: Path) -> None:
     for name in ("gone.wav", "itself.wav"):
         with pytest.raises(InputError, match=name):
             audio.info(folder / name)
+
+
+def test_a_link_to_a_folder_elsewhere_is_followed_once(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    shutil.copy(folder / "a.wav", elsewhere / "far.wav")
+    (elsewhere / "back").symlink_to(folder)
+    (elsewhere / "round").symlink_to(elsewhere)
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "twice").symlink_to(elsewhere)
+    assert search.recordings([folder]) == [folder / name for name in (*PLACES, "linked/far.wav")]
 
 
 def test_patterns_files_and_repetitions(folder: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from speechssl import checkpoints, cli
+from speechssl import audio, checkpoints, cli
 from speechssl.cli import evaluation, terminal, verification
 from speechssl.cli.verification import probability
 from speechssl.errors import InputError, SpeechSSLError
@@ -67,6 +67,11 @@ def test_verify_says_score_and_that_there_is_no_calibration(run: Any) -> None:
 def test_a_calibration_that_costs_more_than_it_gains_is_told() -> None:
     assert evaluation.costly({"0.01": 33.0, "0.05": 0.4}).startswith("remark: at a prior of 0.01 the decisions")
     assert evaluation.costly({"0.01": 1.0, "0.05": 0.4}) == ""
+
+
+def test_a_calibration_that_is_worse_than_the_one_before_is_told() -> None:
+    assert "--reset" in evaluation.worse(0.0327, 0.0411)
+    assert evaluation.worse(0.0411, 0.0327) == evaluation.worse(None, 0.5) == ""
 
 
 def test_no_error_among_few_trials_is_not_called_certain() -> None:
@@ -362,6 +367,12 @@ def test_pairs_are_decided_one_by_one(run: Any, tmp_path: Path, capsys: pytest.C
     (tmp_path / "pairs.txt").write_text(f"1 {ADA} {ADA}\n{ADA}\t{ERIC}\n")
     lines = run("verify", "--pairs", str(tmp_path / "pairs.txt"), "--threshold", "0.99").splitlines()
     assert [line.split("  ")[2].split(",")[0] for line in lines] == ["same", "different"]
+    brief = tmp_path / "brief.wav"
+    audio.write(brief, audio.read(ADA).first(2.5))
+    (tmp_path / "pairs.txt").write_text(f"{ADA} {brief}\n{ERIC} {brief}\n")
+    model = ["--model", str(tmp_path / "small.safetensors")]
+    said = CliRunner().invoke(app, ["verify", "--pairs", str(tmp_path / "pairs.txt"), *model], standalone_mode=False)
+    assert said.stderr.count(f"{brief}: only 2.5 s of speech") == 1
     with pytest.raises(SpeechSSLError, match="one of the two"):
         run("verify", ADA, ADA, "--pairs", "pairs.csv")
 

@@ -182,6 +182,17 @@ def test_blocks_that_cannot_be_used_are_refused_and_nothing_is_lost(
     torch.testing.assert_close(made, spoken[:9000], rtol=0, atol=0)
 
 
+def test_blocks_come_as_microphones_give_them(
+    live: LiveConverter, sentence: torch.Tensor, spoken: torch.Tensor
+) -> None:
+    live.reset()
+    made = [live.push(sentence[:3000].numpy()), live.push(sentence[3000:6000].tolist()), live.push([])]
+    torch.testing.assert_close(torch.cat(made), spoken[:6000], rtol=0, atol=0)
+    for wrong, said in ((np.zeros(9, np.int16), "from -1 to 1"), ("sound", "type str"), ([[0.0]], "one channel")):
+        with pytest.raises(InputError, match=said):
+            live.push(wrong)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

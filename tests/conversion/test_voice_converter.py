@@ -280,6 +280,10 @@ def test_attribution_that_cannot_be_written(system, two, tmp_path):
     ("options", "said"),
     [
         ({"k": 0}, "k is 0"),
+        ({"k": "4"}, "k is '4'; a whole number"),
+        ({"k": 4.0}, "k is 4.0; a whole number"),
+        ({"k": True}, "k is True; a whole number"),
+        ({"interpolation": "1"}, "interpolation is '1'; a number"),
         ({"k": 10_000}, "k is 10000, but the voice has 74 frames"),
         ({"k": 75, "converter": "shift"}, "k is 75, but the voice has 74 frames"),
         ({"converter": "best"}, "one of auto, uniform"),
@@ -297,6 +301,12 @@ def test_attribution_that_cannot_be_written(system, two, tmp_path):
 def test_options_out_of_range_are_refused(system, two, options, said):
     with pytest.raises(InputError, match=said):
         system.convert(*two, **options)
+
+
+@pytest.mark.parametrize("voice", ["eric", ["eric.wav"], [("eric", 1.0)], [], None])
+def test_what_is_no_voice_is_refused(system, two, voice):
+    with pytest.raises(InputError, match="a MatchingSet needed"):
+        system.convert(two[0], voice)
 
 
 def test_a_voice_of_another_encoder_is_refused_by_name(system, two, make_encoder, speech):

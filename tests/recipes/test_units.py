@@ -10,6 +10,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from speechssl.errors import InputError
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -27,6 +29,13 @@ def test_a_small_gpt_knows_more_than_counts(tmp_path: Path) -> None:
     found = recipe("unit_lm/train.py").main(["--toy", "--results", str(tmp_path / "R.md")])
     assert found["gpt"] < found["trigram"] < found["unigram"]
     assert f"{found['gpt']:.3f}" in (tmp_path / "R.md").read_text()
+
+
+def test_too_few_utterances_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = recipe("unit_lm/train.py")
+    monkeypatch.setattr(module, "read", lambda _: ([[1, 2, 3]], ["0"], 6, "none"))
+    with pytest.raises(InputError, match="holds 1 utterances"):
+        module.main(["units"])
 
 
 def test_counts_are_a_distribution_and_uniform_units_cost_what_they_must() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +40,13 @@ def test_words_are_written_as_in_the_text_and_follow_each_other(synthesizer: Syn
     assert edges == sorted(edges)
     assert edges[0] >= 0
     assert edges[-1] == pytest.approx(spoken.waveform.seconds - PAUSE, abs=0.01)
+
+
+def test_it_can_be_sent_to_another_process(synthesizer: Synthesizer, voice: MatchingSet) -> None:
+    (wanted,) = synthesizer.stream("Good morning.", voice)
+    for other in (pickle.loads(pickle.dumps(synthesizer)), copy.deepcopy(synthesizer)):  # noqa: S301 of our own
+        (found,) = other.stream("Good morning.", voice)
+        torch.testing.assert_close(found.waveform.samples, wanted.waveform.samples, rtol=0, atol=0)
 
 
 def test_a_seed_speaks_the_same_and_another_does_not(synthesizer: Synthesizer, voice: MatchingSet) -> None:
