@@ -57,6 +57,8 @@ FAINT = """() => { const numbers = (colour) => colour.match(/[\\d.]+/g).map(Numb
     return [...document.querySelectorAll(fields)].filter((field) => field.checkVisibility()).filter((field) => {
         const edge = light(getComputedStyle(field).borderTopColor), paper = behind(field.parentElement);
         return Math.max(edge, paper) / Math.min(edge, paper) < 3; }).map((field) => field.outerHTML.slice(0, 100)); }"""
+WIDER = """(box) => { const {scrollWidth, clientWidth} = document.querySelector(box);
+    return scrollWidth - clientWidth; }"""
 HEARD = """() => { window.heard = [];
     const start = AudioBufferSourceNode.prototype.start;
     AudioBufferSourceNode.prototype.start = function (at) {

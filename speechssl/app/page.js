@@ -102,6 +102,7 @@
     if (field === "voices-play" && heard) {
       heard.currentTime = 0;
       heard.play().catch(() => {});
+      show(heard, "center");
       return;
     }
     wish = { field, value: `${value}|${++asks}` }; // twice the same is asked twice
@@ -182,12 +183,41 @@
     if (name) localStorage.setItem(`speechssl-${name}`, target.value);
   });
 
+  // ---- Gradio closes a list as the focus leaves it, and opens it again once it comes to the key from before
+  const STAYS = 100; // milliseconds
+  const isList = (element) => element.matches?.("[role=combobox]");
+
+  document.addEventListener("keydown", (event) => {
+    if (["Tab", "Shift", "Control", "Alt", "Meta"].includes(event.key) && isList(event.target)) event.stopPropagation();
+  }, true);
+
+  document.addEventListener("focusout", ({ target }) => isList(target) && setTimeout(() => {
+    if (target === document.activeElement || target.ariaExpanded !== "true") return;
+    target.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+  }, STAYS));
+
+  // ---- why a file is not taken, in fewer words than Gradio's
+  const VIDEO = /\.(mp4|m4v|mov|webm|mkv|avi)$/i;
+
+  function explain(line) {
+    const [, name, kinds] = /^Invalid file types?: (.+)\. Only (.+) allowed\.$/.exec(line.textContent) ?? [];
+    if (!name) return;
+    const takesVideos = VIDEO.test(name) && document.getElementById("convert-video")?.checkVisibility();
+    let why = `${name} cannot be read here; give a file of these: ${kinds.replaceAll(",", ", ")}.`;
+    if (kinds === "video") why = `${name} is not a video.`;
+    else if (/audio/.test(kinds) && takesVideos) why = `${name} is a video: press “Take the words of a video”.`;
+    else if (/audio/.test(kinds)) why = `${name} is not a recording of sound.`;
+    line.firstChild.data = why;
+  }
+
   function look() {
     KEPT.forEach(fill);
     grant();
     document.querySelectorAll(".languages a").forEach((link) => link.lang === document.documentElement.lang && (link.ariaCurrent = "true"));
     document.querySelectorAll(".live").forEach(hear);
     document.querySelectorAll(".library").forEach((library) => isNew(library, library.childElementCount) && search());
+    document.querySelectorAll(".heard audio").forEach((audio) => isNew(audio, audio.src) && show(audio, "center"));
+    document.querySelectorAll("[data-testid=toast-text]").forEach(explain);
     document.querySelectorAll(".player").forEach((player) => isNew(player, player.dataset.made) && begin(player));
     for (const stage of document.querySelectorAll(".stage")) {
       const card = stage.querySelector(".running, .finished");
@@ -223,12 +253,21 @@
   const tabs = () => [...document.querySelectorAll("[role=tab]")];
   const named = (tab) => "#" + (window.inEnglish ? inEnglish(tab) : tab.textContent).trim().toLowerCase().replaceAll(" ", "-");
 
-  function follow() {
+  const WITHIN = { "#compare": "#verify", "#enrol-and-identify": "#verify", "#calibrate": "#verify" };
+  let following = false; // a tab within another is there once the other is open
+
+  function open(hash) {
     // those that do not fit on a phone are in a list of their own
     const all = [...tabs(), ...document.querySelectorAll(".overflow-dropdown button")];
-    const wanted = all.find((tab) => named(tab) === location.hash);
+    const wanted = all.find((tab) => named(tab) === hash);
     if (wanted && wanted.getAttribute("aria-selected") !== "true") wanted.click();
     return Boolean(wanted);
+  }
+
+  function follow() {
+    const outer = WITHIN[location.hash];
+    if (outer) open(outer);
+    following = !open(location.hash) && Boolean(outer);
   }
 
   let opened = false;
@@ -237,6 +276,7 @@
     due ||= requestAnimationFrame(() => {
       due = 0;
       look();
+      if (following) follow();
       if (!opened && tabs().length) opened = setTimeout(follow, 0);
     });
   }).observe(document.documentElement, {
@@ -245,7 +285,7 @@
   });
   document.addEventListener("click", (event) => {
     const tab = event.target.closest?.("[role=tab], .overflow-dropdown button");
-    if (tab) history.replaceState(null, "", named(tab));
+    if (tab && event.isTrusted) history.replaceState(null, "", named(tab));
   });
   window.addEventListener("hashchange", follow);
 })();

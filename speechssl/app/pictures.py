@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from speechssl.voices.reference_report import ReferenceReport
 
 COLOURS = ("#4f7cff", "#f08c3a", "#2fa36b", "#c65bcf", "#d6455d", "#1aa7b8", "#9a7b2f", "#7a6cf0")
+WIDTH = 340.0  # of a drawing: about the pixels of a phone, which keeps letters of 11 readable there
 MARKED_SECOND = 450.0  # width of a second whose stretches have names: 9 for 20 ms
 
 
 def spectrogram(
-    waveform: Waveform, title: str, *, marks: Sequence[tuple[float, float, str]] = (), width: float = 640.0
+    waveform: Waveform, title: str, *, marks: Sequence[tuple[float, float, str]] = (), width: float = WIDTH
 ) -> str:
     """A mel spectrogram with a time axis.
 
@@ -65,7 +66,7 @@ def timeline(made: Conversion) -> str:
     runs = [run for one in made.attributions for run in _runs(one, made.features.frame_rate)]
     names = list(dict.fromkeys(name for _, _, name, _ in runs))
     last = max((place + end - start for start, end, _, place in runs), default=1.0)
-    width, height, left, top = 640.0, 150.0, 44.0, 6.0
+    width, height, left, top = WIDTH, 120.0, 44.0, 6.0
     across, up = (width - left) / seconds, height / last
     parts = [element("line", x1=left, y1=top, x2=left, y2=top + height, stroke="currentColor", stroke_opacity=0.4)]
     for start, end, name, place in runs:
@@ -109,7 +110,7 @@ def report(found: ReferenceReport) -> str:
     """The report on references: a verdict, and a table of the recordings."""
     kind = "good" if not found.remarks else "warn"
     rows = [
-        (kept(one.name[:40], "td"), f"{one.speech_seconds:.1f} s", _number(one.snr_db, " dB"),
+        (kept(one.name, "td", class_="breaks"), f"{one.speech_seconds:.1f} s", _number(one.snr_db, " dB"),
          f"{100 * one.clipping:.2f} %", _number(one.loudness, " LUFS"))
         for one in found.recordings
     ]  # fmt: skip
@@ -176,7 +177,8 @@ def _batch_row(row: dict[str, Any]) -> list[object]:
     if row["error"]:
         return [name, element("td", _sentence(row["error"]), colspan=3, class_="problem breaks")]
     if row["remark"]:
-        return [name, f"{row['seconds']:.1f}", _sentence(row["remark"]), kept(row["output"], "td", class_="breaks")]
+        remark = element("td", _sentence(row["remark"]), class_="breaks")
+        return [name, f"{row['seconds']:.1f}", remark, kept(row["output"], "td", class_="breaks")]
     passes = "–" if row["accepted"] == "" else "no decision"
     if row["accepted"] in (True, False):
         passes = f"{'yes' if row['accepted'] else 'no'}, {_percent(row['probability'])}"
@@ -208,7 +210,8 @@ def problem(text: str) -> str:
 def ranked(found: dict[str, Any]) -> str:
     """Enrolled speakers by score: what ``handlers.speakers.identify`` gives."""
     words = {True: "yes", False: "no", None: "no decision"}
-    rows = [(kept(row["speaker"], "td"), f"{row['score']:.3f}", words[row["accepted"]]) for row in found["ranked"][:10]]
+    rows = [(kept(row["speaker"], "td", class_="breaks"), f"{row['score']:.3f}", words[row["accepted"]])
+            for row in found["ranked"][:10]]  # fmt: skip
     shown = table(("speaker", "score", "accepted"), rows)
     kind, head = {
         "known": (_trusted(found["remarks"]), f"This is {found['speaker']}"),
@@ -223,7 +226,7 @@ def histogram(same: Sequence[float], other: Sequence[float], decision: Decision,
     edges = np.linspace(-0.4, 1.0, 43)
     counts = [np.histogram(values, edges)[0] / max(1, len(values)) for values in (same, other)]
     top_share = max(float(count.max()) for count in counts) or 1.0
-    width, height, left, top = 640.0, 120.0, 10.0, 14.0
+    width, height, left, top = WIDTH, 100.0, 14.0, 14.0
     step = (width - 2 * left) / (len(edges) - 1)
     parts = []
     for count, colour in zip(counts, (COLOURS[2], COLOURS[4]), strict=True):

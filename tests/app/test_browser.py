@@ -14,6 +14,7 @@ import pytest
 from browsing import (
     FAINT,
     PATIENCE,
+    WIDER,
     clear_button,
     convert_example,
     download,
@@ -262,6 +263,10 @@ def test_verify_and_identify(page: Any, speech: Speech, state: State) -> None:
     page.wait_for_selector("#verify-answer .card.bad")
     assert "less than 1 %" in page.locator("#verify-answer").inner_text()
     page.locator("#verify-chart svg").wait_for()
+    page.set_viewport_size({"width": 390, "height": 844})
+    heights = "all => all.map((one) => one.getBoundingClientRect().height)"
+    assert min(page.locator("#verify-chart text").evaluate_all(heights)) > 10
+    page.set_viewport_size({"width": 1280, "height": 900})
     open_tab(page, "Enrol and identify")
     fill(page, "#enrol-name", "Eric")
     upload(page, "#enrol-files", speech["reference"])
@@ -270,6 +275,10 @@ def test_verify_and_identify(page: Any, speech: Speech, state: State) -> None:
     upload(page, "#identify-test", speech["reference"])
     page.locator("#identify-go").click()
     page.get_by_text("This is Eric").wait_for()
+    page.locator("#identify-answer td").first.evaluate("cell => cell.textContent += ' von Hohenzollern-Sigmaringen'")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate(WIDER, "#identify-answer table") == 0
+    page.set_viewport_size({"width": 1280, "height": 900})
     clear_button(page, "#identify-test").click()
     upload(page, "#identify-test", speech["source"])
     page.locator("#identify-go").click()
@@ -330,11 +339,10 @@ def test_batch(page: Any, speech: Speech, tmp_path: Path) -> None:
     page.locator("#batch-zip-problem .problem").wait_for()
     assert page.evaluate("getComputedStyle(document.querySelector('p.problem')).color") == "rgb(192, 47, 71)"
     upload(page, "#batch-zip", tmp_path / "in.zip")
-    page.set_viewport_size({"width": 390, "height": 844})  # the table is wider
+    page.set_viewport_size({"width": 390, "height": 844})
     page.locator("#batch-go").click()
     page.get_by_text("1 of 2 converted.").wait_for()
-    page.wait_for_timeout(1000)  # a page that is moved moves smoothly
-    assert page.evaluate("document.querySelector('#batch-status table').scrollLeft") == 0
+    assert page.evaluate(WIDER, "#batch-status table") == 0
     assert "two.wav is not audio" in page.locator("#batch-status").inner_text()
     made = download(page, "#batch-save", tmp_path)
     assert "results.csv" in zipfile.ZipFile(made).namelist()

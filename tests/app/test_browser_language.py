@@ -177,11 +177,20 @@ def test_errors_and_remarks_are_german(opens: Opens, speech: Speech, tmp_path: P
         "Das Mikrofon kann nicht benutzt werden", "Es ist keines da; stecken Sie eines ein.",
     ]  # fmt: skip
     assert missed(page) == []
+    open_tab(page, "Umwandeln")
+    shutil.copy(tmp_path / "broken.wav", video := tmp_path / "Urlaub 2026.mp4")
+    page.locator("#convert-source button[aria-label=Löschen]").click()
+    page.locator("#convert-source input[type=file]").set_input_files(video)
+    toast = page.locator("[data-testid=toast-body]")
+    toast.get_by_text("Urlaub 2026.mp4 ist ein Video: Drücken Sie „Worte aus einem Video nehmen“.").wait_for()
+    assert toast.inner_text().startswith("Warnung")
 
 
 @pytest.mark.parametrize(
     ("english", "german"),
     [
+        ("Connection to the server was lost. Attempting reconnection...",
+         "Die Verbindung zum Server ist abgebrochen. Sie wird neu aufgebaut..."),
         ("Cut.wav: the audio has 300 samples at 16000 Hz (0.0187 s); at least 400 (0.025 s) needed for one frame: give "
          "a longer recording.", "Cut.wav: der Ton hat 300 Abtastwerte bei 16000 Hz (0,0187 s); für ein Frame"),
         ("Pronunciation of 'it' (line 1): '' has 0 sounds; up to 64 sounds as in 'W ER1 D' or 'w ˈɚ d' needed.",

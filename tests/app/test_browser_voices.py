@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import PATIENCE, choose, convert_example, download, fill, fill_number, open_tab, upload
+from browsing import (
+    PATIENCE,
+    WIDER,
+    choose,
+    convert_example,
+    download,
+    fill,
+    fill_number,
+    is_in_view,
+    open_tab,
+    upload,
+    wait_until,
+)
 
 from speechssl import audio
 from speechssl.app.state import State
@@ -159,10 +171,71 @@ def test_presets_that_a_browser_kept_and_cannot_be_are_left_out() -> None:
     assert presets_in("[" * 100_000) == presets_in("nothing") == presets_in(None) == presets_in("[1]") == {}
 
 
+@pytest.mark.same_page
+def test_a_list_closes_as_the_focus_leaves_it_and_is_chosen_from_by_keys(page: Any) -> None:
+    open_tab(page, "Convert")
+    voice, lists = page.locator("#convert-voice input"), page.locator("[role=listbox]:visible")
+    for keys in (["Tab"], ["Shift+Tab"], ["z", "Tab"]):
+        voice.focus()
+        lists.wait_for()
+        for key in keys:
+            page.keyboard.press(key)
+        page.wait_for_timeout(500)
+        assert lists.count() == 0, keys
+    voice.focus()
+    lists.wait_for()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("cleo")  # shows those with these letters alone
+    wait_until(lambda: page.locator("[role=option]:visible").count() == 1)
+    page.keyboard.press("Enter")
+    sync_api.expect(voice).to_have_value("bundled: cleo")
+    voice.focus()
+    lists.wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    sync_api.expect(voice).to_have_value("bundled: dan")
+    choose(page, "#convert-voice", "bundled: eric")
+    sync_api.expect(voice).to_have_value("bundled: eric")
+
+
+@pytest.mark.same_page
+def test_a_file_of_another_kind_is_explained(page: Any, tmp_path: Path) -> None:
+    open_tab(page, "Convert")
+    for name, field, said in (
+        ("trip.mp4", "#convert-source input[type=file]", "is a video: press “Take the words of a video”."),
+        ("notes.txt", "#convert-source input[type=file]", "is not a recording of sound."),
+        ("talk.opus", "input[accept='video/*']", "is not a video."),
+    ):
+        (tmp_path / name).write_bytes(b"nothing")
+        page.locator(field).first.set_input_files(tmp_path / name)
+        page.locator("[data-testid=toast-text]").get_by_text(f"{name} {said}", exact=True).wait_for()
+    while (close := page.locator("[data-testid=toast-close]")).count():
+        close.first.click()
+        page.wait_for_timeout(500)
+
+
 def test_on_a_phone_the_address_chooses_the_tab(browser: Any, address: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     phone = context.new_page()
     phone.set_default_timeout(PATIENCE)
     phone.goto(f"{address}/#voices")
     phone.locator(".voice").first.wait_for()
+    # the player comes into view, wherever the card is and however long the name
+    phone.get_by_role("button", name="Play finn", exact=True).click()
+    phone.locator(".heard").get_by_text("finn", exact=True).wait_for()
+    wait_until(lambda: is_in_view(phone, ".heard audio"))
+    phone.locator(".heard span").evaluate("name => name.textContent = 'Bartholomäus von Hohenzollern-Sigmaringen'")
+    assert phone.locator(".heard audio").bounding_box()["width"] > 200
+    phone.get_by_role("button", name="Edit mine").click()
+    phone.locator("#voices-facts .card").wait_for()
+    assert phone.evaluate(WIDER, "#voices-facts table") == 0
+    chosen = phone.locator("#voices-chosen input")
+    room = chosen.evaluate("field => parseFloat(getComputedStyle(field).paddingRight)")
+    right = chosen.evaluate("field => field.getBoundingClientRect().right")
+    assert right - room <= phone.locator("#voices-chosen .icon-wrap").bounding_box()["x"]
+    for inner, button in (("compare", "#verify-go"), ("enrol-and-identify", "#enrol-go")):
+        phone.goto(f"{address}/#{inner}")
+        phone.reload()
+        phone.locator(button).wait_for()
+        assert phone.evaluate("location.hash") == f"#{inner}"
     context.close()

@@ -29,6 +29,7 @@ NOT_FOUND = (
     "Muted volume", "Adjust playback speed to {n}x", "Skip backwards by {n} seconds", "Skip forward by {n} seconds",
     "number input for {words}", "range slider for {words}", "by the calibration on the training speakers of {}",
     "by the calibration on the training speakers of {}, for {n} s and {n} s of speech",
+    "Connection to the server was lost. Attempting reconnection...",
     "{words}: {words} ({n}%, about {n} s left)", "Cyrillic", "Greek", "Arabic", "Hebrew",
 )  # fmt: skip
 

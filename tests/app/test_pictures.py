@@ -50,7 +50,7 @@ def test_pictures_name_every_unit_and_claim_no_certainty() -> None:
     assert "<td>no decision</td>" in pictures.batch([row | {"accepted": None}])
     assert "<td>–</td>" in pictures.batch([row | {"accepted": ""}])
     silent = row | {"accepted": "", "remark": "the result has no speech"}
-    assert "<td>The result has no speech.</td>" in pictures.batch([silent])
+    assert '<td class="breaks">The result has no speech.</td>' in pictures.batch([silent])
     assert "Broken.wav" not in pictures.problem("broken.wav is no audio")
 
 
