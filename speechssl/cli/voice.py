@@ -131,10 +131,14 @@ def remove(
             help="Remove only these recordings and their frames; give names or beginnings of checksums.",
         ),
     ] = None,
+    json: Json = False,
 ) -> None:
     """Remove a voice, or recordings from it."""
     _library().remove(name, reference or None)
-    terminal.remark(f"removed {', '.join(reference)} from {name}" if reference else f"removed {name}")
+    if json:
+        terminal.emit({"voice": name, "removed": reference or "all"})
+    else:
+        terminal.remark(f"removed {', '.join(reference)} from {name}" if reference else f"removed {name}")
 
 
 @app.command("export", epilog=examples("voice export ada ada.safetensors"))

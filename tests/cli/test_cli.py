@@ -72,7 +72,7 @@ def test_the_life_of_a_voice(run: Callable[..., Answer], speech: Speech, encoder
         "convert", speech["source"], "--voice", "eric=0.7", "--voice", given, "-o", tmp_path / "mix.wav", *model
     )
     assert blended.code == 0, blended.err
-    assert run("voice", "remove", "eric").code == 0
+    assert run("voice", "remove", "eric", "--json").json == {"voice": "eric", "removed": "all"}
     assert [v["name"] for v in run("voice", "list", "--json").json] == ["guest"]
 
 

@@ -265,9 +265,11 @@ def _check_folder(folder: Path, plan: Plan) -> None:
     if different := [key for key in wanted if found.get(key) != wanted[key]]:
         first = "codebook" if "codebook" in different else different[0]
         name = "origin" if first == "codebook" else first
+        # a person knows them by the options
+        named = [{"block": "part", "form": "format"}.get(one, one) for one in (name, *different)]
         raise InputError(
-            f"{folder} holds units made differently: {name} is {found.get(name)!r} there and {wanted[name]!r} now "
-            f"(in all: {', '.join(different)}); choose another folder, or the settings and recordings it was begun with"
+            f"{folder} holds units made differently: {named[0]} is {found.get(name)!r} there and {wanted[name]!r} now "
+            f"(in all: {', '.join(named[1:])}); choose another folder, or the settings and recordings it was begun with"
         )
 
 

@@ -184,6 +184,8 @@ def test_what_failed_is_encoded_again_if_the_folder_is_of_the_same_list(
     # nothing is deleted for a list, or a share, that is not encoded now
     with pytest.raises(InputError, match="made differently"):
         encode([audio / "take0.wav"], recipe, out, block=2, retry=True)
+    with pytest.raises(InputError, match="part is 2 there and 3 now"):
+        encode(given, recipe, out, block=3)
     assert encode(given, recipe, out, block=2, shard=(1, 4), retry=True).encoded == 0
     assert visible(out) == before
     shutil.copy(audio / "take3.wav", audio / "take4.wav")
