@@ -126,23 +126,26 @@ def say(
     script = _check(settings, store, user, text, target, reading, timed=bool(cues))
     cast = {one.voice: _of(one.voice, target) for one in script}
     consents = [one for who in cast.values() for one in targets.consents_of(settings, store, user, who, consent)]
-    job(0.05, "loading the models")
+    job(0.0, "loading the models")
     synthesizer = models.synthesizer()
     if lexicon:
         with blaming("lexicon"):
             synthesizer = synthesizer.reading(lexicon)
-    job(0.15, "encoding the voice")
+    job(0.0, "encoding the voice")
     voices = {name: targets.encoded(models, store, job, who, "tiny")[0][0] for name, who in cast.items()}
     parts = []
     with blaming("text"):
         total = len(cues) or sum(1 for one in script for _ in synthesizer.front_end.sentences(one.text))
-        job(0.2, f"speaking, sentence 1 of {total}")
+        # what comes before the sentences takes as long as one or two of them, what comes after a seventh of all
+        begun = 1.0 / (total + 2.0)
+        job(begun, f"speaking, sentence 1 of {total}")
         for part in _spoken(synthesizer, script, voices, reading, cues):
             parts.append(dataclasses.replace(part, waveform=recordings.marked(settings, part.waveform)))
             yield parts[-1].waveform
             if len(parts) < total:
-                job(0.2 + 0.65 * len(parts) / total, f"speaking, sentence {len(parts) + 1} of {total}")
-    job(0.9, "writing")
+                share = begun + (0.85 - begun) * len(parts) / total
+                job(share, f"speaking, sentence {len(parts) + 1} of {total}")
+    job(0.85, "writing")
     whole = join(parts, text)
     facts = contents.of_speech(
         text, *voices.values(), text_model=synthesizer.model.origin, consent=consents, settings=reading.settings

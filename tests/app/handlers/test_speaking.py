@@ -13,7 +13,8 @@ from speechssl.app.handlers.speaking import Reading
 from speechssl.app.handlers.targets import Target
 from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused
-from speechssl.app.state import Models, Settings, Store
+from speechssl.app.sessions import Session
+from speechssl.app.state import Models, Settings, State, Store
 from speechssl.receipts import watermark
 from speechssl.signals import Waveform
 from speechssl.synthesis import subtitles
@@ -70,6 +71,17 @@ def test_a_script_is_spoken_by_its_voices_with_its_pauses(shared: Shared, job: J
     assert late.facts["seconds"] == pytest.approx(hers.facts["seconds"] + 2, abs=0.01)
     assert audio.read(late.path).first(1.9).samples.abs().max() < 0.01
     assert late.subtitles.read_text().splitlines()[1].startswith("00:00:02")
+
+
+@pytest.mark.skipif(not speaking.available(), reason="no text model in the package")
+def test_the_share_that_is_done_goes_with_the_sentences(shared: Shared, state: State, session: Session) -> None:
+    told: list[tuple[float, str]] = []
+    with state.jobs.start(session, lambda share, text: told.append((share, text))) as job:
+        list(speaking.say(*shared, job, "Yes. " * 20, ERIC))
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    (half,) = (share for share, text in told if text == "speaking, sentence 11 of 20")
+    assert 0.4 < half < 0.5  # writing and judging come after
 
 
 def test_a_file_is_a_text_or_is_refused(tmp_path: Path) -> None:
