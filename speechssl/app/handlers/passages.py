@@ -46,9 +46,7 @@ def passages(text: str, names: Iterable[str]) -> list[Passage]:
         Refused: a pause that says no time, one longer than ``LONGEST_PAUSE``, or nothing but pauses, for the field
             ``text``.
     """
-    known: dict[str, str] = {}
-    for name in names:
-        known.setdefault(plain(name).casefold(), name)
+    known = _known(names)
     found: list[Passage] = []
     voice, begin = "", 0
     for match in _SPEAKER.finditer(text):
@@ -57,6 +55,23 @@ def passages(text: str, names: Iterable[str]) -> list[Passage]:
             voice, begin = known[match[1].casefold()], match.end()
     found += _paused(text[begin:], voice)
     return _without_empty(found)
+
+
+def remarks(text: str, names: Iterable[str]) -> tuple[str, ...]:
+    """A remark on each name of nobody that begins a line of a text in which voices are named, for it is read aloud."""
+    known, said = _known(names), [match[1] for match in _SPEAKER.finditer(text)]
+    if not any(name.casefold() in known for name in said):
+        return ()
+    strange = dict.fromkeys(name for name in said if name.casefold() not in known and len(name.split()) == 1)
+    return tuple(f"“{name}:” is read aloud: no voice has this name" for name in strange)
+
+
+def _known(names: Iterable[str]) -> dict[str, str]:
+    """Voices by their names in small letters."""
+    known: dict[str, str] = {}
+    for name in names:
+        known.setdefault(plain(name).casefold(), name)
+    return known
 
 
 def _paused(text: str, voice: str) -> list[Passage]:

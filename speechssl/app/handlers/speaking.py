@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from speechssl.app.handlers import recordings, targets
-from speechssl.app.handlers.passages import Passage, passages
+from speechssl.app.handlers.passages import Passage, passages, remarks
 from speechssl.app.handlers.targets import Target, decision_facts
 from speechssl.app.jobs import Job
 from speechssl.app.refusals import Refused, blaming
@@ -147,6 +147,8 @@ def say(
                 job(share, f"speaking, sentence {len(parts) + 1} of {total}")
     job(0.85, "writing")
     whole = join(parts, text)
+    if not cues:
+        whole = dataclasses.replace(whole, remarks=whole.remarks + remarks(text, targets.names(store, user)))
     facts = contents.of_speech(
         text, *voices.values(), text_model=synthesizer.model.origin, consent=consents, settings=reading.settings
     )

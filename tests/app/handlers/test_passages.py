@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from speechssl.app.handlers.passages import Passage, passages
+from speechssl.app.handlers.passages import Passage, passages, remarks
 from speechssl.app.refusals import Refused
 
 NAMES = ["Beth of today", "bundled: ada", "bundled: eric"]
@@ -26,6 +26,13 @@ def test_a_name_holds_until_the_next_one() -> None:
 
 def test_of_two_voices_of_one_name_a_person_means_their_own() -> None:
     assert passages("ada: Yes.", ["Ada", *NAMES]) == [Passage("Yes.", "Ada")]
+
+
+def test_names_of_nobody_in_a_script_are_told() -> None:
+    assert remarks("ada: Yes.\nBob: No.\nThe end of it: here.\nBob: No.", NAMES) == (
+        "“Bob:” is read aloud: no voice has this name",
+    )
+    assert remarks("Note: it rains.\nBob: No.", NAMES) == ()
 
 
 def test_pauses_end_passages() -> None:
