@@ -47,7 +47,7 @@ def convert(
     """
     from speechssl.conversion import result, streaming
 
-    total, samples, made = audio.info(source).seconds, 0, []
+    samples, made = 0, []
     pieces = streaming.stream(system, source, voice, options, lengths=streaming.Lengths(first=PIECE, piece=PIECE))
     first = next(pieces)
     rate = first.waveform.sample_rate
@@ -56,7 +56,7 @@ def convert(
             write(piece.waveform)
             samples += len(piece.waveform.samples)
             made.append(piece.without_sound())
-            terminal.stage(f"converting, minute {samples / rate / 60:.0f} of {total / 60:.0f}")
+            terminal.part(str(source), piece.waveform.seconds)
         whole = result.join(made)
         before(whole)
     return whole, samples / rate

@@ -33,6 +33,7 @@ class Settings:
         shown: what is printed in place of names of temporary files.
         log: file that everything is written to, too.
         progress: of the command that runs.
+        part: counts seconds of a recording as done, while ``progress`` goes over some.
     """
 
     quiet: bool = False
@@ -41,6 +42,7 @@ class Settings:
     shown: dict[str, str] = field(default_factory=dict)
     log: IO[str] | None = None
     progress: Progress = field(default_factory=lambda: Progress("", print, enabled=False))
+    part: Done | None = None
 
 
 settings = Settings()
@@ -267,7 +269,17 @@ def progress(title: str, files: Iterable[tuple[str, str | Path]]) -> Iterator[Do
         left[name] = left.get(name, 0.0) - part
         advance(part)
 
-    yield done
+    settings.part = done
+    try:
+        yield done
+    finally:
+        settings.part = None
+
+
+def part(name: str, seconds: float) -> None:
+    """Count seconds of one of the recordings of ``progress`` as done, before the recording is."""
+    if settings.part is not None:
+        settings.part(name, seconds)
 
 
 def table(rows: Sequence[tuple[str, ...]], headings: tuple[str, ...]) -> None:

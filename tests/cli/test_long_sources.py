@@ -13,7 +13,7 @@ from helpers import Answer, convert
 
 import speechssl
 from speechssl import audio
-from speechssl.cli import long_sources
+from speechssl.cli import long_sources, terminal
 from speechssl.conversion import result, streaming
 from speechssl.conversion.options import ConversionOptions
 from speechssl.errors import InputError
@@ -33,13 +33,18 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_is_the_stream_joined_with_an_attribution_of_every_frame(
-    command: Callable[..., Answer], speech: Speech, encoder_file: Path, source: Path, tmp_path: Path
+    command: Callable[..., Answer], speech: Speech, encoder_file: Path, source: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(terminal, "advance", told.append)
     table = tmp_path / "frames.csv"
     options = ["--model", encoder_file, "--converter", "uniform", "--k", 2, "--attribution", table, "--json"]
     answer = convert(command, source, speech, tmp_path / "out.wav", *options)
     assert answer.code == 0, answer.err
     (facts,) = answer.json["results"]
+    # what is done is told as it goes
+    assert len([seconds for seconds in told if seconds > 1]) > 2
+    assert sum(told) == pytest.approx(19.01)
     assert (facts["streamed"], facts["converter"], facts["seconds"]) == (True, "uniform", 19.01)
     system = speechssl.load_bundle(encoder_file)
     voice, lengths = system.matching_set([speech["reference"]]), streaming.Lengths(first=6.0, piece=6.0)
