@@ -39,6 +39,7 @@ UNSURE = (
     "no decision: too much alike for two people, and not enough for one; give longer recordings, or recordings from a "
     "better microphone or line"
 )
+UNLIKE = "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +160,7 @@ def embed(
     usable = calibration.serving([], band)[0] if calibration else None
     part = usable.part if usable else None
     if (part or waveform.sample_rate >= embedder.sample_rate) and unlike_speech(embedding, embedder.cohort, part=part):
-        remarks.append(
-            "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
-        )
+        remarks.append(UNLIKE)
     return Utterance(str(path), embedding, heard.active, audio.checksum(path), tuple(remarks), band)
 
 

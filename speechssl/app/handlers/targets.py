@@ -220,9 +220,12 @@ def verify(models: Models, store: Store, user: str, target: Target, result: Path
         return "No recording of this voice is kept to compare the result with."
     calibration, cohort = store.calibration(embedder, user), embedder.cohort
     try:
-        return decisions.verify(enrolled, test, calibration=calibration, cohort=cohort)
+        found = decisions.verify(enrolled, test, calibration=calibration, cohort=cohort)
     except InputError as error:
         return str(error)
+    # what was made here is neither music nor noise once it passes as a voice
+    kept = tuple(one for one in found.remarks if not (found.accepted and one.endswith(decisions.UNLIKE)))
+    return dataclasses.replace(found, remarks=kept)
 
 
 def _enrolled(models: Models, store: Store, user: str, target: Target) -> list[Utterance]:

@@ -203,3 +203,11 @@ def test_two_results_are_told_apart_by_what_the_name_of_the_voice_leaves_out() -
     assert Target(files=(one, two)).parts == ["2 recordings"]
     assert Target(voices=(("bundled: ada", 1.0),)).parts == []
     assert Target(voices=(("bundled: ada", 0.6), ("bundled: eric", 0.2))).parts == ["25% of the second voice"]
+
+
+def test_what_passes_as_a_voice_is_not_called_music_or_noise(convert: Convert) -> None:
+    """The examples of the page."""
+    for source, voice in (("ada", "eric"), ("finn", "beth"), ("dan", "cleo")):
+        made = convert(clips.clip(source, "sentence").path, Target(voices=((f"bundled: {voice}", 1.0),)))
+        assert made.decision.accepted
+        assert not [one for one in made.decision.remarks if "music or noise" in one]
