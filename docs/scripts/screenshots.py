@@ -64,18 +64,20 @@ def main() -> None:
     ):
         assert app.stdout is not None
         address = next(found[0] for line in app.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
-        browser = tool.chromium.launch(executable_path=args.chromium)
-        for name, (act, height) in PICTURES.items():
-            page = browser.new_page(viewport={"width": WIDTH, "height": height}, locale="en-US")
-            page.set_default_timeout(60_000)
-            page.goto(address)
-            page.locator("#convert-go").wait_for()
-            act(page)
-            page.wait_for_timeout(2000)  # what unfolds, unfolds
-            _write(args.folder / f"app-{name}.png", page.screenshot())
-            page.close()
-        browser.close()
-        app.terminate()
+        try:
+            browser = tool.chromium.launch(executable_path=args.chromium)
+            for name, (act, height) in PICTURES.items():
+                page = browser.new_page(viewport={"width": WIDTH, "height": height}, locale="en-US")
+                page.set_default_timeout(60_000)
+                page.goto(address)
+                page.locator("#convert-go").wait_for()
+                act(page)
+                page.wait_for_timeout(2000)  # what unfolds, unfolds
+                _write(args.folder / f"app-{name}.png", page.screenshot())
+                page.close()
+            browser.close()
+        finally:
+            app.terminate()  # or its end would be waited for
 
 
 def _env(home: str) -> dict[str, str]:

@@ -122,7 +122,10 @@ class Guard:
         return key
 
     async def _watched(self, scope: Any, receive: Any, send: Any, visitor: Visitor, key: str) -> None:
-        """Pass on; if the connection that waits for results is lost, drop what waits in the queue for it."""
+        """Pass on, and tell the session when its window opens and closes.
+
+        If the connection that waits for results is lost, what waits in the queue for it is dropped.
+        """
         whole = lost = False
         window = object() if scope["path"].startswith(f"{API}/heartbeat/") else None
 

@@ -381,11 +381,11 @@ def worse(before: float | None, after: float | None) -> str:
 
 def costly(act_dcf: dict[str, float]) -> str:
     """A remark on priors at which decisions cost more than none would; empty if there are none."""
-    worse = [prior for prior, value in act_dcf.items() if value > 1]
-    if not worse:
+    priors = [prior for prior, value in act_dcf.items() if value > 1]
+    if not priors:
         return ""
     return (
-        f"remark: at a prior of {' and '.join(worse)} the decisions of this calibration cost more than always saying "
+        f"remark: at a prior of {' and '.join(priors)} the decisions of this calibration cost more than always saying "
         "'different' (actDCF above 1), however well the scores part the speakers (EER); calibrate on your own "
         "recordings: speechssl calibrate"
     )

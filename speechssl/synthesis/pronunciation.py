@@ -12,7 +12,7 @@ import importlib.util
 import sqlite3
 import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Pronouncer:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens the dictionary itself."""
-        return _opened, (self.language, self._folder)
+        return partial(Pronouncer, folder=self._folder), (self.language,)
 
     def pronounce(self, words: Sequence[str]) -> list[tuple[Phone, ...]]:
         """Phones of each word of a sentence; neighbouring words may decide between pronunciations.
@@ -108,10 +108,6 @@ def _letter_features(word: str, i: int) -> dict[str, Any]:
     if i == len(word) - 1:
         features["end"] = True
     return features
-
-
-def _opened(language: str, folder: Path) -> Pronouncer:
-    return Pronouncer(language, folder=folder)
 
 
 @lru_cache(maxsize=8)

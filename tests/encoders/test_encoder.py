@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forking
 import pytest
 import soundfile
 import torch
@@ -178,9 +178,9 @@ print(peak(2), peak(6))
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read in kilobytes")
 def test_memory_is_flat() -> None:
     """Four more minutes, 15 MB of samples, leave the peak where it was."""
-    # every larger block goes back to the system at once: what glibc keeps otherwise differs by 20 MB from run to run
-    given_back = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True, env=given_back)
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True, env=forking.giving_back()
+    )
     short, long = map(int, done.stdout.split())
     assert long - short < 6_000
 

@@ -123,7 +123,8 @@ def say(
     text, lexicon = _pronunciations(text, reading)
     cues = _cues(settings, text)
     text = "\n".join(cue.text for cue in cues) or text
-    script = _check(settings, store, user, text, target, reading, timed=bool(cues))
+    names = targets.names(store, user)
+    script = _check(settings, names, text, target, reading, timed=bool(cues))
     cast = {one.voice: _of(one.voice, target) for one in script}
     consents = [one for who in cast.values() for one in targets.consents_of(settings, store, user, who, consent)]
     job(0.0, "loading the models")
@@ -148,7 +149,7 @@ def say(
     job(0.85, "writing")
     whole = join(parts, text)
     if not cues:
-        whole = dataclasses.replace(whole, remarks=whole.remarks + remarks(text, targets.names(store, user)))
+        whole = dataclasses.replace(whole, remarks=whole.remarks + remarks(text, names))
     facts = contents.of_speech(
         text, *voices.values(), text_model=synthesizer.model.origin, consent=consents, settings=reading.settings
     )
@@ -265,7 +266,7 @@ def _judged(
 
 
 def _check(
-    settings: Settings, store: Store, user: str, text: str, target: Target, reading: Reading, *, timed: bool
+    settings: Settings, names: list[str], text: str, target: Target, reading: Reading, *, timed: bool
 ) -> list[Passage]:
     """Check everything that can be checked before the models are loaded, and take the text apart."""
     from speechssl.synthesis.synthesizer import check_options
@@ -274,7 +275,7 @@ def _check(
         raise Refused("text", f"{len(text)} characters; at most {MOST_CHARACTERS} here.")
     if not text.strip():
         raise Refused("text", "Write what is to be said.")
-    script = [Passage(text)] if timed else passages(text, targets.names(store, user)) or [Passage(text)]
+    script = [Passage(text)] if timed else passages(text, names) or [Passage(text)]
     recordings.check_format(reading.form)
     with blaming("options"):
         check_options(interpolation=reading.interpolation, speed=reading.speed)

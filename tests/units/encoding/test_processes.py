@@ -174,9 +174,7 @@ def test_a_long_file_takes_no_more_memory(recipe: Recipe, tmp_path: Path) -> Non
             for _ in range(6 * minutes):
                 file.write(piece)
     command = [sys.executable, "-c", PEAK, f"{recipe.codebook}|{recipe.model}", *map(str, paths)]
-    # every larger block goes back to the system at once: what glibc keeps otherwise differs from run to run
-    given_back = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    told = subprocess.run(command, check=True, timeout=250, capture_output=True, text=True, env=given_back)
+    told = subprocess.run(command, check=True, timeout=250, capture_output=True, text=True, env=forking.giving_back())
     short, long = (int(line) / 1024 for line in told.stdout.splitlines())
     for minutes, path in zip((6, 18), paths, strict=True):
         (record,) = formats.read_all(Path(f"{path}.units"))
