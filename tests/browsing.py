@@ -69,6 +69,21 @@ HEARD = """() => { window.heard = [];
     AudioContext.prototype.close = function () { window.silent = true; return close.call(this); }; }"""
 
 
+def says(element: Any, *texts: Any) -> None:
+    """Wait until an element shows these texts or patterns: while an answer is on its way, it may show others."""
+    from playwright.sync_api import expect
+
+    for text in texts:
+        expect(element).to_contain_text(text, use_inner_text=True, timeout=PATIENCE)
+
+
+def reads(elements: Any, text: Any) -> None:
+    """Wait until an element shows this text and no other, or several elements these texts."""
+    from playwright.sync_api import expect
+
+    expect(elements).to_have_text(text, use_inner_text=True, timeout=PATIENCE)
+
+
 def upload(page: Any, field: str, path: Path) -> None:
     """Choose a file and wait until the field shows it: a list of files its name, a player the length."""
     with page.expect_response("**/upload?*"):
@@ -156,6 +171,12 @@ def player_of(page: Any) -> dict[str, Any]:
     return state
 
 
+def plays(page: Any, name: str) -> None:
+    """Wait until the player of the tab Convert has the recording of this name."""
+    file = "document.querySelector('#convert-player audio')?.src.split('/').pop()"
+    page.wait_for_function(f"name => {file} === name", arg=name)
+
+
 def choose(page: Any, field: str, option: str) -> None:
     page.locator(f"{field} input").click()
     page.get_by_role("option", name=option).last.click()  # the list of the other field is still fading
@@ -182,8 +203,11 @@ def press_until_finished(page: Any, button: str, card: str) -> None:
 
 
 def clear_button(page: Any, field: str) -> Any:
-    """The button that empties a recording, once it is there; while a recording is exchanged, there are two."""
-    found = page.locator(f"{field} button[aria-label=Clear]")
+    """The button that empties a recording, once it is there; while a recording is exchanged, there are two.
+
+    Gradio has another one for its own messages of errors, which nobody sees.
+    """
+    found = page.locator(f"{field} :not(.clear-status) > button[aria-label=Clear]")
     wait_until(lambda: found.count() == 1)
     return found
 

@@ -21,7 +21,10 @@ from browsing import (
     fill_number,
     open_tab,
     player_of,
+    plays,
     press_surely,
+    reads,
+    says,
     upload,
     wait_until,
 )
@@ -32,6 +35,7 @@ from speechssl.conversion import converters
 from speechssl.receipts import signing
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here; pip install playwright")
+expect = sync_api.expect
 # a busy machine takes minutes for what takes seconds
 pytestmark = pytest.mark.timeout(900)
 
@@ -62,17 +66,17 @@ def test_settings_recordings_result_and_history_are_there_after_a_reload(
     card, made = page.locator("#convert-status").inner_text(), player_of(page)["file"]
     load_again(page)
     page.wait_for_selector("#convert-status .finished")
-    assert page.locator("#convert-status").inner_text() == card
-    page.wait_for_function("document.querySelector('#convert-player audio').duration > 0")
-    assert player_of(page)["file"] == made
+    reads(page.locator("#convert-status"), card)
+    page.wait_for_function("document.querySelector('#convert-player audio')?.duration > 0")
+    plays(page, made)
     assert player_of(page)["paused"]  # nobody asked for it yet
     page.locator("#convert-source .timestamps, #convert-source audio").first.wait_for(state="attached")
-    sync_api.expect(page.locator("#convert-voice input")).to_have_value("bundled: beth")
+    expect(page.locator("#convert-voice input")).to_have_value("bundled: beth")
     open_tab(page, "History")
     page.locator("#history-table").get_by_text(made).first.wait_for(state="attached")
     open_tab(page, "Convert")
     page.get_by_text("Options").first.click()
-    sync_api.expect(page.locator("#convert-pitch-number input[type=number]")).to_have_value("4")
+    expect(page.locator("#convert-pitch-number input[type=number]")).to_have_value("4")
     page.locator("#convert-go").click()
     # the result before is compared with the new one
     page.locator(".tracks").get_by_role("button", name="B: ").wait_for()
@@ -91,10 +95,10 @@ def test_a_text_is_there_after_a_reload(page: Any, address: str) -> None:
     page.wait_for_selector("#convert-go")
     page.wait_for_timeout(1000)
     open_tab(page, "Speak")
-    sync_api.expect(page.locator("#speak-text textarea")).to_have_value("A text that took an hour.", timeout=20_000)
+    expect(page.locator("#speak-text textarea")).to_have_value("A text that took an hour.")
     assert "took an hour" in page.evaluate(kept)
     page.reload()  # at this tab
-    sync_api.expect(page.locator("#speak-text textarea")).to_have_value("A text that took an hour.", timeout=20_000)
+    expect(page.locator("#speak-text textarea")).to_have_value("A text that took an hour.")
 
 
 def test_a_form_that_was_begun_is_there_in_another_language(page: Any, address: str, speech: dict[str, Path]) -> None:
@@ -107,8 +111,8 @@ def test_a_form_that_was_begun_is_there_in_another_language(page: Any, address: 
     open_tab(page, "Stimmen")
     shown = page.locator("#voices-files .file-preview")
     shown.wait_for()
-    assert speech["reference"].stem in shown.inner_text()
-    assert page.locator("#voices-name input, #voices-name textarea").first.input_value() == "My note: this is a test"
+    says(shown, speech["reference"].stem)
+    expect(page.locator("#voices-name input, #voices-name textarea").first).to_have_value("My note: this is a test")
 
 
 def test_a_voice_that_is_chosen_may_be_renamed_and_deleted(page: Any, speech: dict[str, Path], state: State) -> None:
@@ -122,14 +126,14 @@ def test_a_voice_that_is_chosen_may_be_renamed_and_deleted(page: Any, speech: di
     page.locator("#voices-add").click()
     page.get_by_text("Oma is stored").wait_for()
     page.get_by_role("button", name="Convert Oma").click()
-    sync_api.expect(voice).to_have_value("Oma")
+    expect(voice).to_have_value("Oma")
     open_tab(page, "Voices")
     choose(page, "#voices-chosen", "Oma")
     fill(page, "#voices-new", "Omi")
     page.locator("#voices-rename").click()
     page.locator("#voices-cards").get_by_text("Omi").first.wait_for(state="attached")
     open_tab(page, "Convert")
-    sync_api.expect(voice).to_have_value("Omi")
+    expect(voice).to_have_value("Omi")
     upload(page, "#convert-source", speech["source"])
     page.locator("#convert-go").click()
     page.wait_for_selector("#convert-status .finished")
@@ -137,7 +141,7 @@ def test_a_voice_that_is_chosen_may_be_renamed_and_deleted(page: Any, speech: di
     press_surely(page, "#voices-delete")
     page.get_by_text("Omi is deleted").wait_for()
     open_tab(page, "Convert")
-    sync_api.expect(voice).to_have_value("bundled: eric")
+    expect(voice).to_have_value("bundled: eric")
     page.locator("#convert-go").click()
     page.locator("#convert-status").get_by_text("Eric's voice").wait_for()
     assert state.store.library("").list() == []
@@ -161,8 +165,8 @@ def test_what_a_browser_kept_and_the_page_does_not_offer_is_passed_over(page: An
         {"convert-voice": "gone", "convert-pitch": ["x"], "convert-k": 1e9, "convert-form": "flac", "unknown": 1}))""")
     load_again(page)
     page.get_by_text("Options").first.click()
-    sync_api.expect(page.get_by_role("radio", name="flac").first).to_be_checked(timeout=PATIENCE)
-    sync_api.expect(page.locator("#convert-voice input")).to_have_value("bundled: eric")
+    expect(page.get_by_role("radio", name="flac").first).to_be_checked()
+    expect(page.locator("#convert-voice input")).to_have_value("bundled: eric")
     convert_example(page)
     settings = signing.show(download(page, "#convert-save", tmp_path))["settings"]
     assert settings["k"] == converters.TABLE[settings["converter"]].neighbours(None)
@@ -187,12 +191,12 @@ def test_a_job_survives_its_tab_and_is_found_by_its_browser_alone(
     again.wait_for_selector("#convert-status .running")
     held.set()
     again.wait_for_selector("#convert-status .finished")
-    assert player_of(again)["file"] == "ada_sentence-as-eric.wav"
+    plays(again, "ada_sentence-as-eric.wav")
     # as long as it took to make it, and the other browser still has nothing, also not after a reload
     load_again(theirs)
     theirs.wait_for_timeout(2000)
-    assert "Say it in another voice" in theirs.locator("#convert-status").inner_text()
-    assert theirs.get_by_text("ada_sentence-as-eric").count() == 0
+    says(theirs.locator("#convert-status"), "Say it in another voice")
+    expect(theirs.get_by_text("ada_sentence-as-eric")).to_have_count(0)
     stranger.close()
 
 
@@ -207,7 +211,7 @@ def test_a_job_that_was_found_again_can_be_cancelled(page: Any, held: threading.
     # it stays cancelled
     load_again(page)
     page.wait_for_timeout(1500)
-    assert "Say it in another voice" in page.locator("#convert-status").inner_text()
+    says(page.locator("#convert-status"), "Say it in another voice")
 
 
 def test_leaving_asks_first_while_a_job_runs(page: Any, held: threading.Event) -> None:
@@ -270,4 +274,4 @@ def test_an_example_whose_answer_was_lost_fills_its_fields_all_the_same(page: An
     convert_example(page)
     assert lost
     clear_button(page, "#convert-source")
-    assert page.locator("#convert-voice input").input_value().endswith("eric")
+    expect(page.locator("#convert-voice input")).to_have_value(re.compile("eric$"))

@@ -23,6 +23,8 @@ from browsing import (
     long_recording,
     open_tab,
     player_of,
+    plays,
+    says,
     upload,
     wait_until,
 )
@@ -35,6 +37,7 @@ from speechssl.signals import Waveform
 from speechssl.voices import clips
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here; pip install playwright")
+expect = sync_api.expect
 # a busy machine takes minutes for what takes seconds
 pytestmark = pytest.mark.timeout(900)
 Speech = dict[str, Path]
@@ -42,37 +45,37 @@ Speech = dict[str, Path]
 
 def test_an_example_in_one_click_then_compare(page: Any, tmp_path: Path) -> None:
     convert_example(page)
-    card = page.locator("#convert-status .finished").inner_text()
-    assert re.search(r"Eric's voice, 5 s, made in \d+\.\d s", card)
-    assert re.search(r"Sounds like Eric \((\d\d|more than 99) %\)\.", card)
+    card = page.locator("#convert-status .finished")
+    says(card, re.compile(r"Eric's voice, 5 s, made in \d+\.\d s"))
+    says(card, re.compile(r"Sounds like Eric \((\d\d|more than 99) %\)\."))
     # it plays by itself
     page.wait_for_function("document.querySelector('#convert-player audio').currentTime > 0.3")
-    assert player_of(page)["file"] == "ada_sentence-as-eric.wav"
+    plays(page, "ada_sentence-as-eric.wav")
     # the same place in another sound
     page.locator(".tracks").get_by_role("button", name="Source").click()
     page.wait_for_function("document.querySelector('#convert-player audio').currentTime > 0.5")
-    assert player_of(page)["file"] == "ada_sentence.wav"
+    plays(page, "ada_sentence.wav")
     page.get_by_text("Details").first.click()
-    sync_api.expect(page.locator("#convert-pictures svg")).to_have_count(3, timeout=PATIENCE)
-    assert page.locator("#convert-timeline svg").count() == 1
-    assert is_in_view(page, "#convert-player audio")
+    expect(page.locator("#convert-pictures svg")).to_have_count(3)
+    expect(page.locator("#convert-timeline svg")).to_have_count(1)
+    wait_until(lambda: is_in_view(page, "#convert-player audio"))
     made = download(page, "#convert-save", tmp_path)
     assert signing.check(made).genuine
     converter = signing.show(made)["settings"]["converter"]
-    assert f"{converter}, chosen for" in page.locator("#convert-verdict").inner_text()
+    says(page.locator("#convert-verdict"), f"{converter}, chosen for")
     page.get_by_text("Options").first.click()
     fill_number(page, "#convert-k", "12")
     page.locator("#convert-go").click()
     page.locator(".tracks").get_by_role("button", name="B: k 12").wait_for()
-    assert player_of(page)["file"] == "ada_sentence-as-eric-2.wav"
+    plays(page, "ada_sentence-as-eric-2.wav")
     page.locator(".tracks").get_by_role("button", name=re.compile("A: k ")).click()
-    page.wait_for_function("document.querySelector('#convert-player audio').src.endsWith('ada_sentence-as-eric.wav')")
+    plays(page, "ada_sentence-as-eric.wav")
     open_tab(page, "History")
-    assert page.url.endswith("#history")
+    expect(page).to_have_url(re.compile("#history$"))
     # a table has a second, hidden copy of its cells
     page.locator("#history-table").get_by_text("ada_sentence-as-eric-2.wav").locator("visible=true").click()
     page.locator("#history-receipt").get_by_text("Ed25519").wait_for()
-    assert "ada_sentence-as-eric-2.wav" in page.locator("#history-receipt").inner_text()
+    says(page.locator("#history-receipt"), "ada_sentence-as-eric-2.wav")
 
 
 def test_pitch_and_speaking_rate_are_the_numbers_that_were_given(page: Any, tmp_path: Path) -> None:
@@ -84,8 +87,9 @@ def test_pitch_and_speaking_rate_are_the_numbers_that_were_given(page: Any, tmp_
     settings = signing.show(download(page, "#convert-save", tmp_path))["settings"]
     assert (settings["pitch"], settings["tempo"]) == (4.0, "2")
     # twice as fast
+    page.wait_for_function("document.querySelector('#convert-player audio').duration > 0")
     assert 2 < player_of(page)["seconds"] < 3.5
-    assert "Not judged" in page.locator("#convert-status .finished").inner_text()
+    says(page.locator("#convert-status .finished"), "Not judged")
 
 
 def test_on_a_phone_the_button_and_the_result_are_in_view(browser: Any, address: str) -> None:
@@ -98,11 +102,10 @@ def test_on_a_phone_the_button_and_the_result_are_in_view(browser: Any, address:
     heights = phone.locator(".actions:visible button:visible").evaluate_all("all => all.map(one => one.clientHeight)")
     assert len(heights) == 2
     assert heights[0] == heights[1] < 60
-    assert "·" not in phone.locator("footer").inner_text()
+    expect(phone.locator("footer")).not_to_contain_text("·", use_inner_text=True)
     convert_example(phone)
-    phone.wait_for_timeout(1000)  # scrolling is smooth
-    assert is_in_view(phone, "#convert-status .finished")
-    assert is_in_view(phone, "#convert-player audio")
+    # scrolling is smooth
+    wait_until(lambda: is_in_view(phone, "#convert-status .finished") and is_in_view(phone, "#convert-player audio"))
     phone.context.close()
 
 
@@ -118,12 +121,12 @@ def test_a_long_recording_is_heard_while_it_is_made(page: Any, tmp_path: Path) -
     first = page.evaluate("window.heard[0]")
     # the first piece is heard as a whole, at once
     assert first["seconds"] > 1
-    assert first["now"] + first["late"] - piece < 2
-    assert page.locator("#convert-status .running").is_visible()
+    assert first["now"] + first["late"] - piece < 5
+    expect(page.locator("#convert-status .running")).to_be_visible()
     page.wait_for_selector("#convert-status .finished")
-    # the player takes over where the pieces had come to
+    # the player takes over where the pieces had come to, on a busy machine at the end
     page.wait_for_function(
-        "(audio => !audio.paused && audio.readyState > 1 && !audio.seeking)"
+        "(audio => (!audio.paused || audio.currentTime > 57) && audio.readyState > 1 && !audio.seeking)"
         "(document.querySelector('#convert-player audio'))"
     )
     page.wait_for_function("window.silent")
@@ -148,7 +151,7 @@ def test_a_result_is_heard_before_it_is_verified(
     page.evaluate(HEARD)
     page.get_by_role("button", name="Ada as Eric").click()
     page.wait_for_function("window.heard.length")
-    assert page.locator("#convert-status .running").is_visible()
+    expect(page.locator("#convert-status .running")).to_be_visible()
     begun = page.evaluate("performance.now()")
     go.set()
     page.wait_for_selector("#convert-status .finished")
@@ -192,29 +195,29 @@ def test_upload_report_refusal_consent_clone(page: Any, speech: Speech) -> None:
     page.locator("#convert-kind label", has_text="Recordings").click()
     upload(page, "#convert-files", speech["reference"])
     page.locator("#convert-report .card").wait_for()
-    assert "30 s or more would help" in page.locator("#convert-report").inner_text()
+    says(page.locator("#convert-report"), "30 s or more would help")
     page.locator("#convert-go").click()
     page.locator("#convert-consent-problem .problem").wait_for()
-    assert "Attest first" in page.locator("#convert-consent-problem").inner_text()
+    says(page.locator("#convert-consent-problem"), "Attest first")
     page.locator("#convert-agree input").check()
     # it was said of these recordings, and of no others
     clear_button(page, "#convert-files").click()
-    sync_api.expect(page.locator("#convert-agree input")).not_to_be_checked()
+    expect(page.locator("#convert-agree input")).not_to_be_checked()
     upload(page, "#convert-files", speech["reference"])
     page.locator("#convert-agree input").check()
     fill(page, "#convert-who", "Eric")
     fill(page, "#convert-purpose", "a test")
     page.locator("#convert-go").click()
     page.wait_for_selector("#convert-status .finished")
-    assert page.locator("#convert-consent-problem .problem").count() == 0
+    expect(page.locator("#convert-consent-problem .problem")).to_have_count(0)
     # the next time, the browser knows both; the attestation is made anew
     page.reload()
     page.wait_for_selector("#convert-go")
     page.locator("#convert-kind label", has_text="Recordings").click()
     page.locator("#convert-who").wait_for()
-    sync_api.expect(page.locator("#convert-who input, #convert-who textarea").first).to_have_value("Eric")
-    sync_api.expect(page.locator("#convert-purpose input, #convert-purpose textarea").first).to_have_value("a test")
-    assert not page.locator("#convert-agree input").is_checked()
+    expect(page.locator("#convert-who input, #convert-who textarea").first).to_have_value("Eric")
+    expect(page.locator("#convert-purpose input, #convert-purpose textarea").first).to_have_value("a test")
+    expect(page.locator("#convert-agree input")).not_to_be_checked()
 
 
 def test_a_corrupt_file_is_a_sentence_beside_its_field(page: Any, tmp_path: Path) -> None:
@@ -222,30 +225,31 @@ def test_a_corrupt_file_is_a_sentence_beside_its_field(page: Any, tmp_path: Path
     upload(page, "#convert-source", tmp_path / "broken.wav")
     page.locator("#convert-go").click()
     page.locator("#convert-source-problem .problem").wait_for()
-    text = page.locator("#convert-source-problem").inner_text()
-    assert "broken.wav is not audio" in text
-    assert "/" not in text
+    # said with the report, taken away by the press, and said again
+    says(page.locator("#convert-status"), "Nothing was made")
+    says(page.locator("#convert-source-problem"), "broken.wav is not audio")
+    assert "/" not in page.locator("#convert-source-problem").inner_text()
 
 
 def test_an_error_leaves_with_the_change_and_what_was_made_before_does_not_stay(page: Any, tmp_path: Path) -> None:
     convert_example(page)
-    assert page.locator("#convert-player").is_visible()
+    expect(page.locator("#convert-player")).to_be_visible()
     clear_button(page, "#convert-source").click()
     page.locator("#convert-go").click()
     page.locator("#convert-source-problem .problem").wait_for()
     # failed: the old result is gone, and the card says so
-    assert "Nothing was made" in page.locator("#convert-status").inner_text()
-    assert not page.locator("#convert-player").is_visible()
+    says(page.locator("#convert-status"), "Nothing was made")
+    expect(page.locator("#convert-player")).to_be_hidden()
     audio.write(tmp_path / "silence.wav", Waveform(torch.zeros(32_000), 16_000))
     upload(page, "#convert-source", tmp_path / "silence.wav")
     page.locator("#convert-source-report .card").wait_for()
-    assert "No speech in it" in page.locator("#convert-source-report").inner_text()
-    assert page.locator("#convert-source-problem .problem").count() == 0
-    assert "Say it in another voice" in page.locator("#convert-status").inner_text()
+    says(page.locator("#convert-source-report"), "No speech in it")
+    expect(page.locator("#convert-source-problem .problem")).to_have_count(0)
+    says(page.locator("#convert-status"), "Say it in another voice")
     # what is converted all the same is no success
     page.locator("#convert-go").click()
     page.locator("#convert-status .finished.warn").wait_for()
-    assert "No speech in it" in page.locator("#convert-status").inner_text()
+    says(page.locator("#convert-status"), "No speech in it")
 
 
 def test_the_microphone(page: Any, tmp_path: Path) -> None:
@@ -282,10 +286,11 @@ def test_cancel(page: Any, state: State, monkeypatch: pytest.MonkeyPatch) -> Non
     clear_button(page, "#convert-source")  # the field has what the example gives
     page.locator("#convert-cancel").click()
     page.locator("#convert-status .problem").wait_for()
-    assert "Cancelled" in page.locator("#convert-status").inner_text()
     wait_until(lambda: state.jobs.running == 0)
-    assert page.locator("#convert-status .finished").count() == 0
-    assert not page.locator("#convert-player").is_visible()
+    page.wait_for_timeout(500)  # what the example has set is no change that takes the words away
+    says(page.locator("#convert-status"), "Cancelled")
+    expect(page.locator("#convert-status .finished")).to_have_count(0)
+    expect(page.locator("#convert-player")).to_be_hidden()
     # the next one is not ended by what was meant for the last
     monkeypatch.setattr(conversions, "encoded_source", real)
     page.locator("#convert-go").click()
@@ -314,7 +319,7 @@ def test_a_voice_is_heard_before_it_is_chosen(page: Any) -> None:
     # a result stops it: one sound at a time
     convert_example(page)
     page.wait_for_function("document.querySelector('#convert-player audio').currentTime > 0.3")
-    assert page.evaluate("document.querySelector('#convert-sample audio').paused")
+    page.wait_for_function("document.querySelector('#convert-sample audio').paused")
 
 
 def test_a_video_comes_back_with_the_new_voice(page: Any, tmp_path: Path) -> None:
@@ -333,11 +338,12 @@ def test_a_video_comes_back_with_the_new_voice(page: Any, tmp_path: Path) -> Non
     page.locator("#convert-source .timestamps, #convert-source audio").first.wait_for(state="attached")
     page.locator("#convert-go").click()
     page.wait_for_selector("#convert-status .finished")
-    assert "Sounds like Eric" in page.locator("#convert-status").inner_text()
+    says(page.locator("#convert-status"), "Sounds like Eric")
     made = download(page, "#convert-film", tmp_path)
     assert made.suffix == ".mp4"
     with av.open(str(made)) as opened:
         assert len(list(opened.decode(video=0))) == 50
+    page.wait_for_function("document.querySelector('#convert-player audio').duration > 0")
     assert audio.read(made).seconds == pytest.approx(player_of(page)["seconds"], abs=0.2)
 
 
@@ -347,4 +353,4 @@ def test_a_long_recording_is_tried_on_its_first_seconds(page: Any, tmp_path: Pat
     page.wait_for_selector("#convert-status .finished")
     page.wait_for_function("document.querySelector('#convert-player audio').duration > 0")
     assert player_of(page)["seconds"] == pytest.approx(15, abs=0.1)
-    assert "Eric's voice, 15 s" in page.locator("#convert-status").inner_text()
+    says(page.locator("#convert-status"), "Eric's voice, 15 s")

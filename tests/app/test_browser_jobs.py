@@ -7,11 +7,12 @@ import threading
 from typing import Any
 
 import pytest
-from browsing import clear_button, open_tab, wait_until
+from browsing import clear_button, open_tab, reads, says, wait_until
 
 from speechssl.app.state import State
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here; pip install playwright")
+expect = sync_api.expect
 # a busy machine takes minutes for what takes seconds
 pytestmark = pytest.mark.timeout(900)
 
@@ -20,7 +21,7 @@ def test_jobs_are_listed_with_their_place_and_their_log_and_done_again(
     page: Any, held: threading.Event, state: State
 ) -> None:
     open_tab(page, "History")
-    assert "No job yet" in page.locator("#history-jobs").inner_text()
+    says(page.locator("#history-jobs"), "No job yet")
     go = threading.Event()
     others = [state.sessions.get(f"other {number}") for number in range(state.jobs.parallel + 1)]
     threads = [threading.Thread(target=state.jobs.run, args=(one, lambda job: go.wait(600))) for one in others]
@@ -34,7 +35,7 @@ def test_jobs_are_listed_with_their_place_and_their_log_and_done_again(
     job = page.locator(".job").first
     # the report on the source, which began a moment earlier, waits as well
     job.get_by_text(re.compile(r"waiting; [12] before you")).first.wait_for()
-    assert job.locator("h3").inner_text() == "ada_sentence.wav as Eric"
+    reads(job.locator("h3"), "ada_sentence.wav as Eric")
     go.set()
     for thread in threads:
         thread.join(60)
@@ -42,7 +43,7 @@ def test_jobs_are_listed_with_their_place_and_their_log_and_done_again(
     job.get_by_text("encoding the source (10%").first.wait_for()
     held.set()
     page.locator(".job.done").wait_for()
-    assert "Convert: done in" in job.inner_text()
+    says(job, "Convert: done in")
     job.get_by_text("Log").click()
     log = job.locator("li").all_inner_texts()
     steps = [line.split(": ", 1)[1] for line in log]
@@ -72,14 +73,11 @@ def test_a_job_that_was_cancelled_or_failed_says_so_and_can_be_tried_again(
     page.locator("#convert-source-problem .problem").wait_for()
     open_tab(page, "History")
     page.locator(".job.cancelled").wait_for()
-    assert "Convert: failed: Give a recording" in page.locator(".job.failed").inner_text()
-    assert page.evaluate("[...document.querySelectorAll('.job')].map(job => job.classList[2])") == [
-        "failed",
-        "cancelled",
-    ]
+    says(page.locator(".job.failed"), "Convert: failed: Give a recording")
+    expect(page.locator(".job")).to_have_class([re.compile("failed"), re.compile("cancelled")])
     page.locator(".job.cancelled").get_by_role("button", name="Retry").click()
     page.wait_for_selector("#convert-status .finished")
-    assert "Eric's voice, 5 s" in page.locator("#convert-status").inner_text()
+    says(page.locator("#convert-status"), "Eric's voice, 5 s")
 
 
 def test_a_button_pressed_twice_begins_one_job_and_with_other_values_another(
@@ -94,14 +92,13 @@ def test_a_button_pressed_twice_begins_one_job_and_with_other_values_another(
         page.locator("#convert-status .running").get_by_text("Encoding the source").wait_for()
     open_tab(page, "History")
     page.locator(".job").first.wait_for()
-    assert page.locator(".job").count() == 1
+    expect(page.locator(".job")).to_have_count(1)
     open_tab(page, "Convert")
     page.get_by_role("button", name="Finn as Beth").click()
     wait_until(lambda: state.jobs.running == 2)
     held.set()
     page.wait_for_selector("#convert-status .finished")
-    assert "Beth's voice" in page.locator("#convert-status").inner_text()
+    says(page.locator("#convert-status"), "Beth's voice")
     open_tab(page, "History")
     page.wait_for_function("document.querySelectorAll('.job.done').length === 2")
-    names = page.locator(".job h3").all_inner_texts()
-    assert names == ["finn_sentence.wav as Beth", "ada_sentence.wav as Eric"]
+    reads(page.locator(".job h3"), ["finn_sentence.wav as Beth", "ada_sentence.wav as Eric"])

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 import torch
-from browsing import FLAGS, PATIENCE, open_on_a_phone, open_tab, wait_until
+from browsing import FLAGS, PATIENCE, open_on_a_phone, open_tab, says, wait_until
 
 import speechssl
 from speechssl import audio
@@ -20,6 +20,7 @@ from speechssl.conversion.live import LiveConverter
 from speechssl.receipts import signing
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here; pip install playwright")
+expect = sync_api.expect
 pytest.importorskip("websockets")
 # a busy machine takes minutes for what takes seconds
 pytestmark = pytest.mark.timeout(900)
@@ -56,6 +57,7 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def speaking(chromium: str, microphone: Path) -> Iterator[Any]:
     """A browser with that microphone."""
+    expect.set_options(timeout=PATIENCE)
     with sync_api.sync_playwright() as tool:
         found = tool.chromium.launch(
             executable_path=chromium, args=[*FLAGS, f"--use-file-for-fake-audio-capture={microphone}"]
@@ -134,9 +136,9 @@ def test_what_is_said_comes_back_as_late_as_the_page_says(live: Any, monkeypatch
     lag, alike = likeness(heard, played)
     print(f"mouth to ear {said:.0f} ms by the page, {lag:.0f} ms by correlation, likeness {alike:.2f}, {xruns} xruns")
     assert np.sqrt(np.mean(played**2)) > 0.3 * np.sqrt(np.mean(heard**2))
-    assert alike > 0.6
     assert lag > 207
-    if not xruns:
+    if not xruns:  # of the other tests on this machine; else words are missing
+        assert alike > 0.6
         # the page adds what the devices say of themselves, which the recorder does not hear
         assert said - 120 < lag < said + 20
 
@@ -176,26 +178,26 @@ def test_push_to_talk_is_silent_until_the_button_is_held(live: Any) -> None:
     live.wait_for_timeout(1500)
     assert float(live.locator("#live-input").evaluate("(one) => one.value")) == 0
     talk.dispatch_event("pointerdown")
-    assert talk.get_attribute("aria-pressed") == "true"
+    expect(talk).to_have_attribute("aria-pressed", "true")
     live.wait_for_function("() => document.getElementById('live-input').value > 5")
     live.evaluate("() => window.dispatchEvent(new Event('pointerup'))")
-    assert talk.get_attribute("aria-pressed") == "false"
+    expect(talk).to_have_attribute("aria-pressed", "false")
     # by the keyboard, too
     talk.press("Enter", delay=300)
     finish(live)
-    assert not talk.is_visible()
+    expect(talk).to_be_hidden()
 
 
 def test_the_voice_and_the_microphone_change_while_somebody_speaks(live: Any, state: State) -> None:
     begin(live)
-    assert live.locator("#live-microphone option").count() >= 2
+    wait_until(lambda: live.locator("#live-microphone option").count() >= 2)
     live.locator("#live-voice input").click()
     live.get_by_role("option", name="bundled: beth").click()
     live.locator("#live-microphone").select_option(index=1)
     live.wait_for_timeout(1500)
-    assert live.locator("#live-card.running").count() == 1
+    expect(live.locator("#live-card.running")).to_have_count(1)
     finish(live)
-    assert "You spoke for" in live.locator("#live-card").inner_text()
+    says(live.locator("#live-card"), "You spoke for")
 
 
 def test_a_second_window_waits_and_a_closed_one_frees_the_place(live: Any, state: State, address: str) -> None:
@@ -210,20 +212,20 @@ def test_a_second_window_waits_and_a_closed_one_frees_the_place(live: Any, state
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "advice"),
     [
         ("NotFoundError", "plug one in"),
         ("NotAllowedError", "allow the microphone"),
         ("NotReadableError", "Another program"),
     ],
 )
-def test_without_a_microphone_it_says_what_to_do(live: Any, name: str, says: str) -> None:
+def test_without_a_microphone_it_says_what_to_do(live: Any, name: str, advice: str) -> None:
     refuse = "(name) => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', name)); }"
     live.evaluate(refuse, name)
     live.locator("#live-go").click()
     live.wait_for_selector("#live-card.bad")
-    assert says in live.locator("#live-card").inner_text()
-    assert live.locator("#live-stop").is_hidden()
+    says(live.locator("#live-card"), advice)
+    expect(live.locator("#live-stop")).to_be_hidden()
 
 
 def test_a_page_without_https_says_that_it_needs_it(speaking: Any, address: str) -> None:
@@ -237,5 +239,5 @@ def test_a_page_without_https_says_that_it_needs_it(speaking: Any, address: str)
     page.get_by_text("https address").wait_for()
     page.locator("#live-go").click()
     page.wait_for_selector("#live-card.bad")
-    assert "https" in page.locator("#live-card").inner_text()
+    says(page.locator("#live-card"), "https")
     page.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -50,13 +51,17 @@ def calibrate(models: Models, store: Store, settings: Settings, job: Job, archiv
         job(0.3, "listening")
         embedder = models.embedder()
         near = decisions.added_by_cohort(embedder)
-        _, found, seconds = evaluation.evaluate(trials, folder, embedder, by_cohort=near, draws=2)
+        heard, all_of_them = itertools.count(1), len(recordings_of(trials))
+        _, found, seconds = evaluation.evaluate(
+            trials, folder, embedder, by_cohort=near, draws=2,
+            advance=lambda _: job(0.3 + 0.6 * next(heard) / all_of_them, "listening"),
+        )  # fmt: skip
         labels = [trial.is_target for trial in trials]
         sides = [[speaker_of(getattr(trial, side)) for trial in trials] for side in ("enrolment", "test")]
         job(0.9, "fitting")
-        heard = band.known_bands(list(evaluation.bands_of(list(recordings_of(trials)), folder).values()))
+        bands = band.known_bands(list(evaluation.bands_of(list(recordings_of(trials)), folder).values()))
         fitted = calibration.calibrate(
-            found, labels, *sides, origin=embedder.origin, source=harmless(archive.name), seconds=seconds, bands=heard,
+            found, labels, *sides, origin=embedder.origin, source=harmless(archive.name), seconds=seconds, bands=bands,
             by_cohort=near,
         )  # fmt: skip
         with store.speakers(job.session.user) as speakers:

@@ -56,7 +56,7 @@ def tab(page: Page) -> None:
             yield {status: pictures.batch(rows), save: str(made), **page.remembered(session)}
 
         given = ", ".join(one.name for one in parts.paths(values[archive]))
-        yield from stage.drive(session, start, values, speaking.beginning(given, 80) or "No recordings")
+        yield from stage.drive(request, start, values, speaking.beginning(given, 80) or "No recordings")
 
     inputs = {archive, *target.inputs, *consent.inputs, *options.inputs}
     stage.begins(go)

@@ -85,7 +85,7 @@ def tab(page: Page) -> None:
     for (speaker, voice), button in zip(EXAMPLES, fields.examples, strict=True):
         on_example = _example(page, speaker, voice, given, convert)
         events.append(button.click(on_example, inputs, outputs, **how))
-    stage.forgets([fields.source, *fields.target.inputs, fields.consent.agreed, *fields.options.inputs])
+    stage.forgets([fields.source, fields.video, *fields.target.inputs, fields.consent.agreed, *fields.options.inputs])
     fields.stop.click(buttons.stopper(page), None, status, cancels=events, **QUIET)
 
 
@@ -100,6 +100,7 @@ class _Fields:
     options: OptionFields
     aloud: Any
     film: Any
+    video: Any
     go: Any
     preview: Any
     stop: Any
@@ -139,7 +140,7 @@ def _fields(page: Page) -> _Fields:
         _report_on(page, field, report, target.problem, lambda *given: pictures.report(voices.report(*given)))
     target.kind.change(None, None, report, js="() => ''", **QUIET)
     parts.ask_only_where_needed(page, target, consent)
-    return _Fields(examples, source, target, consent, options, aloud, film, go, preview, stop, lines)
+    return _Fields(examples, source, target, consent, options, aloud, film, video, go, preview, stop, lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +259,7 @@ def _report_on(page: Page, field: Any, shown: Any, problem: Any, work: Any) -> N
     def on_report(files: Any, request: gr.Request) -> dict[Any, str]:
         given = [one for one in parts.paths(files) if one.parent.name != EXAMPLE]  # nothing is to be said of those
         found = page.look(request, lambda job: work(page.state.settings, given)) if given else ""
-        return {shown: found, problem: ""}
+        return {shown: found}  # an error may be there meanwhile, of the conversion
 
     field.change(on_report, field, [shown, problem], show_progress="hidden", **page.heavy)
 

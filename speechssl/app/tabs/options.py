@@ -199,7 +199,7 @@ def _settings_of_voices(page: Page, options: OptionFields, target: TargetFields,
     chosen = (on_voice, inputs, [before, options.note, *options.shown])
     target.voice.input(*chosen, **QUIET)
     page.chosen.append(chosen)
-    page.uses[:] = page.uses or [target.kind, target.voice, chosen]
+    page.uses[:] = page.uses or [target.kind, target.voice, target.problem, chosen]
     keep.click(on_keep, {target.kind, *inputs}, [options.problem, options.note, before, *page.shelf], **QUIET)
 
 

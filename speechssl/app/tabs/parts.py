@@ -56,7 +56,7 @@ class Page:
         again: what shows the jobs of a window that is opened again, each with its outputs.
         shelf: the cards of the tab Voices; empty without that tab.
         presets: named settings that the browser keeps, as JSON.
-        uses: components of the tab Convert that choose a voice from the list, and what follows once one is chosen.
+        uses: components of the tab Convert that choose a voice from the list, its line, and what follows then.
         chosen: what follows once a voice is chosen, one event for each tab with options.
         drafted: groups of components whose values stay with the window.
     """

@@ -74,10 +74,11 @@ class Stage:
         button.click(None, None, self.outputs, js=f"() => {js}", **parts.QUIET)
 
     def forgets(self, fields: Sequence[Any]) -> None:
-        """Take errors away once a field changes."""
+        """Take errors away once a person changes a field."""
         lines = list(dict.fromkeys(self.lines.values()))
         js = f"(card) => [...Array({len(lines)}).fill(''), card.includes('failed') ? {json.dumps(self.welcome)} : card]"
-        gr.on([one.change for one in fields], None, self.status, [*lines, self.status], js=js, **parts.QUIET)
+        touched = [event for one in fields for event in _touched(one)]
+        gr.on(touched, None, self.status, [*lines, self.status], js=js, **parts.QUIET)
 
     def follow(
         self,
@@ -101,18 +102,18 @@ class Stage:
         def start(tell: Tell) -> Iterator[Updates]:
             return self.page.state.jobs.stream(session, work, tell)
 
-        yield from self.drive(session, start, values, what, first)
+        yield from self.drive(request, start, values, what, first)
 
     def drive(
         self,
-        session: Session,
+        request: gr.Request,
         start: Callable[[Tell], Iterator[Updates]],
         values: Updates,
         what: str,
         first: Updates | None = None,
     ) -> Iterator[Updates]:
         """As ``follow``, for work that has several jobs: it is called with a function for its steps."""
-        return self._begin(session, Shown(values, self.fields, what, self.name, start), first)
+        return self._begin(request, Shown(values, self.fields, what, self.name, start), first)
 
     def retry(self, asked: str, request: gr.Request) -> Iterator[Updates]:
         """Do a job of the list again, with the same values; without a number show what is at work."""
@@ -127,13 +128,14 @@ class Stage:
             yield {self.status: pictures.failed(GONE, beside=False)}
             return
         yield {**found.given, **dict.fromkeys(self.outputs, ""), self.status: pictures.running("Starting")}
-        yield from self._begin(session, Shown(found.values, self.fields, found.what, self.name, found.start))
+        yield from self._begin(request, Shown(found.values, self.fields, found.what, self.name, found.start))
 
-    def _begin(self, session: Session, shown: Shown, first: Updates | None = None) -> Iterator[Updates]:
+    def _begin(self, request: gr.Request, shown: Shown, first: Updates | None = None) -> Iterator[Updates]:
         """Begin a job, unless the same one is at work: a button may be pressed twice.
 
         The job that was shown before goes on, for the list of jobs alone.
         """
+        session, shown.opening = self.page.session(request), str(request.session_hash)
         with _BEGINS:
             before = session.shown.get(self.status.elem_id)
             if before is not None and before.same_work(shown) and session.stopped < before.begun:
@@ -151,7 +153,8 @@ class Stage:
         """Show a window that was opened again what its session had: the fields, the job while it runs, the result."""
         session = self.page.session(request)
         shown = session.shown.get(self.status.elem_id)
-        if shown is None:
+        if shown is None or shown.opening == str(request.session_hash):
+            # nothing, or a button was pressed before the page was filled: its own answers are on their way
             yield {self.status: gr.skip()}
             return
         yield shown.given
@@ -202,6 +205,7 @@ class Shown:
         start: does it, called with a function for its steps.
 
     Attributes:
+        opening: of a page that it was begun in; each load of a window is one.
         number: of the job, among all.
         state: ``running`` (or waiting for its turn), ``done``, ``failed`` or ``cancelled``.
         share: that is done, 0 to 1.
@@ -222,6 +226,7 @@ class Shown:
     ) -> None:
         self.values, self.given = values, {one: values[one] for one in again}
         self.what, self.tab, self._start = what, tab, start
+        self.opening = ""
         self.number, self.state, self.share, self.left = next(self._numbers), "running", 0.0, float("nan")
         self.steps: list[tuple[float, str]] = []
         self.begun, self.seconds = time.monotonic(), 0.0
@@ -284,6 +289,21 @@ class Shown:
                 gone, count, over = self._left, self._count, self._over or self._left
             if new and not gone:
                 yield new
+
+
+def _touched(field: Any) -> list[Any]:
+    """The events of a person who changes a field.
+
+    Its event ``change`` also tells of what an example or the job itself has set, late on a busy machine: after the
+    error of that job.
+    """
+    if isinstance(field, gr.Audio):
+        return [field.upload, field.clear, field.stop_recording]
+    if isinstance(field, gr.File):
+        return [field.upload, field.clear, field.delete]
+    if isinstance(field, gr.UploadButton):
+        return [field.upload]
+    return [field.change if isinstance(field, gr.Textbox) else field.input]  # a text can also come from a file
 
 
 def _stripped(text: str) -> str:

@@ -140,6 +140,7 @@ def _calibrate(page: Page) -> None:
     wrong = parts.problem("calibrate-problem")
     with gr.Row():
         go = gr.Button("Calibrate", variant="primary", elem_id="calibrate-go", scale=3)
+        stop = gr.Button("Cancel", variant="stop", elem_id="calibrate-cancel", scale=1, visible=False)
         back = gr.Button("Remove my calibration", elem_id="calibrate-reset", scale=1)
     sure = buttons.asked_first(back, "Remove your own calibration? The one of the model is used again.", "Remove it")
     answer = gr.HTML("", elem_id="calibrate-answer", elem_classes="status maybe")
@@ -158,7 +159,8 @@ def _calibrate(page: Page) -> None:
     for button in (go, sure):
         parts.forget(button, {"archive": wrong, "answer": answer})
     sure.click(on_reset, None, [wrong, answer], **page.heavy)
-    go.click(on_calibrate, archive, [wrong, answer], show_progress_on=[answer], **page.heavy)
+    done = go.click(on_calibrate, archive, [wrong, answer], show_progress_on=[answer], **page.heavy)
+    buttons.cancels(page, stop, go, done)
 
 
 def _first_cell(event: gr.SelectData) -> str:

@@ -103,8 +103,8 @@ def _show_library(page: Page, edit: _Edit) -> None:
     play.change(on_play, play, [sample, problem], show_progress="hidden", **page.heavy)
     change.change(on_edit, change, [problem, *edit.outputs], **QUIET)
     if page.uses:
-        kind, voice, chosen = page.uses
-        use.change(lambda asked: (parts.LISTED, asked.partition("|")[0]), use, [kind, voice], **QUIET).then(
+        *target, chosen = page.uses
+        use.change(lambda asked: (parts.LISTED, asked.partition("|")[0], ""), use, target, **QUIET).then(
             *chosen, **QUIET
         )
     edit.chosen.input(on_edit, edit.chosen, [problem, *edit.outputs], **QUIET)
