@@ -60,14 +60,3 @@ def stopper(page: Page, head: str = "Nothing was made", text: str = "Cancelled; 
         return pictures.failed(text, beside=False, head=head)
 
     return stop
-
-
-def cancels(page: Page, stop: Any, begin: Any, done: Any) -> None:
-    """Show a button that ends the job of another one, from the press of that one until its event is over."""
-
-    def stopped(request: gr.Request) -> None:
-        page.session(request).stop()
-
-    for event, visible in ((begin.click, "true"), (done.then, "false")):
-        event(None, None, stop, js=f"() => ({{__type__: 'update', visible: {visible}}})", **QUIET)
-    stop.click(stopped, None, None, **QUIET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gradio as gr
@@ -140,12 +141,12 @@ def _calibrate(page: Page) -> None:
     wrong = parts.problem("calibrate-problem")
     with gr.Row():
         go = gr.Button("Calibrate", variant="primary", elem_id="calibrate-go", scale=3)
-        stop = gr.Button("Cancel", variant="stop", elem_id="calibrate-cancel", scale=1, visible=False)
+        stop = gr.Button("Cancel", variant="stop", elem_id="calibrate-cancel", elem_classes="cancel", scale=1)
         back = gr.Button("Remove my calibration", elem_id="calibrate-reset", scale=1)
     sure = buttons.asked_first(back, "Remove your own calibration? The one of the model is used again.", "Remove it")
     answer = gr.HTML("", elem_id="calibrate-answer", elem_classes="status maybe")
 
-    @parts.answering(page.state, {}, wrong)
+    @parts.answering(page.state, {"answer": answer}, wrong)
     def on_calibrate(file: Any, request: gr.Request, progress: gr.Progress = PROGRESS) -> dict[Any, str]:
         found = page.run(request, lambda job: scores.calibrate(*page.state.shared, job, parts.path(file)), progress)
         return {wrong: "", answer: pictures.calibration(found)}
@@ -156,11 +157,15 @@ def _calibrate(page: Page) -> None:
         text = html('<p role="status">The calibration on {} is removed.</p>', name)
         return {wrong: "", answer: text}
 
-    for button in (go, sure):
-        parts.forget(button, {"archive": wrong, "answer": answer})
+    def on_cancel(request: gr.Request) -> None:
+        page.session(request).stop()
+
+    parts.forget(sure, {"archive": wrong, "answer": answer})
     sure.click(on_reset, None, [wrong, answer], **page.heavy)
-    done = go.click(on_calibrate, archive, [wrong, answer], show_progress_on=[answer], **page.heavy)
-    buttons.cancels(page, stop, go, done)
+    at_work = json.dumps(["", pictures.running("Starting")])
+    go.click(None, None, [wrong, answer], js=f"() => {at_work}", **parts.QUIET)
+    go.click(on_calibrate, archive, [wrong, answer], show_progress_on=[answer], **page.heavy)
+    stop.click(on_cancel, None, None, **parts.QUIET)
 
 
 def _first_cell(event: gr.SelectData) -> str:
