@@ -19,6 +19,8 @@ from speechssl.errors import InputError
 JSON_LINES = frozenset((".jsonl", ".ndjson", ".json"))
 TABLES = frozenset((".csv", ".tsv"))
 PATH_KEYS = ("path", "audio_path", "audio_filepath", "audio", "file", "wav", "file_name", "filename", "recording")
+# the folders of the paths of lists that lie in another one, as a list does that came on stdin
+ELSEWHERE: dict[Path, Path] = {}
 LARGEST = 1 << 30  # bytes of a table or a text; lists of millions of recordings are smaller
 
 Rows = Iterator[tuple[int, dict[str, Any]]]
@@ -75,6 +77,11 @@ def table(path: str | Path, keys: Sequence[str]) -> list[tuple[int, dict[str, An
         return list(_json_lines(place) if is_json else _table(place, _text(place), keys))
 
 
+def folder_of(place: Path) -> Path:
+    """The folder that the paths of a list are relative to: its own."""
+    return ELSEWHERE.get(place, place.parent)
+
+
 def located(root: Path, path: str) -> tuple[str, str]:
     """A path of a list with slashes, and the file to read."""
     if "\\" in path and "://" not in path and not (root / path).exists():
@@ -98,17 +105,18 @@ def _read(place: Path) -> tuple[Path, Rows]:
     """The folder of the paths, and the rows."""
     suffix = place.suffix.lower()
     if suffix in JSON_LINES:
-        return place.parent, _json_lines(place)
+        return folder_of(place), _json_lines(place)
     file = _text(place)
     if _is_fairseq(file):
         return _fairseq(place, file)
     if suffix in TABLES:
         if _has_header(place, file):
-            return place.parent, _table(place, file, PATH_KEYS)
-        return place.parent, ((n, {"path": cells[0].strip()}) for n, cells in enumerate(csv.reader(file), 1) if cells)
+            return folder_of(place), _table(place, file, PATH_KEYS)
+        cells = ((n, row) for n, row in enumerate(csv.reader(file), 1) if row)
+        return folder_of(place), ((n, {"path": row[0].strip()}) for n, row in cells)
     # what stands behind a tab is no path
     lines = ((number, line.split("\t")[0].strip()) for number, line in enumerate(file, start=1))
-    return place.parent, ((number, {"path": line}) for number, line in lines if line and line[0] != "#")
+    return folder_of(place), ((number, {"path": line}) for number, line in lines if line and line[0] != "#")
 
 
 def _json_lines(place: Path) -> Rows:
@@ -145,7 +153,7 @@ def _has_header(place: Path, file: TextIO) -> bool:
     """Whether the first line names columns; one that is the path of a file does not."""
     first = file.readline().strip()
     file.seek(0)
-    return not first or not Path(located(place.parent, first)[1]).is_file()
+    return not first or not Path(located(folder_of(place), first)[1]).is_file()
 
 
 def _is_fairseq(file: TextIO) -> bool:
@@ -163,7 +171,7 @@ def _fairseq(place: Path, file: TextIO) -> tuple[Path, Rows]:
     lines = [line.rstrip("\r\n") for line in file]
     found = [(number, {"path": line.split("\t")[0]}) for number, line in enumerate(lines[1:], start=2) if line.strip()]
     written = Path(lines[0].strip())
-    roots = [place.parent / written, written, place.parent]
+    roots = [folder_of(place) / written, written, folder_of(place)]
     root = next((root for root in roots if (root / found[0][1]["path"]).exists()), roots[0])
     return root, iter(found)
 

@@ -14,7 +14,7 @@ from speechssl.checkpoints.names import some
 from speechssl.cli import options as opt
 from speechssl.cli import outputs, terminal
 from speechssl.cli.outputs import Overwrite
-from speechssl.cli.verification import load, number, open_database
+from speechssl.cli.verification import check_database, load, number, open_database
 from speechssl.errors import InputError
 
 if TYPE_CHECKING:
@@ -241,6 +241,7 @@ def evaluate(
         if place:
             outputs.check_no_sound(place, suffix)
     outputs.check([one for one in kept.values() if one], [target], overwrite=overwrite)
+    check_database(database)
     embedder, calibration = load(model, device, database)
     cohort = _cohort(embedder) if as_norm else None
     listed, folder = _trials(target, root, seed)

@@ -1,4 +1,4 @@
-"""Recordings on standard input and output: ``-`` where a recording is read, ``--output -`` where one is written."""
+"""Recordings and lists on standard input and output: ``-`` where one is read, ``--output -`` where one is written."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ def connected(arguments: Sequence[str]) -> Iterator[list[str]]:
         return
     with tempfile.TemporaryDirectory(prefix="speechssl-") as folder:
         if inputs:
+            from speechssl.audio import lists
+
             heard = _filled(Path(folder) / "stdin")
             for place in inputs:
                 arguments[place] = str(heard)
             terminal.settings.shown[str(heard)] = "stdin"
+            lists.ELSEWHERE[heard] = Path()  # paths of a list on stdin are relative to where the command runs
         made = Path(folder) / "stdout.wav"
         if outputs:
             if sys.stdout.isatty():

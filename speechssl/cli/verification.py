@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_module
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,7 +121,9 @@ def _sides(recordings: list[str], pairs: str | None, speaker: str | None) -> lis
 
         return [([one], two) for one, two in read_pairs(pairs)]
     if speaker is None and len(recordings) < 2:
-        raise InputError("one recording only; give at least one recording of the speaker, and the recording to test")
+        number = len(batch.recordings(recordings))
+        given = "one recording only" if number == 1 else f"{recordings[0]} holds {number} recordings of the speaker"
+        raise InputError(f"{given}; give at least one recording of the speaker, and the recording to test")
     *enrolment, last = recordings
     tested = batch.recordings([last])
     if len(tested) > 1:
@@ -237,11 +239,12 @@ def enrol(
 
     Recordings in folders, patterns and lists that cannot be used are left out, with the reason.
     """
-    from speechssl.verification import decisions, enrolling
+    from speechssl.verification import enrolling
 
     files, failed = batch.usable(recordings, listed, speech=True)
     embedder, calibration = load(model, device, database)
-    heard = [decisions.embed(path, embedder, calibration=calibration) for path in files]
+    heard = _embedded(files, recordings or [], embedder, calibration)
+    failed += len(files) - len(heard)
     with open_database(database, new=True) as store:
         found = enrolling.enrol(name, heard, store, calibration=calibration, cohort=embedder.cohort)
     for remark in found.remarks:
@@ -249,7 +252,26 @@ def enrol(
     known = f", {found.known} enrolled already" if found.known else ""
     text = f"{found.speaker}: {terminal.count(found.new, 'recording')} enrolled{known}"
     terminal.answer({**dataclasses.asdict(found), "model": embedder.origin}, text, json=json)
-    batch.refuse(failed, len(files) + failed)
+    batch.refuse(failed, len(heard) + failed)
+
+
+def _embedded(
+    files: list[Path], named: Sequence[str | Path], embedder: Embedder, calibration: Calibration | None
+) -> list[Utterance]:
+    """Embed recordings; those with too little speech are left out with the reason, if a person did not name them."""
+    from speechssl.verification import decisions
+
+    heard = []
+    for path in files:
+        try:
+            heard.append(decisions.embed(path, embedder, calibration=calibration))
+        except InputError as error:
+            if path in {Path(one) for one in named}:
+                raise
+            terminal.failed(path, error)
+    if not heard:
+        raise InputError(f"none of {terminal.count(len(files), 'recording')} can be used; the lines above say why")
+    return heard
 
 
 @app.command(epilog=examples("identify call.wav", "identify calls/ --json"))
@@ -385,12 +407,18 @@ def load(name: str, device: str, database: str | None) -> tuple[Embedder, Calibr
     return embedder, decisions.calibration_for(embedder, own)
 
 
+def check_database(path: str | None) -> None:
+    """Raise ``InputError`` if a database was named that does not exist."""
+    if path and not Path(path).exists():
+        raise InputError(f"--database {path} does not exist; check the path, or enrol a speaker into it first")
+
+
 def open_database(path: str | None, *, new: bool = False) -> SpeakerDatabase:
     """The database of enrolled speakers; one that was named is made only if it may be ``new``."""
     from speechssl.verification.database import SpeakerDatabase, default_path
 
-    if path and not new and not Path(path).exists():
-        raise InputError(f"--database {path} does not exist; check the path, or enrol a speaker into it first")
+    if not new:
+        check_database(path)
     if path and Path(path).is_file() and not Path(path).stat().st_size:
         terminal.remark(f"remark: {path} was empty (0 bytes); a new database was made of it")
     return SpeakerDatabase(path or default_path())

@@ -397,9 +397,19 @@ class SpeakerDatabase:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError, TypeError, _Foreign) as error:
-            do = "check that it is one and writable, and that no other program holds it"
-            do = "open it again, in the thread that uses it" if isinstance(error, sqlite3.ProgrammingError) else do
-            raise CheckpointError(f"cannot use the speaker database {self.path}: {error}; {do}") from error
+            raise CheckpointError(f"cannot use the speaker database {self.path}: {error}; {_remedy(error)}") from error
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, sqlite3.ProgrammingError):
+        return "open it again, in the thread that uses it"
+    if isinstance(error, _Foreign):
+        return "take a copy from before, or enrol again into another one"
+    if "is not a database" in str(error):
+        return "what 'speakers export' writes is to be read; copy the database file itself to another machine"
+    if "is full" in str(error):
+        return "make room on the disk; nothing that was enrolled before is lost"
+    return "check that it is one and writable, and that no other program holds it"
 
 
 def default_path() -> Path:

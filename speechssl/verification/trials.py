@@ -123,7 +123,8 @@ def read_pairs(path: str | Path) -> list[tuple[str, str]]:
     faults = [f"{path}:{number}" for number, sides in found if len(sides) != 2 or not all(sides)]
     if faults or not found:
         _refuse(faults or [str(path)], "malformed pairs; 'a.wav b.wav' or columns 'enrolment' and 'test' needed")
-    return [(lists.located(path.parent, one)[1], lists.located(path.parent, two)[1]) for _, (one, two) in found]
+    folder = lists.folder_of(path)
+    return [(lists.located(folder, one)[1], lists.located(folder, two)[1]) for _, (one, two) in found]
 
 
 def _cell(row: dict[str, object], names: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -77,6 +78,21 @@ def test_a_recording_from_stdin_is_reported_on(
     monkeypatch.setattr(sys, "stdin", Pipe(speech["source"].read_bytes()))
     assert run(["embed", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["recording"] == "stdin"
+
+
+def test_paths_of_a_list_on_stdin_are_relative_to_where_the_command_runs(
+    monkeypatch: pytest.MonkeyPatch, speech: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "calls").mkdir()
+    for name in ("source", "reference"):
+        shutil.copy(speech[name], tmp_path / "calls" / f"{name}.wav")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", Pipe(b"calls/source.wav\n"))
+    assert run(["embed", "--list", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["recording"] == "calls/source.wav"
+    monkeypatch.setattr(sys, "stdin", Pipe(b"calls/source.wav calls/reference.wav\n"))
+    assert run(["verify", "--pairs", "-", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["test"] == "calls/reference.wav"
 
 
 @pytest.mark.timeout(240)  # what is read twice waits for ever

@@ -131,6 +131,24 @@ def test_an_enrolment_with_one_bad_recording_enrols_nothing(run: Any, tmp_path: 
     assert run("speakers", "list", "--json", model=False) == []
 
 
+def test_what_a_folder_holds_of_too_little_speech_is_left_out(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from speechssl import audio, cli
+    from speechssl.signals import Waveform
+
+    (tmp_path / "ada").mkdir()
+    for name, seconds in (("long", 4.0), ("short", 0.9)):
+        audio.write(tmp_path / "ada" / f"{name}.wav", Waveform(parts("ada")[0][: int(16000 * seconds)], 16000))
+    assert cli.run(["enrol", "ada", str(tmp_path / "ada")]) == 2
+    told = capsys.readouterr().err
+    assert "short.wav: not enough speech" in told
+    assert "1 of 2 failed" in told
+    assert [one["utterances"] for one in run("speakers", "list", "--json", model=False)] == [1]
+    with pytest.raises(InputError, match="not enough speech"):
+        run("enrol", "eve", str(tmp_path / "ada" / "short.wav"))
+
+
 @functools.cache
 def parts(name: str) -> tuple[torch.Tensor, ...]:
     """The first three times four seconds of somebody's reference, at 16 kHz."""
@@ -282,6 +300,8 @@ def test_plda_is_fitted_on_other_speakers_kept_and_used_again(
 def test_bad_input_is_told_from_the_command_line(run: Any, tmp_path: Path) -> None:
     for words, message in (
         (("verify", ADA), "one recording only"),
+        (("verify", str(CLIPS / "ada_*.opus")), r"ada_\*\.opus holds \d recordings of the speaker; give at least one"),
+        (("evaluate", str(Path(ADA).parent), "--database", "none.sqlite"), "none.sqlite does not exist"),
         (("verify", ADA, str(tmp_path / "none.wav")), r"none\.wav"),
         (("evaluate", str(tmp_path / "none.txt")), "does not exist"),
         (("identify", ADA), "nobody is enrolled"),
