@@ -91,7 +91,7 @@ Vad: TypeAlias = Annotated[
 ]
 Engine: TypeAlias = Annotated[str, typer.Option("--engine", help="Where to compute: local, or ray for a cluster.")]
 Retry: TypeAlias = Annotated[
-    bool, typer.Option("--retry-failed", help="Encode those parts again in which a recording failed.")
+    bool, typer.Option("--retry-failed", help="Encode recordings again that failed in an earlier run.")
 ]
 Part: TypeAlias = Annotated[int, typer.Option("--part", help="Recordings in each part (file) of the output.")]
 

@@ -106,7 +106,7 @@ def encode(
     """Encode recordings to units, each exactly once; after an interruption run the command again to continue."""
     from speechssl.units.encoding import encode as encode_module
     from speechssl.units.encoding import engine as engines
-    from speechssl.units.encoding import manifest
+    from speechssl.units.encoding import manifest, told
     from speechssl.units.encoding.workers import Recipe
 
     recipe = Recipe(codebook, model, layer, normalise, device, precision, collapse, vad)
@@ -127,11 +127,13 @@ def encode(
     text = f"{output}  {summary.encoded} encoded, {summary.already} already there, {summary.failed} failed"
     terminal.answer({"output": output, **vars(summary)}, text, json=json)
     if summary.without_speech:
-        terminal.remark(f"remark: {summary.without_speech} without speech; {output}/{engines.REMARKS} names them")
+        place = told.seen_in(output, told.REMARKS, share)
+        terminal.remark(f"remark: {summary.without_speech} without speech; {place} names them")
     if summary.failed:
+        first = "" if summary.encoded + summary.already else f" ({engines.failures(output)[0]['reason']})"
         terminal.error(
-            f"error: {summary.failed} of {len(entries)} failed; the reasons are in {output}/failed.jsonl; "
-            "--retry-failed encodes them again"
+            f"error: {summary.failed} of {len(entries)} failed{first}; the reasons are in "
+            f"{told.seen_in(output, told.FAILED, share)}; --retry-failed encodes them again"
         )
     if summary.failed or (strict and summary.without_speech):
         raise typer.Exit(2)
@@ -142,18 +144,19 @@ def check(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder that `units encode` wrote.")],
     json: opt.Json = False,
 ) -> None:
-    """Prove that a folder of units is complete: every recording once, every record sound."""
+    """Check a folder of units: every recording once, with units, durations and times that fit together."""
     from speechssl.units.encoding.checking import check as run
 
     found = run(folder)
     # text keeps no times
-    length = f", {found.frames} frames, {found.seconds:.1f} s" if found.frames else ""
+    length = f", {found.frames} frames, {found.seconds:.1f} s" if found.frames is not None else ""
     text = f"{folder}  {terminal.count(found.records, 'record')}, {found.failed} failed{length}"
     terminal.answer({**vars(found), "sound": found.sound}, text, json=json)
     for fault in found.faults:
         terminal.error(f"fault: {fault}")
-    if not found.sound:
+    if found.damaged:
         terminal.remark("delete the parts that are at fault, and encode into this folder again: what is whole is kept")
+    if not found.sound:
         raise typer.Exit(2)
 
 

@@ -1,4 +1,7 @@
-"""Check that a folder of units is complete: every recording once, in order, and every record valid."""
+"""Check a folder of units: every recording once, in order, and units, durations and times that fit together.
+
+A unit that was changed for another one of the codebook is not found.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from speechssl.checkpoints import foreign
 from speechssl.errors import InputError
-from speechssl.units.encoding import engine, formats
+from speechssl.units.encoding import engine, formats, told
 from speechssl.units.encoding.manifest import ids_digest
 
 MOST = 20  # faults that are listed
@@ -21,17 +23,19 @@ class Finding:
 
     Args:
         records: utterances with units.
-        failed: utterances in ``failed.jsonl``.
-        frames: frames of all records.
-        seconds: duration of all records.
+        failed: utterances that failed, of which the folder tells.
+        frames: frames of all records; None for text, which keeps no times.
+        seconds: duration of all records; None for text.
         faults: one sentence for each fault.
+        damaged: faults other than parts that are missing.
     """
 
     records: int = 0
     failed: int = 0
-    frames: int = 0
-    seconds: float = 0.0
+    frames: int | None = 0
+    seconds: float | None = 0.0
     faults: list[str] = field(default_factory=list)
+    damaged: int = 0
 
     @property
     def sound(self) -> bool:
@@ -46,12 +50,14 @@ def check(folder: str | Path) -> Finding:
         InputError: the folder holds no units.
     """
     root, meta, finding = Path(folder), engine.read_meta(folder), Finding()
-    blocks = -(-meta["recordings"] // meta["block"])
-    expected = [engine.part_path(root, meta["form"], block) for block in range(blocks)]
-    finding.faults += [f"{path.name} is missing: run the same command again" for path in expected if not path.exists()]
+    if meta["form"] == "text":
+        finding.frames = finding.seconds = None
+    expected = [engine.part_path(root, meta["form"], block) for block in range(engine.num_blocks(meta))]
+    finding.faults += _missing(root, expected)
+    missing = len(finding.faults)
     known = {path.name for path in expected}
     finding.faults += [f"{p.name} does not belong here" for p in sorted(root.glob("part-*")) if p.name not in known]
-    failures = {row["index"]: row["id"] for row in _failures(root)}
+    failures = {row["index"]: row["id"] for row in engine.failures(root)}
     finding.failed = len(failures)
     ids = list(_ids(expected, meta, failures, finding))
     if not finding.faults and ids_digest(iter(ids)) != meta["ids"]:
@@ -60,18 +66,26 @@ def check(folder: str | Path) -> Finding:
             f"{len(ids)} utterances of {meta['recordings']}, not the ones of the list in their order"
             + (f"; twice: {', '.join(twice)}" if twice else "")
         )
+    finding.damaged = len(finding.faults) - missing
     del finding.faults[MOST:]
     return finding
 
 
-def _failures(root: Path) -> list[dict[str, Any]]:
-    path = root / engine.FAILED
-    if not path.exists():
-        return []
-    rows = [row for _, row in foreign.read_lines(path)]
-    if not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
-        raise InputError(f"{path} is damaged: an object with an id a line needed; encode again")
-    return rows
+def _missing(root: Path, expected: list[Path]) -> list[str]:
+    """A sentence for each share that has not begun, and for each other part that is missing."""
+    absent = [path for path in expected if not path.exists()]
+    counts = {int(path.name.rpartition("-")[2]) for path in (root / told.HIDDEN).glob("lock-*-of-*")}
+    counts |= {int(path.stem.rpartition("-")[2]) for path in root.glob("failed-*-of-*.jsonl")}
+    sentences = []
+    for count in sorted(counts - {1})[:1]:
+        for number in range(1, count + 1):
+            share = expected[number - 1 :: count]
+            if share and not any(path.exists() for path in share):
+                sentences.append(
+                    f"shard {number}/{count} is not here yet: encode it, or copy its parts into this folder"
+                )
+                absent = [path for path in absent if path not in share]
+    return [*sentences, *(f"{path.name} is missing: run the same command again" for path in absent)]
 
 
 def _ids(parts: list[Path], meta: dict[str, Any], failures: dict[int, str], finding: Finding) -> Iterator[str]:
@@ -92,8 +106,9 @@ def _ids(parts: list[Path], meta: dict[str, Any], failures: dict[int, str], find
             finding.records += 1
             try:
                 fault = _fault(record, meta)
-                finding.frames += record.get("frames", 0)
-                finding.seconds += record.get("seconds", 0.0)
+                if finding.frames is not None and finding.seconds is not None:
+                    finding.frames += record["frames"]
+                    finding.seconds += record["seconds"]
             except (KeyError, TypeError, ValueError):
                 fault = "fields are missing, or of another kind"
             if fault:

@@ -7,9 +7,11 @@ to one folder; the parts are the same as those of one machine.
 
     OUT/meta.json            what is being made: codebook, format, list of recordings
     OUT/part-00000.jsonl     records of block 0, in the order of the list
-    OUT/failed.jsonl         what could not be encoded, and why
+    OUT/failed.jsonl         what could not be encoded, and why; see ``told``
     OUT/remarks.jsonl        what holds no speech
     OUT/.speechssl/          locks, journals and failures by block
+
+A block is done if the records of its part and its failures are as many as its recordings.
 """
 
 from __future__ import annotations
@@ -24,13 +26,11 @@ from typing import Any
 
 from speechssl.checkpoints import foreign, write_text
 from speechssl.errors import InputError
-from speechssl.units.encoding import formats
+from speechssl.units.encoding import formats, told
 from speechssl.units.encoding.manifest import Entry, ids_digest, plan_digest
+from speechssl.units.encoding.told import FAILED, HIDDEN, REMARKS, Told
 
 BLOCK = 256  # recordings a part: an hour or so of speech, a megabyte of JSON
-FAILED = "failed.jsonl"
-REMARKS = "remarks.jsonl"
-HIDDEN = ".speechssl"
 
 # (index, entry) to (index, {"record": ...} or {"failure": reason}), in any order
 MOST_BLOCKS = 1_000_000  # of a folder
@@ -130,7 +130,7 @@ def run(
         output: folder, new or of the same plan.
         work: encodes recordings in whatever order; every recording it is given comes back once.
         shard: (i, n), 1 <= i <= n: of every n blocks, the i-th.
-        retry: encode those blocks again in which a recording failed.
+        retry: encode recordings again that failed.
         advance: called with the id of every recording that is done.
     Raises:
         InputError: the folder holds units of another codebook or list, another process writes the same shard, the disk
@@ -144,15 +144,13 @@ def run(
         _check_folder(folder, plan)  # what is refused gets no lock
         with _locked(folder, number, count):
             _claim(folder, plan)
-            summary = Summary()
+            job = _Job(plan, folder, work, advance, retry)
             for block in range(number - 1, plan.num_blocks, count):
-                if retry and (failures := _rows_path(folder, FAILED, block)).exists():
-                    part_path(folder, plan.form, block).unlink(missing_ok=True)
-                    failures.unlink()
-                _block(plan, folder, block, work, summary, advance)
-            for kind in (FAILED, REMARKS):
-                _collect(folder, plan, kind)
-            return summary
+                job.do(block)
+            complete = all(part_path(folder, plan.form, block).exists() for block in range(plan.num_blocks))
+            for rows in job.told.values():
+                rows.publish(plan.num_blocks, shard, complete=complete)
+            return job.summary
     except OSError as error:
         raise InputError(
             f"cannot write to {folder}: {error.strerror or error}; nothing that was done is lost: "
@@ -165,67 +163,81 @@ def part_path(folder: Path, plan_form: str, block: int) -> Path:
     return folder / f"part-{block:05d}{formats.SUFFIXES[plan_form]}"
 
 
-def _block(plan: Plan, folder: Path, block: int, work: Work, summary: Summary, advance: Callable[[str], None]) -> None:
-    first = block * plan.block
-    entries = plan.entries[first : first + plan.block]
-    target = part_path(folder, plan.form, block)
-    if target.exists():
-        failed = _count_rows(_rows_path(folder, FAILED, block))
-        summary.failed += failed
-        summary.already += len(entries) - failed
-        summary.without_speech += _count_rows(_rows_path(folder, REMARKS, block))
-        _journal_path(folder, block).unlink(missing_ok=True)
-        for entry in entries:
-            advance(entry.id)
-        return
-    done = _encoded(folder, block, first, entries, work, summary, advance)
-    records = [done[first + i]["record"] for i in range(len(entries)) if "record" in done[first + i]]
-    # these first: the part says that the block is complete
-    for kind, key in ((FAILED, "failure"), (REMARKS, "remark")):
-        rows = [
-            {"index": first + i, "id": e.id, "path": e.path, "reason": done[first + i][key]}
-            for i, e in enumerate(entries)
-            if key in done[first + i]
-        ]
-        _write_lines(_rows_path(folder, kind, block), rows)
-        summary.without_speech += len(rows) if kind == REMARKS else 0
-    formats.write(target, records, plan.form, plan.columns)
-    _journal_path(folder, block).unlink(missing_ok=True)
+class _Job:
+    """The blocks of one run, and its numbers; see ``run``."""
 
+    def __init__(self, plan: Plan, folder: Path, work: Work, advance: Callable[[str], None], retry: bool) -> None:
+        self._plan, self._folder, self._work, self._advance, self._retry = plan, folder, work, advance, retry
+        self.told = {kind: Told(folder, kind, plan.block) for kind in (FAILED, REMARKS)}
+        self.summary = Summary()
 
-def _encoded(
-    folder: Path,
-    block: int,
-    first: int,
-    entries: Sequence[Entry],
-    work: Work,
-    summary: Summary,
-    advance: Callable[[str], None],
-) -> dict[int, dict[str, Any]]:
-    """Record or failure of every entry of a block by its index: from the journal, the rest encoded now."""
-    path = _journal_path(folder, block)
-    done = _read_journal(path, range(first, first + len(entries)))
-    summary.already += sum("record" in result for result in done.values())
-    summary.failed += sum("failure" in result for result in done.values())
-    for index in done:
-        advance(entries[index - first].id)
-    missing = [(first + i, entry) for i, entry in enumerate(entries) if first + i not in done]
-    with path.open("a", encoding="utf-8") as journal:
-        # after a line that was cut short, a new one
-        journal.write("\n")
-        for index, result in work(missing):
-            journal.write(formats.line({"index": index, **result}) + "\n")
-            journal.flush()
-            # through JSON and back, so that a continued run writes exactly the same
-            done[index] = json.loads(formats.line(result))
-            summary.encoded += "record" in result
-            summary.failed += "failure" in result
-            advance(entries[index - first].id)
-    return done
+    def do(self, block: int) -> None:
+        """Encode what is missing of a block, and write its part."""
+        first = block * self._plan.block
+        entries = self._plan.entries[first : first + self._plan.block]
+        target = part_path(self._folder, self._plan.form, block)
+        failed, remarks = (self.told[kind].of(block) for kind in (FAILED, REMARKS))
+        finished = target.exists() and formats.count(target) + len(failed) == len(entries)
+        if finished and not (self._retry and failed):
+            self.summary.failed += len(failed)
+            self.summary.already += len(entries) - len(failed)
+            self.summary.without_speech += len(remarks)
+            _journal_path(self._folder, block).unlink(missing_ok=True)
+            for entry in entries:
+                self._advance(entry.id)
+            return
+        done = self._encoded(block, first, entries)
+        # these first: the part says that the block is complete
+        for kind, key in ((FAILED, "failure"), (REMARKS, "remark")):
+            rows = [
+                {"index": first + i, "id": e.id, "path": e.path, "reason": done[first + i][key]}
+                for i, e in enumerate(entries)
+                if key in done[first + i]
+            ]
+            self.told[kind].settle(block, rows)
+            self.summary.without_speech += len(rows) if kind == REMARKS else 0
+        records = [done[first + i]["record"] for i in range(len(entries)) if "record" in done[first + i]]
+        formats.write(target, records, self._plan.form, self._plan.columns)
+        _journal_path(self._folder, block).unlink(missing_ok=True)
 
+    def _encoded(self, block: int, first: int, entries: Sequence[Entry]) -> dict[int, dict[str, Any]]:
+        """Record or failure of every entry of a block by its index: what is there, and the rest encoded now."""
+        path = _journal_path(self._folder, block)
+        done = self._written(block, first, entries) | _read_journal(path, range(first, first + len(entries)))
+        if self._retry:
+            done = {index: result for index, result in done.items() if "failure" not in result}
+        self.summary.already += sum("record" in result for result in done.values())
+        self.summary.failed += sum("failure" in result for result in done.values())
+        for index in done:
+            self._advance(entries[index - first].id)
+        missing = [(first + i, entry) for i, entry in enumerate(entries) if first + i not in done]
+        with path.open("a", encoding="utf-8") as journal:
+            # after a line that was cut short, a new one
+            journal.write("\n")
+            for index, result in self._work(missing):
+                journal.write(formats.line({"index": index, **result}) + "\n")
+                journal.flush()
+                # through JSON and back, so that a continued run writes exactly the same
+                done[index] = json.loads(formats.line(result))
+                self.summary.encoded += "record" in result
+                self.summary.failed += "failure" in result
+                self._advance(entries[index - first].id)
+        return done
 
-def _count_rows(path: Path) -> int:
-    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+    def _written(self, block: int, first: int, entries: Sequence[Entry]) -> dict[int, dict[str, Any]]:
+        """What an unfinished part holds by index, as after a retry or without the failures of another machine."""
+        target = part_path(self._folder, self._plan.form, block)
+        if not target.exists():
+            return {}
+        places = {entry.id: first + i for i, entry in enumerate(entries)}
+        done: dict[int, dict[str, Any]] = {
+            row["index"]: {"failure": row["reason"]} for row in self.told[FAILED].of(block)
+        }
+        done |= {places[one["id"]]: {"record": one} for one in formats.read(target) if one["id"] in places}
+        for row in self.told[REMARKS].of(block):
+            if "record" in done.get(row["index"], {}):
+                done[row["index"]]["remark"] = row["reason"]
+        return {index: result for index, result in done.items() if index in places.values()}
 
 
 def _journal_path(folder: Path, block: int) -> Path:
@@ -250,27 +262,53 @@ def _read_journal(path: Path, wanted: range) -> dict[int, dict[str, Any]]:
 def _claim(folder: Path, plan: Plan) -> None:
     """Write ``meta.json``, or check that the one there is of the same plan."""
     _check_folder(folder, plan)
-    if not (path := folder / formats.META).exists():
+    path = folder / formats.META
+    if path.exists() and _differences(found := read_meta(folder), plan):
+        told.forget(folder)
+        for part in _parts(folder, found):
+            part.unlink()
+        path.unlink()
+    if not path.exists():
         write_text(path, json.dumps(plan.meta(), indent=2, sort_keys=True) + "\n")
 
 
 def _check_folder(folder: Path, plan: Plan) -> None:
-    """Refuse a folder of something else than the units of this plan."""
-    wanted = plan.meta()
+    """Refuse a folder of something else than the units of this plan; one in which everything failed is begun anew."""
     if not (folder / formats.META).exists():
         if others := sorted(p.name for p in folder.glob("*") if not p.name.startswith(".")):
             raise InputError(f"{folder} holds other files ({', '.join(others[:3])}); choose an empty or new folder")
         return
-    found = read_meta(folder)
-    if different := [key for key in wanted if found.get(key) != wanted[key]]:
-        first = "codebook" if "codebook" in different else different[0]
-        name = "origin" if first == "codebook" else first
-        # a person knows them by the options
-        named = [{"block": "part", "form": "format"}.get(one, one) for one in (name, *different)]
+    found, wanted = read_meta(folder), plan.meta()
+    different = _differences(found, plan)
+    barren = found["recordings"] and all(part.exists() and not formats.count(part) for part in _parts(folder, found))
+    if barren or not different:
+        return
+    if set(different) <= {"recordings", "plan", "ids"}:
         raise InputError(
-            f"{folder} holds units made differently: {named[0]} is {found.get(name)!r} there and {wanted[name]!r} now "
-            f"(in all: {', '.join(named[1:])}); choose another folder, or the settings and recordings it was begun with"
+            f"{folder} holds units of another list of recordings ({found['recordings']} there, {wanted['recordings']} "
+            "now); a folder is for one list that does not change: choose another folder for these recordings"
         )
+    first = "origin" if "codebook" in different else different[0]
+    # a person knows them by the options
+    words = {"block": "part", "form": "format", "plan": "recordings", "ids": "recordings"}
+    named = list(dict.fromkeys(words.get(one, one) for one in (first, *different)))
+    raise InputError(
+        f"{folder} holds units made differently: {named[0]} is {found.get(first)!r} there and {wanted[first]!r} now "
+        f"(in all: {', '.join(named)}); choose another folder, or the settings and recordings it was begun with"
+    )
+
+
+def _differences(found: dict[str, Any], plan: Plan) -> list[str]:
+    return [key for key, value in plan.meta().items() if found.get(key) != value]
+
+
+def num_blocks(meta: dict[str, Any]) -> int:
+    """Parts of the whole output of which ``meta.json`` tells."""
+    return -(-int(meta["recordings"]) // int(meta["block"]))
+
+
+def _parts(folder: Path, meta: dict[str, Any]) -> Iterator[Path]:
+    return (part_path(folder, meta["form"], block) for block in range(num_blocks(meta)))
 
 
 def read_meta(folder: str | Path) -> dict[str, Any]:
@@ -290,9 +328,21 @@ def read_meta(folder: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is not about units; give a folder that `speechssl units encode` made")
     # what is read later than this trusts the numbers
     wrong = [name for name, kind in _META.items() if not isinstance(found.get(name), kind)]
+    wrong += ["form"] * (found.get("form") not in formats.SUFFIXES and "form" not in wrong)
     if wrong or not found["block"] > 0 or not 0 <= found["recordings"] <= MOST_BLOCKS * found["block"]:
         raise InputError(f"{path} is damaged ({', '.join(wrong) or 'numbers of recordings'}); encode into a new folder")
     return found
+
+
+def failures(folder: str | Path) -> list[dict[str, Any]]:
+    """Index, id, path and reason of what failed in a folder of units.
+
+    Raises:
+        InputError: it is no folder of units, or damaged.
+    """
+    meta = read_meta(folder)
+    rows = Told(Path(folder), FAILED, meta["block"])
+    return [row for block in range(num_blocks(meta)) for row in rows.of(block)]
 
 
 def lacking(folder: str | Path, records: int) -> str:
@@ -302,8 +352,8 @@ def lacking(folder: str | Path, records: int) -> str:
         folder: of units.
         records: that are in it.
     """
-    wanted = read_meta(folder)["recordings"]
-    missing = wanted - records - _count_rows(Path(folder) / FAILED)
+    wanted, failed = read_meta(folder)["recordings"], len(failures(folder))
+    missing = wanted - records - failed
     return f"{missing} of {wanted} recordings are missing; `speechssl units check {folder}` says more" * (missing > 0)
 
 
@@ -327,24 +377,3 @@ def _locked(folder: Path, number: int, count: int) -> Iterator[None]:
                 "wait for it, or choose another folder or shard"
             ) from error
         yield
-
-
-def _write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    if not rows:
-        path.unlink(missing_ok=True)
-        return
-    write_text(path, "".join(formats.line(row) + "\n" for row in rows))
-
-
-def _rows_path(folder: Path, kind: str, block: int) -> Path:
-    """Where the failures or remarks of a block go."""
-    return folder / HIDDEN / f"{Path(kind).stem}-{block:05d}.jsonl"
-
-
-def _collect(folder: Path, plan: Plan, kind: str) -> None:
-    """``failed.jsonl`` or ``remarks.jsonl`` from all blocks; the last shard to finish sees them all."""
-    if any(not part_path(folder, plan.form, block).exists() for block in range(plan.num_blocks)):
-        return
-    texts = [path.read_text(encoding="utf-8") for path in sorted((folder / HIDDEN).glob(f"{Path(kind).stem}-*.jsonl"))]
-    rows = [json.loads(text) for text in "".join(texts).splitlines()]
-    _write_lines(folder / kind, rows)

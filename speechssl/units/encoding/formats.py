@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -66,8 +67,30 @@ def read(path: Path) -> Iterator[Record]:
     readers = {".jsonl": _read_jsonl, ".parquet": _read_parquet, ".tar": _read_tar, ".txt": _read_text}
     if path.suffix not in readers:
         raise InputError(f"{path} is no file of units; one of {', '.join(readers)} needed")
-    try:
+    with _telling(path):
         yield from map(_record, readers[path.suffix](path))
+
+
+def count(path: Path) -> int:
+    """Number of records of one part, which is known without reading all of them.
+
+    Raises:
+        InputError: as ``read``.
+    """
+    with _telling(path):
+        if path.suffix == SUFFIXES["parquet"]:
+            return int(_arrow()[1].read_metadata(path).num_rows)
+        if path.suffix == SUFFIXES["webdataset"]:
+            with tarfile.open(path) as archive:
+                return sum(1 for _ in archive)
+        with path.open("rb") as file:
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+@contextlib.contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    try:
+        yield
     # pyarrow's errors are ValueError and OSError, except where it is damaged in the middle
     except (ValueError, KeyError, TypeError, EOFError, RuntimeError, tarfile.TarError, OSError) as error:
         raise InputError(f"{path} cannot be read as units ({error}); mend it, or delete it and encode again") from error
