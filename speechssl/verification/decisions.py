@@ -39,6 +39,16 @@ UNSURE = (
     "no decision: too much alike for two people, and not enough for one; give longer recordings, or recordings from a "
     "better microphone or line"
 )
+UNSURE_OVER_LINES = (
+    "no decision: over such a line, or under such noise, this score neither accepts nor rejects anybody; give longer "
+    "recordings, or recordings from a better microphone or line"
+)
+BY_PRIOR = (
+    "no decision, because of the prior of {:g}: the log-likelihood ratio of {:.2f} speaks for one speaker, and the "
+    "prior asks for {:.2f}; give longer recordings, or another prior"
+)
+ENROLLED = "the recording to test is among those of the speaker; give another one, for it fits itself"
+TIED = "{} fits exactly as well as {}; are the same recordings enrolled under both names?"
 UNLIKE = "sounds unlike the speech this model knows (music or noise?); listen to it before trusting a score"
 
 
@@ -74,7 +84,7 @@ class Decision:
         probability: of one speaker at ``prior``; None without a calibration.
         accepted: None if nothing could be decided: the calibration does not know the band or the noise of a recording,
             it is too close to call, or there is no calibration, and no threshold of the caller's either. Then
-            ``llr``, ``probability`` and ``threshold`` are None too.
+            ``llr``, ``probability`` and ``threshold`` are None too, but where only the prior makes it too close.
         threshold: on the score, of recordings as long as these.
         threshold_source: where the threshold came from.
     """
@@ -106,7 +116,7 @@ class Candidate:
 
     Args:
         accepted: None if nothing could be decided.
-        remark: why not; empty otherwise.
+        remark: why not, or what else a person should know; empty otherwise.
     """
 
     speaker: str
@@ -201,7 +211,10 @@ def verify(
     scorer = Scorer(test.embedding, cohort)
     found = _judged(enrolment, test, calibration, scorer, scoring == "as-norm", prior, threshold)
     heard = [item for item in (*enrolment, test) if isinstance(item, Utterance)]
-    remarks = [f"{item.name}: {remark}" for item in heard for remark in item.remarks]
+    remarks = [found.remark] if found.remark else []
+    if test.sha256 and test.sha256 in {item.sha256 for item in enrolment}:
+        remarks.append(ENROLLED)
+    remarks += [f"{item.name}: {remark}" for item in heard for remark in item.remarks]
     return Decision(
         score=found.score,
         scoring=scoring,
@@ -212,7 +225,7 @@ def verify(
         threshold=found.threshold,
         threshold_source=found.threshold_source,
         origin=test.embedding.origin,
-        remarks=(*([found.remark] if found.remark else []), *remarks),
+        remarks=tuple(remarks),
     )
 
 
@@ -227,8 +240,8 @@ def identify(
 ) -> list[Candidate]:
     """Enrolled speakers, best first; ``outcome`` says who of them speaks.
 
-    They are ranked by their likelihood ratios, by their scores without a calibration or with a threshold given. Those
-    who were recorded over a line that the calibration does not know come last.
+    They are ranked by their likelihood ratios, by their scores without a calibration or with a threshold given. Who is
+    named comes first; those who were recorded over a line that the calibration does not know come last.
 
     Raises:
         InputError: nobody is enrolled with this model; the message says which models there are.
@@ -236,16 +249,16 @@ def identify(
     origin = test.embedding.origin
     enrolled = _enrolled(database, origin)
     normed = _check_calibration(origin, calibration, cohort) == "as-norm"
-    candidates, scorer = [], Scorer(test.embedding, cohort)
+    scorer, by_ratio = Scorer(test.embedding, cohort), calibration is not None and threshold is None
+    ranked: list[tuple[tuple[bool, float, float, str], Candidate]] = []
     for name, rows in enrolled.items():
         found = _judged(rows, test, calibration, scorer, normed, prior, threshold)
-        candidates.append(Candidate(name, found.score, found.llr, found.accepted, found.remark))
-    by_ratio = calibration is not None and threshold is None
-
-    def rank(row: Candidate) -> tuple[bool, float, float, str]:
-        return row.accepted is None, -(row.llr or 0.0) if by_ratio else 0.0, -row.score, row.speaker
-
-    return sorted(candidates, key=rank)
+        remark = found.remark or (ENROLLED if test.sha256 in {row.sha256 for row in rows} else "")
+        place = (by_ratio and found.ratio is None, -(found.ratio or 0.0) if by_ratio else 0.0, -found.score, name)
+        ranked.append((place, Candidate(name, found.score, found.llr, found.accepted, remark)))
+    candidates = [row for _, row in sorted(ranked, key=lambda pair: pair[0])]
+    best = _best(candidates)
+    return sorted(candidates, key=lambda row: row is not best)
 
 
 def claimed(name: str, database: SpeakerDatabase, origin: str) -> list[Enrolment]:
@@ -275,18 +288,30 @@ def outcome(ranked: Sequence[Candidate]) -> tuple[str, str | None]:
 
     There is no decision if nobody is accepted and nothing could be decided about one candidate or more.
     """
-    if ranked[0].accepted:
-        return "known", ranked[0].speaker
+    if best := _best(ranked):
+        return "known", best.speaker
     return ("none" if any(row.accepted is None for row in ranked) else "unknown"), None
 
 
+def _best(ranked: Sequence[Candidate]) -> Candidate | None:
+    """The first about whom something was decided, if accepted."""
+    best = next((row for row in ranked if row.accepted is not None), None)
+    return best if best and best.accepted else None
+
+
 def remarks_of(ranked: Sequence[Candidate]) -> list[str]:
-    """Why nothing was decided about candidates, each reason once, with the names if it is not that of all."""
+    """What was found of candidates, each remark once, with the names if it is not that of all.
+
+    Why nothing was decided is left out if somebody is named. A candidate who fits exactly as well is mentioned then.
+    """
     names: dict[str, list[str]] = {}
+    best = _best(ranked)
     for row in ranked:
-        if row.remark:
+        if row.remark and not (best and row.accepted is None):
             names.setdefault(row.remark, []).append(row.speaker)
-    return [remark if len(who) == len(ranked) else f"{some(who)}: {remark}" for remark, who in names.items()]
+    tied = [row.speaker for row in ranked if best and row is not best and math.isclose(row.score, best.score)]
+    found = [TIED.format(some(tied), best.speaker)] if best and tied else []
+    return found + [remark if len(who) == len(ranked) else f"{some(who)}: {remark}" for remark, who in names.items()]
 
 
 def shipped_calibration(embedder: Embedder) -> Calibration | None:
@@ -312,7 +337,10 @@ def calibration_for(embedder: Embedder, own: Calibration | None) -> Calibration 
 
 @dataclass(frozen=True)
 class _Judgement:
+    """What a score says; ``ratio`` is ``llr``, and the ratio as well where ``llr`` is not told."""
+
     score: float
+    ratio: float | None
     llr: float | None
     accepted: bool | None
     threshold: float | None
@@ -344,8 +372,12 @@ def _judged(
         llr = min(llr, SUREST_OVER_LINES)
     accepted = _decided(found, limit, llr, usable, threshold)
     if accepted is None and limit is not None:
-        return _Judgement(found, None, None, None, "none: too close to call", UNSURE)
-    return _Judgement(found, llr, accepted, limit, source, why)
+        if prior and usable and llr is not None and usable.decide(found, usable.threshold_at(seconds), llr):
+            remark = BY_PRIOR.format(prior, llr, bayes_threshold(prior))  # without it the pair is accepted
+            return _Judgement(found, llr, llr, None, limit, source, remark)
+        remark = UNSURE if usable is calibration else UNSURE_OVER_LINES
+        return _Judgement(found, llr, None, None, None, "none: too close to call", remark)
+    return _Judgement(found, llr, llr, accepted, limit, source, why)
 
 
 def _threshold(

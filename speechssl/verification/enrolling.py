@@ -70,27 +70,36 @@ def doubts(
     calibration: Calibration | None = None,
     cohort: Tensor | None = None,
 ) -> list[str]:
-    """Remarks on recordings that sound like two speakers, or like somebody else who is enrolled.
+    """Remarks on recordings that sound like two speakers, or like somebody else who is enrolled, or are enrolled so.
 
     Args:
         name: of the speaker to whom they are to be added.
         heard: the recordings.
         database: of enrolled speakers, before they are added.
-        calibration, cohort: see ``decisions.verify``; without a calibration there are no remarks.
+        calibration, cohort: see ``decisions.verify``; without a calibration nobody says who sounds like whom.
     """
-    if calibration is None or not heard:
+    if not heard:
         return []
     enrolled = database.enrolled(heard[0].embedding.origin)
+    twice = [
+        (one, speaker)
+        for one in heard
+        for speaker, rows in enrolled.items()
+        if speaker != name and one.sha256 in {row.sha256 for row in rows}
+    ]
+    found = [f"{one.name}: the same recording is enrolled as {speaker}" for one, speaker in twice]
+    if calibration is None:
+        return found
     if own := enrolled.get(name, []):
         other = f"what is enrolled of {name}"
         odd = [one for one in heard if verify(own, one, calibration=calibration, cohort=cohort).accepted is False]
     else:
         odd = apart(heard, calibration=calibration, cohort=cohort)
         other = next(one.name for one in heard if all(one is not two for two in odd))
-    found = [f"{one.name}: sounds like another speaker than {other}" for one in odd]
+    found += [f"{one.name}: sounds like another speaker than {other}" for one in odd]
     for one in heard if set(enrolled) - {name} else ():
         for row in identify(one, database, calibration=calibration, cohort=cohort):
-            if row.accepted and row.speaker != name:
+            if row.accepted and row.speaker != name and (one, row.speaker) not in twice:
                 found.append(f"{one.name}: sounds like {row.speaker}, who is enrolled")
     return found
 

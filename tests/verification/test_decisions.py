@@ -35,7 +35,7 @@ def embedding(*values: float, origin: str = "m@1") -> Embedding:
 
 
 def utterance(*values: float, origin: str = "m@1") -> decisions.Utterance:
-    return decisions.Utterance("x.wav", embedding(*values, origin=origin), 5.0, "sha", ("quiet",), WIDE)
+    return decisions.Utterance("x.wav", embedding(*values, origin=origin), 5.0, f"sha of {values}", ("quiet",), WIDE)
 
 
 def test_score_is_the_cosine_with_the_mean_of_the_enrolment() -> None:
@@ -344,6 +344,59 @@ def test_identification_over_an_unknown_line_names_nobody(tmp_path: Path) -> Non
         ranked = decisions.identify(far, database, calibration=calibration("m@1"))
         assert decisions.outcome(ranked) == ("none", None)
         assert decisions.remarks_of(ranked)[0].startswith("cleo: no decision: an enrolled recording")
+
+
+def test_where_only_the_prior_leaves_it_open_the_ratio_is_told_and_the_best_stays_first(tmp_path: Path) -> None:
+    cautious = dataclasses.replace(calibration("m@1"), cautious=True)
+    strict = {"calibration": cautious, "prior": 1e-4}
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        for name, values in (("ada", (0.0, 1.0)), ("beth", (1.0, 0.0))):
+            database.enrol(name, [Enrolment(embedding(*values), name, name.encode().hex().rjust(64, "0"), 5.0, WIDE)])
+        test = utterance(1, 0.1)
+        ranked = decisions.identify(test, database, **strict)
+        assert [(row.speaker, row.accepted) for row in ranked] == [("beth", None), ("ada", False)]
+        assert decisions.outcome(ranked) == ("none", None)
+    found = decisions.verify([utterance(1, 0)], test, **strict)
+    assert (found.accepted, found.decision) == (None, "none")
+    assert found.llr == ranked[0].llr == pytest.approx(10 * found.score - 5)
+    assert found.threshold == pytest.approx((np.log(9999) + 5) / 10)
+    assert found.probability == pytest.approx(1 / (1 + 9999 * np.exp(-found.llr)))
+    assert found.remarks[0].startswith("no decision, because of the prior of 0.0001: the log-likelihood ratio of 4.95")
+    # the recordings are the cause: without a prior nothing is decided either
+    close = utterance(0.55, (1 - 0.55**2) ** 0.5)
+    found = decisions.verify([utterance(1, 0)], close, **strict)
+    assert (found.llr, found.probability, found.threshold) == (None, None, None)
+    assert found.remarks[0] == decisions.UNSURE
+
+
+def test_an_undecided_candidate_ranks_by_the_ratio_and_is_mentioned_only_if_nobody_is_named(tmp_path: Path) -> None:
+    line = dataclasses.replace(calibration("m@1"), bands=KnownBands(3300.0, 4400.0), cautious=True)
+    whole = dataclasses.replace(calibration("m@1"), lines=(line,))
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        for name, values in (("ada", (0.0, 1.0)), ("beth", (0.55, 0.835)), ("cleo", (1.0, 0.0))):
+            row = Enrolment(embedding(*values), name, name.encode().hex().rjust(64, "0"), 5.0, PHONE)
+            database.enrol(name, [row])
+        ranked = decisions.identify(over(PHONE, 1, 0), database, calibration=whole)
+        assert [(row.speaker, row.accepted) for row in ranked] == [("cleo", True), ("beth", None), ("ada", False)]
+        assert (decisions.outcome(ranked), decisions.remarks_of(ranked)) == (("known", "cleo"), [])
+        database.remove("cleo")
+        ranked = decisions.identify(over(PHONE, 1, 0), database, calibration=whole)
+    assert [(row.speaker, row.accepted) for row in ranked] == [("beth", None), ("ada", False)]
+    assert decisions.remarks_of(ranked) == [f"beth: {decisions.UNSURE_OVER_LINES}"]
+
+
+def test_the_same_recording_on_both_sides_or_under_two_names_is_said(tmp_path: Path) -> None:
+    known = calibration("m@1")
+    assert decisions.ENROLLED in decisions.verify([utterance(1, 0)], utterance(1, 0), calibration=known).remarks
+    assert decisions.ENROLLED not in decisions.verify([utterance(1, 0)], utterance(1, 0.1), calibration=known).remarks
+    row = Enrolment(embedding(1.0, 0.0), "a.wav", "a" * 64, 5.0, WIDE)
+    with SpeakerDatabase(tmp_path / "x.sqlite") as database:
+        for name in ("zoe", "ada"):
+            database.enrol(name, [row])
+        ranked = decisions.identify(utterance(1, 0.1), database, calibration=known)
+        same = decisions.identify(dataclasses.replace(utterance(1, 0), sha256="a" * 64), database, calibration=known)
+    assert decisions.remarks_of(ranked) == [decisions.TIED.format("zoe", "ada")]
+    assert decisions.remarks_of(same) == [decisions.TIED.format("zoe", "ada"), decisions.ENROLLED]
 
 
 def test_strangers_on_the_telephone_are_not_taken_for_each_other(tmp_path: Path) -> None:

@@ -49,3 +49,6 @@ def test_recordings_of_two_people_or_of_somebody_who_is_enrolled_are_doubtful(
         assert doubts("eric", eric, other) == []
         assert doubts("bob", again) == [f"{again.name}: sounds like ada, who is enrolled"]
         assert enrolling.doubts("bob", [again], database) == []
+        assert doubts("ada", ada) == []
+        assert doubts("bob", ada) == [f"{ada.name}: the same recording is enrolled as ada"]
+        assert enrolling.doubts("bob", [ada], database) == doubts("bob", ada)
