@@ -333,10 +333,9 @@ def _trials(target: str, root: str | None, seed: int, *, others: int = 0) -> tup
 
 
 def _print_report(found: dict[str, Any]) -> None:
-    low, high = found["eer_interval_95"]
     rows = [
         ("trials", f"{found['trials']} ({found['targets']} target), {found['speakers']} speakers"),
-        ("EER", f"{100 * found['eer']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f})"),
+        ("EER", _error_rate(found, found["speakers"])),
         ("EER, interpolated", f"{100 * found['eer_interpolated']:.2f} %"),
         *((f"minDCF({prior})", f"{value:.4f}") for prior, value in found["min_dcf"].items()),
         *((f"actDCF({prior})", f"{value:.4f}") for prior, value in found.get("act_dcf", {}).items()),
@@ -347,7 +346,12 @@ def _print_report(found: dict[str, Any]) -> None:
         best = found["of_ratios"]
         costs = ", ".join(f"minDCF({prior}) {value:.4f}" for prior, value in best["min_dcf"].items())
         rows.append(("Cllr", f"{found['cllr']:.4f} bits"))
-        rows.append(("ratios at best", f"{costs}, minCllr {best['min_cllr']:.4f} bits"))
+        rows.append(
+            (
+                "ratios at best",
+                f"EER {_error_rate(best, found['speakers'])}, {costs}, minCllr {best['min_cllr']:.4f} bits",
+            )
+        )
     for row in found["speakers_worst_first"][:3]:
         taken = ", ".join(f"{name} ({count})" for name, count in row["taken_for"].items()) or "nobody"
         rows.append((row["speaker"], f"misses {number(row['miss'])}, taken for {taken}"))
@@ -358,14 +362,22 @@ def _print_report(found: dict[str, Any]) -> None:
         terminal.remark(told)
 
 
+def _error_rate(found: dict[str, Any], speakers: int) -> str:
+    """The EER with its interval, or with the reason why there is none."""
+    if found["eer_interval_95"] is None:
+        return f"{100 * found['eer']:.2f} % (no interval: {speakers} speakers are too few)"
+    low, high = found["eer_interval_95"]
+    return f"{100 * found['eer']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f})"
+
+
 def too_few(found: dict[str, Any]) -> str:
     """A remark where no error was seen, so that drawing speakers finds an interval without width; else nothing."""
-    if found["eer_interval_95"][1] > 0:
+    if (found["eer_interval_95"] or [0.0, found["eer"]])[1] > 0:
         return ""
     targets = found["targets"]
     most = 1 - 0.05 ** (1 / targets)  # no error in so many independent trials is as likely as 5 %
     return (
-        f"remark: no error was seen, so the interval says nothing; even with {targets} independent target trials "
+        f"remark: no error was seen, which says little; even with {targets} independent target trials "
         f"up to {100 * most:.1f} % could be wrong, and trials of {found['speakers']} speakers are not independent"
     )
 

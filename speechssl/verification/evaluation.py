@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 CACHE = "speaker-embeddings"  # in the cache folder: embeddings by content and model
+FEWEST = 6  # speakers: of fewer, over 2.5 % of all draws hold two speakers alone, and these make the upper bound
 PRIORS = (0.01, 0.05)  # of a target, for the detection costs; those of VoxCeleb and of NIST
 
 
@@ -170,18 +171,25 @@ def report(
             knows seconds may rank the trials better than the scores do, so ``of_ratios`` has what the best threshold
             in hindsight makes of the ratios: this is what the actual costs are to be compared with.
         seconds: (N, 2) of speech of both sides, for such a calibration.
-        draws, seed: of the intervals over speakers.
+        draws, seed: of the intervals over speakers; of fewer than ``FEWEST`` speakers there are none.
     """
     labels = np.array([trial.is_target for trial in trials])
     sides = [np.array(names) for names in zip(*(trial.sides for trial in trials), strict=True)]
-    curve = metrics.roc(scores, labels)
-    interval = metrics.bootstrap(metrics.Roc.eer, scores, labels, *sides, draws=draws, seed=seed)
+    curve, speakers = metrics.roc(scores, labels), len(set(sides[0]) | set(sides[1]))
+
+    def interval_of(values: Floats) -> list[float] | None:
+        if speakers < FEWEST:
+            return None
+        drawn = metrics.bootstrap(metrics.Roc.eer, values, labels, *sides, draws=draws, seed=seed)
+        return [drawn.low, drawn.high]
+
+    interval = interval_of(scores)
     found: dict[str, Any] = {
         "trials": len(trials),
         "targets": int(labels.sum()),
-        "speakers": len(set(sides[0]) | set(sides[1])),
+        "speakers": speakers,
         "eer": curve.eer(),
-        "eer_interval_95": [interval.low, interval.high],
+        "eer_interval_95": interval,
         "eer_interpolated": curve.eer_interpolated(),
         "min_dcf": {f"{prior:g}": curve.min_dcf(prior) for prior in PRIORS},
         "min_cllr": curve.min_cllr(),
@@ -191,12 +199,9 @@ def report(
         found["cllr"] = metrics.cllr(llrs, labels)
         found["act_dcf"] = {f"{prior:g}": metrics.act_dcf(llrs, labels, prior=prior) for prior in PRIORS}
         best = metrics.roc(llrs, labels)
-        known = interval
-        if calibration.by_seconds is not None:
-            known = metrics.bootstrap(metrics.Roc.eer, llrs, labels, *sides, draws=draws, seed=seed)
         found["of_ratios"] = {
             "eer": best.eer(),
-            "eer_interval_95": [known.low, known.high],
+            "eer_interval_95": interval if calibration.by_seconds is None else interval_of(llrs),
             "min_dcf": {f"{prior:g}": best.min_dcf(prior) for prior in PRIORS},
             "min_cllr": best.min_cllr(),
         }

@@ -253,9 +253,10 @@ def _hull(x: Floats, y: Floats) -> NDArray[np.intp]:
     """Indices of the lower convex hull of points that rise from left to right; the ends included.
 
     Its slopes are the PAV solution. Points above the line between their neighbours go, all at once, until few are
-    left; a monotone chain finishes.
+    left; a monotone chain finishes. Trials of no weight make equal points, of which one counts: beside another, each
+    would go.
     """
-    keep = np.arange(len(x))
+    keep = np.flatnonzero(np.diff(x, prepend=-1.0) + np.diff(y, prepend=-1.0))
     while len(keep) > 1000:
         a, b = x[keep], y[keep]
         left = (a[1:-1] - a[:-2]) * (b[2:] - b[:-2]) - (b[1:-1] - b[:-2]) * (a[2:] - a[:-2])

@@ -64,22 +64,6 @@ def test_verify_says_score_and_that_there_is_no_calibration(run: Any) -> None:
     assert (same["accepted"], same["decision"]) == (True, "same")
 
 
-def test_a_calibration_that_costs_more_than_it_gains_is_told() -> None:
-    assert evaluation.costly({"0.01": 33.0, "0.05": 0.4}).startswith("remark: at a prior of 0.01 the decisions")
-    assert evaluation.costly({"0.01": 1.0, "0.05": 0.4}) == ""
-
-
-def test_a_calibration_that_is_worse_than_the_one_before_is_told() -> None:
-    assert "--reset" in evaluation.worse(0.0327, 0.0411)
-    assert evaluation.worse(0.0411, 0.0327) == evaluation.worse(None, 0.5) == ""
-
-
-def test_no_error_among_few_trials_is_not_called_certain() -> None:
-    found = {"eer_interval_95": [0.0, 0.0], "targets": 45, "speakers": 3}
-    assert "even with 45 independent target trials up to 6.4 % could be wrong" in evaluation.too_few(found)
-    assert evaluation.too_few(found | {"eer_interval_95": [0.0, 0.01]}) == ""
-
-
 def test_enrol_identify_and_forget(run: Any) -> None:
     assert run("enrol", "ada", ADA, ADA_TOO, "--json") | {"model": ""} == {
         "speaker": "ada", "new": 2, "known": 0, "model": "", "remarks": [],
@@ -175,7 +159,7 @@ def test_trials_evaluate_calibrate_and_verify_after(run: Any, tmp_path: Path) ->
     assert (made["trials"], made["targets"]) == (24, 12)
     by_list = run("evaluate", listed, "--json")
     assert by_list["trials"] == 24
-    assert by_list["eer_interval_95"][0] <= by_list["eer"] <= by_list["eer_interval_95"][1]
+    assert by_list["eer_interval_95"] is None  # of four speakers
     assert "cllr" not in by_list
     assert "EER, interpolated" in run("evaluate", listed)
     fitted = run("calibrate", listed, "--false-alarm", "0.2", "--json")

@@ -251,7 +251,7 @@ def speaker_trials(speakers: int, each: int, seed: int) -> tuple[np.ndarray, ...
 
 
 def test_interval_over_speakers_is_wider_than_over_trials() -> None:
-    scores, labels, first, second = speaker_trials(8, 6, seed=0)
+    scores, labels, first, second = speaker_trials(8, 10, seed=0)
     ours = metrics.bootstrap(Roc.eer, scores, labels, first, second, draws=200)
     rng = np.random.default_rng(0)
     drawn = [rng.integers(0, len(scores), len(scores)) for _ in range(200)]
@@ -275,6 +275,17 @@ def test_interval_equals_written_out_resampling() -> None:
         if labels[kept].any() and not labels[kept].all():
             values.append(metrics.roc(scores[kept], labels[kept]).min_cllr())
     assert [ours.low, ours.high] == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=CLOSE)
+
+
+def test_trials_of_speakers_who_are_not_drawn_do_not_count_among_many() -> None:
+    rng = np.random.default_rng(5)
+    labels = np.arange(6000) % 3 == 0
+    scores, kept = rng.normal(size=6000) + 3.0 * labels, rng.random(6000) < 0.1
+    found = metrics._Sorted(scores, labels)
+    drawn = found.weighted(kept[found.order].astype(np.float64))
+    alone = metrics.roc(scores[kept], labels[kept])
+    assert drawn.eer() == pytest.approx(alone.eer(), abs=CLOSE)
+    assert drawn.min_cllr() == pytest.approx(alone.min_cllr(), abs=CLOSE)
 
 
 def test_same_seed_same_interval() -> None:
