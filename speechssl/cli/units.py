@@ -113,7 +113,7 @@ def encode(
     share = _shard(shard)
     entries = manifest.entries(audio or [], listed or [])
     batch.tell_others(audio or [])
-    if (parts := -(-len(entries) // max(part, 1))) < share[1]:
+    if part > 0 and (parts := -(-len(entries) // part)) < share[1]:
         even = max(1, len(entries) // share[1])
         terminal.remark(
             f"remark: some shares are empty, for the list has {terminal.count(parts, 'part')} of {part} recordings at "
@@ -396,6 +396,6 @@ def _tell_codebook(output: str, book: Codebook, json: bool, more: str) -> None:
 
 def _shard(text: str) -> tuple[int, int]:
     number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal()):
-        raise InputError(f"shard {text!r}; I/N needed, such as 2/8")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise InputError(f"--shard is {text!r}; I/N with 1 <= I <= N needed, such as 2/8")
     return int(number), int(count)

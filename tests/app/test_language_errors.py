@@ -77,7 +77,8 @@ ALONE = {
     ),
     COMMAND: (
         "receipts.signing: the receipt", "receipts.signing: {} has no", "receipts.signing: {}: no such",
-        "synthesis.lexicon: {} cannot", "verification.decisions: {} is not enrolled", "verification.trials: {}",
+        "synthesis.lexicon: {} cannot", "units.addresses: addresses", "verification.decisions: {} is not enrolled",
+        "verification.trials: {}",
     ),
     BEFORE: (
         "audio.decoding: {} is a folder", "audio.decoding: {} is a pipe", "audio.decoding: {} is an address",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -97,6 +98,14 @@ def test_a_share_that_is_empty_is_told(
     assert "the list has 1 part of 256 recordings at most; --part 1 fills all 2" in shown.stderr
 
 
+def test_the_reason_is_told_if_everything_failed(
+    recordings: Path, encoder_file: Path, codebook_file: Path, tmp_path: Path
+) -> None:
+    words = ["encode", str(recordings / "take4.wav"), "-c", str(codebook_file), "-m", str(encoder_file)]
+    shown = CliRunner().invoke(app, [*words, "--device", "cpu", "-o", str(tmp_path / "out")])
+    assert re.search(r"error: 1 of 1 failed \(.*take4\.wav.+\); the reasons are in .*out/failed\.jsonl", shown.stderr)
+
+
 class Shown(progress.Progress):
     """Keeps the line of each change."""
 
@@ -159,15 +168,18 @@ def test_import_and_bad_options(
     assert told["origin"].startswith("x/1/km4-")
     with pytest.raises(InputError, match=r"'small/1'.*'x/1'"):
         run("encode", recordings, "-o", tmp_path / "o", "-c", tmp_path / "b.safetensors", "-m", encoder_file)
-    with pytest.raises(InputError, match="I/N needed"):
+    with pytest.raises(InputError, match="I/N with 1 <= I <= N needed"):
         run("encode", recordings, "-o", tmp_path / "o", "-c", codebook_file, "--shard", "two")
+    over = CliRunner().invoke(app, ["encode", str(recordings), "-o", str(tmp_path / "o"), "--shard", "300/2"])
+    assert "--shard is '300/2'" in str(over.exception)
+    assert "remark" not in over.stderr
     # told before an hour is encoded: the encoder, which is not there, is never asked for
     fit = ("fit", recordings, "-m", "no-such-model", "-o")
     (tmp_path / "file").write_text("")
     for output, options, message in (
         ("b.safetensors", ("--k", 0), "k is 0"),
-        ("b.safetensors", ("--kind", "magic"), "kind 'magic'"),
-        ("b.safetensors", ("--levels", 2), "kmeans with 2 levels"),
+        ("b.safetensors", ("--kind", "magic"), "--kind is 'magic'"),
+        ("b.safetensors", ("--levels", 2), "--levels is 2; kmeans needs 1"),
         ("b.safetensors", ("--passes", 0), "passes is 0"),
         ("b.safetensors", ("--seed", -1), "seed is -1"),
         ("file/b.safetensors", (), "is no folder"),

@@ -25,7 +25,7 @@ def plan(
     """
     formats.check_form(form)
     if block < 1:
-        raise InputError(f"blocks of {block} recordings; at least 1 needed")
+        raise InputError(f"--part is {block}; at least 1 recording in each part needed")
     book = codebooks.load(recipe.codebook)
     entries = manifest.entries(sources)
     return Plan(
@@ -77,13 +77,13 @@ def encode(
     """
     wanted = plan(sources, recipe, form=form, block=block)
     if num_workers < 1:
-        raise InputError(f"{num_workers} workers; at least 1 needed")
+        raise InputError(f"--workers is {num_workers}; at least 1 process needed")
     if through == "ray":
         from speechssl.units.encoding.ray_cluster import work as on_cluster
 
         return engine.run(wanted, output, on_cluster(recipe, num_workers), shard=shard, retry=retry, advance=advance)
     if through != "local":
-        raise InputError(f"engine {through!r}; local or ray needed")
+        raise InputError(f"--engine is {through!r}; local or ray needed")
     if num_workers == 1:
         return engine.run(wanted, output, workers.serial(recipe, heard), shard=shard, retry=retry, advance=advance)
     # raises InputError for a wrong combination before processes are started

@@ -138,7 +138,7 @@ def run(
     """
     number, count = shard
     if not 1 <= number <= count:
-        raise InputError(f"shard {number}/{count}; i/n with 1 <= i <= n needed")
+        raise InputError(f"--shard is {number}/{count}; I/N with 1 <= I <= N needed, such as 2/8")
     folder = Path(output)
     try:
         _check_folder(folder, plan)  # what is refused gets no lock
@@ -274,14 +274,16 @@ def _claim(folder: Path, plan: Plan) -> None:
 
 def _check_folder(folder: Path, plan: Plan) -> None:
     """Refuse a folder of something else than the units of this plan; one in which everything failed is begun anew."""
+    place = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    if not place.is_dir():
+        raise InputError(f"{place} is a file, so units cannot be written to {folder}; name a folder as --output")
     if not (folder / formats.META).exists():
         if others := sorted(p.name for p in folder.glob("*") if not p.name.startswith(".")):
             raise InputError(f"{folder} holds other files ({', '.join(others[:3])}); choose an empty or new folder")
         return
     found, wanted = read_meta(folder), plan.meta()
     different = _differences(found, plan)
-    barren = found["recordings"] and all(part.exists() and not formats.count(part) for part in _parts(folder, found))
-    if barren or not different:
+    if not different or _is_barren(folder, found):
         return
     if set(different) <= {"recordings", "plan", "ids"}:
         raise InputError(
@@ -296,6 +298,12 @@ def _check_folder(folder: Path, plan: Plan) -> None:
         f"{folder} holds units made differently: {named[0]} is {found.get(first)!r} there and {wanted[first]!r} now "
         f"(in all: {', '.join(named)}); choose another folder, or the settings and recordings it was begun with"
     )
+
+
+def _is_barren(folder: Path, found: dict[str, Any]) -> bool:
+    if found["form"] not in formats.SUFFIXES or not found["recordings"]:
+        return False
+    return all(part.exists() and not formats.count(part) for part in _parts(folder, found))
 
 
 def _differences(found: dict[str, Any], plan: Plan) -> list[str]:
@@ -328,7 +336,6 @@ def read_meta(folder: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is not about units; give a folder that `speechssl units encode` made")
     # what is read later than this trusts the numbers
     wrong = [name for name, kind in _META.items() if not isinstance(found.get(name), kind)]
-    wrong += ["form"] * (found.get("form") not in formats.SUFFIXES and "form" not in wrong)
     if wrong or not found["block"] > 0 or not 0 <= found["recordings"] <= MOST_BLOCKS * found["block"]:
         raise InputError(f"{path} is damaged ({', '.join(wrong) or 'numbers of recordings'}); encode into a new folder")
     return found

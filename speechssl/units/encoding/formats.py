@@ -206,7 +206,7 @@ def check_form(form: str) -> None:
         InputError: no such form, or its library is absent.
     """
     if form not in SUFFIXES:
-        raise InputError(f"format {form!r}; one of {', '.join(SUFFIXES)} needed")
+        raise InputError(f"--format is {form!r}; one of {', '.join(SUFFIXES)} needed")
     if form == "parquet":
         _arrow()
 

@@ -13,10 +13,12 @@ from speechssl import audio
 from speechssl.audio import lists, search
 from speechssl.checkpoints import names
 from speechssl.errors import InputError
+from speechssl.units import addresses
 
 LONGEST_ID = 4096  # as a path
 NAMED = ""  # place of a file that no line of a manifest names
 MANIFESTS = frozenset((".jsonl", ".ndjson", ".csv", ".tsv"))
+ARCHIVES = frozenset((".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"))
 # keys of a record; a manifest's own value is kept under "manifest_<key>"
 MEASURED = ("sample_rate", "seconds", "frames", "units", "durations", "start", "end", "codebook")
 
@@ -53,7 +55,7 @@ def entries(given: Sequence[str | Path | Entry], listed: Sequence[str | Path] = 
         listed: manifests of any name, also texts with one path a line; see ``audio.lists.rows``.
     Raises:
         InputError: no recordings, a file that does not exist, an unreadable line (the message has file and line), an
-            id that occurs twice in manifests, or a name that is no UTF-8.
+            id that occurs twice in manifests, an archive, a name that is no UTF-8, or addresses that need a library.
     """
     found: list[tuple[Entry, str]] = []
     for one in given:
@@ -65,13 +67,16 @@ def entries(given: Sequence[str | Path | Entry], listed: Sequence[str | Path] = 
     found = _told_apart(found)
     seen: dict[str, str] = {}
     for entry, place in found:
+        if seen.get(entry.id) == place:
+            raise InputError(f"{place} is given twice; name each recording and each list once")
         if entry.id in seen:
             raise InputError(
                 f"{place}: the id {entry.id!r} is taken by {seen[entry.id]}; ids must differ: "
-                "rename one, or give a manifest with a column 'id'"
+                "change one in the column 'id' of the list, or add such a column"
             )
         _check_text(entry, place)
         seen[entry.id] = place
+    addresses.check(entry.file for entry, _ in found)
     return [entry for entry, _ in found]
 
 
@@ -131,6 +136,8 @@ def _expanded(given: str) -> Iterator[tuple[Entry, str]]:
             yield Entry(_stem(str(match)), str(match), str(match)), NAMED
     elif not path.exists():
         raise InputError(f"{given} does not exist; a recording, a folder, a pattern or a list needed: check the path")
+    elif path.suffix.lower() in ARCHIVES and path.is_file():
+        raise InputError(f"{given} is an archive; unpack it first, and give the folder with the recordings")
     else:
         for file, root in search.located([given]):
             name = file.relative_to(root).as_posix()

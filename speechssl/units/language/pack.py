@@ -66,8 +66,10 @@ def pack(
     """
     from speechssl.units.language.tokens import load_vocabulary
 
-    if mode not in MODES or length < 2:
-        raise InputError(f"mode {mode!r} with {length} tokens; {', '.join(MODES)} with at least 2 needed")
+    if mode not in MODES:
+        raise InputError(f"--mode is {mode!r}; one of {', '.join(MODES)} needed")
+    if length < 2:
+        raise InputError(f"--length is {length}; at least 2 tokens needed")
     if Path(output).suffix.lower() != ".parquet":
         raise InputError(f"blocks are written as parquet, and {output} does not end in .parquet; give another name")
     formats.check_form("parquet")

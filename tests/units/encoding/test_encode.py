@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from speechssl.units.codebooks.kmeans import Settings
 from speechssl.units.codebooks.syllables import frame_units
 from speechssl.units.encoding import engine, formats
 from speechssl.units.encoding.checking import check
-from speechssl.units.encoding.encode import encode, plan
+from speechssl.units.encoding.encode import encode
 from speechssl.units.encoding.manifest import Entry, entries
 from speechssl.units.encoding.records import UnitEncoder
 from speechssl.units.encoding.workers import Recipe
@@ -270,8 +271,31 @@ def test_lists_of_fairseq(tmp_path: Path, root: str, monkeypatch: pytest.MonkeyP
 def test_entries_are_taken_as_they_are(recordings: Path) -> None:
     found = entries([recordings / "list.jsonl"])
     assert entries(found) == found
-    with pytest.raises(InputError, match="is taken by"):
+    with pytest.raises(InputError, match=r"take0\.wav is given twice"):
         entries([*found, found[0]])
+    with pytest.raises(InputError, match=r"list\.jsonl:1 is given twice"):
+        entries([recordings / "list.jsonl"], [recordings / "list.jsonl"])
+
+
+@pytest.mark.parametrize("name", ["all.zip", "all.tar.gz"])
+def test_an_archive_is_named_before_a_folder_is_made(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(InputError, match=f"{name} is an archive; unpack it first"):
+        entries([tmp_path / name])
+
+
+def test_addresses_that_need_a_library_are_told_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    def missing(protocol: str) -> None:
+        raise ImportError(f'{protocol} requires "aiohttp"')
+
+    with pytest.raises(InputError, match=r"addresses foo://\.\.\. cannot be read"):
+        entries(["foo://a/b.wav"])
+    monkeypatch.setattr(fsspec, "get_filesystem_class", missing)
+    for protocol, library in (("https", "fsspec[http]"), ("s3", "fsspec[s3]"), ("hf", "huggingface_hub")):
+        with pytest.raises(InputError, match=rf"requires .aiohttp.*run: pip install '{re.escape(library)}'"):
+            entries([f"{protocol}://a/b.wav"])
 
 
 def test_bad_recordings_are_told_and_cost_nothing_else(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
@@ -350,7 +374,16 @@ def test_segments_are_encoded_as_units_are(syllables: Recipe, recordings: Path, 
 
 
 def test_unknown_options_are_told_before_anything_is_loaded(recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="format 'json'"):
-        plan([recordings], recipe, form="json")
-    with pytest.raises(InputError, match="shard 3/2"):
-        encode([recordings], recipe, tmp_path / "out", shard=(3, 2))
+    (tmp_path / "file").write_text("")
+    for options, message in (
+        ({"form": "json"}, "--format is 'json'"),
+        ({"shard": (3, 2)}, "--shard is 3/2"),
+        ({"block": 0}, "--part is 0"),
+        ({"num_workers": 0}, "--workers is 0"),
+        ({"through": "spark"}, "--engine is 'spark'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            encode([recordings], recipe, tmp_path / "out", **options)  # type: ignore[arg-type]
+    for output in ("file", "file/units"):
+        with pytest.raises(InputError, match=f"{tmp_path}/file is a file, so units cannot be written"):
+            encode([recordings], recipe, tmp_path / output)
