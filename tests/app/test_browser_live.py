@@ -112,7 +112,9 @@ def likeness(heard: Samples, played: Samples) -> tuple[float, float]:
         levels.append(10 * np.log10(power + 1e-4))
     first, second = levels
     count = min(map(len, levels)) - 1500
-    alike = [float(np.corrcoef(first[:count], second[lag : lag + count])[0, 1]) for lag in range(1500)]
+    with np.errstate(invalid="ignore"):  # silence is like nothing
+        alike = [float(np.corrcoef(first[:count], second[lag : lag + count])[0, 1]) for lag in range(1500)]
+    alike = np.nan_to_num(alike).tolist()
     best = int(np.argmax(alike))
     return float(best), alike[best]
 
