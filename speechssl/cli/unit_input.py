@@ -20,7 +20,8 @@ MANY = 50  # units among which speech has some that last
 def to_decode(units: str, book: Codebook) -> list[tuple[str, list[int], list[int] | None]]:
     """Name, units and durations of every utterance.
 
-    Ids on the command line or stdin (``-``) are one utterance; stdin may also hold records, as JSON lines.
+    Ids on the command line are one utterance. Stdin (``-``) holds one a line: ids, records as JSON, or rows of the
+    format text.
     """
     from speechssl.units.encoding import formats
 
@@ -30,11 +31,19 @@ def to_decode(units: str, book: Codebook) -> list[tuple[str, list[int], list[int
     text, given = (sys.stdin.read(), "standard input") if units == "-" else (units, repr(units))
     if text.lstrip().startswith("{"):
         return _utterances(formats.parsed(text, given), given, book)
-    # a language model with the tokens of `units tokenizer` writes them so
-    words = re.sub(r"<unit_(\d+)>|</?speech>|,", r" \1 ", text).split()
-    if not words or not all(word.isdecimal() for word in words):
+    if units == "-" and "\t" in text:
+        return _utterances(formats.parsed_text(text, given), given, book)
+    # a language model writes one sample a line
+    rows = [found for line in (text.splitlines() if units == "-" else [text]) if (found := _words(line))]
+    if not rows or not all(word.isdecimal() for row in rows for word in row):
         raise InputError(f"{given} is neither a file nor a row of units such as '12 7 7 41'")
-    return [("units", [int(word) for word in words], None)]
+    names = ["units"] if len(rows) == 1 else [f"units-{n:0{len(str(len(rows)))}}" for n in range(1, len(rows) + 1)]
+    return [(name, [int(word) for word in row], None) for name, row in zip(names, rows, strict=True)]
+
+
+def _words(line: str) -> list[str]:
+    # a language model with the tokens of `units tokenizer` writes them so
+    return re.sub(r"<unit_(\d+)>|</?speech>|,", r" \1 ", line).split()
 
 
 def runs_are_lost(items: Sequence[tuple[str, list[int], list[int] | None]]) -> bool:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from speechssl import __version__
 from speechssl.cli import batch, models, outputs, terminal
 from speechssl.cli import options as opt
 from speechssl.cli import unit_options as unit
+from speechssl.cli.ledger import Job, Ledger, made_before
 from speechssl.cli.outputs import Overwrite
 from speechssl.cli.unit_input import lengths_of, runs_are_lost, to_decode
 from speechssl.errors import InputError
@@ -305,7 +307,8 @@ def decode(
     book = codebooks.load(codebook)
     items = to_decode(units, book)
     places = _places(units, [name for name, _, _ in items], output)
-    outputs.check(places, [voice, units], overwrite=overwrite)
+    folder = Path(output) if _is_folder(output) else None
+    outputs.check(places, [voice, units], overwrite=overwrite, made=made_before(folder))
     system = models.load(model, [book.features], layer=layer, normalise=normalise, device=device)
     spoken = named_voice(system, voice)
     lengths = lengths_of(durations, book) if durations else None
@@ -318,19 +321,32 @@ def decode(
         decoding.units_of(ids, book, durations=None if lengths is not None else runs, lengths=lengths)
         for _, ids, runs in items
     ]
-    terminal.expect(sum(int(one.durations.sum()) / one.frame_rate for one in wanted))
+    speaker = [spoken.key_origin, spoken.value_origin, [one.sha256 for one in spoken.references], len(spoken)]
+    made_with = {"version": __version__, "codebook": book.fingerprint, "voice": speaker}
+    # units may come from a pipe: they are among the settings, and there is no source but the output
+    asked = {
+        Job(path, path): {**made_with, "units": one.ids.tolist(), "durations": one.durations.tolist()}
+        for one, path in zip(wanted, places, strict=True)
+    }
+    ledger = Ledger(folder, asked.__getitem__)
+    left = [(one, job) for one, job in zip(wanted, asked, strict=True) if not ledger.is_done(job)]
+    terminal.expect(sum(int(one.durations.sum()) / one.frame_rate for one, _ in left))
     written: list[dict[str, Any]] = []
-    for one, path in zip(wanted, places, strict=True):
+    for one, job in left:
+        path = job.output
         terminal.stage(f"speaking {path.stem}")
         waveform = decoding.decode(one, book, spoken, system.vocoder)
         with batch.into(path.parent):
             audio.write(path, audio.set_loudness(waveform, -23.0))
+            ledger.record(job)
         terminal.advance(waveform.seconds)
         written.append({"output": str(path), "units": len(one.ids), "seconds": round(waveform.seconds, 3)})
         if not json:
             terminal.row(f"{path}  {len(one.ids)} units, {waveform.seconds:.3f} s")
     if json:
-        terminal.emit({"results": written})
+        terminal.emit({"results": written, "skipped": len(asked) - len(left)})
+    elif len(left) < len(asked):
+        terminal.remark(f"{len(asked) - len(left)} already done with the same settings")
 
 
 def _tell_lacking(units: str, records: int) -> None:
@@ -340,13 +356,18 @@ def _tell_lacking(units: str, records: int) -> None:
         terminal.remark(f"remark: {units}: {text}")
 
 
-def _places(units: str, names: list[str], output: str) -> list[Path]:
-    """The file of each utterance: the output, or one in the output folder."""
+def _is_folder(output: str) -> bool:
     from speechssl.audio import WRITABLE
 
-    if Path(output).suffix.lower() not in WRITABLE:
+    return Path(output).suffix.lower() not in WRITABLE
+
+
+def _places(units: str, names: list[str], output: str) -> list[Path]:
+    """The file of each utterance: the output, or one in the output folder."""
+    if _is_folder(output):
         return [Path(output) / f"{name.replace('..', '_').lstrip('/')}.wav" for name in names]
     if len(names) > 1:
+        units = "standard input" if units == "-" else units
         raise InputError(f"{units} holds {len(names)} utterances; give a folder as --output instead of {output}")
     outputs.check_folder(output)
     return [Path(output)] * len(names)

@@ -20,6 +20,7 @@ from speechssl.cli import progress, terminal
 from speechssl.cli.unit_input import runs_are_lost, to_decode
 from speechssl.cli.units import app
 from speechssl.errors import InputError
+from speechssl.units import decode as decoding
 from speechssl.units.codebooks.codebook import load
 from speechssl.voices.clips import clip
 
@@ -198,6 +199,13 @@ def test_import_and_bad_options(
     monkeypatch.setattr("sys.stdin", io.StringIO('{"id": "a", "units": [3]}\n{"id": 3}\n'))
     with pytest.raises(InputError, match="standard input, line 2 is no record of units"):
         to_decode("-", book)
+    monkeypatch.setattr("sys.stdin", io.StringIO("1 2 3 4\n\n<speech><unit_5><unit_6></speech>\n"))
+    assert to_decode("-", book) == [("units-1", [1, 2, 3, 4], None), ("units-2", [5, 6], None)]
+    monkeypatch.setattr("sys.stdin", io.StringIO("a/1\t1 2 3\nb\t4\n"))
+    assert to_decode("-", book) == [("a/1", [1, 2, 3], None), ("b", [4], None)]
+    monkeypatch.setattr("sys.stdin", io.StringIO("a\t1 2\nb\tx\n"))
+    with pytest.raises(InputError, match="standard input, line 2 is no row of units"):
+        to_decode("-", book)
     # a row without a unit that lasts was collapsed; speech has some
     assert runs_are_lost([("a", many, None)])
     assert not runs_are_lost([("a", many, [1] * len(many))])
@@ -233,3 +241,36 @@ def test_decode_speaks_in_a_stored_voice(
     assert soundfile.info(said).duration == pytest.approx(
         soundfile.info(clip("dan", "sentence").path).duration, abs=0.05
     )
+
+
+def test_decode_of_a_folder_continues(
+    encoder_file: Path, codebook_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from speechssl import encoders
+    from speechssl.vocoders.world import WorldAnalysis
+    from speechssl.voices import VoiceLibrary
+
+    monkeypatch.setenv("SPEECHSSL_VOICES", str(tmp_path / "voices"))
+    VoiceLibrary().add("ada", [clip("ada", "sentence").path], encoders.load(encoder_file), WorldAnalysis())
+    units, out = tmp_path / "units.txt", tmp_path / "out"
+    units.write_text("a\t3 3 3 5 5 7\nb/c\t1 1 1 2 2 2\n")
+    words = ("decode", units, "-o", out, "--voice", "ada", "-c", codebook_file, "-m", encoder_file, "--device", "cpu")
+    decode, left = decoding.decode, [1]
+
+    def stopped(*given: Any, **more: Any) -> Any:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return decode(*given, **more)
+
+    monkeypatch.setattr(decoding, "decode", stopped)
+    CliRunner().invoke(app, [str(word) for word in words])
+    monkeypatch.setattr(decoding, "decode", decode)
+    assert (out / "a.wav").exists()
+    assert not (out / "b/c.wav").exists()
+    again = json.loads(run(*words, "--json"))
+    assert ([one["output"] for one in again["results"]], again["skipped"]) == ([str(out / "b/c.wav")], 1)
+    # what no run of this command made stays
+    (out / ".speechssl.jsonl").unlink()
+    with pytest.raises(InputError, match=r"a\.wav exists"):
+        run(*words)

@@ -143,6 +143,21 @@ def parsed(text: str, what: str) -> Iterator[Record]:
                 raise InputError(f"{place} is no record of units ({error})") from error
 
 
+def parsed_text(text: str, what: str) -> Iterator[Record]:
+    """The records of rows of ``text`` that came through a pipe.
+
+    Raises:
+        InputError: a line is no such row; the message begins with ``what``.
+    """
+    for number, row in enumerate(text.splitlines(), start=1):
+        if row.strip():
+            place = f"{what}, line {number}"
+            try:
+                yield _text_row(row, place)
+            except ValueError as error:
+                raise InputError(f"{place} is no row of units; an id, a tab and units needed") from error
+
+
 def line(record: Mapping[str, Any]) -> str:
     """A record as one line of JSON, always the same for the same record."""
     return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -225,9 +240,13 @@ def _read_jsonl(path: Path) -> Iterator[Record]:
 def _read_text(path: Path) -> Iterator[Record]:
     with path.open(encoding="utf-8") as file:
         for row in file:
-            name, _, units = row.rstrip("\n").partition("\t")
-            codes = [[int(code) for code in unit.split(",")] for unit in units.split(" ")]
-            yield {"id": foreign.parse(f'"{name}"', path), "units": [c[0] if len(c) == 1 else c for c in codes]}
+            yield _text_row(row.rstrip("\n"), path)
+
+
+def _text_row(row: str, place: str | Path) -> Record:
+    name, _, units = row.partition("\t")
+    codes = [[int(code) for code in unit.split(",")] for unit in units.split(" ")]
+    return {"id": foreign.parse(f'"{name}"', place), "units": [c[0] if len(c) == 1 else c for c in codes]}
 
 
 def _read_tar(path: Path) -> Iterator[Record]:
