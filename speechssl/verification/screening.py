@@ -11,7 +11,7 @@ from torch import Tensor
 from speechssl import audio
 from speechssl.signals import Embedder, Embedding, Waveform
 from speechssl.verification import speech_classifier, synthetic
-from speechssl.verification.band import Band
+from speechssl.verification.band import Band, measure
 from speechssl.verification.calibration import Calibration
 from speechssl.verification.scoring import counting, score
 
@@ -70,11 +70,20 @@ def remarks_on(
         if ratio is not None and ratio < SUSPICION:
             remarks.append("two speakers suspected; give recordings of one speaker")
         if channels and all(one.likely >= MIN_SPEECH for _, one in channels):
-            sides = [embedder.embed(one) for one, _ in channels]
-            seconds = (channels[0][1].active, channels[1][1].active)
-            if calibration.llr(_score(sides[0], sides[1], embedder, calibration), seconds) < SUSPICION:
+            if _of_two_speakers(channels, embedder, calibration):
                 remarks.append("two speakers suspected, one in each channel; give the channel of one speaker")
     return remarks
+
+
+def _of_two_speakers(
+    channels: list[tuple[Waveform, speech_classifier.Hearing]], embedder: Embedder, calibration: Calibration
+) -> bool:
+    """Whether two channels that speak are decided to be of two people; on unknown lines only if it is plain."""
+    first, second = (embedder.embed(one) for one, _ in channels)
+    known, _ = calibration.serving([measure(channels[0][0])], measure(channels[1][0]))
+    seconds = (channels[0][1].active, channels[1][1].active)
+    fitting = known or calibration
+    return fitting.llr(_score(first, second, embedder, fitting), seconds) < (0.0 if known else SUSPICION)
 
 
 def unlike_speech(embedding: Embedding, cohort: Tensor | None, *, part: tuple[int, int] | None = None) -> bool:
@@ -126,4 +135,5 @@ def two_speaker_llr(waveform: Waveform, embedder: Embedder, calibration: Calibra
 
 def _score(one: Embedding, other: Embedding, embedder: Embedder, calibration: Calibration) -> float:
     near = calibration.by_cohort
-    return score([one], other, cohort=embedder.cohort if near else None, by_cohort=near)
+    cohort = embedder.cohort if near else None
+    return score([one], other, cohort=cohort, part=calibration.part, by_cohort=near)
