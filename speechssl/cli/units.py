@@ -18,6 +18,7 @@ from speechssl.errors import InputError
 
 if TYPE_CHECKING:
     from speechssl.units.codebooks.codebook import Codebook
+    from speechssl.voices.matching_set import MatchingSet
 
 app = typer.Typer(
     help="Discrete units for language models: fit codebooks, encode collections, speak units.",
@@ -321,8 +322,7 @@ def decode(
         decoding.units_of(ids, book, durations=None if lengths is not None else runs, lengths=lengths)
         for _, ids, runs in items
     ]
-    speaker = [spoken.key_origin, spoken.value_origin, [one.sha256 for one in spoken.references], len(spoken)]
-    made_with = {"version": __version__, "codebook": book.fingerprint, "voice": speaker}
+    made_with = _made_with(spoken, book)
     # units may come from a pipe: they are among the settings, and there is no source but the output
     asked = {
         Job(path, path): {**made_with, "units": one.ids.tolist(), "durations": one.durations.tolist()}
@@ -333,8 +333,7 @@ def decode(
     terminal.expect(sum(int(one.durations.sum()) / one.frame_rate for one, _ in left))
     written: list[dict[str, Any]] = []
     for one, job in left:
-        path = job.output
-        terminal.stage(f"speaking {path.stem}")
+        terminal.stage(f"speaking {(path := job.output).stem}")
         waveform = decoding.decode(one, book, spoken, system.vocoder)
         with batch.into(path.parent):
             audio.write(path, audio.set_loudness(waveform, -23.0))
@@ -347,6 +346,13 @@ def decode(
         terminal.emit({"results": written, "skipped": len(asked) - len(left)})
     elif len(left) < len(asked):
         terminal.remark(f"{len(asked) - len(left)} already done with the same settings")
+
+
+def _made_with(voice: MatchingSet, book: Codebook) -> dict[str, Any]:
+    """Whatever decides how units sound besides themselves."""
+    references = [one.sha256 for one in voice.references]
+    speaker = [voice.key_origin, voice.value_origin, references, len(voice)]
+    return {"version": __version__, "codebook": book.fingerprint, "voice": speaker}
 
 
 def _tell_lacking(units: str, records: int) -> None:
