@@ -33,8 +33,7 @@ VERSION = 3  # 2: with the band of each recording; 3: with its noise
 LARGEST = 1 << 16  # bytes of one embedding; the largest known has 3072
 LONGEST = 1 << 20  # bytes of a value or a row
 WAIT = 30.0  # seconds a writer waits for another one
-SLOWEST = 60.0  # seconds of one query: a million utterances take three
-STEPS = 100_000  # of SQLite's machine between two looks at the clock
+SLOWEST, STEPS = 60.0, 100_000  # seconds of one query (a million utterances take three), and steps between two looks
 _TABLES = """
 CREATE TABLE IF NOT EXISTS utterance (
     id INTEGER PRIMARY KEY,
@@ -55,6 +54,15 @@ BAND = ("low", "high", "snr")  # columns of ``Band``
 _COLUMNS = {
     "utterance": ["id", "speaker", "origin", "vector", "source", "sha256", "seconds", "added", *BAND],
     "calibration": ["origin", "value", "added"],
+}
+
+
+_CURES = {
+    "thread": "open it again, in the thread that uses it",
+    "closed": "open it again",
+    "is not a database": "what 'speakers export' writes is to be read; copy the database file itself instead",
+    "is full": "make room on the disk; nothing that was enrolled before is lost",
+    "": "check that speechssl wrote it, that it is writable, and that no other program holds it",
 }
 
 
@@ -204,7 +212,7 @@ class SpeakerDatabase:
             (
                 name,
                 u.embedding.origin,
-                _packed(u.embedding),
+                np.asarray(u.embedding.vector.detach().cpu().numpy(), "<f4").tobytes(),
                 names.visible(u.source),
                 u.sha256,
                 u.seconds,
@@ -397,27 +405,15 @@ class SpeakerDatabase:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError, TypeError, _Foreign) as error:
-            raise CheckpointError(f"cannot use the speaker database {self.path}: {error}; {_remedy(error)}") from error
-
-
-def _remedy(error: Exception) -> str:
-    if isinstance(error, sqlite3.ProgrammingError):
-        return "open it again, in the thread that uses it"
-    if isinstance(error, _Foreign):
-        return "take a copy from before, or enrol again into another one"
-    if "is not a database" in str(error):
-        return "what 'speakers export' writes is to be read; copy the database file itself to another machine"
-    if "is full" in str(error):
-        return "make room on the disk; nothing that was enrolled before is lost"
-    return "check that it is one and writable, and that no other program holds it"
+            do = next(do for text, do in _CURES.items() if text in str(error))
+            raise CheckpointError(f"cannot use the speaker database {self.path}: {error}; {do}") from error
 
 
 def default_path() -> Path:
     """Where the command line keeps its database: ``$SPEECHSSL_SPEAKERS``, else in ``checkpoints.data_root()``.
 
-    What earlier versions kept in the cache is moved there; a database there that is damaged stays where it is. If only
-    one of ``$SPEECHSSL_VOICES`` and ``$SPEECHSSL_CACHE`` is set, for a trial or a container, nothing is moved between a
-    place that lasts and one that may not: the database in the cache goes on.
+    What earlier versions kept in the cache is moved there, unless it is damaged. If only one of ``$SPEECHSSL_VOICES``
+    and ``$SPEECHSSL_CACHE`` is set, for a trial or a container, the database in the cache goes on.
     """
     if chosen := os.environ.get("SPEECHSSL_SPEAKERS"):
         return Path(chosen).expanduser()
@@ -442,10 +438,6 @@ def _move(old: Path, new: Path) -> None:
         after.absorb(before)
     for suffix in ("", *BESIDE):
         old.with_name(old.name + suffix).unlink(missing_ok=True)
-
-
-def _packed(embedding: Embedding) -> bytes:
-    return np.asarray(embedding.vector.detach().cpu().numpy(), "<f4").tobytes()
 
 
 def _unpacked(vector: bytes, origin: str) -> Embedding:

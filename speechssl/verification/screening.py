@@ -69,9 +69,9 @@ def remarks_on(
         ratio = two_speaker_llr(waveform, embedder, calibration)
         if ratio is not None and ratio < SUSPICION:
             remarks.append("two speakers suspected; give recordings of one speaker")
-        if channels and all(one.likely >= MIN_SPEECH for _, one in channels):
-            if _of_two_speakers(channels, embedder, calibration):
-                remarks.append("two speakers suspected, one in each channel; give the channel of one speaker")
+        speak = channels and all(one.likely >= MIN_SPEECH for _, one in channels)
+        if speak and _of_two_speakers(channels, embedder, calibration):
+            remarks.append("two speakers suspected, one in each channel; give the channel of one speaker")
     return remarks
 
 
