@@ -72,9 +72,7 @@ def test_who_is_enrolled_is_read_where_nothing_can_be_written(tmp_path: Path, mo
     monkeypatch.setattr("os.access", lambda *_: False)
     with SpeakerDatabase(path) as database:
         assert torch.equal(database.embeddings(ORIGIN)["ada"][0].vector, enrolment(0).embedding.vector)
-        with pytest.raises(
-            CheckpointError, match="readonly database; check that speechssl wrote it"
-        ):
+        with pytest.raises(CheckpointError, match="readonly database; check that speechssl wrote it"):
             database.enrol("bob", [enrolment(1)])
     assert {one: one.read_bytes() for one in path.parent.iterdir()} == before
 
