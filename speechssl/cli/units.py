@@ -318,10 +318,8 @@ def decode(
             "remark: these units have no durations, so each lasts one frame; give --durations, or encode with --format "
             "jsonl or parquet"
         )
-    wanted = [
-        decoding.units_of(ids, book, durations=None if lengths is not None else runs, lengths=lengths)
-        for _, ids, runs in items
-    ]
+    wanted = [decoding.units_of(ids, book, durations=None if lengths is not None else runs, lengths=lengths)
+              for _, ids, runs in items]  # fmt: skip
     made_with = _made_with(spoken, book)
     # units may come from a pipe: they are among the settings, and there is no source but the output
     asked = {
