@@ -298,7 +298,7 @@ def test_verify_and_identify(page: Any, speech: Speech, state: State) -> None:
     fill(page, "#enrol-name", "Bob")
     upload(page, "#enrol-files", speech["reference"])
     page.locator("#enrol-go").click()
-    page.locator("#enrol-answer .card.warn").get_by_text("sounds like Eric, who is enrolled").wait_for()
+    page.locator("#enrol-answer .card.warn").get_by_text("the same recording is enrolled as Eric").wait_for()
     for name in ("Bob", "Eric"):
         page.locator("#enrol-table").get_by_role("gridcell", name=name, exact=True).click()
         expect(page.locator("#enrol-name").get_by_role("textbox")).to_have_value(name)

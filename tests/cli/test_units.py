@@ -179,8 +179,8 @@ def test_import_and_bad_options(
     (tmp_path / "file").write_text("")
     for output, options, message in (
         ("b.safetensors", ("--k", 0), "k is 0"),
-        ("b.safetensors", ("--kind", "magic"), "--kind is 'magic'"),
-        ("b.safetensors", ("--levels", 2), "--levels is 2; kmeans needs 1"),
+        ("b.safetensors", ("--kind", "magic"), "kind is 'magic'"),
+        ("b.safetensors", ("--levels", 2), "levels is 2; kmeans needs 1"),
         ("b.safetensors", ("--passes", 0), "passes is 0"),
         ("b.safetensors", ("--seed", -1), "seed is -1"),
         ("file/b.safetensors", (), "is no folder"),

@@ -86,13 +86,13 @@ def check(k: int, family: str, levels: int) -> None:
         InputError: no centroid, an unknown family, or levels that do not go with it.
     """
     if k < 1:
-        raise InputError(f"--k is {k}; at least 1 centroid needed")
+        raise InputError(f"k is {k}; at least 1 centroid needed")
     if family not in FAMILIES:
-        raise InputError(f"--kind is {family!r}; one of {', '.join(FAMILIES)} needed")
+        raise InputError(f"kind is {family!r}; one of {', '.join(FAMILIES)} needed")
     if family in SINGLE and levels != 1:
-        raise InputError(f"--levels is {levels}; {family} needs 1, or give another --kind (rvq, mvq)")
+        raise InputError(f"levels is {levels}; {family} needs 1, or give another kind (rvq, mvq)")
     if levels < 1:
-        raise InputError(f"--levels is {levels}; at least 1 needed")
+        raise InputError(f"levels is {levels}; at least 1 needed")
 
 
 def fit_encoder(

@@ -138,11 +138,11 @@ def test_what_is_no_codebook_is_refused(tmp_path: Path, encoder_file: Path) -> N
         load("nothing/500")
     with pytest.raises(CheckpointError, match="kind 'encoder'"):
         load(encoder_file)
-    with pytest.raises(InputError, match="kmeans with 2 levels"):
+    with pytest.raises(InputError, match="levels is 2; kmeans needs 1"):
         fitted(levels=2)
-    with pytest.raises(InputError, match="syllable with 2 levels"):
+    with pytest.raises(InputError, match="levels is 2; syllable needs 1"):
         fitted("syllable", 2)
-    with pytest.raises(InputError, match="codebook of kind 'pq'"):
+    with pytest.raises(InputError, match="kind is 'pq'; one of kmeans"):
         fitted("pq")
     with pytest.raises(InputError, match="needs a segmentation"):
         Codebook(np.zeros((1, 2, 3), np.float32), "a", 50.0, "syllable")
