@@ -237,7 +237,7 @@ def test_channels_are_heard_apart_where_they_differ(tmp_path: Path) -> None:
     both = decisions.embed(write_stereo(tmp_path / "c.wav", one, two), Pitch(), calibration=sharp)
     assert suspected in both.remarks
     # a pair that is decided to be of two, though the ratio is above what a search for the worst parting needs
-    mild = dataclasses.replace(sharp, scale=4.0, offset=-3.6)
+    mild = dataclasses.replace(sharp, scale=2.0, offset=-1.8)
     assert suspected in decisions.embed(tmp_path / "c.wav", Pitch(), calibration=mild).remarks
     for name, right in (("d", one), ("e", 0 * one), ("f", one.roll(160) * 0.3)):
         same = decisions.embed(write_stereo(tmp_path / f"{name}.wav", one, right), Pitch(), calibration=sharp)
