@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import typer
 
@@ -19,6 +19,7 @@ from speechssl.cli import terminal
 from speechssl.cli.ledger import Job, Ledger, made_before
 from speechssl.errors import InputError, SpeechSSLError
 
+Made = TypeVar("Made")
 NOT_TAKEN = "not taken, for its name ends like that of no recording"
 
 
@@ -98,26 +99,38 @@ def usable(
     """
     from speechssl.verification import speech_classifier
 
-    files, named = recordings(given, listed), {Path(one) for one in given or []}
-    kept: list[Path] = []
-    for number, path in enumerate(files, 1):
-        terminal.stage(f"checking {path.name}, {number} of {len(files)}")
+    files, named, numbers = recordings(given, listed), {Path(one) for one in given or []}, itertools.count(1)
+
+    def checked(path: Path) -> Path:
+        terminal.stage(f"checking {path.name}, {next(numbers)} of {len(files)}")
+        remark = speech_classifier.remark_on(path)
+        if remark and speech and path not in named:
+            raise InputError(remark)
+        if remark:
+            terminal.remark(f"remark: {path}: {remark}")
+        return path
+
+    kept = each(files, given, checked)
+    return kept, len(files) - len(kept)
+
+
+def each(files: Sequence[Path], given: Sequence[str | Path] | None, work: Callable[[Path], Made]) -> list[Made]:
+    """What is made of each recording; those that cannot be used are left out with the reason.
+
+    Raises:
+        InputError: one that is named itself cannot be used, or none can.
+    """
+    named, made = {Path(one) for one in given or []}, list[Made]()
+    for path in files:
         try:
-            remark = speech_classifier.remark_on(path)
+            made.append(work(path))
         except InputError as error:
             if path in named:
                 raise
             terminal.failed(path, error)
-            continue
-        if remark and speech and path not in named:
-            terminal.failed(path, remark)
-            continue
-        if remark:
-            terminal.remark(f"remark: {path}: {remark}")
-        kept.append(path)
-    if not kept:
+    if not made:
         raise InputError(f"none of {terminal.count(len(files), 'recording')} can be used; the lines above say why")
-    return kept, len(files) - len(kept)
+    return made
 
 
 def distinct(files: Sequence[Path], held: Collection[str] = ()) -> list[Path]:

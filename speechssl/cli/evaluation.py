@@ -346,12 +346,8 @@ def _print_report(found: dict[str, Any]) -> None:
         best = found["of_ratios"]
         costs = ", ".join(f"minDCF({prior}) {value:.4f}" for prior, value in best["min_dcf"].items())
         rows.append(("Cllr", f"{found['cllr']:.4f} bits"))
-        rows.append(
-            (
-                "ratios at best",
-                f"EER {_error_rate(best, found['speakers'])}, {costs}, minCllr {best['min_cllr']:.4f} bits",
-            )
-        )
+        rate = _error_rate(best, found["speakers"])
+        rows.append(("ratios at best", f"EER {rate}, {costs}, minCllr {best['min_cllr']:.4f} bits"))
     for row in found["speakers_worst_first"][:3]:
         taken = ", ".join(f"{name} ({count})" for name, count in row["taken_for"].items()) or "nobody"
         rows.append((row["speaker"], f"misses {number(row['miss'])}, taken for {taken}"))

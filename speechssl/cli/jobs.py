@@ -117,7 +117,7 @@ def read(listed: str, folder: Path, usual: Wanted) -> dict[Job, Wanted]:
         where = f"{listed}:{number}"
         cells = {re.sub(r"[\s-]+", "_", str(key).strip().lower()): _text(value) for key, value in row.items()}
         try:
-            job, wanted, rest = _conversion(cells, Path(listed).parent, folder, usual)
+            job, wanted, rest = _conversion(cells, lists.folder_of(Path(listed)), folder, usual)
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
         if any(one.output == job.output for one in found):

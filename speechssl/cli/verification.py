@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_module
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -239,11 +239,11 @@ def enrol(
 
     Recordings in folders, patterns and lists that cannot be used are left out, with the reason.
     """
-    from speechssl.verification import enrolling
+    from speechssl.verification import decisions, enrolling
 
     files, failed = batch.usable(recordings, listed, speech=True)
     embedder, calibration = load(model, device, database)
-    heard = _embedded(files, recordings or [], embedder, calibration)
+    heard = batch.each(files, recordings, lambda path: decisions.embed(path, embedder, calibration=calibration))
     failed += len(files) - len(heard)
     with open_database(database, new=True) as store:
         found = enrolling.enrol(name, heard, store, calibration=calibration, cohort=embedder.cohort)
@@ -253,25 +253,6 @@ def enrol(
     text = f"{found.speaker}: {terminal.count(found.new, 'recording')} enrolled{known}"
     terminal.answer({**dataclasses.asdict(found), "model": embedder.origin}, text, json=json)
     batch.refuse(failed, len(heard) + failed)
-
-
-def _embedded(
-    files: list[Path], named: Sequence[str | Path], embedder: Embedder, calibration: Calibration | None
-) -> list[Utterance]:
-    """Embed recordings; those with too little speech are left out with the reason, if a person did not name them."""
-    from speechssl.verification import decisions
-
-    heard = []
-    for path in files:
-        try:
-            heard.append(decisions.embed(path, embedder, calibration=calibration))
-        except InputError as error:
-            if path in {Path(one) for one in named}:
-                raise
-            terminal.failed(path, error)
-    if not heard:
-        raise InputError(f"none of {terminal.count(len(files), 'recording')} can be used; the lines above say why")
-    return heard
 
 
 @app.command(epilog=examples("identify call.wav", "identify calls/ --json"))

@@ -93,6 +93,9 @@ def test_paths_of_a_list_on_stdin_are_relative_to_where_the_command_runs(
     monkeypatch.setattr(sys, "stdin", Pipe(b"calls/source.wav calls/reference.wav\n"))
     assert run(["verify", "--pairs", "-", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["test"] == "calls/reference.wav"
+    monkeypatch.setattr(sys, "stdin", Pipe(b"source,voice,output\ncalls/source.wav,ada,a.wav\n"))
+    assert run(["convert", "--jobs", "-", "--output", "out", "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("calls/source.wav -> out/a.wav")
 
 
 @pytest.mark.timeout(240)  # what is read twice waits for ever
